@@ -1,0 +1,3 @@
+from nmtcli.cli import main
+
+main()

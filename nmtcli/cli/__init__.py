@@ -1,0 +1,73 @@
+"""The command line: five verbs, one short file each. Heavy imports wait inside the commands, so `--help` is quick."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from nmtcli import __version__
+from nmtcli.cli.console import show_error
+from nmtcli.cli.export import export
+from nmtcli.cli.prepare import prepare
+from nmtcli.cli.score import score
+from nmtcli.cli.train import train
+from nmtcli.cli.translate import translate
+from nmtcli.errors import ExitCode, UserError
+
+app = typer.Typer(
+    name="nmt",
+    help="Neural machine translation from the command line: prepare → train → translate → score → export.",
+    epilog="Exit codes: 0 done, 1 our bug, 2 usage or config, 3 data, 4 out of memory or disk, 5 a check failed,"
+    " 130/143 interrupted after saving.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+for command in (prepare, train, translate, score, export):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"nmt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    context: typer.Context,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show the Python traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    context.obj = traceback
+
+
+def main() -> None:
+    """Run `nmt` with the arguments of this process and exit."""
+    # Spinning OpenMP threads collapse on a busy machine; must be set before torch is imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; every error becomes words on stderr."""
+    keep_traceback = "--traceback" in arguments
+    try:
+        app(arguments, prog_name="nmt")
+    except SystemExit as ending:
+        return int(ending.code or 0)
+    except UserError as error:
+        if keep_traceback:
+            raise
+        show_error(error.message, error.hint)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except Exception as error:
+        if keep_traceback:
+            raise
+        show_error(f"this is a bug in nmt: {type(error).__name__}: {error}", "nmt --traceback … shows where; please report it")
+        return ExitCode.BUG
+    return ExitCode.DONE

@@ -1,0 +1,5 @@
+"""`nmt prepare`."""
+
+
+def prepare() -> None:
+    """Not yet."""

@@ -1,0 +1,5 @@
+"""`nmt translate`."""
+
+
+def translate() -> None:
+    """Not yet."""

@@ -1,0 +1,313 @@
+"""Every setting of `nmt`: its type, its bounds, its default and the sentence the reference prints.
+
+Settings come from a preset, then YAML files, then `--set key=value`; later ones win. All mistakes are reported at
+once, each with its place (file and line) and, for an unknown key, the nearest valid one.
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from importlib import resources
+from io import StringIO
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from nmtcli.errors import UserError
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+class Section(BaseModel):
+    """A group of settings. Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class TokenizerConfig(Section):
+    """SentencePiece."""
+
+    type: Literal["unigram", "bpe"] = Field("unigram", description="Subword algorithm.")
+    vocab_size: int = Field(
+        8000, ge=16, le=1_000_000, description="Pieces in a vocabulary; fewer when the text has no more."
+    )
+    joint: bool = Field(True, description="One tokenizer for both sides (true) or one for each (false).")
+    character_coverage: float = Field(
+        0.9995, gt=0, le=1, description="Share of the characters that become pieces; the rest go to bytes or unknown."
+    )
+    byte_fallback: bool = Field(True, description="Spell rare characters as bytes, so that no character is unknown.")
+    training_pairs: int = Field(
+        1_000_000, ge=1, description="Sentence pairs the tokenizer is trained on, sampled when the corpus has more."
+    )
+
+
+class DataConfig(Section):
+    """What `nmt prepare` reads and keeps."""
+
+    source_language: str = Field("source", min_length=1, description="Source language code (a name; nothing hangs on it).")
+    target_language: str = Field("target", min_length=1, description="Target language code (a name; nothing hangs on it).")
+    tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
+    max_characters: int = Field(2000, ge=1, description="A training pair with a longer side is dropped.")
+    max_tokens: int = Field(200, ge=1, description="A training pair with more tokens on a side is dropped.")
+    seed: int = Field(1, ge=0, description="Seed of the tokenizer's training sample.")
+
+
+class EmbeddingConfig(Section):
+    """Token embeddings."""
+
+    size: int = Field(256, ge=1, description="Width of an embedding.")
+    tie: Literal["auto", "all", "target", "none"] = Field(
+        "auto",
+        description="Which weights are one: source, target and output (all), target and output (target), or none;"
+        " auto is all with a joint tokenizer and target without.",
+    )
+
+
+class EncoderConfig(Section):
+    """Reads the source sentence."""
+
+    type: Literal["rnn"] = Field("rnn", description="Kind of encoder.")
+    layers: int = Field(1, ge=1, description="Stacked layers.")
+    hidden_size: int = Field(512, ge=1, description="Width of a state, both directions together.")
+    bidirectional: bool = Field(True, description="Read the source from both ends.")
+
+    @model_validator(mode="after")
+    def _halves(self) -> Self:
+        if self.bidirectional and self.hidden_size % 2:
+            raise ValueError("hidden_size must be even when bidirectional is true")
+        return self
+
+
+class DecoderConfig(Section):
+    """Writes the target sentence."""
+
+    type: Literal["rnn"] = Field("rnn", description="Kind of decoder.")
+    layers: int = Field(1, ge=1, description="Stacked layers.")
+    hidden_size: int = Field(512, ge=1, description="Width of a state.")
+
+
+class AttentionConfig(Section):
+    """How the decoder looks at the source (Luong et al. 2015, section 3.1)."""
+
+    type: Literal["general", "dot"] = Field("general", description="Score function.")
+
+
+class ModelConfig(Section):
+    """The network: any encoder with any decoder."""
+
+    embedding: EmbeddingConfig = Field(default_factory=EmbeddingConfig)
+    encoder: EncoderConfig = Field(default_factory=EncoderConfig)
+    decoder: DecoderConfig = Field(default_factory=DecoderConfig)
+    attention: AttentionConfig = Field(default_factory=AttentionConfig)
+    dropout: float = Field(0.3, ge=0, lt=1, description="Share of activations dropped in training.")
+
+    @model_validator(mode="after")
+    def _widths(self) -> Self:
+        if self.attention.type == "dot" and self.encoder.hidden_size != self.decoder.hidden_size:
+            raise ValueError("attention.type dot needs encoder.hidden_size equal to decoder.hidden_size")
+        return self
+
+
+class TrainConfig(Section):
+    """One training run."""
+
+    max_updates: int = Field(20_000, ge=1, description="Updates of the weights, at most.")
+    max_epochs: int | None = Field(None, ge=1, description="Passes over the data, at most; null for no limit.")
+    batch_tokens: int = Field(
+        4096, ge=1, description="Tokens in a batch, padding counted: sentences times the longest side."
+    )
+    update_tokens: int | None = Field(
+        None, ge=1, description="Target tokens in an update, gathered from several batches; null for one batch."
+    )
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of Adam.")
+    warmup_updates: int = Field(400, ge=0, description="Updates in which the learning rate rises from zero to its peak.")
+    schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = Field(
+        "cosine", description="How the learning rate falls after the warm-up; cosine and linear reach zero at the end."
+    )
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="Probability spread evenly over the vocabulary.")
+    clip_norm: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
+    valid_every: int = Field(1000, ge=1, description="Updates between validations.")
+    valid_sentences: int = Field(2000, ge=1, description="Validation sentences translated, at most, for BLEU and chrF.")
+    valid_metric: Literal["bleu", "chrf", "loss"] = Field("bleu", description="Decides the best checkpoint and patience.")
+    save_every: int = Field(500, ge=1, description="Updates between checkpoints; there is one at each validation too.")
+    patience: int | None = Field(10, ge=1, description="Validations without improvement before stopping; null for never.")
+    keep_last: int = Field(3, ge=1, description="Newest checkpoints kept.")
+    keep_best: int = Field(1, ge=1, description="Best checkpoints kept.")
+    log_every: int = Field(50, ge=1, description="Updates between lines of the training log.")
+    precision: Precision = Field("auto", description="Arithmetic of training; auto is bf16 where the device is made for it.")
+    threads: int | None = Field(None, ge=1, description="CPU threads; null for one a core.")
+    seed: int = Field(1, ge=0, description="Seed of the weights, dropout and the order of the data.")
+
+
+class SearchConfig(Section):
+    """Beam search."""
+
+    beam_size: int = Field(5, ge=1, description="Hypotheses kept at each step; 1 is greedy search.")
+    length_penalty: float = Field(
+        1.0, ge=0, description="Exponent of the GNMT length penalty ((5 + length) / 6); 0 for none."
+    )
+    max_length_factor: float = Field(2.0, gt=0, description="Longest translation, in tokens for each source token.")
+    max_length_offset: int = Field(10, ge=1, description="Tokens added to that limit.")
+    batch_tokens: int = Field(
+        2000, ge=1, description="Source tokens translated together, padding counted. Changes speed and memory only."
+    )
+
+
+class Config(Section):
+    """All settings of a run."""
+
+    data: DataConfig = Field(default_factory=DataConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    search: SearchConfig = Field(default_factory=SearchConfig)
+
+
+Tree = dict[str, Any]
+KeyPath = tuple[str, ...]
+
+
+def presets() -> list[str]:
+    """Names that `--preset` takes."""
+    folder = resources.files("nmtcli.models") / "presets"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_config(
+    preset: str | None = None, files: Sequence[Path] = (), overrides: Sequence[str] = (), base: Tree | None = None
+) -> Config:
+    """Settings from `base`, a preset, YAML files and `key=value` overrides, later ones first in rank.
+
+    Raises UserError that lists every mistake.
+    """
+    tree, origins = load_tree(preset, files, overrides, base)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise UserError("\n".join(_explain(error, origins)), "nmt train --help and docs/config.md list the keys") from None
+
+
+def load_tree(
+    preset: str | None = None, files: Sequence[Path] = (), overrides: Sequence[str] = (), base: Tree | None = None
+) -> tuple[Tree, dict[KeyPath, str]]:
+    """The merged settings as given, unchecked, and where each was set (`file:line` or the override)."""
+    tree: Tree = {}
+    origins: dict[KeyPath, str] = {}
+    if base:
+        _merge(tree, base)
+    if preset is not None:
+        if preset not in presets():
+            raise UserError(f"no preset {preset!r}{_nearest(preset, presets())}", f"presets: {', '.join(presets())}")
+        text = (resources.files("nmtcli.models") / "presets" / f"{preset}.yaml").read_text("utf-8")
+        _merge(tree, _parse_yaml(text, f"preset {preset}", origins))
+    for file in files:
+        try:
+            text = file.read_text("utf-8")
+        except OSError as error:
+            raise UserError(f"{file}: cannot read the config: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise UserError(f"{file}: the config is not UTF-8 (byte {error.start})") from None
+        _merge(tree, _parse_yaml(text, str(file), origins))
+    for override in overrides:
+        _merge(tree, _parse_override(override, origins))
+    return tree, origins
+
+
+def dump_config(config: Config) -> str:
+    """The complete settings as YAML."""
+    stream = StringIO()
+    YAML().dump(config.model_dump(), stream)
+    return stream.getvalue()
+
+
+def keys(section: type[Section] = Config, prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Every setting as (path, pydantic field), depth first."""
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            yield from keys(inner, (*prefix, name))
+        else:
+            yield (*prefix, name), field
+
+
+def _parse_yaml(text: str, name: str, origins: dict[KeyPath, str]) -> Tree:
+    try:
+        loaded = YAML().load(text)
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{name}:{line}: not valid YAML: {error.problem or error.context}") from None
+    except YAMLError as error:
+        raise UserError(f"{name}: not valid YAML: {error}") from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, CommentedMap):
+        raise UserError(f"{name}: a config is a mapping of sections (data, model, train, search)")
+    return _plain(loaded, name, (), origins)
+
+
+def _plain(node: CommentedMap, name: str, prefix: KeyPath, origins: dict[KeyPath, str]) -> Tree:
+    """Ruamel's round-trip types to Python's own, noting the line of each key."""
+    tree: Tree = {}
+    for key, value in node.items():
+        path = (*prefix, str(key))
+        origins[path] = f"{name}:{node.lc.key(key)[0] + 1}"
+        tree[str(key)] = _plain(value, name, path, origins) if isinstance(value, CommentedMap) else _scalar(value)
+    return tree
+
+
+def _scalar(value: Any) -> Any:
+    for kind in (bool, int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return [_scalar(item) for item in value] if isinstance(value, list) else value
+
+
+def _parse_override(override: str, origins: dict[KeyPath, str]) -> Tree:
+    key, equals, text = override.partition("=")
+    path = tuple(part.strip() for part in key.split("."))
+    if not equals or not all(path):
+        raise UserError(f"--set {override}: write it as section.key=value", "for example --set train.learning_rate=3e-4")
+    try:
+        value = YAML(typ="safe").load(text)
+    except YAMLError:
+        value = text
+    origins[path] = f"--set {key}"
+    for part in reversed(path):
+        value = {part: value}
+    return dict(value)
+
+
+def _merge(tree: Tree, other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = deepcopy(value)
+
+
+def _explain(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator[str]:
+    """One line a mistake: place, key, what is wrong, the nearest valid key."""
+    for item in error.errors():
+        path = tuple(str(part) for part in item["loc"])
+        place = next((origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origins), "settings")
+        key = ".".join(path)
+        if item["type"] == "extra_forbidden":
+            yield f"{place}: unknown key {key}{_nearest_key(path)}"
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            given = "" if isinstance(item["input"], dict | Section) else f" (is {item['input']!r})"
+            yield f"{place}: {key}: {message[0].lower() + message[1:]}{given}"
+
+
+def _nearest_key(path: KeyPath) -> str:
+    valid = [".".join(key) for key, _ in keys()]
+    same_end = [key for key in valid if key.rsplit(".", 1)[-1] == path[-1]]
+    return _nearest(".".join(path), same_end or valid)
+
+
+def _nearest(word: str, valid: Iterable[str]) -> str:
+    match = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.4)
+    return f"; did you mean {match[0]}?" if match else ""

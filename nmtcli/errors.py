@@ -1,0 +1,56 @@
+"""What a user can do wrong, told apart from what we did wrong.
+
+A `UserError` becomes one line, a hint, and a documented exit code. Any other exception is our bug (exit code 1).
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """The exit codes of `nmt`; the README lists them, a test pins them."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    DATA = 3
+    RESOURCES = 4
+    CHECK_FAILED = 5
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class UserError(Exception):
+    """A mistake the user can mend: what is wrong and where, then what to do next."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class DataError(UserError):
+    """Something is wrong with a file the user gave."""
+
+    exit_code = ExitCode.DATA
+
+
+class ResourceError(UserError):
+    """Out of memory or out of disk, after what could be tried was tried."""
+
+    exit_code = ExitCode.RESOURCES
+
+
+class CheckFailed(UserError):
+    """The work was done, but its check did not pass."""
+
+    exit_code = ExitCode.CHECK_FAILED
+
+
+class Interrupted(UserError):
+    """SIGINT or SIGTERM, after everything was saved."""
+
+    def __init__(self, message: str, hint: str | None = None, *, terminated: bool = False) -> None:
+        super().__init__(message, hint)
+        self.exit_code = ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
