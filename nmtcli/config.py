@@ -48,8 +48,12 @@ class TokenizerConfig(Section):
 class DataConfig(Section):
     """What `nmt prepare` reads and keeps."""
 
-    source_language: str = Field("source", min_length=1, description="Source language code (a name; nothing hangs on it).")
-    target_language: str = Field("target", min_length=1, description="Target language code (a name; nothing hangs on it).")
+    source_language: str = Field(
+        "source", min_length=1, description="Source language code (a name; nothing hangs on it)."
+    )
+    target_language: str = Field(
+        "target", min_length=1, description="Target language code (a name; nothing hangs on it)."
+    )
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
     max_characters: int = Field(2000, ge=1, description="A training pair with a longer side is dropped.")
     max_tokens: int = Field(200, ge=1, description="A training pair with more tokens on a side is dropped.")
@@ -124,7 +128,9 @@ class TrainConfig(Section):
         None, ge=1, description="Target tokens in an update, gathered from several batches; null for one batch."
     )
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of Adam.")
-    warmup_updates: int = Field(400, ge=0, description="Updates in which the learning rate rises from zero to its peak.")
+    warmup_updates: int = Field(
+        400, ge=0, description="Updates in which the learning rate rises from zero to its peak."
+    )
     schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = Field(
         "cosine", description="How the learning rate falls after the warm-up; cosine and linear reach zero at the end."
     )
@@ -132,13 +138,19 @@ class TrainConfig(Section):
     clip_norm: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
     valid_every: int = Field(1000, ge=1, description="Updates between validations.")
     valid_sentences: int = Field(2000, ge=1, description="Validation sentences translated, at most, for BLEU and chrF.")
-    valid_metric: Literal["bleu", "chrf", "loss"] = Field("bleu", description="Decides the best checkpoint and patience.")
+    valid_metric: Literal["bleu", "chrf", "loss"] = Field(
+        "bleu", description="Decides the best checkpoint and patience."
+    )
     save_every: int = Field(500, ge=1, description="Updates between checkpoints; there is one at each validation too.")
-    patience: int | None = Field(10, ge=1, description="Validations without improvement before stopping; null for never.")
+    patience: int | None = Field(
+        10, ge=1, description="Validations without improvement before stopping; null for never."
+    )
     keep_last: int = Field(3, ge=1, description="Newest checkpoints kept.")
     keep_best: int = Field(1, ge=1, description="Best checkpoints kept.")
     log_every: int = Field(50, ge=1, description="Updates between lines of the training log.")
-    precision: Precision = Field("auto", description="Arithmetic of training; auto is bf16 where the device is made for it.")
+    precision: Precision = Field(
+        "auto", description="Arithmetic of training; auto is bf16 where the device is made for it."
+    )
     threads: int | None = Field(None, ge=1, description="CPU threads; null for one a core.")
     seed: int = Field(1, ge=0, description="Seed of the weights, dropout and the order of the data.")
 
@@ -187,7 +199,9 @@ def load_config(
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise UserError("\n".join(_explain(error, origins)), "nmt train --help and docs/config.md list the keys") from None
+        raise UserError(
+            "\n".join(_explain(error, origins)), "nmt train --help and docs/config.md list the keys"
+        ) from None
 
 
 def load_tree(
@@ -214,6 +228,16 @@ def load_tree(
     for override in overrides:
         _merge(tree, _parse_override(override, origins))
     return tree, origins
+
+
+def replace_search(search: SearchConfig, given: Mapping[str, Any]) -> SearchConfig:
+    """The search settings with those given (not None) in their place; raises UserError for all that are wrong."""
+    changed = {name: value for name, value in given.items() if value is not None}
+    try:
+        return SearchConfig.model_validate(search.model_dump() | changed)
+    except ValidationError as error:
+        origins: dict[KeyPath, str] = {(name,): "--" + name.replace("_", "-") for name in changed}
+        raise UserError("\n".join(_explain(error, origins)), "nmt translate --help lists the options") from None
 
 
 def dump_config(config: Config) -> str:
@@ -269,7 +293,9 @@ def _parse_override(override: str, origins: dict[KeyPath, str]) -> Tree:
     key, equals, text = override.partition("=")
     path = tuple(part.strip() for part in key.split("."))
     if not equals or not all(path):
-        raise UserError(f"--set {override}: write it as section.key=value", "for example --set train.learning_rate=3e-4")
+        raise UserError(
+            f"--set {override}: write it as section.key=value", "for example --set train.learning_rate=3e-4"
+        )
     try:
         value = YAML(typ="safe").load(text)
     except YAMLError:

@@ -15,6 +15,14 @@ from nmtcli.cli.train import train
 from nmtcli.cli.translate import translate
 from nmtcli.errors import ExitCode, UserError
 
+# What users of other toolkits type; not shown in --help.
+ALIASES = {
+    "--lenpen": "--length-penalty",
+    "--max-tokens": "--batch-tokens",
+    "--nbest": "--n-best",
+    "--beam": "--beam-size",
+}
+
 app = typer.Typer(
     name="nmt",
     help="Neural machine translation from the command line: prepare → train → translate → score → export.",
@@ -54,8 +62,9 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; every error becomes words on stderr."""
     keep_traceback = "--traceback" in arguments
+    known = [ALIASES.get(argument, argument) for argument in arguments]
     try:
-        app(arguments, prog_name="nmt")
+        app(known, prog_name="nmt")
     except SystemExit as ending:
         return int(ending.code or 0)
     except UserError as error:
@@ -68,6 +77,8 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if keep_traceback:
             raise
-        show_error(f"this is a bug in nmt: {type(error).__name__}: {error}", "nmt --traceback … shows where; please report it")
+        show_error(
+            f"this is a bug in nmt: {type(error).__name__}: {error}", "nmt --traceback … shows where; please report it"
+        )
         return ExitCode.BUG
     return ExitCode.DONE

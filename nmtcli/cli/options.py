@@ -1,7 +1,7 @@
 """Options that several verbs share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,7 +10,9 @@ ConfigFiles = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="One setting, for example train.learning_rate=3e-4; wins over files."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="One setting, for example train.learning_rate=3e-4; wins over files."
+    ),
 ]
 Preset = Annotated[str | None, typer.Option("--preset", metavar="NAME", help="Named model to start from.")]
-Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda", help="Where to compute.")]
+Device = Annotated[Literal["auto", "cpu", "cuda"], typer.Option("--device", help="Where to compute.")]

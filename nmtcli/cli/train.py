@@ -1,5 +1,48 @@
-"""`nmt train`."""
+"""`nmt train`: a data directory and settings to a run directory."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from nmtcli.cli.options import ConfigFiles, Device, Overrides, Preset
 
 
-def train() -> None:
-    """Not yet."""
+def train(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Data directory made by nmt prepare.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="RUN", help="Run directory; one that is there goes on.")
+    ],
+    preset: Preset = None,
+    config: ConfigFiles = None,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"] | None,
+        typer.Option("--precision", help="Arithmetic; same as --set train.precision=…"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the model and the plan; train nothing.")] = False,
+) -> None:
+    """Train a model. Run the same command again to go on after an interruption, exactly."""
+    from nmtcli.cli.training_display import TrainingDisplay, show_plan
+    from nmtcli.config import load_config
+    from nmtcli.models.device import open_device
+    from nmtcli.prepare.directory import open_data
+    from nmtcli.train.logs import MetricsLog, Observer, TensorBoardLog
+    from nmtcli.train.run import open_run, resolve
+    from nmtcli.train.trainer import Trainer
+
+    given = [*(overrides or []), *([f"train.precision={precision}"] if precision else [])]
+    settings = load_config(preset, config or [], given)
+    prepared = open_data(data)
+    where = open_device(device, settings.train.threads)
+    settings = resolve(settings, prepared, where)
+    if dry_run:
+        show_plan(settings, prepared)
+        return
+    run, changes = open_run(output, settings, prepared.manifest.fingerprint)
+    with TrainingDisplay(output, changes) as display:
+        observers: list[Observer] = [display, MetricsLog(output / "metrics.jsonl")]
+        if TensorBoardLog.installed():
+            observers.append(TensorBoardLog(output / "tensorboard"))
+        Trainer(settings, prepared, run, where, observers).fit()

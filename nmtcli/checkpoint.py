@@ -1,0 +1,272 @@
+"""Model directories and run directories: written whole or not at all, read without running anything in them.
+
+A model directory holds `config.json` (what the model is), the tokenizer(s) and the weights; a checkpoint is one that
+also holds the trainer's state; an export is one in another format. A run directory holds checkpoints.
+torch is imported inside the functions that touch weights: an exported model is opened without it.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from nmtcli import __version__
+from nmtcli.config import ModelConfig, SearchConfig, Section
+from nmtcli.errors import DataError, ResourceError, UserError
+from nmtcli.prepare.tokenizer import Tokenizers
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nmtcli.models.seq2seq import Seq2Seq
+
+FORMAT = 1
+INFO, WEIGHTS, STATE, TENSORS = "config.json", "model.safetensors", "state.json", "trainer.safetensors"
+
+
+class ModelInfo(Section):
+    """`config.json` of a model directory: all that is needed to build the model and to use it."""
+
+    format: int = FORMAT
+    nmtcli: str = __version__
+    kind: Literal["pytorch", "onnx"] = "pytorch"
+    source_language: str
+    target_language: str
+    source_size: int  # vocabulary sizes
+    target_size: int
+    data_fingerprint: str
+    updates: int
+    model: ModelConfig
+    search: SearchConfig
+
+
+def upgrade(raw: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The `config.json` of an older format as one of today; a newer format is refused."""
+    written = raw.get("format")
+    if not isinstance(written, int) or written < 1:
+        raise DataError(f"{path}: not the config of an nmt model (no format number)")
+    if written > FORMAT:
+        raise DataError(
+            f"{path}: format {written}, written by nmt {raw.get('nmtcli', '?')};"
+            f" this nmt {__version__} reads up to {FORMAT}",
+            "upgrade nmtcli",
+        )
+    return raw
+
+
+def read_info(directory: Path) -> ModelInfo:
+    """What the model in `directory` is; raises DataError where that cannot be told."""
+    path = directory / INFO
+    try:
+        return ModelInfo.model_validate(upgrade(read_json(path), path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DataError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}", "the file is damaged") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; raises DataError that says what is wrong with the file."""
+    try:
+        loaded = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot read: {error.strerror}") from None
+    except ValueError:
+        raise DataError(f"{path}: not valid JSON", "the file is damaged or cut short") from None
+    if not isinstance(loaded, dict):
+        raise DataError(f"{path}: not a JSON object", "the file is damaged")
+    return loaded
+
+
+def find_model(path: Path) -> Path:
+    """The model directory that `path` means: a checkpoint or an export itself, or the best (else last) one of a run."""
+    if (path / INFO).is_file():
+        return path
+    run = RunDirectory(path)
+    for name in ("best", "last"):
+        if (directory := run.pointer(name)) is not None:
+            return directory
+    if not path.exists():
+        raise DataError(f"{path}: no such model", "give a run directory, a checkpoint or an export")
+    if (path / "manifest.json").is_file():
+        raise DataError(f"{path}: a data directory, not a model", "train a model on it first: nmt train DATA -o RUN")
+    if run.checkpoints.is_dir():
+        raise DataError(f"{path}: the run has no checkpoint yet", "let nmt train reach its first save")
+    raise DataError(f"{path}: not a model directory (no {INFO}, no checkpoints)")
+
+
+def write_model(directory: Path, info: ModelInfo, weights: dict[str, "Tensor"], tokenizers: Tokenizers) -> None:
+    """The three parts that suffice to translate, into an existing directory."""
+    write_info(directory, info, tokenizers)
+    _save_tensors(directory / WEIGHTS, weights)
+
+
+def write_info(directory: Path, info: ModelInfo, tokenizers: Tokenizers) -> None:
+    """The parts that every kind of model has."""
+    tokenizers.save(directory)
+    (directory / INFO).write_text(info.model_dump_json(indent=2) + "\n", "utf-8")
+
+
+def write_trainer_state(directory: Path, state: dict[str, Any], tensors: dict[str, "Tensor"]) -> None:
+    """What only a resume needs, beside the model in the same directory."""
+    _save_tensors(directory / TENSORS, tensors)
+    (directory / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
+
+
+def read_trainer_state(directory: Path) -> tuple[dict[str, Any], dict[str, "Tensor"]]:
+    """What `write_trainer_state` wrote; raises DataError where it is missing or damaged."""
+    return read_json(directory / STATE), load_tensors(directory / TENSORS)
+
+
+def _save_tensors(path: Path, tensors: dict[str, "Tensor"]) -> None:
+    from safetensors.torch import save_file
+
+    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path)
+
+
+def load_tensors(path: Path) -> dict[str, "Tensor"]:
+    """Tensors of a safetensors file; raises DataError where it is missing or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise DataError(f"{path}: missing", "the model directory is not complete; use another checkpoint") from None
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path}: damaged or cut short ({error})", "use another checkpoint") from None
+
+
+def model_weights(model: "Seq2Seq") -> dict[str, "Tensor"]:
+    """The trained weights by name; tied ones once."""
+    return {name: weight.detach() for name, weight in model.named_parameters()}
+
+
+def put_weights(model: "Seq2Seq", weights: dict[str, "Tensor"], path: Path) -> None:
+    """Copy saved weights into a model that must have just these."""
+    own = model_weights(model)
+    wrong = sorted(own.keys() ^ weights.keys()) or [n for n in own if own[n].shape != weights[n].shape]
+    if wrong:
+        raise DataError(f"{path}: weights do not fit {INFO}: {', '.join(wrong[:3])}", "the model directory is damaged")
+    for name, weight in own.items():
+        weight.copy_(weights[name])
+
+
+def load_model(directory: Path) -> "Seq2Seq":
+    """The PyTorch model of a checkpoint or a safetensors export, on the CPU, in evaluation mode."""
+    from nmtcli.models.seq2seq import Seq2Seq
+
+    info = read_info(directory)
+    model = Seq2Seq(info.model, info.source_size, info.target_size)
+    put_weights(model, load_tensors(directory / WEIGHTS), directory / WEIGHTS)
+    return model.eval()
+
+
+def average_weights(directories: Sequence[Path]) -> dict[str, "Tensor"]:
+    """The mean of several checkpoints' weights."""
+    total: dict[str, Tensor] = {}
+    for directory in directories:
+        for name, weight in load_tensors(directory / WEIGHTS).items():
+            total[name] = total[name] + weight.double() if name in total else weight.double()
+    return {name: (weight / len(directories)).float() for name, weight in total.items()}
+
+
+def write_whole(target: Path, write: Callable[[Path], None]) -> None:
+    """Make the directory `target` by `write`, so that it exists whole or not at all, even after a power cut."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        write(temporary)
+        for path in (*temporary.iterdir(), temporary):
+            _sync(path)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not isinstance(error, OSError):
+            raise
+        raise ResourceError(
+            f"{target}: cannot write: {error.strerror or error}", "free some space; older files are kept"
+        ) from None
+    temporary.rename(target)
+    _sync(target.parent)
+
+
+def write_text_whole(target: Path, text: str) -> None:
+    """Write a small file so that its old or its new text is there at any moment."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    temporary.write_text(text, "utf-8")
+    _sync(temporary)
+    temporary.replace(target)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class RunDirectory:
+    """`config.yaml`, `metrics.jsonl`, `checkpoints/step-0012000/` and the pointers `last` and `best` of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+
+    def checkpoint(self, step: int) -> Path:
+        """Where the checkpoint of an update lies."""
+        return self.checkpoints / f"step-{step:07d}"
+
+    def steps(self) -> list[int]:
+        """The updates that have a checkpoint, in order. What is here is whole: it was renamed into place."""
+        return sorted(int(path.name.removeprefix("step-")) for path in self.checkpoints.glob("step-*"))
+
+    def save(self, step: int, write: Callable[[Path], None]) -> None:
+        """Add a checkpoint and let `last` name it."""
+        write_whole(self.checkpoint(step), write)
+        self.point("last", step)
+
+    def point(self, name: str, step: int) -> None:
+        """Let a pointer name a checkpoint."""
+        write_text_whole(self.path / name, f"checkpoints/{self.checkpoint(step).name}\n")
+
+    def pointer(self, name: str) -> Path | None:
+        """The checkpoint that a pointer names, if it does."""
+        path = self.path / name
+        if not path.is_file():
+            return None
+        directory = self.path / path.read_text("utf-8").strip()
+        if not (directory / INFO).is_file():
+            raise DataError(f"{path}: names {directory}, which is not a checkpoint", "the run directory is damaged")
+        return directory
+
+    def prune(self, keep: set[int]) -> None:
+        """Delete our checkpoints but for those to keep, and what a killed save left behind."""
+        for step in self.steps():
+            if step not in keep:
+                shutil.rmtree(self.checkpoint(step))
+        for leftover in self.checkpoints.glob(".step-*.tmp"):
+            shutil.rmtree(leftover)
+
+    def select(self, selection: str) -> list[Path]:
+        """The checkpoints that `last:N` or `best:N` means; raises UserError where there are none."""
+        kind, _, number = selection.partition(":")
+        if kind not in ("last", "best") or not number.isdigit() or int(number) < 1:
+            raise UserError(f"--average {selection}: write it as last:N or best:N")
+        steps = self.steps()
+        if not steps:
+            raise DataError(f"{self.path}: the run has no checkpoint")
+        if kind == "best":
+            best = read_json(self.checkpoint(steps[-1]) / STATE)["best"]
+            steps = sorted(step for _, step in best[: int(number)] if step in steps)
+        chosen = steps[-int(number) :]
+        if len(chosen) < int(number):
+            raise UserError(
+                f"--average {selection}: the run keeps {len(chosen)} such checkpoints",
+                f"train with train.keep_{kind}={number}, or average fewer",
+            )
+        return [self.checkpoint(step) for step in chosen]

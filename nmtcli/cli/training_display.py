@@ -1,0 +1,103 @@
+"""Training as a person sees it: one live line, a table at each validation, the model as a table."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.markup import escape
+from rich.progress import Progress, TextColumn
+from rich.table import Table
+
+from nmtcli.cli.console import progress, say, stderr, stdout, warn
+from nmtcli.config import Config
+from nmtcli.models.seq2seq import Seq2Seq, parameter_count
+from nmtcli.prepare.directory import PreparedData
+from nmtcli.train.batches import BatchPlan
+from nmtcli.train.logs import Metrics, Observer, Sample
+
+
+class TrainingDisplay(Observer):
+    """A live progress line on a terminal, plain lines elsewhere, both on stderr."""
+
+    def __init__(self, run: Path, changes: list[str]) -> None:
+        self.run = run
+        self.changes = changes
+        self.bar: Progress = progress(TextColumn("{task.fields[status]}"))
+        self.task = self.bar.add_task("update", total=None, status="")
+        self.translating = self.bar.add_task("translating", total=None, visible=False, status="")
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def started(self, metrics: Metrics) -> None:
+        """Say what is trained, where, and whether it goes on."""
+        for change in self.changes:
+            warn(f"changed since this run began: {change}")
+        say(
+            f"{metrics['parameters']:,} parameters, {metrics['pairs']:,} pairs,"
+            f" {metrics['device']} in {metrics['precision']}, torch {metrics['torch']}"
+        )
+        if metrics["step"]:
+            say(f"going on from update {metrics['step']:,} of {metrics['total']:,} in {self.run}")
+        self.bar.update(self.task, completed=metrics["step"], total=metrics["total"])
+
+    def updated(self, metrics: Metrics) -> None:
+        """Move the bar; off a terminal print a line."""
+        status = (
+            f"epoch {metrics['epoch']:.2f}  loss {metrics['loss']:.3f}  {metrics['tokens_per_second']:,.0f} tok/s"
+            f"  lr {metrics['learning_rate']:.2e}  data wait {metrics['data_wait']:.0%}"
+        )
+        if metrics["skipped"]:
+            status += f"  skipped {metrics['skipped']}"
+        self.bar.update(self.task, completed=metrics["step"], status=status)
+        if not stderr.is_terminal:
+            say(f"update {metrics['step']}  {status}")
+
+    def validating(self, done: int, total: int) -> None:
+        """Show how far the translation of the validation set is."""
+        self.bar.update(self.translating, completed=done, total=total, visible=done < total)
+
+    def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
+        """Print the scores and a few translations."""
+        mark = " [green]best so far[/]" if metrics["improved"] else f" (best was {metrics['without_improvement']} ago)"
+        stderr.print(
+            f"[bold]validation at update {metrics['step']:,}[/]  BLEU {metrics['bleu']:.2f}  chrF {metrics['chrf']:.2f}"
+            f"  loss {metrics['loss']:.3f}  perplexity {metrics['perplexity']:.2f}"
+            f"  accuracy {metrics['accuracy']:.1%}{mark}"
+        )
+        table = Table(show_header=False, box=None, padding=(0, 1))
+        for source, reference, translation in samples:
+            for label, text in (("source", source), ("reference", reference), ("translation", translation)):
+                table.add_row(f"[dim]{label}[/]", escape(text))
+        if stderr.is_terminal:
+            stderr.print(table)
+
+    def stopped(self, metrics: Metrics) -> None:
+        """Say why, and what to do next."""
+        self.bar.stop()
+        say(f"stopped: {metrics['reason']}")
+        say(f"next: nmt translate -m {self.run} -i FILE -o FILE")
+
+
+def show_plan(config: Config, data: PreparedData) -> None:
+    """Print the model and what an epoch is made of, on stdout."""
+    model = Seq2Seq(config.model, len(data.tokenizers.source), len(data.tokenizers.target))
+    table = Table(title="model")
+    for column in ("part", "shape", "parameters"):
+        table.add_column(column, justify="left" if column == "part" else "right")
+    for name, weight in model.named_parameters():
+        table.add_row(name, " × ".join(map(str, weight.shape)), f"{weight.numel():,}")
+    table.add_section()
+    table.add_row("all", "", f"{parameter_count(model):,}")
+    stdout.print(table)
+    plan = BatchPlan(data.train, config.train.batch_tokens, config.train.update_tokens, config.train.seed).epoch(0)
+    tokens = int(data.train.target_lengths.sum()) + len(data.train)
+    stdout.print(
+        f"an epoch: {len(data.train):,} pairs, {len(plan):,} updates of {tokens / len(plan):,.0f} target tokens"
+    )

@@ -1,0 +1,54 @@
+"""What the search knows of a model: `start` a batch of sentences, then `step` token by token.
+
+Shape letters, here and everywhere: B batch (sentences), K beam, N = B·K rows (hypotheses), S source length, T target
+length, V vocabulary, E embedding, H hidden. Masks are True on real tokens.
+
+Arrays are PyTorch tensors or NumPy arrays; a decoder takes and returns one kind. This file imports neither.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from array_api_compat import array_namespace
+
+Array = Any
+Memory = Any  # nested tuples and dicts of arrays, one row a sentence [B, …]; fixed during the search
+Cache = Any  # nested tuples and dicts of arrays, one row a hypothesis [N, …]; handed in, handed back
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one more token costs: log-probabilities of the next one, the new cache, where the model looked."""
+
+    log_probs: Array  # [B, K, V]
+    cache: Cache
+    attention: Array | None = None  # [B, K, S]
+
+
+class StepDecoder(Protocol):
+    """A model, an exported model or an ensemble, as the search sees it.
+
+    `step` says for each hypothesis what follows `tokens` [B, K], the last token of each; K may change between steps as
+    long as `cache` has N = B·K rows. No state stays inside, so rows can be reordered, repeated and dropped outside.
+    """
+
+    def start(self, source: Array, source_length: Array) -> tuple[Memory, Cache]:
+        """Read source ids [B, S] with lengths [B]; the cache has one row a sentence."""
+
+    def step(self, tokens: Array, memory: Memory, cache: Cache) -> Step:
+        """Extend each hypothesis by one token."""
+
+
+def map_rows(tree: Any, function: Callable[[Array], Array]) -> Any:
+    """`function` of every array in nested tuples and dicts."""
+    if isinstance(tree, dict):
+        return {key: map_rows(value, function) for key, value in tree.items()}
+    if isinstance(tree, tuple):
+        return tuple(map_rows(value, function) for value in tree)
+    return function(tree)
+
+
+def select_rows(tree: Any, rows: Array) -> Any:
+    """The given rows (an index array [M]) of every array: reorders, repeats or drops sentences and hypotheses alike."""
+    return map_rows(tree, lambda array: array_namespace(array).take(array, rows, axis=0))

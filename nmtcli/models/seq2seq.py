@@ -1,0 +1,78 @@
+"""The whole model: embeddings, an encoder, a decoder, an output layer.
+
+Training calls `forward`, all target positions at once; search calls `start` and `step`. A law in the tests holds the
+two equal.
+"""
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from nmtcli.config import ModelConfig
+from nmtcli.models.protocol import Cache, Memory, Step
+from nmtcli.models.recurrent import RecurrentDecoder, RecurrentEncoder
+from nmtcli.vocabulary import PAD
+
+
+class Seq2Seq(nn.Module):
+    """Any encoder with any decoder, as the settings say.
+
+    `source_size` and `target_size` are the vocabularies' sizes; tie "all" needs them to be one vocabulary.
+    """
+
+    def __init__(self, config: ModelConfig, source_size: int, target_size: int) -> None:
+        super().__init__()
+        self.config = config
+        width = config.embedding.size
+        self.source_embedding = nn.Embedding(source_size, width, padding_idx=PAD)
+        self.target_embedding = nn.Embedding(target_size, width, padding_idx=PAD)
+        self.output = nn.Linear(width, target_size, bias=False)
+        self.encoder = RecurrentEncoder(config)
+        self.decoder = RecurrentDecoder(config)
+        self._initialise()
+        if config.embedding.tie in ("all", "target"):
+            self.output.weight = self.target_embedding.weight
+        if config.embedding.tie == "all":
+            self.source_embedding.weight = self.target_embedding.weight
+
+    def _initialise(self) -> None:
+        width = self.config.embedding.size
+        for table in (self.source_embedding.weight, self.target_embedding.weight, self.output.weight):
+            nn.init.normal_(table, std=width**-0.5)
+            nn.init.zeros_(table[PAD])
+        for name, weight in self.named_parameters():
+            if "bias_hh" in name:
+                nn.init.zeros_(weight)
+            elif "bias_ih" in name:
+                nn.init.zeros_(weight)
+                nn.init.ones_(weight.view(4, -1)[1])  # the forget gate starts open (Jozefowicz et al. 2015)
+
+    def forward(self, source: Tensor, source_length: Tensor, target_input: Tensor) -> Tensor:
+        """Teacher forcing: features [B, T, E] whose product with the output layer are the logits.
+
+        source [B, S], source_length [B], target_input [B, T] which starts with BOS. The output layer is left to the
+        loss, which needs it at real positions only.
+        """
+        memory, cache = self.start(source, source_length)
+        return cast(Tensor, self.decoder(self.target_embedding(target_input), memory, cache))
+
+    def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
+        """Encode; see `StepDecoder.start`."""
+        mask = torch.arange(source.size(1), device=source.device)[None] < source_length[:, None]  # [B, S]
+        states, last = self.encoder(self.source_embedding(source), source_length)
+        return self.decoder.start(states, last, mask)
+
+    def step(self, tokens: Tensor, memory: Memory, cache: Cache) -> Step:
+        """One position; see `StepDecoder.step`."""
+        features, cache, attention = self.decoder.step(self.target_embedding(tokens), memory, cache)
+        return Step(self.log_probs(features), cache, attention)
+
+    def log_probs(self, features: Tensor) -> Tensor:
+        """Features [..., E] to log-probabilities [..., V] in fp32."""
+        return torch.log_softmax(self.output(features).float(), dim=-1)
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Trained weights, tied ones counted once."""
+    return sum(weight.numel() for weight in model.parameters())

@@ -1,0 +1,109 @@
+"""A data directory as the other verbs see it: the manifest, the tokenizers and the two splits."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import ValidationError
+
+from nmtcli.config import DataConfig, Section
+from nmtcli.errors import DataError
+from nmtcli.prepare.shards import Shards
+from nmtcli.prepare.tokenizer import Tokenizers
+
+FORMAT = 1
+MANIFEST_FILE = "manifest.json"
+TRAIN, VALID = "train", "valid"
+
+
+class SplitSize(Section):
+    """How much a split holds; tokens without BOS and EOS."""
+
+    pairs: int
+    source_tokens: int
+    target_tokens: int
+
+
+class Manifest(Section):
+    """What a data directory holds and what it was made of."""
+
+    format: Literal[1] = 1
+    fingerprint: str  # sha256 of the input files, the settings and the versions of what read them
+    nmtcli_version: str
+    data: DataConfig
+    source_vocabulary_size: int
+    target_vocabulary_size: int
+    train: SplitSize
+    valid: SplitSize
+
+    @property
+    def source_language(self) -> str:
+        """The source language as the user named it."""
+        return self.data.source_language
+
+    @property
+    def target_language(self) -> str:
+        """The target language as the user named it."""
+        return self.data.target_language
+
+    def save(self, directory: Path) -> None:
+        """Write `manifest.json`."""
+        (directory / MANIFEST_FILE).write_text(self.model_dump_json(indent=2) + "\n", "utf-8")
+
+    @classmethod
+    def load(cls, directory: Path) -> Self:
+        """Read `manifest.json`. Raises DataError if it is not there, damaged or of a newer format."""
+        path = directory / MANIFEST_FILE
+        try:
+            tree = json.loads(path.read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise DataError(
+                f"{directory}: not a data directory: it has no {MANIFEST_FILE}", "nmt prepare -o DATA … makes one"
+            ) from None
+        except OSError as error:
+            raise DataError(f"{path}: cannot read it: {error.strerror}") from None
+        except ValueError:
+            raise DataError(f"{path}: damaged: not JSON", "delete the data directory and prepare it again") from None
+        number = tree.get("format") if isinstance(tree, dict) else None
+        if isinstance(number, int) and number > FORMAT:
+            raise DataError(
+                f"{path}: written by a newer nmt (format {number}; this one reads {FORMAT})", "upgrade nmtcli"
+            )
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the file"
+            raise DataError(
+                f"{path}: not a manifest of nmt prepare: {where}", "nmt prepare -o DATA … makes one"
+            ) from None
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """An open data directory."""
+
+    manifest: Manifest
+    tokenizers: Tokenizers
+    train: Shards
+    valid: Shards
+
+
+def open_data(directory: Path) -> PreparedData:
+    """Open a data directory; quick whatever its size. Raises DataError if anything in it is missing or damaged."""
+    manifest = Manifest.load(directory)
+    tokenizers = Tokenizers.load(directory)
+    data = PreparedData(manifest, tokenizers, Shards.open(directory / TRAIN), Shards.open(directory / VALID))
+    sizes = (len(tokenizers.source), len(tokenizers.target), len(data.train), len(data.valid))
+    expected = (
+        manifest.source_vocabulary_size,
+        manifest.target_vocabulary_size,
+        manifest.train.pairs,
+        manifest.valid.pairs,
+    )
+    if sizes != expected:
+        raise DataError(
+            f"{directory}: its files are not those its {MANIFEST_FILE} describes",
+            "delete the data directory and prepare it again",
+        )
+    return data

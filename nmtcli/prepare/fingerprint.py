@@ -1,0 +1,59 @@
+"""Knowing a data directory again: the same files, settings and versions give the same fingerprint."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+
+from nmtcli import __version__
+from nmtcli.config import DataConfig
+from nmtcli.errors import UserError
+from nmtcli.prepare.corpus import PrepareFiles, digest
+from nmtcli.prepare.directory import FORMAT, MANIFEST_FILE, Manifest, open_data
+
+
+def fingerprint(sources: PrepareFiles, config: DataConfig) -> str:
+    """Sha256, in hexadecimal, of all that the data directory depends on. Names of files are no part of it."""
+    identity = {
+        "format": FORMAT,
+        "nmtcli": __version__,
+        "sentencepiece": sentencepiece.__version__,
+        "data": config.model_dump(),
+        "train": [[digest(files.source), digest(files.target)] for files in sources.train],
+        "valid": [digest(sources.valid.source), digest(sources.valid.target)],
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def find_existing(output: Path) -> Manifest | None:
+    """The manifest of an earlier run, None where the way is free.
+
+    Raises UserError if something else is there: nothing of the user's is ever deleted or mixed with ours.
+    """
+    if (output / MANIFEST_FILE).exists():
+        return Manifest.load(output)
+    if output.is_dir() and not any(output.iterdir()):
+        return None
+    if output.exists() or output.is_symlink():
+        raise UserError(f"{output}: exists and is not a data directory", "choose another -o, or move it away")
+    return None
+
+
+def require_same(output: Path, existing: Manifest, wanted: str, config: DataConfig) -> None:
+    """Check that `output` is whole and of the fingerprint `wanted`. Raises UserError that says what differs."""
+    if existing.fingerprint == wanted:
+        open_data(output)
+        return
+    old, new = _flatten(existing.data.model_dump()), _flatten(config.model_dump())
+    changes = [f"{key} was {old.get(key)}, now {new.get(key)}" for key in new if old.get(key) != new.get(key)]
+    why = ", ".join(changes) or "other files, or another version of nmtcli or sentencepiece"
+    raise UserError(f"{output}: holds data prepared differently ({why})", "choose another -o, or delete it first")
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "data.") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

@@ -1,0 +1,56 @@
+"""A directory that appears whole or not at all."""
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nmtcli.errors import ResourceError, UserError
+
+
+@contextmanager
+def staged(output: Path) -> Iterator[Path]:
+    """A new directory beside `output` that takes its name if the block ends well, and is removed if not.
+
+    A killed run leaves only the hidden `.NAME.partial`, which the next run removes. `output` may exist if it is empty.
+    Raises ResourceError on a full disk, UserError if the place cannot be written.
+    """
+    output = output.resolve()
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        if partial.exists():
+            shutil.rmtree(partial)
+        partial.mkdir(parents=True)
+        yield partial
+        _flush(partial)
+        partial.rename(output)
+        _flush_directory(output.parent)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResourceError(f"{output}: the disk is full", "free some space or choose another -o") from error
+        raise UserError(f"{output}: cannot write there: {error.strerror or error}", "choose another -o") from error
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _flush(directory: Path) -> None:
+    """Force every file to the disk before the rename, so that a power cut cannot leave a whole name on half a file."""
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    for path in (directory, *directory.rglob("*")):
+        if path.is_dir():
+            _flush_directory(path)
+
+
+def _flush_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

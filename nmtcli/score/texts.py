@@ -1,0 +1,145 @@
+"""The texts that `nmt score` compares: read as sacreBLEU reads them, and looked at for what would spoil a score."""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmtcli.errors import DataError
+
+STDIN = Path("-")
+
+# A text is warned about when more than this part of its lines shows the sign. Subword marks do not occur in real text;
+# a detached comma now and then does.
+_SUBWORD_SHARE = 0.01
+_TOKENISED_SHARE = 0.1
+_EMPTY_SHARE = 0.01
+
+_SENTENCEPIECE = re.compile("\N{LOWER ONE EIGHTH BLOCK}")
+_BPE = re.compile(r"\S@@(?: |$)")
+# Detached full stop or comma, English contractions cut off, Moses escapes, Moses' split hyphens. Not ! ? : ; » which
+# French and others set off with a space.
+_TOKENISED = re.compile(
+    r"\S [.,。,、](?= |$)| '(?:s|t|re|ve|ll|d|m)\b| n't\b|&(?:apos|quot|amp|lt|gt|#91|#93|#124);| @[-/.,]@ "
+)
+
+_KANA = re.compile("[\u3041-\u30ff]")
+_HAN = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U000323af]")
+_HANGUL = re.compile("[\uac00-\ud7a3]")
+# Thai, Lao, Burmese, Khmer: marks above and below letters count as well
+_UNSPACED = re.compile("[\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff]")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A hypothesis or reference: one line a sentence, and the name its reader knows it by."""
+
+    name: str
+    lines: list[str]
+
+
+def read_text(path: Path) -> Text:
+    """The lines of a UTF-8 text file, or of standard input for `-`.
+
+    Lines end at LF and at nothing else, as in training data, where other separators are text; white space at the end of
+    a line goes, as in sacreBLEU's own command. Raises DataError for a file that cannot be read or is not UTF-8.
+    """
+    name = "standard input" if path == STDIN else str(path)
+    try:
+        data = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {name}: {error.strerror}", "check the name and the permissions") from error
+    try:
+        lines = data.decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{name}, line {line}: not UTF-8 text",
+            "convert it first, for example: iconv -f latin1 -t utf-8 FILE",
+        ) from error
+    if lines[-1] == "":  # the LF of the last line opens no further line
+        lines.pop()
+    return Text(name, [line.rstrip() for line in lines])
+
+
+def require_parallel(hypothesis: Text, reference: Text) -> None:
+    """Raise DataError unless both texts have the same number of lines, and at least one."""
+    if len(hypothesis.lines) != len(reference.lines):
+        raise DataError(
+            f"{hypothesis.name} has {len(hypothesis.lines)} lines, but {reference.name} has {len(reference.lines)}",
+            "line n of both must translate the same sentence; nmt translate keeps empty lines, so look for what lost or"
+            " added some before or after it",
+        )
+    if not hypothesis.lines:
+        raise DataError(f"{hypothesis.name} and {reference.name} are empty", "give texts with at least one line")
+
+
+def warnings(
+    systems: Sequence[Text], references: Sequence[Text], metrics: Sequence[str], tokenize: str | None
+) -> list[str]:
+    """What in these texts would make scores wrong or not comparable, one sentence each, with the evidence.
+
+    `tokenize` is BLEU's tokenizer: with "none" the user brings tokens, so tokenised text is as it should be.
+    """
+    found: list[str] = []
+    for text in (*systems, *references):
+        found += _subword_warnings(text)
+        if tokenize != "none":
+            found += _tokenised_warnings(text)
+    for system in systems:
+        found += _empty_warnings(system)
+    if "bleu" in metrics and tokenize in {None, "13a", "intl"}:
+        found += _script_warnings(references[0], tokenize or "13a")
+    return found
+
+
+def _subword_warnings(text: Text) -> Iterator[str]:
+    for sign, marks in ((_SENTENCEPIECE, "SentencePiece marks (▁)"), (_BPE, "BPE marks (@@)")):
+        if evidence := _evidence(sign, text.lines, _SUBWORD_SHARE):
+            yield f"{text.name} still carries {marks}: {evidence}; join the pieces to words before scoring"
+
+
+def _tokenised_warnings(text: Text) -> Iterator[str]:
+    if evidence := _evidence(_TOKENISED, text.lines, _TOKENISED_SHARE):
+        yield (
+            f"{text.name} looks tokenised, with detached punctuation or Moses escapes: {evidence}; scores of"
+            " tokenised text are not comparable, so detokenise it first"
+        )
+
+
+def _empty_warnings(text: Text) -> Iterator[str]:
+    empty = text.lines.count("")
+    if empty > _EMPTY_SHARE * len(text.lines):
+        yield f"{text.name}: {empty} of {len(text.lines)} lines are empty; each counts as a missing translation"
+
+
+def _script_warnings(reference: Text, tokenize: str) -> Iterator[str]:
+    """13a and intl cut words at spaces: where a script writes none, a whole clause counts as one word."""
+    text = "".join(reference.lines)
+    half = sum(map(str.isalpha, text)) / 2
+    kana, han, hangul, unspaced = (len(script.findall(text)) for script in (_KANA, _HAN, _HANGUL, _UNSPACED))
+    used = f"BLEU's tokenizer {tokenize}"
+    if kana + han > half and kana > han / 10:  # Japanese always carries kana, Chinese hardly any
+        yield f"{used} does not split Japanese: use --tokenize ja-mecab (pip install 'sacrebleu[ja]'), or compare chrF"
+    elif han > half:
+        yield f"{used} does not split Chinese: use --tokenize zh, or compare chrF"
+    elif unspaced > half:
+        yield f"{used} does not split this script, which has no spaces: use --tokenize flores200, or compare chrF"
+    elif hangul > half:
+        yield (
+            f"{used} counts a Korean word with its particles as one: trust chrF more, or use --tokenize ko-mecab"
+            " (pip install 'sacrebleu[ko]')"
+        )
+
+
+def _evidence(sign: re.Pattern[str], lines: Sequence[str], share: float) -> str | None:
+    hits = [number for number, line in enumerate(lines) if sign.search(line)]
+    if len(hits) <= share * len(lines):
+        return None
+    line = lines[hits[0]]
+    match = sign.search(line)
+    assert match is not None
+    start, end = max(0, match.start() - 12), match.end() + 12
+    excerpt = f"{'…' if start else ''}{line[start:end].strip()}{'…' if end < len(line) else ''}"
+    return f"{len(hits)} of {len(lines)} lines, the first in line {hits[0] + 1} (“{excerpt}”)"

@@ -1,0 +1,102 @@
+"""Label-smoothed cross entropy together with the output layer, over real target positions only.
+
+The output layer is a third of an RNN's training step. The fused form works out its gradient in the forward pass, a
+chunk of rows at a time, so the logits [tokens, V] never exist whole; the plain form is the reference it is tested
+against, and serves validation and fp16.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.train.batches import Batch
+from nmtcli.vocabulary import PAD
+
+CHUNK_ROWS = {"cpu": 512, "cuda": 8192}  # measured best on CPU; on a GPU a chunk must fill the device
+
+
+class FusedSmoothedLoss(torch.autograd.Function):
+    """Sum of the label-smoothed loss of features @ weight.T, with its gradients made on the way."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, smoothing: float, dtype: torch.dtype
+    ) -> Tensor:
+        """features [M, E], weight [V, E], targets [M] to the loss, a scalar in fp32; products run in `dtype`."""
+        size, rows = weight.size(0), CHUNK_ROWS[features.device.type]
+        inputs, table = features.to(dtype), weight.to(dtype)
+        grad_features = torch.empty_like(inputs)
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32)
+        loss = torch.zeros((), device=features.device)
+        for start in range(0, inputs.size(0), rows):
+            chunk, target = inputs[start : start + rows], targets[start : start + rows, None]
+            logits = (chunk @ table.t()).float()  # [M', V]
+            normalizer = torch.logsumexp(logits, dim=1, keepdim=True)  # [M', 1]
+            correct = logits.gather(1, target)
+            loss += (normalizer - (1 - smoothing) * correct).sum() - smoothing / size * logits.sum()
+            # softmax minus the smoothed target distribution
+            grad = logits.sub_(normalizer).exp_().sub_(smoothing / size)
+            grad.scatter_add_(1, target, torch.full_like(correct, smoothing - 1))
+            grad = grad.to(dtype)
+            torch.mm(grad, table, out=grad_features[start : start + rows])
+            grad_weight += grad.t() @ chunk
+        ctx.save_for_backward(grad_features.to(features.dtype), grad_weight.to(weight.dtype))
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """The stored gradients, times that of the loss."""
+        grad_features, grad_weight = ctx.saved_tensors
+        return grad_features * grads[0], grad_weight * grads[0], None, None, None
+
+
+def plain_smoothed_loss(features: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> Tensor:
+    """The same sum by PyTorch's own parts."""
+    logits = F.linear(features, weight).float()
+    return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+
+
+@dataclass(frozen=True)
+class TokenSums:
+    """Sums over the real target tokens of a batch, as tensors on the device."""
+
+    loss: Tensor  # label-smoothed cross entropy
+    negative_log_prob: Tensor
+    correct: Tensor  # tokens whose likeliest prediction was right
+
+
+class TrainingLoss(nn.Module):
+    """A model and its objective as one module: batch in, loss sum out."""
+
+    def __init__(self, model: Seq2Seq, smoothing: float) -> None:
+        super().__init__()
+        self.model = model
+        self.smoothing = smoothing
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Sum of the loss over the real target tokens, to be divided once by the tokens of the whole update."""
+        features, targets = self._real_positions(batch)
+        weight, kind = self.model.output.weight, features.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
+        if dtype == torch.float16:  # the stored gradients would not carry the scale that keeps fp16 from underflow
+            return plain_smoothed_loss(features, weight, targets, self.smoothing)
+        loss: Tensor = FusedSmoothedLoss.apply(features, weight, targets, self.smoothing, dtype)  # type: ignore[no-untyped-call]
+        return loss
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> TokenSums:
+        """The sums that validation reports."""
+        features, targets = self._real_positions(batch)
+        log_probs = self.model.log_probs(features)  # [M, V]
+        negative_log_prob = -log_probs.gather(1, targets[:, None]).sum()
+        loss = (1 - self.smoothing) * negative_log_prob - self.smoothing * log_probs.mean(dim=1).sum()
+        return TokenSums(loss, negative_log_prob, (log_probs.argmax(dim=1) == targets).sum())
+
+    def _real_positions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        features = self.model(batch.source, batch.source_length, batch.target_input)  # [B, T, E]
+        real = batch.target_output != PAD  # [B, T]
+        return features[real], batch.target_output[real]  # [M, E], [M]

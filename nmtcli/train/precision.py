@@ -1,0 +1,56 @@
+"""Mixed precision: autocast for bf16 and fp16, loss scaling for fp16."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from nmtcli.config import Precision
+from nmtcli.errors import UserError
+from nmtcli.models.device import has_bf16
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_precision(wanted: Precision, device: torch.device) -> Precision:
+    """What `auto` means on a device. A run keeps its answer, so that a resume computes alike."""
+    if wanted == "auto":
+        if has_bf16(device):
+            return "bf16"
+        return "fp16" if device.type == "cuda" else "fp32"
+    if wanted == "fp16" and device.type == "cpu":
+        raise UserError("train.precision fp16 needs a CUDA device", "use bf16 or fp32 on a CPU")
+    return wanted
+
+
+class MixedPrecision:
+    """Runs the forward pass in a precision and keeps the gradients of fp16 from underflow."""
+
+    def __init__(self, precision: Precision, device: torch.device) -> None:
+        self.dtype = DTYPES.get(precision)
+        self.device = device
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Context of a forward pass."""
+        return torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext()
+
+    def step(self, optimizer: torch.optim.Optimizer, clip_norm: float) -> float | None:
+        """Clip and apply the gradients; returns their norm, or None where it was not finite and nothing was applied."""
+        self.scaler.unscale_(optimizer)
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(weights, clip_norm).item()
+        finite = norm - norm == 0
+        if finite or self.scaler.is_enabled():  # the scaler itself skips the step, and must see it to lower its scale
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        return norm if finite else None
+
+    def state(self) -> dict[str, Any]:
+        """The scaler's numbers, for JSON."""
+        return dict(self.scaler.state_dict())
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up saved numbers."""
+        if state:
+            self.scaler.load_state_dict(state)

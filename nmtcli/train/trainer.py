@@ -1,0 +1,294 @@
+"""The training loop: validate, save, update, and stop; and the state that makes a resume exact."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nmtcli import checkpoint
+from nmtcli.checkpoint import ModelInfo, RunDirectory
+from nmtcli.config import Config
+from nmtcli.errors import Interrupted
+from nmtcli.models.seq2seq import Seq2Seq, parameter_count
+from nmtcli.prepare.directory import PreparedData
+from nmtcli.train.batches import Batch, BatchPlan
+from nmtcli.train.interrupts import Interrupts
+from nmtcli.train.logs import Observer
+from nmtcli.train.loss import TrainingLoss
+from nmtcli.train.precision import MixedPrecision
+from nmtcli.train.schedule import learning_rate
+from nmtcli.train.validation import Validator
+
+
+@dataclass
+class TrainState:
+    """Where training stands, beside the weights, the optimizer and the random numbers. JSON."""
+
+    step: int = 0  # updates done
+    epoch: int = 0
+    position: int = 0  # updates done in this epoch
+    validated_step: int = 0
+    best: list[tuple[float, int]] = field(default_factory=list)  # (score, step), best first
+    without_improvement: int = 0  # validations in a row
+    target_tokens: int = 0
+    skipped_updates: int = 0
+    seconds: float = 0.0  # spent in updates
+
+
+class Trainer:
+    """Trains one model on one device.
+
+    Everything that decides the next weights is in the checkpoint: weights, Adam's moments, the loss scale, random
+    numbers, and `TrainState`. The order of the data follows from the seed, the epoch and the position in it.
+    """
+
+    def __init__(
+        self, config: Config, data: PreparedData, run: RunDirectory, device: torch.device, observers: Sequence[Observer]
+    ) -> None:
+        settings = config.train
+        self.config, self.data, self.run, self.device, self.observers = config, data, run, device, observers
+        torch.manual_seed(settings.seed)
+        sizes = len(data.tokenizers.source), len(data.tokenizers.target)
+        self.model = Seq2Seq(config.model, *sizes).to(device)
+        self.objective = TrainingLoss(self.model, settings.label_smoothing)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)
+        self.precision = MixedPrecision(settings.precision, device)
+        self.plan = BatchPlan(data.train, settings.batch_tokens, settings.update_tokens, settings.seed)
+        self.validator = Validator(self.objective, data, config, device)
+        self.total = settings.max_updates
+        if settings.max_epochs is not None:
+            self.total = min(self.total, settings.max_epochs * len(self.plan.epoch(0)))
+        self.state = TrainState()
+        self.interrupts = Interrupts()
+        self.meter = Meter()
+        self.epoch_updates = 1  # known once an epoch is planned
+        if steps := run.steps():
+            self._load(run.checkpoint(steps[-1]))
+
+    def fit(self) -> str:
+        """Train to the end; returns the reason to stop.
+
+        Raises Interrupted after SIGINT or SIGTERM, with everything saved. Every decision is made before an update and
+        once more after the last, so that validation and saving stand here once.
+        """
+        self._tell_start()
+        saved_step = self.state.step
+        updates = self._updates()
+        with self.interrupts:
+            while True:
+                due = self.state.step % self.config.train.valid_every == 0 or self._stop_reason() is not None
+                validated = due and self.state.validated_step != self.state.step and self._validate()
+                stopping = self.interrupts.received is not None or self._stop_reason() is not None
+                if self.state.step != saved_step and (
+                    validated or stopping or self.state.step % self.config.train.save_every == 0
+                ):
+                    self._save()
+                    saved_step = self.state.step
+                if self.interrupts.received is not None:
+                    raise self._interrupted()
+                if (reason := self._stop_reason()) is not None:
+                    self._tell("stopped", {"step": self.state.step, "reason": reason})
+                    return reason
+                self._update(next(updates))
+
+    def _updates(self) -> Iterator[list[Batch]]:
+        """The batches of each update, from where training stands on; moves `state.epoch` and `state.position`."""
+        while True:
+            updates = self.plan.epoch(self.state.epoch)
+            self.epoch_updates = len(updates)
+            for rows in updates[self.state.position :]:
+                batches = [self.plan.load(batch) for batch in rows]
+                self.state.position += 1
+                yield batches
+            self.state.epoch, self.state.position = self.state.epoch + 1, 0
+
+    def _update(self, batches: list[Batch]) -> None:
+        """One update of the weights from one or several batches, as if they were one."""
+        self.model.train()
+        self.meter.data_ready()
+        state, settings = self.state, self.config.train
+        rate = learning_rate(state.step + 1, self.total, settings)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        tokens = sum(batch.target_tokens for batch in batches)
+        loss_sum = torch.zeros((), device=self.device)
+        for batch in batches:
+            with self.precision.autocast():
+                loss = self.objective(batch.to(self.device))
+            self.precision.scaler.scale(loss / tokens).backward()
+            loss_sum += loss.detach()
+        norm = self.precision.step(self.optimizer, settings.clip_norm)
+        self.optimizer.zero_grad(set_to_none=True)
+        state.step += 1
+        state.target_tokens += tokens
+        state.skipped_updates += norm is None
+        state.seconds += self.meter.update_done(loss_sum, tokens, norm)
+        if state.step % settings.log_every == 0 or state.step == self.total:
+            metrics = {"step": state.step, "epoch": state.epoch + state.position / self.epoch_updates}
+            metrics |= {**self.meter.read(), "learning_rate": rate, "skipped": state.skipped_updates}
+            self._tell("updated", metrics)
+
+    def _stop_reason(self) -> str | None:
+        patience = self.config.train.patience
+        if self.state.step >= self.total:
+            return f"all {self.total} updates done"
+        if patience is not None and self.state.without_improvement >= patience:
+            score, step = self.state.best[0]
+            metric = self.config.train.valid_metric
+            return f"{metric} did not improve in {patience} validations; best {abs(score):.2f} at update {step}"
+        return None
+
+    def _validate(self) -> bool:
+        """Measure the model on the validation set; False if a signal came in between, and nothing is changed."""
+        if self.state.step == 0:
+            return False
+        measured = self.validator.measure(self._on_validating)
+        self.meter.restart()
+        if measured is None:
+            return False
+        metrics, samples = measured
+        state, settings = self.state, self.config.train
+        score = -metrics["loss"] if settings.valid_metric == "loss" else metrics[settings.valid_metric]
+        improved = not state.best or score > state.best[0][0]
+        ranked = sorted([*state.best, (score, state.step)], key=lambda entry: (-entry[0], entry[1]))
+        state.best = ranked[: settings.keep_best]
+        state.without_improvement = 0 if improved else state.without_improvement + 1
+        state.validated_step = state.step
+        metrics = {
+            "step": state.step,
+            **metrics,
+            "improved": improved,
+            "without_improvement": state.without_improvement,
+        }
+        for observer in self.observers:
+            observer.validated(metrics, samples)
+        return True
+
+    def _on_validating(self, done: int, total: int) -> bool:
+        """Passes progress on; False once a signal asks to stop."""
+        for observer in self.observers:
+            observer.validating(done, total)
+        return self.interrupts.received is None
+
+    def _interrupted(self) -> Interrupted:
+        signal = self.interrupts.received
+        assert signal is not None
+        return Interrupted(
+            f"{signal.name}: saved update {self.state.step} in {self.run.path}",
+            "run the same command again to go on",
+            terminated=signal.name == "SIGTERM",
+        )
+
+    def _tell_start(self) -> None:
+        start: dict[str, Any] = {"step": self.state.step, "total": self.total, "epoch": self.state.epoch}
+        start |= {"parameters": parameter_count(self.model), "pairs": len(self.data.train)}
+        start |= {"device": str(self.device), "precision": self.config.train.precision, "torch": torch.__version__}
+        self._tell("started", start)
+
+    def _tell(self, event: str, metrics: dict[str, Any]) -> None:
+        for observer in self.observers:
+            getattr(observer, event)(metrics)
+
+    def _save(self) -> None:
+        """Write a checkpoint, let the pointers name it, delete those no longer kept."""
+        state, settings = self.state, self.config.train
+        self.run.save(state.step, self._write)
+        if state.best:
+            self.run.point("best", state.best[0][1])
+        self.run.prune({step for _, step in state.best} | set(self.run.steps()[-settings.keep_last :]))
+        for observer in self.observers:
+            observer.saved(self.run.checkpoint(state.step))
+
+    def _write(self, directory: Path) -> None:
+        manifest = self.data.manifest
+        info = ModelInfo(
+            source_language=manifest.source_language,
+            target_language=manifest.target_language,
+            source_size=len(self.data.tokenizers.source),
+            target_size=len(self.data.tokenizers.target),
+            data_fingerprint=manifest.fingerprint,
+            updates=self.state.step,
+            model=self.config.model,
+            search=self.config.search,
+        )
+        checkpoint.write_model(directory, info, checkpoint.model_weights(self.model), self.data.tokenizers)
+        state = {**asdict(self.state), "scaler": self.precision.state()}
+        checkpoint.write_trainer_state(directory, state, self._tensors())
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Adam's moments by the weight's name, and the state of the random numbers."""
+        names = {id(weight): name for name, weight in self.model.named_parameters()}
+        tensors = {"random.cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+        for weight, moments in self.optimizer.state.items():
+            tensors |= {f"adam.{key}.{names[id(weight)]}": value for key, value in moments.items()}
+        return tensors
+
+    def _load(self, directory: Path) -> None:
+        """Take up everything from a checkpoint."""
+        weights = checkpoint.load_tensors(directory / checkpoint.WEIGHTS)
+        checkpoint.put_weights(self.model, weights, directory / checkpoint.WEIGHTS)
+        state, tensors = checkpoint.read_trainer_state(directory)
+        self.precision.load_state(state.pop("scaler"))
+        state["best"] = [(score, step) for score, step in state["best"]]
+        self.state = TrainState(**state)
+        moments: dict[int, dict[str, Tensor]] = {}
+        for index, (name, _) in enumerate(self.model.named_parameters()):
+            keys = [key.split(".")[1] for key in tensors if key.startswith("adam.") and key.split(".", 2)[2] == name]
+            moments[index] = {key: tensors[f"adam.{key}.{name}"] for key in keys}
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        torch.set_rng_state(tensors["random.cpu"])
+        if self.device.type == "cuda" and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
+        self.run.point("last", self.state.step)
+        if self.state.best:
+            self.run.point("best", self.state.best[0][1])
+
+
+class Meter:
+    """Averages over the updates since the last reading. The loss stays on the device until it is read."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was measured; called after time spent on something else."""
+        self.loss: Tensor | None = None
+        self.norm = 0.0
+        self.tokens = self.updates = 0
+        self.seconds = self.waiting = 0.0
+        self.clock = time.perf_counter()
+
+    def data_ready(self) -> None:
+        """The batches of an update have come."""
+        self.waiting += time.perf_counter() - self.clock
+
+    def update_done(self, loss: Tensor, tokens: int, norm: float | None) -> float:
+        """Count an update; returns the seconds since the last one, data included."""
+        self.loss = loss if self.loss is None else self.loss + loss
+        self.tokens += tokens
+        self.updates += 1
+        self.norm += norm or 0.0
+        now = time.perf_counter()
+        seconds, self.clock = now - self.clock, now
+        self.seconds += seconds
+        return seconds
+
+    def read(self) -> dict[str, float]:
+        """Loss a token, gradient norm, target tokens a second, share of the time spent waiting for data."""
+        assert self.loss is not None
+        loss = self.loss.item() / self.tokens
+        metrics = {
+            "loss": loss if math.isfinite(loss) else math.inf,
+            "gradient_norm": self.norm / self.updates,
+            "tokens_per_second": self.tokens / self.seconds,
+            "data_wait": self.waiting / self.seconds,
+        }
+        self.restart()
+        return metrics

@@ -1,0 +1,297 @@
+"""Attention drawn: one heat map a sentence, as a web page (`.html`) or a picture (`.png`)."""
+
+import importlib.util
+import io
+import os
+import textwrap
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmtcli.errors import UserError
+
+_WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁
+_FAINT = 0.005  # a weight that rounds to 0.00 is left white: pages stay small
+
+_MOST_PNG_MAPS = 6
+_MOST_PIXELS = 16_000  # a side of a picture; what is larger opens in few programs
+_DPI = 144
+# inches: one weight; label to map; a line of a title; below a map; around everything
+_CELL, _GAP, _LINE, _SPACE, _MARGIN = 0.22, 0.07, 0.22, 0.5, 0.2
+_INK = np.array([8, 48, 107]) / 255  # RGB, as --ink below
+_TITLE = {"fontweight": "bold", "fontsize": 10}
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMap:
+    """The attention over one sentence: `weights[t, s]` is how much target piece t drew on source piece s.
+
+    `weights` is [T, S], rows summing to 1; `target` ends with the end-of-sentence piece when the model produced one.
+    Pieces come as the tokenizer made them, with SentencePiece's ▁.
+    """
+
+    source: list[str]
+    target: list[str]
+    weights: NDArray[np.float32]
+    title: str
+
+    def __post_init__(self) -> None:
+        if self.weights.shape != (len(self.target), len(self.source)):
+            raise ValueError(f"weights {self.weights.shape} for {len(self.target)} target, {len(self.source)} source")
+
+
+def hard_alignment(weights: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """For each target position its strongest source position, as (source, target) pairs from 0: Pharaoh's order.
+
+    `weights` is [T, S]. An empty source aligns nothing.
+    """
+    if weights.size == 0:
+        return []
+    return [(int(source), target) for target, source in enumerate(weights.argmax(axis=1))]
+
+
+def check_attention_path(path: Path) -> None:
+    """Raise UserError when `write_attention` could not write `path`: to be asked before hours of translating."""
+    if path.suffix.lower() not in {".html", ".png"}:
+        raise UserError(f"cannot draw attention as {path}", "name the file .html (any number of sentences) or .png")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"no directory {path.parent} for the attention file", f"mkdir -p {path.parent}")
+    if path.suffix.lower() == ".png" and importlib.util.find_spec("matplotlib") is None:
+        raise UserError("a .png needs matplotlib, which is not installed", "pip install 'nmtcli[plot]', or write .html")
+
+
+def write_attention(path: Path, maps: Sequence[AttentionMap]) -> None:
+    """Draw attention maps into one file; its suffix chooses a web page (`.html`) or a picture (`.png`).
+
+    The page needs no network and no script, and takes hundreds of sentences; a picture takes six. The file appears
+    whole or not at all. Raises UserError for another suffix, a missing directory, a missing matplotlib, or a picture
+    that would be too large or has characters that no installed font draws.
+    """
+    check_attention_path(path)
+    data = _page(maps).encode() if path.suffix.lower() == ".html" else _picture(maps)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _labels(pieces: Sequence[str]) -> list[str]:
+    """Pieces as a person reads them: words plain, a piece that continues a word behind a dot: quick ·ly.
+
+    Without spaces between words (Chinese, Japanese, or a vocabulary of words) there is nothing to tell apart.
+    """
+    spaced = sum(piece.startswith(_WORD_START) for piece in pieces) > 1
+    labels = []
+    for piece in pieces:
+        text = piece.replace(_WORD_START, "")
+        continues = spaced and not piece.startswith(_WORD_START) and text[:1].isalnum()
+        labels.append(f"·{text}" if continues else text or "_")
+    return labels
+
+
+def _is_upright(label: str) -> bool:
+    """Whether a vertical label stacks its characters (Chinese, Japanese, Korean) or is turned."""
+    return any(unicodedata.east_asian_width(character) in "WF" for character in label)
+
+
+_STYLE = """
+:root{color-scheme:light dark;--paper:#fff;--text:#1b1b1b;--quiet:#5f5f5f;--line:#e4e4e4;--ink:8 48 107}
+@media screen and (prefers-color-scheme:dark){
+:root{--paper:#131519;--text:#ececec;--quiet:#a3a3a3;--line:#2c3037;--ink:130 190 255}}
+*{box-sizing:border-box}
+body{margin:2rem auto;max-width:90rem;padding:0 1.5rem;background:var(--paper);color:var(--text);
+font:1rem/1.4 system-ui,-apple-system,"Segoe UI","Noto Sans",sans-serif}
+h1{font-size:1.3rem;margin:0 0 .3rem} header p{margin:0 0 2.5rem;color:var(--quiet)}
+.scale{white-space:nowrap}
+.scale i{display:inline-block;width:6rem;height:.8rem;margin:0 .4rem;vertical-align:-.1rem;border:1px solid var(--line);
+background:linear-gradient(to right,rgb(var(--ink)/0),rgb(var(--ink)));print-color-adjust:exact}
+figure{margin:0 0 3rem;content-visibility:auto;contain-intrinsic-size:auto 30rem}
+figcaption{font-weight:600;text-align:left;margin-bottom:.6rem;overflow-wrap:anywhere}
+.map{overflow:auto;max-height:95vh;width:max-content;max-width:100%}
+table{border-collapse:collapse;font-size:.85rem;line-height:1.5rem}
+th{font-weight:400;white-space:nowrap;background:var(--paper)}
+thead th{position:sticky;top:0;z-index:1;vertical-align:bottom;padding:.35rem 0}
+thead span{display:inline-block;vertical-align:bottom;writing-mode:vertical-rl} .turned{transform:rotate(180deg)}
+tbody th{position:sticky;left:0;text-align:right;padding:0 .5rem 0 0}
+td{width:1.5rem;min-width:1.5rem;height:1.5rem;padding:0;border:1px solid var(--line);
+background:rgb(var(--ink)/var(--w,0));print-color-adjust:exact}
+tbody tr:hover th{font-weight:600} tbody td:hover{outline:2px solid var(--text);outline-offset:-2px}
+@media print{
+@page{size:landscape;margin:12mm} body{margin:0;padding:0;max-width:none} .map{overflow:visible;max-height:none}
+figure{break-inside:avoid;content-visibility:visible}
+thead{display:table-row-group} th{position:static!important}
+table{font-size:8pt;line-height:1.1} td{min-width:0;height:4mm;width:4mm}
+}
+"""
+
+
+def _page(maps: Sequence[AttentionMap]) -> str:
+    sentences = "1 sentence" if len(maps) == 1 else f"{len(maps)} sentences"
+    return "\n".join(
+        [
+            "<!doctype html>",
+            '<html lang="en"><head><meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width,initial-scale=1">',
+            f"<title>Attention: {sentences}</title><style>{_STYLE}</style></head><body>",
+            f"<header><h1>Attention: {sentences}</h1>",
+            "<p>A row is a target piece, a column a source piece; the stronger the colour, the more the one drew on"
+            ' the other. <span class="scale">0<i></i>1</span></p></header>',
+            *(_figure(one) for one in maps),
+            "</body></html>\n",
+        ]
+    )
+
+
+def _figure(one: AttentionMap) -> str:
+    source, target = ([escape(label) for label in _labels(pieces)] for pieces in (one.source, one.target))
+    columns = "".join(
+        f'<th scope="col"><span dir="auto" class="{"upright" if _is_upright(label) else "turned"}">{label}</span></th>'
+        for label in source
+    )
+    rows = "\n".join(
+        f'<tr><th scope="row" dir="auto">{label}</th>{"".join(_cells(label, source, weights))}</tr>'
+        for label, weights in zip(target, one.weights, strict=True)
+    )
+    return (
+        f'<figure><figcaption dir="auto">{escape(one.title)}</figcaption><div class="map" tabindex="0"><table>\n'
+        f"<thead><tr><th></th>{columns}</tr></thead>\n<tbody>{rows}</tbody></table></div></figure>"
+    )
+
+
+def _cells(target: str, source: Sequence[str], weights: NDArray[np.float32]) -> Iterator[str]:
+    for label, weight in zip(source, weights.tolist(), strict=True):
+        if weight < _FAINT:
+            yield "<td></td>"
+        else:
+            yield f'<td style="--w:{weight:.2f}" title="{target} ← {label}: {weight:.2f}"></td>'
+
+
+def _picture(maps: Sequence[AttentionMap]) -> bytes:
+    """A PNG, laid out in inches from the measured labels, so that nothing overlaps or is cut."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra, and slow to import
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    drawn = [one for one in maps if one.weights.size]
+    if not 0 < len(drawn) <= _MOST_PNG_MAPS:
+        raise UserError(
+            f"a .png shows 1 to {_MOST_PNG_MAPS} sentences, not {len(drawn)}",
+            "write .html, which takes any number, or translate fewer lines",
+        )
+    figure = Figure(dpi=_DPI, facecolor="white")
+    canvas: Any = FigureCanvasAgg(figure)
+    family = _fonts("".join("".join([one.title, *one.source, *one.target]) for one in drawn))
+    style: dict[str, Any] = {"family": family, "fontsize": 9, "color": "#1b1b1b", "parse_math": False}
+
+    def measure(text: str, **more: Any) -> tuple[float, float]:
+        box = figure.text(0, 0, text, **(style | more)).get_window_extent(canvas.get_renderer())
+        figure.texts[-1].remove()
+        return box.width / _DPI, box.height / _DPI
+
+    left = _MARGIN + _GAP + max(measure(label)[0] for one in drawn for label in _labels(one.target))
+    width = max(left + _CELL * max(len(one.source) for one in drawn), 4.0) + _MARGIN
+    titles = [_wrapped(one.title, measure(one.title, **_TITLE)[0], width - 2 * _MARGIN) for one in drawn]
+    heads = [max(measure(**_column_label(label))[1] for label in _labels(one.source)) for one in drawn]
+    panels = [
+        _LINE * len(title) + head + _CELL * len(one.target) + _SPACE
+        for title, head, one in zip(titles, heads, drawn, strict=True)
+    ]
+    height = sum(panels) + 2 * _MARGIN
+    if max(width, height) * _DPI > _MOST_PIXELS:
+        raise UserError("these sentences are too long for one picture", "write .html, or draw fewer at a time")
+
+    figure.set_size_inches(width, height)
+    axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))  # inches, from the top left
+    axes.set_axis_off()
+    y = _MARGIN
+    for one, title, head, panel in zip(drawn, titles, heads, panels, strict=True):
+        for number, line in enumerate(title):
+            axes.text(_MARGIN, y + _LINE * number, line, va="top", **(style | _TITLE))
+        _draw_map(axes, one, (left, y + _LINE * len(title) + _GAP + head + _GAP), style)
+        y += panel
+    _draw_scale(axes, (left, y), style)
+    picture = io.BytesIO()
+    canvas.print_png(picture)
+    return picture.getvalue()
+
+
+def _wrapped(title: str, measured: float, available: float) -> list[str]:
+    """The lines of a title of `measured` inches that stay within the `available` ones."""
+    if measured <= available:
+        return [title]
+    # a tenth is kept back: letters differ in width
+    return textwrap.wrap(title, max(1, int(0.9 * len(title) * available / measured)))
+
+
+def _column_label(label: str) -> dict[str, Any]:
+    if _is_upright(label):
+        return {"text": "\n".join(label), "ha": "center", "va": "bottom", "linespacing": 1.0}
+    return {"text": label, "ha": "left", "va": "center_baseline", "rotation": 90, "rotation_mode": "anchor"}
+
+
+def _draw_map(axes: Any, one: AttentionMap, corner: tuple[float, float], style: dict[str, Any]) -> None:
+    left, top = corner
+    rows, columns = one.weights.shape
+    _draw_cells(axes, left + _CELL * np.arange(columns + 1), top + _CELL * np.arange(rows + 1), one.weights)
+    for column, label in enumerate(_labels(one.source)):
+        placed = _column_label(label)
+        axes.text(left + _CELL * (column + 0.5), top - _GAP, placed.pop("text"), **style, **placed)
+    for row, label in enumerate(_labels(one.target)):
+        axes.text(left - _GAP, top + _CELL * (row + 0.5), label, ha="right", va="center_baseline", **style)
+
+
+def _draw_cells(axes: Any, x: NDArray[Any], y: NDArray[Any], weights: NDArray[Any]) -> None:
+    # one scale for all maps: a pale map is a model that has not decided
+    colours = 1 - np.clip(weights, 0, 1)[:, :, None] * (1 - _INK)  # [T, S, RGB]
+    axes.pcolormesh(x, y, colours, edgecolors="#e4e4e4", linewidth=0.5)
+
+
+def _draw_scale(axes: Any, corner: tuple[float, float], style: dict[str, Any]) -> None:
+    x, y = corner
+    _draw_cells(axes, x + np.linspace(0, 1, 11), np.array([y, y + 0.1]), np.linspace(0, 1, 10)[None])
+    for at, name, side in ((-_GAP, "0", "right"), (1 + _GAP, "1", "left")):
+        axes.text(x + at, y + 0.05, name, ha=side, va="center_baseline", **style)
+
+
+def _fonts(text: str) -> list[str]:
+    """Installed font families that together draw every character of `text`, matplotlib's own first."""
+    from matplotlib import font_manager  # noqa: PLC0415
+
+    families = ["DejaVu Sans"]
+    visible = {character for character in text if unicodedata.category(character)[0] not in "CZ"}
+    missing = visible - _drawn_by(font_manager.findfont(families[0]), visible)
+    if not missing:
+        return families
+    # upright sans first; from disk, because matplotlib's own list misses fonts installed since it was made
+    paths = sorted(font_manager.findSystemFonts(), key=lambda path: ("Sans" not in path, "Regular" not in path, path))
+    coverage = {path: _drawn_by(path, missing) for path in paths}
+    while missing:
+        best = max(paths, key=lambda path: len(coverage[path] & missing), default=None)
+        if best is None or not coverage[best] & missing:
+            raise UserError(
+                f"no installed font draws {' '.join(sorted(missing)[:8])}",
+                "write .html, where the browser finds fonts, or install one (Noto Sans has most scripts)",
+            )
+        font_manager.fontManager.addfont(best)
+        families.append(font_manager.get_font(best).family_name)
+        missing -= coverage[best]
+    return families
+
+
+def _drawn_by(path: str, characters: set[str]) -> set[str]:
+    from matplotlib.font_manager import get_font  # noqa: PLC0415
+
+    try:
+        font = get_font(path)
+    except RuntimeError:  # a format FreeType does not read
+        return set()
+    # a bitmap font (colour emoji) cannot be drawn at our size
+    return {character for character in characters if font.scalable and font.get_char_index(ord(character))}

@@ -1,0 +1,56 @@
+"""An exported model as the search sees it, run by ONNX Runtime on NumPy arrays. No PyTorch here."""
+
+from pathlib import Path
+from typing import Any
+
+from nmtcli.errors import DataError, UserError
+from nmtcli.models.protocol import Array, Cache, Memory, Step
+
+ENCODER_FILE, STEP_FILE = "encoder.onnx", "step.onnx"
+
+
+class OnnxRuntime:
+    """Runs the two graphs of an export. Memory and cache are dicts by the names of the graphs' inputs."""
+
+    def __init__(self, directory: Path, threads: int | None = None) -> None:
+        """Open both graphs; raises DataError where one is missing or damaged."""
+        self.encoder = _session(directory / ENCODER_FILE, threads)
+        self.stepper = _session(directory / STEP_FILE, threads)
+        self.start_names = [output.name for output in self.encoder.get_outputs()]
+        self.step_names = [output.name for output in self.stepper.get_outputs()]
+
+    def array(self, values: Array) -> Array:
+        """A NumPy array as this runtime takes it."""
+        return values
+
+    def start(self, source: Array, source_length: Array) -> tuple[Memory, Cache]:
+        """See `StepDecoder.start`."""
+        arrays = self.encoder.run(None, {"source": source, "source_length": source_length})
+        named = dict(zip(self.start_names, arrays, strict=True))
+        memory = {name: array for name, array in named.items() if name.startswith("memory.")}
+        cache = {name: array for name, array in named.items() if name.startswith("cache.")}
+        return memory, cache
+
+    def step(self, tokens: Array, memory: Memory, cache: Cache) -> Step:
+        """See `StepDecoder.step`."""
+        arrays = self.stepper.run(None, {"tokens": tokens, **memory, **cache})
+        named = dict(zip(self.step_names, arrays, strict=True))
+        following = {name: named[f"next_{name}"] for name in cache}
+        return Step(named["log_probs"], following, named["attention"])
+
+
+def _session(path: Path, threads: int | None) -> Any:
+    try:
+        import onnxruntime  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise UserError("an ONNX model needs the onnx extra", "pip install 'nmtcli[onnx]'") from None
+    if not path.is_file():
+        raise DataError(f"{path}: missing", "the export is not complete; export it again")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or 0
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions share no public base class
+        raise DataError(f"{path}: ONNX Runtime cannot open it: {error}", "export the model again") from None

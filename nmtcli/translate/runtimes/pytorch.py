@@ -1,0 +1,29 @@
+"""A PyTorch model as the search sees it."""
+
+import torch
+from torch import Tensor
+
+from nmtcli.models.protocol import Array, Cache, Memory, Step
+from nmtcli.models.seq2seq import Seq2Seq
+
+
+class TorchRuntime:
+    """Runs a model on a device without gradients."""
+
+    def __init__(self, model: Seq2Seq, device: torch.device) -> None:
+        self.model = model.to(device)
+        self.device = device
+
+    def array(self, values: Array) -> Tensor:
+        """A NumPy array as this runtime takes it."""
+        return torch.as_tensor(values, device=self.device)
+
+    @torch.inference_mode()
+    def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
+        """See `StepDecoder.start`."""
+        return self.model.start(source, source_length)
+
+    @torch.inference_mode()
+    def step(self, tokens: Tensor, memory: Memory, cache: Cache) -> Step:
+        """See `StepDecoder.step`."""
+        return self.model.step(tokens, memory, cache)

@@ -1,0 +1,100 @@
+"""Shared by all tests: a tiny corpus, a data directory made of it, tiny models, a short run."""
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pytest
+import torch
+
+from nmtcli.cli import run
+from nmtcli.config import ModelConfig, load_config
+from nmtcli.models.seq2seq import Seq2Seq
+
+WORDS = "zero one two three four five six seven eight nine".split()
+
+# A model and a run small enough for a test.
+TINY = [
+    "model.embedding.size=16",
+    "model.encoder.hidden_size=16",
+    "model.decoder.hidden_size=16",
+    "train.batch_tokens=300",
+    "train.max_updates=12",
+    "train.warmup_updates=4",
+    "train.valid_every=6",
+    "train.save_every=3",
+    "train.log_every=2",
+    "train.valid_sentences=10",
+    "train.threads=1",
+    "search.beam_size=2",
+]
+
+
+def overrides(*settings: str) -> list[str]:
+    """`--set` for each setting."""
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+def nmt(*arguments: str | Path) -> int:
+    """One command line, in this process; its exit code."""
+    return run([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Numbers in words, and their digits from right to left: train and valid, .words and .digits."""
+    folder = tmp_path_factory.mktemp("corpus")
+    generator = random.Random(0)
+    for split, size in (("train", 400), ("valid", 40)):
+        numbers = [[generator.randrange(10) for _ in range(generator.randint(1, 9))] for _ in range(size)]
+        words = [" ".join(WORDS[digit] for digit in number) for number in numbers]
+        digits = [" ".join(str(digit) for digit in reversed(number)) for number in numbers]
+        (folder / f"{split}.words").write_text("\n".join(words) + "\n", "utf-8")
+        (folder / f"{split}.digits").write_text("\n".join(digits) + "\n", "utf-8")
+    return folder
+
+
+def prepare_arguments(corpus: Path, output: Path) -> list[str | Path]:
+    """The command line that prepares the tiny corpus."""
+    sides = {"source": "words", "target": "digits"}
+    files = [part for s in ("train", "valid") for k, v in sides.items() for part in (f"--{s}-{k}", corpus / f"{s}.{v}")]
+    return ["prepare", "-o", output, *files, "--vocab-size", "300"]
+
+
+@pytest.fixture(scope="session")
+def data(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny corpus, prepared with a joint tokenizer."""
+    output = tmp_path_factory.mktemp("data") / "data"
+    assert nmt(*prepare_arguments(corpus, output)) == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a dozen updates. Read it; do not write into it."""
+    output = tmp_path_factory.mktemp("run") / "run"
+    assert nmt("train", data, "-o", output, "--device", "cpu", *overrides(*TINY)) == 0
+    return output
+
+
+def model_config(*settings: str) -> ModelConfig:
+    """Tiny model settings, changed as given."""
+    return load_config(overrides=[*TINY, "model.embedding.tie=all", *settings]).model
+
+
+@pytest.fixture
+def tiny_model() -> Callable[..., Seq2Seq]:
+    """Makes a tiny model with random, rather peaked weights, in evaluation mode."""
+
+    def make(*settings: str, vocabulary: int = 12, seed: int = 0) -> Seq2Seq:
+        torch.manual_seed(seed)
+        model = Seq2Seq(model_config(*settings), vocabulary, vocabulary)
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.mul_(3.0)
+        return model.eval()
+
+    return make

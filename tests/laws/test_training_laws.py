@@ -1,0 +1,127 @@
+"""Training: several batches are one, and an interrupted run is the uninterrupted one, bit for bit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nmtcli.checkpoint import RunDirectory, find_model, load_model
+from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.train.batches import Batch, make_batch
+from nmtcli.train.loss import TrainingLoss
+from tests.conftest import TINY, model_config, nmt, overrides
+
+
+def tiny_batch(vocabulary: int = 30, size: int = 8, seed: int = 0) -> Batch:
+    random = np.random.default_rng(seed)
+    sides = [[random.integers(4, vocabulary, random.integers(1, 9)) for _ in range(size)] for _ in range(2)]
+    return make_batch(*sides)
+
+
+def rows(batch: Batch, part: slice) -> Batch:
+    target = batch.target_output[part]
+    return Batch(
+        batch.source[part], batch.source_length[part], batch.target_input[part], target, int((target != 0).sum())
+    )
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_micro_batches_together_are_one_batch(parts):
+    torch.manual_seed(0)
+    model = Seq2Seq(model_config("model.dropout=0"), 30, 30)
+    objective, batch = TrainingLoss(model, smoothing=0.1), tiny_batch()
+
+    def gradients(batches):
+        model.zero_grad()
+        for piece in batches:
+            (objective(piece) / batch.target_tokens).backward()
+        return {name: weight.grad.clone() for name, weight in model.named_parameters()}
+
+    whole = gradients([batch])
+    width = len(batch.source) // parts
+    split = gradients([rows(batch, slice(n * width, (n + 1) * width)) for n in range(parts)])
+    for name, gradient in whole.items():
+        torch.testing.assert_close(split[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def weights(run):
+    return load_file(find_model(run) / "model.safetensors"), load_file(
+        RunDirectory(run).pointer("last") / "trainer.safetensors"
+    )
+
+
+def assert_same_run(one, other):
+    for left, right in zip(weights(one), weights(other), strict=True):
+        assert left.keys() == right.keys()
+        for name, tensor in left.items():
+            assert torch.equal(tensor, right[name]), name
+
+
+def train_process(data, run, *settings):
+    command = [sys.executable, "-m", "nmtcli", "train", str(data), "-o", str(run), "--device", "cpu"]
+    return subprocess.Popen([*command, *overrides(*TINY, *settings)], stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_step(run, step, process, timeout=60):
+    limit = time.monotonic() + timeout
+    while not any(found >= step for found in RunDirectory(run).steps()):
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < limit
+        time.sleep(0.002)
+
+
+LONG = ["train.max_updates=150", "train.valid_every=50", "train.save_every=5", "train.keep_last=2"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(data, tmp_path_factory):
+    run = tmp_path_factory.mktemp("uninterrupted") / "run"
+    assert nmt("train", data, "-o", run, "--device", "cpu", *overrides(*TINY, *LONG)) == 0
+    return run
+
+
+def test_a_killed_run_goes_on_exactly_and_always_leaves_a_loadable_checkpoint(data, uninterrupted, tmp_path):
+    run = tmp_path / "run"
+    for step in (5, 60):
+        process = train_process(data, run, *LONG)
+        wait_for_step(run, step, process)
+        time.sleep(random.random() * 0.1)  # anywhere, also in the middle of writing
+        process.kill()
+        process.communicate()
+        load_model(find_model(run))
+        load_model(RunDirectory(run).checkpoint(RunDirectory(run).steps()[-1]))
+    assert nmt("train", data, "-o", run, "--device", "cpu", *overrides(*TINY, *LONG)) == 0
+    assert_same_run(uninterrupted, run)
+    assert not list((run / "checkpoints").glob(".*"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_says_so_and_the_same_command_goes_on(data, uninterrupted, tmp_path, number, code):
+    run = tmp_path / "run"
+    process = train_process(data, run, *LONG, "train.save_every=1000")
+    log = run / "metrics.jsonl"
+    while not log.exists() or '"updated"' not in log.read_text():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    os.kill(process.pid, number)
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "saved update" in words
+    assert "run the same command again" in words
+    assert "Traceback" not in words
+    assert nmt("train", data, "-o", run, "--device", "cpu", *overrides(*TINY, *LONG)) == 0
+    assert_same_run(uninterrupted, run)
+
+
+def test_going_on_after_the_end_changes_nothing(data, uninterrupted):
+    before = weights(uninterrupted)
+    assert nmt("train", data, "-o", uninterrupted, "--device", "cpu", *overrides(*TINY, *LONG)) == 0
+    for left, right in zip(before, weights(uninterrupted), strict=True):
+        assert all(torch.equal(left[name], right[name]) for name in left)

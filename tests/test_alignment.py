@@ -1,0 +1,202 @@
+"""Attention drawn as a web page or a picture."""
+
+import importlib.util
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nmtcli.errors import UserError
+from nmtcli.translate.alignment import AttentionMap, check_attention_path, hard_alignment, write_attention
+
+
+def attention(source: str, target: str, title: str = "1.") -> AttentionMap:
+    """A map that leans on the diagonal, from pieces with spaces between them."""
+    columns, rows = source.split(), target.split()
+    weights = np.full((len(rows), len(columns)), 0.1 / max(1, len(columns)), dtype=np.float32)
+    for row in range(len(rows)):
+        weights[row, min(row, len(columns) - 1)] += 0.9
+    return AttentionMap(columns, rows, weights, title)
+
+
+class Page(HTMLParser):
+    """What a browser would see: the text of each kind of tag, the attributes of cells, the links."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.texts: dict[str, list[str]] = {}
+        self.cells: list[dict[str, str | None]] = []
+        self.links: list[str | None] = []
+        self._open: list[str] = []
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self._open.append(tag)
+        self.links += [value for name, value in attributes if name in {"src", "href"}]
+        if tag == "td":
+            self.cells.append(dict(attributes))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self._open and data.strip():
+            self.texts.setdefault(self._open[-1], []).append(data)
+
+
+@pytest.fixture
+def png_size():
+    def size(path: Path) -> tuple[int, int]:
+        data = path.read_bytes()
+        assert data.startswith(b"\x89PNG\r\n")
+        return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+
+    return size
+
+
+def test_hard_alignment_is_the_strongest_source_of_each_target():
+    weights = np.array([[0.2, 0.7, 0.1], [0.8, 0.1, 0.1]], dtype=np.float32)
+    assert hard_alignment(weights) == [(1, 0), (0, 1)]
+    assert hard_alignment(np.zeros((2, 0), dtype=np.float32)) == []
+
+
+def test_a_map_refuses_weights_of_another_shape():
+    with pytest.raises(ValueError, match="2 target, 3 source"):
+        AttentionMap(["a", "b", "c"], ["x", "y"], np.zeros((3, 2), dtype=np.float32), "")
+
+
+def test_page_shows_words_plain_and_continuations_behind_a_dot(tmp_path):
+    write_attention(tmp_path / "a.html", [attention("▁quick ly ▁gone .", "▁schnell ▁fort ▁ . </s>")])
+    page = Page(tmp_path / "a.html")
+    assert page.texts["span"] == ["0", "1", "quick", "·ly", "gone", "."]  # 0 to 1 is the colour scale
+    assert page.texts["th"] == ["schnell", "fort", "_", ".", "</s>"]
+    assert len(page.cells) == 4 * 5
+    assert page.cells[0] == {"style": "--w:0.92", "title": "schnell ← quick: 0.92"}
+
+
+def test_pieces_of_unspaced_text_get_no_dots(tmp_path):
+    write_attention(tmp_path / "a.html", [attention("▁ 猫 が 鳴く", "▁ 고양이")])
+    assert Page(tmp_path / "a.html").texts["th"] == ["_", "고양이"]
+    assert 'class="upright">猫<' in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_page_is_self_contained_and_escapes_its_text(tmp_path):
+    write_attention(tmp_path / "a.html", [attention('▁<script>alert("x")</script>', "▁a&b", "<b> & co")])
+    page = Page(tmp_path / "a.html")
+    assert page.links == []
+    assert "script" not in page.texts
+    assert page.texts["figcaption"] == ["<b> & co"]
+    assert page.cells[0]["title"] == 'a&b ← <script>alert("x")</script>: 1.00'
+    assert "http" not in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_faint_weights_stay_white(tmp_path):
+    write_attention(tmp_path / "a.html", [attention(" ".join(f"▁w{i}" for i in range(30)), "▁x")])
+    assert [bool(cell) for cell in Page(tmp_path / "a.html").cells] == [True] + [False] * 29
+
+
+def test_page_takes_hundreds_of_maps_and_empty_sentences(tmp_path):
+    one = attention("▁a ▁b", "▁c </s>")
+    empty = AttentionMap([], ["</s>"], np.zeros((1, 0), dtype=np.float32), "empty")
+    write_attention(tmp_path / "a.html", [one] * 300 + [empty])
+    page = Page(tmp_path / "a.html")
+    assert len(page.texts["figcaption"]) == 301
+    assert page.texts["h1"] == ["Attention: 301 sentences"]
+
+
+def test_picture_grows_with_the_sentence_and_the_number_of_maps(tmp_path, png_size):
+    small, large = attention("▁a ▁b", "▁b ▁b"), attention("▁a " * 20, "▁b " * 30)
+    write_attention(tmp_path / "one.png", [small])
+    write_attention(tmp_path / "large.PNG", [large])
+    write_attention(tmp_path / "two.png", [small, large])
+    (_, one), (width, two), (large_width, large_height) = (
+        png_size(tmp_path / name) for name in ("one.png", "two.png", "large.PNG")
+    )
+    assert one < large_height < two
+    assert large_width == width
+
+
+def test_picture_keeps_long_labels_and_titles_inside(tmp_path, png_size):
+    # dollars would be mathematics to matplotlib
+    labels = attention(
+        "▁Donaudampfschifffahrtsgesellschaft ▁$x_1$", "▁Donaudampfschifffahrtsgesellschaft", "$ is " * 40
+    )
+    short = attention("▁a ▁$x_1$", "▁a", "$ is")
+    write_attention(tmp_path / "long.png", [labels])
+    write_attention(tmp_path / "short.png", [short])
+    (wide, high), (_, low) = png_size(tmp_path / "long.png"), png_size(tmp_path / "short.png")
+    assert high > low + 300
+    from matplotlib.image import imread
+
+    ink = imread(tmp_path / "long.png")[:, :, :3].min(axis=2) < 0.9
+    assert not ink[:, :8].any() and not ink[:, wide - 8 :].any()
+    assert not ink[:8].any() and not ink[high - 8 :].any()
+
+
+def test_picture_has_limits_and_names_the_page_instead(tmp_path):
+    one = attention("▁a", "▁b")
+    for maps, reason in (
+        ([one] * 7, "1 to 6 sentences, not 7"),
+        ([], "not 0"),
+        ([attention("▁a", "▁b " * 600)], "too long"),
+    ):
+        with pytest.raises(UserError, match=reason) as caught:
+            write_attention(tmp_path / "a.png", maps)
+        assert ".html" in str(caught.value.hint)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_picture_says_which_characters_no_font_draws(tmp_path, monkeypatch):
+    from matplotlib import font_manager
+
+    monkeypatch.setattr(font_manager, "findSystemFonts", list)
+    with pytest.raises(UserError, match="no installed font draws 猫") as caught:
+        write_attention(tmp_path / "a.png", [attention("▁猫", "▁cat")])
+    assert ".html" in str(caught.value.hint)
+
+
+def test_picture_takes_a_second_font_for_what_the_first_lacks(tmp_path, monkeypatch):
+    from matplotlib import font_manager
+
+    from nmtcli.translate import alignment
+
+    plain, mathematics = (font_manager.findfont(name) for name in ("DejaVu Sans", "STIXGeneral"))
+    lacks = min(set(font_manager.get_font(mathematics).get_charmap()) - set(font_manager.get_font(plain).get_charmap()))
+    monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [plain, mathematics])
+    assert alignment._fonts(f"a{chr(lacks)}") == ["DejaVu Sans", "STIXGeneral"]
+    assert alignment._fonts("a") == ["DejaVu Sans"]
+
+
+def test_picture_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="matplotlib") as caught:
+        check_attention_path(tmp_path / "a.png")
+    assert "pip install 'nmtcli[plot]'" in str(caught.value.hint)
+    check_attention_path(tmp_path / "a.html")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("a.svg", "cannot draw"), ("a", "cannot draw"), ("no/a.html", "no directory")]
+)
+def test_unusable_paths_are_refused_before_any_work(tmp_path, name, reason):
+    with pytest.raises(UserError, match=reason):
+        check_attention_path(tmp_path / name)
+    with pytest.raises(UserError, match=reason):
+        write_attention(tmp_path / name, [])
+
+
+def test_the_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.html"
+    path.write_text("before")
+
+    def full(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[:10])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match="No space left"):
+        write_attention(path, [attention("▁a", "▁b")])
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["before"]

@@ -1,0 +1,140 @@
+"""Model directories: damage has clear words, retention never deletes the best, averages are means."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nmtcli import checkpoint
+from nmtcli.checkpoint import RunDirectory, average_weights, find_model, load_model, write_whole
+from nmtcli.errors import DataError, ResourceError, UserError
+from nmtcli.train.batches import make_batch
+from tests.conftest import nmt
+
+
+@pytest.fixture
+def model(trained, tmp_path):
+    """A copy of a checkpoint to damage."""
+    return shutil.copytree(find_model(trained), tmp_path / "model")
+
+
+def refused(capsys, model):
+    """What `nmt translate` says of it, and that it is a data error."""
+    assert nmt("translate", "-m", model, "-i", model / "config.json") == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+def test_truncated_weights(model, capsys):
+    path = model / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "model.safetensors: damaged or cut short" in refused(capsys, model)
+
+
+def test_missing_parts(model, capsys):
+    (model / "model.safetensors").unlink()
+    assert "model.safetensors: missing" in refused(capsys, model)
+    (model / "tokenizer.model").unlink()
+    assert "no tokenizer here" in refused(capsys, model)
+
+
+def test_a_newer_format_is_refused(model, capsys):
+    raw = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**raw, "format": 99, "nmtcli": "9.9"}))
+    words = refused(capsys, model)
+    assert "format 99, written by nmt 9.9" in words
+    assert "upgrade nmtcli" in words
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{", "not valid JSON"), ("[]", "not a JSON object"), ("{}", "no format number"), ('{"format": 1}', "damaged")],
+)
+def test_a_damaged_config(model, capsys, text, words):
+    (model / "config.json").write_text(text)
+    assert words in refused(capsys, model)
+
+
+def test_weights_that_do_not_fit_their_config(model, capsys):
+    raw = json.loads((model / "config.json").read_text())
+    raw["model"]["decoder"]["hidden_size"] = 20
+    (model / "config.json").write_text(json.dumps(raw))
+    assert "weights do not fit config.json" in refused(capsys, model)
+
+
+def test_what_is_no_model_is_said(tmp_path, data, capsys):
+    assert "no such model" in refused_path(tmp_path / "absent", capsys)
+    assert "a data directory, not a model" in refused_path(data, capsys)
+    assert "not a model directory" in refused_path(tmp_path, capsys)
+    (tmp_path / "checkpoints").mkdir()
+    assert "no checkpoint yet" in refused_path(tmp_path, capsys)
+
+
+def refused_path(path, capsys):
+    assert nmt("translate", "-m", path, "-i", "-") == 3
+    return capsys.readouterr().err
+
+
+def test_a_run_means_its_best_checkpoint(trained):
+    assert find_model(trained) == RunDirectory(trained).pointer("best")
+    assert find_model(find_model(trained)) == find_model(trained)
+
+
+def test_a_pointer_to_nothing_is_damage(trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    RunDirectory(run).point("best", 999)
+    with pytest.raises(DataError, match="is not a checkpoint"):
+        find_model(run)
+
+
+def test_saved_and_loaded_weights_compute_the_same(trained):
+    batch = make_batch([[5, 6, 7], [5]], [[6], [7, 8]])
+    outputs = []
+    for _ in range(2):
+        model = load_model(find_model(trained))
+        outputs.append(model(batch.source, batch.source_length, batch.target_input))
+    assert torch.equal(*outputs)
+
+
+def test_an_average_is_the_mean(trained):
+    directories = RunDirectory(trained).select("last:2")
+    assert len(directories) == 2
+    mean = average_weights(directories)
+    one, two = (load_file(directory / "model.safetensors") for directory in directories)
+    for name, weight in mean.items():
+        torch.testing.assert_close(weight, (one[name] + two[name]) / 2)
+
+
+@pytest.mark.parametrize("selection", ["last", "last:0", "newest:2", "best:x"])
+def test_a_selection_must_be_well_formed(trained, selection):
+    with pytest.raises(UserError, match="last:N or best:N"):
+        RunDirectory(trained).select(selection)
+
+
+def test_more_checkpoints_than_kept_cannot_be_averaged(trained):
+    with pytest.raises(UserError, match="keeps 3 such checkpoints") as error:
+        RunDirectory(trained).select("last:9")
+    assert "train.keep_last=9" in error.value.hint
+
+
+def test_retention_keeps_the_best_and_the_last(trained):
+    run = RunDirectory(trained)
+    state = checkpoint.read_json(run.pointer("last") / "state.json")
+    assert {step for _, step in state["best"]} <= set(run.steps())
+    assert run.steps()[-1] == state["step"] == 12
+
+
+def test_a_directory_is_written_whole_or_not_at_all(tmp_path):
+    def fail(directory):
+        (directory / "half").write_text("x")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ResourceError, match="No space left"):
+        write_whole(tmp_path / "made", fail)
+    assert list(tmp_path.iterdir()) == []
+    write_whole(tmp_path / "made", lambda directory: (directory / "whole").write_text("x"))
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["whole"]

@@ -1,0 +1,111 @@
+"""Settings: every mistake named at once, with its place and the nearest valid key."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nmtcli.config import Config, SearchConfig, dump_config, keys, load_config, presets, replace_search
+from nmtcli.errors import UserError
+
+
+def write(tmp_path, text, name="conf.yaml"):
+    path = tmp_path / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def message(**arguments):
+    with pytest.raises(UserError) as error:
+        load_config(**arguments)
+    return error.value.message
+
+
+def test_all_mistakes_at_once_each_with_its_place(tmp_path):
+    path = write(tmp_path, "train:\n  learing_rate: 1\n  clip_norm: -1\nmodel:\n  encoder:\n    layers: many\n")
+    lines = message(files=[path], overrides=["search.beam=3"]).splitlines()
+    assert any("conf.yaml:2: unknown key train.learing_rate; did you mean train.learning_rate?" in x for x in lines)
+    assert any("conf.yaml:3: train.clip_norm" in x and "(is -1)" in x for x in lines)
+    assert any("conf.yaml:6: model.encoder.layers" in x and "(is 'many')" in x for x in lines)
+    assert any("--set search.beam: unknown key search.beam; did you mean search.beam_size?" in x for x in lines)
+    assert len(lines) == 4
+
+
+def test_later_files_win_and_overrides_win_over_files(tmp_path):
+    first = write(tmp_path, "train: {seed: 1, max_updates: 5}\n", "a.yaml")
+    second = write(tmp_path, "train: {seed: 2}\n", "b.yaml")
+    settings = load_config(files=[first, second], overrides=["train.max_updates=7"])
+    assert (settings.train.seed, settings.train.max_updates) == (2, 7)
+
+
+def test_yaml_is_1_2(tmp_path):
+    path = write(tmp_path, "train: {learning_rate: 1e-4}\ndata: {target_language: no}\n")
+    settings = load_config(files=[path])
+    assert settings.train.learning_rate == 1e-4
+    assert settings.data.target_language == "no"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("train: [1\n", "not valid YAML"),
+        ("- 1\n", "mapping of sections"),
+        ("train: 3\n", "train"),
+        ("train:\n  seed: 1\n  seed: 2\n", ":3: not valid YAML"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(tmp_path, text, words):
+    assert words in message(files=[write(tmp_path, text)])
+
+
+def test_missing_and_misencoded_files_are_named(tmp_path):
+    assert "absent.yaml: cannot read" in message(files=[tmp_path / "absent.yaml"])
+    path = tmp_path / "latin.yaml"
+    path.write_bytes("data: {source_language: é}\n".encode("latin-1"))
+    assert "not UTF-8" in message(files=[path])
+
+
+@pytest.mark.parametrize("override", ["train.seed", "=3", "train..seed=1"])
+def test_an_override_without_key_or_value_is_refused(override):
+    assert "section.key=value" in message(overrides=[override])
+
+
+def test_settings_that_do_not_fit_together_are_refused():
+    assert "must be even" in message(overrides=["model.encoder.hidden_size=7"])
+    assert "attention.type dot needs" in message(overrides=["model.attention.type=dot", "model.decoder.hidden_size=10"])
+
+
+def test_an_unknown_preset_is_refused_with_the_nearest():
+    assert "did you mean luong-general?" in message(preset="luong-genral")
+
+
+def test_the_default_model_is_the_luong_general_preset():
+    assert load_config("luong-general") == load_config()
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_loads(name):
+    assert isinstance(load_config(name), Config)
+
+
+@given(st.integers(1, 10**6), st.floats(1e-9, 10), st.sampled_from(["bleu", "chrf", "loss"]))
+def test_dumped_settings_load_as_themselves(updates, rate, metric):
+    given_ = [f"train.max_updates={updates}", f"train.learning_rate={rate}", f"train.valid_metric={metric}"]
+    settings = load_config(overrides=given_)
+    from ruamel.yaml import YAML
+
+    assert Config.model_validate(YAML(typ="safe").load(dump_config(settings))) == settings
+
+
+def test_every_key_has_a_default_and_a_sentence():
+    for path, field in keys():
+        assert not field.is_required(), path
+        assert field.description, path
+        assert field.description.endswith("."), path
+
+
+def test_search_settings_of_the_command_line_are_checked_together():
+    assert replace_search(SearchConfig(), {"beam_size": 3, "length_penalty": None}).beam_size == 3
+    with pytest.raises(UserError) as error:
+        replace_search(SearchConfig(), {"beam_size": 0, "max_length_factor": -1.0})
+    assert "--beam-size" in error.value.message
+    assert "--max-length-factor" in error.value.message

@@ -1,0 +1,99 @@
+"""Exports translate like the model they came from, and are refused where they do not."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from nmtcli.checkpoint import find_model, load_model, read_info
+from nmtcli.errors import CheckFailed
+from nmtcli.export.exporter import check_equal
+from nmtcli.translate.runtimes.onnx import OnnxRuntime
+from nmtcli.translate.runtimes.pytorch import TorchRuntime
+from nmtcli.translate.search import SearchOptions, beam_search
+from tests.conftest import nmt
+
+
+@pytest.fixture(scope="module")
+def onnx(trained, tmp_path_factory):
+    output = tmp_path_factory.mktemp("export") / "onnx"
+    assert nmt("export", trained, "-o", output, "--format", "onnx") == 0
+    return output
+
+
+def test_onnx_translates_like_pytorch_in_batches_of_any_size(trained, onnx):
+    ours, theirs = TorchRuntime(load_model(find_model(trained)), torch.device("cpu")), OnnxRuntime(onnx)
+    size = read_info(onnx).source_size
+    random = np.random.default_rng(0)
+    for batch, length in ((1, 1), (1, 9), (7, 4), (16, 12)):
+        source = random.integers(4, size, (batch, length))
+        lengths = random.integers(1, length + 1, batch)
+        for beam in (1, 4):
+            options = SearchOptions(beam, n_best=beam, keep_attention=True)
+            limits = [15] * batch
+            expected = beam_search(ours, ours.array(source), ours.array(lengths), limits, options)
+            found = beam_search(theirs, source, lengths, limits, options)
+            for left, right in zip(expected, found, strict=True):
+                assert [h.tokens for h in left] == [h.tokens for h in right]
+                assert [h.log_prob for h in left] == pytest.approx([h.log_prob for h in right], abs=1e-4)
+                np.testing.assert_allclose(left[0].attention, right[0].attention, atol=1e-5)
+
+
+def test_the_export_is_complete_and_reports_itself(trained, onnx, corpus, tmp_path):
+    report = json.loads((onnx / "export.json").read_text())
+    assert report["match_rate"] == 1.0
+    assert report["bytes"] > 0
+    assert {"config.json", "tokenizer.model", "encoder.onnx", "step.onnx"} <= {path.name for path in onnx.iterdir()}
+    assert not (onnx / "model.safetensors").exists()
+    for model, output in ((trained, "a"), (onnx, "b")):
+        assert nmt("translate", "-m", model, "-i", corpus / "valid.words", "-o", tmp_path / output) == 0
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_an_onnx_model_translates_without_torch(onnx, corpus, tmp_path):
+    code = (
+        "import sys; from nmtcli.cli import run;"
+        f"code = run(['translate', '-m', {str(onnx)!r}, '-i', {str(corpus / 'valid.words')!r},"
+        f" '-o', {str(tmp_path / 'out')!r}]);"
+        "assert 'torch' not in sys.modules, 'torch was imported'; sys.exit(code)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert len((tmp_path / "out").read_bytes().split(b"\n")) == 41
+
+
+def test_safetensors_of_an_average(trained, tmp_path, capsys):
+    output = tmp_path / "model"
+    assert nmt("export", trained, "-o", output, "--average", "last:2") == 0
+    assert "100.0% of 64 probes" in capsys.readouterr().out
+    assert not list(output.glob("trainer*"))
+    assert nmt("export", output, "-o", tmp_path / "again") == 0
+
+
+def test_damaged_and_misplaced_exports_have_words(trained, onnx, tmp_path, capsys):
+    assert nmt("export", trained, "-o", onnx) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert nmt("export", onnx, "-o", tmp_path / "x") == 3
+    assert "is an export to onnx already" in capsys.readouterr().err
+    assert nmt("export", trained, "-o", tmp_path / "no" / "x") == 2
+    assert "mkdir -p" in capsys.readouterr().err
+    import shutil
+
+    copy = shutil.copytree(onnx, tmp_path / "copy")
+    (copy / "step.onnx").write_bytes(b"not a graph")
+    assert nmt("translate", "-m", copy, "-i", "-") == 3
+    assert "ONNX Runtime cannot open it" in capsys.readouterr().err
+    (copy / "step.onnx").unlink()
+    assert nmt("translate", "-m", copy, "-i", "-") == 3
+    assert "step.onnx: missing" in capsys.readouterr().err
+
+
+def test_an_export_of_other_weights_fails_its_check(trained):
+    model, other = load_model(find_model(trained)), load_model(find_model(trained))
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.add_(torch.randn_like(weight))
+    with pytest.raises(CheckFailed, match="nothing was written"):
+        check_equal(model, TorchRuntime(other, torch.device("cpu")), read_info(find_model(trained)))

@@ -1,0 +1,45 @@
+"""The fused output layer and loss against PyTorch's own parts, values and gradients."""
+
+import pytest
+import torch
+
+from nmtcli.train import loss as loss_module
+from nmtcli.train.loss import FusedSmoothedLoss, TrainingLoss, plain_smoothed_loss
+from tests.laws.test_training_laws import tiny_batch
+
+
+@pytest.mark.parametrize("rows", [1, 7, 512])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_fused_equals_plain(monkeypatch, rows, smoothing):
+    monkeypatch.setitem(loss_module.CHUNK_ROWS, "cpu", rows)
+    torch.manual_seed(0)
+    features, weight = torch.randn(23, 8, requires_grad=True), torch.randn(17, 8, requires_grad=True)
+    targets = torch.randint(0, 17, (23,))
+    plain = plain_smoothed_loss(features, weight, targets, smoothing)
+    expected = torch.autograd.grad(plain * 0.37, (features, weight))
+    fused = FusedSmoothedLoss.apply(features, weight, targets, smoothing, torch.float32)
+    torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-4)
+    found = torch.autograd.grad(fused * 0.37, (features, weight))
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_fused_in_bf16_points_the_same_way():
+    torch.manual_seed(0)
+    features, weight = torch.randn(64, 32, requires_grad=True), torch.randn(50, 32, requires_grad=True)
+    targets = torch.randint(0, 50, (64,))
+    exact = torch.autograd.grad(plain_smoothed_loss(features, weight, targets, 0.1), (features, weight))
+    rough = torch.autograd.grad(
+        FusedSmoothedLoss.apply(features, weight, targets, 0.1, torch.bfloat16), (features, weight)
+    )
+    for ours, theirs in zip(rough, exact, strict=True):
+        assert torch.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.999
+
+
+def test_evaluation_gives_the_loss_that_training_minimises(tiny_model):
+    objective = TrainingLoss(tiny_model(vocabulary=40), smoothing=0.1)
+    batch = tiny_batch(vocabulary=40)
+    sums = objective.evaluate(batch)
+    torch.testing.assert_close(sums.loss, objective(batch).detach(), rtol=1e-5, atol=1e-4)
+    assert 0 <= sums.correct.item() <= batch.target_tokens
+    assert sums.negative_log_prob.item() > 0

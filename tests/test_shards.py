@@ -1,0 +1,113 @@
+"""Shards: the same rows come out as went in, whatever their lengths and however they are split."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nmtcli.errors import DataError
+from nmtcli.prepare.corpus import SentencePair
+from nmtcli.prepare.shards import Shards, ShardWriter
+
+SENTENCE = st.lists(st.integers(0, 65_535), max_size=30)
+BATCHES = st.lists(st.lists(st.tuples(SENTENCE, SENTENCE, st.text(st.characters(codec="utf-8"))), min_size=1))
+
+
+def write(directory: Path, batches, *, size=8000, with_text=True, shard_bytes=2000) -> Path:
+    split = directory / "valid"
+    with ShardWriter(split, size, with_text=with_text, fingerprint="f" * 64, shard_bytes=shard_bytes) as writer:
+        for batch in batches:
+            texts = [SentencePair(text, text[::-1], 1) for _, _, text in batch]
+            writer.write([source for source, _, _ in batch], [target for _, target, _ in batch], texts)
+    return split
+
+
+def rows_of(shards: Shards):
+    return [(shards.source(n).tolist(), shards.target(n).tolist()) for n in range(len(shards))]
+
+
+BATCH = [([5, 6, 7], [8], "eins"), ([], [9, 10], "zwei\u2028"), ([65_535], [], "")]
+
+
+@settings(deadline=None, max_examples=50)
+@given(batches=BATCHES, shard_bytes=st.sampled_from([1, 2000, 2**28]))
+def test_one_row_in_the_same_row_out(batches, shard_bytes):
+    rows = [row for batch in batches for row in batch]
+    with tempfile.TemporaryDirectory() as directory:
+        shards = Shards.open(write(Path(directory), batches, shard_bytes=shard_bytes))
+        assert rows_of(shards) == [(source, target) for source, target, _ in rows]
+        assert [tuple(pair) for pair in shards.texts()] == [(text, text[::-1]) for _, _, text in rows]
+        for lengths, side in ((shards.source_lengths, 0), (shards.target_lengths, 1)):
+            assert lengths.dtype == np.int32
+            assert lengths.tolist() == [len(row[side]) for row in rows]
+
+
+@pytest.mark.parametrize(("size", "dtype"), [(65_536, np.uint16), (65_537, np.uint32)])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_datasets_opens_the_shards(size, dtype, tmp_path):
+    split = write(tmp_path, [BATCH, BATCH[:1]], size=size, shard_bytes=1)
+    assert len(list(split.glob("data-*-of-00002.arrow"))) == 2
+    dataset = datasets.load_from_disk(str(split))
+    shards = Shards.open(split)
+    assert [(row["source"], row["target"]) for row in dataset] == rows_of(shards)
+    assert [(row["source_text"], row["target_text"]) for row in dataset] == shards.texts()
+    assert dataset.features["source"].feature.dtype == np.dtype(dtype).name
+    assert shards.source(0).dtype == dtype
+
+
+def test_rows_are_read_only_views_of_the_file(tmp_path):
+    shards = Shards.open(write(tmp_path, [BATCH]))
+    assert not shards.source(0).flags.owndata
+    with pytest.raises(ValueError, match="read-only"):
+        shards.source(0)[0] = 1
+
+
+def test_training_shards_keep_no_text(tmp_path):
+    split = write(tmp_path, [BATCH], with_text=False)
+    assert datasets.load_from_disk(str(split)).column_names == ["source", "target"]
+
+
+def test_rows_outside_are_an_index_error(tmp_path):
+    shards = Shards.open(write(tmp_path, [BATCH]))
+    for index in (-1, len(shards)):
+        with pytest.raises(IndexError):
+            shards.source(index)
+
+
+def test_a_failed_write_leaves_nothing_that_opens(tmp_path):
+    with pytest.raises(RuntimeError), ShardWriter(tmp_path / "s", 9, with_text=False, fingerprint="f") as writer:
+        writer.write([[1]], [[2]], [])
+        raise RuntimeError
+    with pytest.raises(DataError, match=r"state\.json"):
+        Shards.open(tmp_path / "s")
+
+
+def test_damage_is_told_in_words(tmp_path):
+    split = write(tmp_path, [BATCH, BATCH], shard_bytes=1)
+    first, second = sorted(split.glob("data-*"))
+    content = second.read_bytes()
+
+    def message() -> str:
+        with pytest.raises(DataError) as caught:
+            Shards.open(split)
+        return caught.value.message
+
+    for cut in (0, 1, len(content) // 4, len(content) // 2, len(content) - 60):
+        second.write_bytes(content[:cut])
+        assert str(split) in message()
+    second.unlink()
+    assert message() == f"{second}: missing"
+    second.mkdir()
+    assert "damaged" in message()
+    state = json.loads((split / "state.json").read_text())
+    (split / "state.json").write_text(json.dumps({**state, "_data_files": [{"filename": first.name}]}))
+    assert message() == f"{split}: 3 pairs where 6 were written"
+    (split / "state.json").write_text("[]")
+    assert "not one of nmt prepare" in message()
+    (split / "state.json").write_text("{")
+    assert "not JSON" in message()
