@@ -41,7 +41,7 @@ class TokenizerConfig(Section):
     )
     byte_fallback: bool = Field(True, description="Spell rare characters as bytes, so that no character is unknown.")
     training_pairs: int = Field(
-        1_000_000, ge=1, description="Sentence pairs the tokenizer is trained on, sampled when the corpus has more."
+        200_000, ge=1, description="Sentence pairs the tokenizer is trained on, sampled when the corpus has more."
     )
 
 

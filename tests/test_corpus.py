@@ -33,7 +33,7 @@ def read(directory: Path, source: bytes, target: bytes):
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress])
 def test_compression_is_recognised_by_content(compress, tmp_path):
-    content = compress("eins\nzwei\n".encode())
+    content = compress(b"eins\nzwei\n")
     path = make(tmp_path, "misleading.txt.bz2", content)
     check_file(path)
     assert count_lines(path).lines == 2

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nmtcli.cli.console import say, stdout, warn
-from nmtcli.errors import UserError
+from nmtcli.errors import CheckFailed, UserError
 
 if TYPE_CHECKING:
     from nmtcli.score.metrics import Score
@@ -42,6 +42,10 @@ def score(
             help="BLEU's tokenizer: 13a (default), intl, zh, ja-mecab, ko-mecab, char, flores200, none …",
         ),
     ] = None,
+    at_least: Annotated[
+        str | None,
+        typer.Option("--at-least", metavar="METRIC=SCORE,…", help="Exit with code 5 where a score is lower."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Unrounded scores for programs.")] = False,
 ) -> None:
     """Score translations with sacreBLEU: BLEU, chrF and TER with 95 % intervals and signatures.
@@ -55,6 +59,7 @@ def score(
     if [*paths, *reference].count(texts.STDIN) > 1:
         raise UserError("standard input can be read only once", "give a file for every text but one")
     metrics = list(dict.fromkeys(name.strip().lower() for name in metric.split(",")))
+    least = _minima(at_least, metrics) if at_least else {}
     references = [texts.read_text(path) for path in reference]
     systems = [texts.read_text(path) for path in paths]
     for system in systems:
@@ -77,6 +82,21 @@ def score(
         print(_json(systems, references, scores, advice))
     else:
         _print_table([system.name for system in systems], scores)
+    for system, of_system in zip(systems, scores, strict=True):
+        for name, found in zip(metrics, of_system, strict=True):
+            if found.value < least.get(name, found.value):
+                raise CheckFailed(f"{system.name}: {found.name} is {found.value:.2f}, below {least[name]:g}")
+
+
+def _minima(text: str, metrics: list[str]) -> dict[str, float]:
+    """What `--at-least` asks for, by metric."""
+    minima = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        if name not in metrics or name == "ter" or not number.replace(".", "", 1).isdigit():
+            raise UserError(f"--at-least {text}: cannot read {part!r}", "write it as bleu=30 or bleu=30,chrf=55")
+        minima[name] = float(number)
+    return minima
 
 
 def _json(systems: list[Text], references: list[Text], scores: list[list[Score]], advice: list[str]) -> str:

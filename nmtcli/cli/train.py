@@ -33,8 +33,8 @@ def train(
     from nmtcli.train.trainer import Trainer
 
     given = [*(overrides or []), *([f"train.precision={precision}"] if precision else [])]
-    settings = load_config(preset, config or [], given)
     prepared = open_data(data)
+    settings = load_config(preset, config or [], given, base={"data": prepared.manifest.data.model_dump()})
     where = open_device(device, settings.train.threads)
     settings = resolve(settings, prepared, where)
     if dry_run:

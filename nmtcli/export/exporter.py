@@ -100,7 +100,7 @@ def check_equal(model: Seq2Seq, exported: Runtime, info: ModelInfo) -> tuple[flo
     if match < LEAST_MATCH or difference > MOST_DIFFERENCE:
         raise CheckFailed(
             f"the export translates {match:.0%} of {PROBES} probes like the model, and log-probabilities differ by"
-            f" up to {difference:.1e} a token; {LEAST_MATCH:.0%} and {MOST_DIFFERENCE:.0e} are needed; nothing was written",
+            f" up to {difference:.1e} a token, beyond {LEAST_MATCH:.0%} and {MOST_DIFFERENCE:.0e}; nothing was written",
             "please report it with the versions of torch, onnx and onnxruntime",
         )
     return match, difference

@@ -32,11 +32,13 @@ def find_existing(output: Path) -> Manifest | None:
 
     Raises UserError if something else is there: nothing of the user's is ever deleted or mixed with ours.
     """
-    if (output / MANIFEST_FILE).exists():
-        return Manifest.load(output)
-    if output.is_dir() and not any(output.iterdir()):
-        return None
-    if output.exists() or output.is_symlink():
+    try:
+        if (output / MANIFEST_FILE).exists():
+            return Manifest.load(output)
+        free = not any(output.iterdir()) if output.is_dir() else not output.exists() and not output.is_symlink()
+    except OSError as error:
+        raise UserError(f"{output}: cannot look there: {error.strerror}", "choose another -o") from None
+    if not free:
         raise UserError(f"{output}: exists and is not a data directory", "choose another -o, or move it away")
     return None
 

@@ -132,8 +132,8 @@ class Tokenizer:
         """The text of each sentence; see `decode`."""
         size = len(self)
         kept = [[int(token) for token in row if EOS < token < size] for row in rows]
-        # byte fallback can spell a line feed
-        return [text.replace("\n", " ") for text in self._processor.decode(kept)]
+        # byte fallback can spell what ends a line
+        return [text.replace("\n", " ").replace("\r", " ") for text in self._processor.decode(kept)]
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The piece of each id as SentencePiece writes it (`▁` marks a word's begin), to label a heat map."""

@@ -1,6 +1,6 @@
 """Start a run, or go on with the one that is there: settings found out, compared and written down."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,24 @@ from nmtcli.checkpoint import RunDirectory, write_text_whole
 from nmtcli.config import Config, dump_config, keys, load_config
 from nmtcli.errors import DataError, UserError
 from nmtcli.prepare.directory import PreparedData
+from nmtcli.train.batches import BatchPlan
 from nmtcli.train.precision import resolve_precision
 
 # Settings that a run may go on with changed: they decide what is written down, or how long it lasts.
-FREE = {"max_updates", "max_epochs", "patience", "valid_every", "save_every", "keep_last", "keep_best", "log_every"}
+FREE = {
+    *(f"train.{key}" for key in ("max_updates", "max_epochs", "patience", "valid_every", "save_every")),
+    *(f"train.{key}" for key in ("keep_last", "keep_best", "log_every", "valid_sentences")),
+    *(".".join(path) for path, _ in keys() if path[0] == "search"),
+}
 
 
 def resolve(config: Config, data: PreparedData, device: torch.device) -> Config:
     """The settings with every `auto` and null that depends on data or device found out, and the data's own section."""
+    prepared = data.manifest.data
+    if changes := [change for _, change in _changes(config.model_copy(update={"data": prepared}), config)]:
+        lines = "\n".join(f"the data was prepared with other settings: {change}" for change in changes)
+        raise UserError(lines, "leave out the data settings, or run nmt prepare with these to another directory")
+    BatchPlan(data.train, config.train.batch_tokens, config.train.update_tokens, config.train.seed)  # may refuse
     tie = config.model.embedding.tie
     if tie == "all" and not data.tokenizers.joint:
         raise UserError(
@@ -33,7 +43,6 @@ def resolve(config: Config, data: PreparedData, device: torch.device) -> Config:
     }
     return config.model_copy(
         update={
-            "data": data.manifest.data,
             "model": config.model.model_copy(update={"embedding": embedding}),
             "train": config.train.model_copy(update=found_out),
         }
@@ -60,13 +69,14 @@ def open_run(path: Path, config: Config, fingerprint: str) -> tuple[RunDirectory
             f"{path}: this run was trained on other data", "choose another -o, or give the data it began with"
         )
     before = load_config(files=[path / "config.yaml"])
-    free, fixed = _changes(before, config)
+    changes = list(_changes(before, config))
+    fixed = [change for key, change in changes if key not in FREE]
     if fixed:
         lines = "\n".join(f"{path}: the run began with other settings: {change}" for change in fixed)
         raise UserError(lines, "choose another -o for a new run, or give the settings it began with")
-    if free:
+    if changes:
         _write_settings(run, config, fingerprint)
-    return run, free
+    return run, [change for _, change in changes]
 
 
 def _write_settings(run: RunDirectory, config: Config, fingerprint: str) -> None:
@@ -74,21 +84,13 @@ def _write_settings(run: RunDirectory, config: Config, fingerprint: str) -> None
     write_text_whole(run.path / "config.yaml", dump_config(config))
 
 
-def _changes(before: Config, now: Config) -> tuple[list[str], list[str]]:
-    """What changed in the settings: what may, and what may not."""
-    free: list[str] = []
-    fixed: list[str] = []
-    for path, old, new in _differences(before, now):
-        is_free = path[0] == "search" or (path[0] == "train" and path[1] in FREE)
-        (free if is_free else fixed).append(f"{'.'.join(path)} was {old}, is {new}")
-    return free, fixed
-
-
-def _differences(before: Config, now: Config) -> Iterator[tuple[Sequence[str], Any, Any]]:
+def _changes(before: Config, now: Config) -> Iterator[tuple[str, str]]:
+    """The settings that differ: which, and how in words."""
     for path, _ in keys():
         old: Any = before
         new: Any = now
         for part in path:
             old, new = getattr(old, part), getattr(new, part)
         if old != new:
-            yield path, old, new
+            key = ".".join(path)
+            yield key, f"{key} was {old}, is {new}"

@@ -1,0 +1,308 @@
+"""The command line as its users meet it: the list of options, exit codes, words instead of tracebacks."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nmtcli.cli import ALIASES, run
+from nmtcli.errors import ExitCode
+from tests.conftest import TINY, nmt, overrides
+
+# A new option is a visible, argued change.
+OPTIONS = {
+    "prepare": "--config --dry-run --help --joint --output --separate --set --source-language --target-language"
+    " --train-source --train-target --valid-source --valid-target --vocab-size",
+    "train": "--config --device --dry-run --help --output --precision --preset --set",
+    "translate": "--attention --batch-tokens --beam-size --device --format --help --input --length-penalty"
+    " --max-length-factor --model --n-best --output",
+    "score": "--at-least --help --json --lowercase --metric --reference --tokenize",
+    "export": "--average --format --help --output",
+}
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+
+@pytest.mark.parametrize("verb", OPTIONS)
+def test_the_list_of_options(verb, capsys, wide):
+    assert run([verb, "--help"]) == 0
+    found = set(re.findall(r"(?<=[\s│,])--[a-z][a-z-]*(?=[\s,])", capsys.readouterr().out))
+    assert found == set(OPTIONS[verb].split())
+
+
+def test_the_exit_codes():
+    assert {code.name: int(code) for code in ExitCode} == {
+        "DONE": 0,
+        "BUG": 1,
+        "USAGE": 2,
+        "DATA": 3,
+        "RESOURCES": 4,
+        "CHECK_FAILED": 5,
+        "INTERRUPTED": 130,
+        "TERMINATED": 143,
+    }
+
+
+def test_aliases_are_options_we_have():
+    ours = {option for options in OPTIONS.values() for option in options.split()}
+    assert set(ALIASES.values()) <= ours
+    assert not set(ALIASES) & ours
+
+
+def test_version_and_usage(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("nmt 0.")
+    assert run(["trian"]) == 2
+    assert run(["train"]) == 2
+    assert run(["translate", "-m", "x", "--bem-size", "3"]) == 2
+    assert "--beam-size" in capsys.readouterr().err
+
+
+def test_a_bug_says_it_is_one(monkeypatch, capsys, trained):
+    import nmtcli.translate.translator as module
+
+    def fail(*_):
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(module, "open_runtime", fail)
+    assert nmt("translate", "-m", trained, "-i", os.devnull) == 1
+    words = capsys.readouterr().err
+    assert "bug in nmt: RuntimeError: boom" in words
+    assert "--traceback" in words
+    with pytest.raises(RuntimeError):
+        nmt("--traceback", "translate", "-m", trained, "-i", os.devnull)
+
+
+# ---- train ----
+
+
+def test_a_dry_run_shows_the_model_and_makes_nothing(data, tmp_path, capsys):
+    assert nmt("train", data, "-o", tmp_path / "run", "--dry-run", *overrides(*TINY)) == 0
+    shown = capsys.readouterr().out
+    assert "decoder.attention.project.weight" in shown
+    assert "an epoch: 400 pairs" in shown
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_writes_what_a_reader_expects(trained):
+    names = {path.name for path in trained.iterdir()}
+    assert {"config.yaml", "metrics.jsonl", "checkpoints", "last", "best", "tensorboard"} <= names
+    records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    events = [record["event"] for record in records]
+    assert events[0] == "started"
+    assert events[-1] == "stopped"
+    assert [record["step"] for record in records if record["event"] == "updated"] == [2, 4, 6, 8, 10, 12]
+    assert [record["step"] for record in records if record["event"] == "validated"] == [6, 12]
+    (last,) = [r for r in records if r["event"] == "validated" and r["step"] == 12]
+    assert {"loss", "perplexity", "accuracy", "bleu", "chrf", "samples"} <= set(last)
+    assert list((trained / "tensorboard").iterdir())
+
+
+def test_training_lowers_the_loss(data, tmp_path):
+    settings = [*TINY, "train.max_updates=60", "train.learning_rate=0.01", "train.valid_every=60"]
+    assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 0
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [record["loss"] for record in records if record["event"] == "updated"]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_early_stopping_says_why(data, tmp_path, capsys):
+    settings = [*TINY, "train.valid_every=2", "train.patience=2", "train.learning_rate=1e-12", "train.max_updates=50"]
+    assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 0
+    assert "bleu did not improve in 2 validations; best" in capsys.readouterr().err
+
+
+def test_epochs_limit_a_run_and_updates_gather_batches(data, tmp_path):
+    settings = [*TINY, "train.max_epochs=1", "train.max_updates=1000", "train.update_tokens=1000"]
+    assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 0
+    state = json.loads((tmp_path / "run" / (tmp_path / "run" / "last").read_text().strip() / "state.json").read_text())
+    assert state["epoch"] == 0
+    assert state["step"] == state["position"] < 10
+
+
+@pytest.mark.parametrize("schedule", ["linear", "inverse_sqrt", "constant"])
+def test_each_schedule_trains(data, tmp_path, schedule):
+    assert nmt("train", data, "-o", tmp_path / "run", *overrides(*TINY, f"train.schedule={schedule}")) == 0
+
+
+@pytest.mark.parametrize("metric", ["loss", "chrf"])
+def test_each_validation_metric_chooses_the_best(data, tmp_path, metric):
+    settings = [*TINY, f"train.valid_metric={metric}", "train.valid_every=3"]
+    assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 0
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    scores = {r["step"]: r[metric] for r in records if r["event"] == "validated"}
+    best = (min if metric == "loss" else max)(scores, key=lambda step: scores[step])
+    pointed = (tmp_path / "run" / "best").read_text().strip()
+    assert scores[int(pointed.split("-")[-1])] == scores[best]
+
+
+def test_bf16_and_fp32_train_and_fp16_asks_for_a_gpu(data, tmp_path, capsys):
+    for precision in ("bf16", "fp32"):
+        command = ["train", data, "-o", tmp_path / precision, "--device", "cpu", "--precision", precision]
+        assert nmt(*command, *overrides(*TINY)) == 0
+        assert f"precision: {precision}" in (tmp_path / precision / "config.yaml").read_text()
+    assert nmt("train", data, "-o", tmp_path / "x", "--device", "cpu", "--precision", "fp16") == 2
+    assert "needs a CUDA device" in capsys.readouterr().err
+
+
+def test_mistakes_of_train_have_words(data, trained, tmp_path, capsys):
+    def words(code, *arguments):
+        assert nmt("train", *arguments) == code
+        error = capsys.readouterr().err
+        assert "Traceback" not in error
+        return error
+
+    run_dir = tmp_path / "run"
+    assert "not a data directory" in words(3, tmp_path, "-o", run_dir)
+    assert "did you mean train.max_updates" in words(2, data, "-o", run_dir, "--set", "train.max_update=3")
+    assert "no preset 'luong'" in words(2, data, "-o", run_dir, "--preset", "luong")
+    assert "batch_tokens is 2" in words(2, data, "-o", run_dir, "--set", "train.batch_tokens=2")
+    assert "began with other settings: model.embedding.size was 16, is 256" in words(2, data, "-o", trained)
+    assert "data was prepared with other settings" in words(2, data, "-o", run_dir, "--set", "data.max_tokens=7")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("dear")
+    assert "holds files, but no run" in words(3, data, "-o", tmp_path / "mine")
+    assert not run_dir.exists()
+
+
+def test_a_run_on_other_data_is_refused(corpus, trained, tmp_path, capsys):
+    from tests.conftest import prepare_arguments
+
+    assert nmt(*prepare_arguments(corpus, tmp_path / "other"), "--set", "data.max_tokens=77") == 0
+    assert nmt("train", tmp_path / "other", "-o", trained, *overrides(*TINY)) == 2
+    assert "trained on other data" in capsys.readouterr().err
+
+
+def test_settings_that_only_prolong_a_run_may_change(data, tmp_path, capsys):
+    command = ["train", data, "-o", tmp_path / "run", *overrides(*TINY)]
+    assert nmt(*command) == 0
+    assert nmt(*command, "--set", "train.max_updates=14") == 0
+    words = capsys.readouterr().err
+    assert "train.max_updates was 12, is 14" in words
+    assert "going on from update 12" in words
+
+
+# ---- translate ----
+
+
+def translate(trained, text: bytes, *options, monkeypatch=None) -> bytes:
+    """`nmt translate` of bytes, through its pipes."""
+    stdin, stdout = sys.stdin, sys.stdout
+    sys.stdin = io.TextIOWrapper(io.BytesIO(text))
+    output = io.BytesIO()
+    sys.stdout = io.TextIOWrapper(output)
+    try:
+        assert nmt("translate", "-m", trained, "--device", "cpu", *options) == 0
+        sys.stdout.flush()
+        return output.getvalue()
+    finally:
+        sys.stdin, sys.stdout = stdin, stdout
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=40).map(lambda b: b.replace(b"\n", b"")),
+            st.text(max_size=30).map(lambda t: t.replace("\n", "").encode("utf-8", "replace")),
+        ),
+        max_size=8,
+    )
+)
+def test_one_line_in_one_line_out_whatever_is_in_the_line(trained, lines):
+    output = translate(trained, b"".join(line + b"\n" for line in lines), "-b", "1")
+    assert output.count(b"\n") == len(lines)
+    output.decode("utf-8")
+
+
+def test_empty_lines_stay_empty_and_order_is_kept(trained):
+    lines = ["one two", "", "nine", "   ", "three four five six seven", "\u0085 \u2028", "one two"]
+    output = translate(trained, "\n".join(lines).encode()).decode().split("\n")
+    assert output[-1] == ""
+    assert len(output) == len(lines) + 1
+    assert output[1] == output[3] == ""
+    assert output[0] == output[6]
+    alone = [translate(trained, line.encode() + b"\n").decode() for line in lines]
+    assert alone == [line + "\n" for line in output[:-1]]
+
+
+def test_batch_tokens_change_nothing_and_two_runs_are_identical(trained, corpus):
+    text = (corpus / "valid.words").read_bytes()
+    outputs = {translate(trained, text, "--batch-tokens", size) for size in ("20", "300", "300", "5000")}
+    assert len(outputs) == 1
+
+
+def test_tsv_and_jsonl_carry_scores_and_n_best_lists(trained):
+    text = b"one two three\n\nfour\n"
+    rows = [
+        row.split("\t")
+        for row in translate(trained, text, "--format", "tsv", "--n-best", "2").decode().rstrip("\n").split("\n")
+    ]
+    assert [row[0] for row in rows] == ["1", "1", "2", "3", "3"]
+    assert rows[2] == ["2", "", "", ""]
+    assert float(rows[0][1]) >= float(rows[1][1])
+    records = [
+        json.loads(line)
+        for line in translate(trained, text, "--format", "jsonl", "--n-best", "2").decode().rstrip("\n").split("\n")
+    ]
+    assert [record["line"] for record in records] == [1, 2, 3]
+    assert records[0]["source"] == "one two three"
+    assert len(records[0]["candidates"]) == 2
+    assert records[0]["candidates"][0]["text"] == records[0]["translation"] == rows[0][3]
+    assert records[1] == {"line": 2, "source": "", "translation": "", "candidates": []}
+
+
+def test_search_options_act(trained):
+    text = b"one two three four five six\n" * 2
+    short = translate(trained, text, "--max-length-factor", "0.1", "--format", "tsv").decode()
+    record = json.loads(translate(trained, b"one two three\n", "--format", "jsonl", "--lenpen", "0"))
+    assert record["candidates"][0]["score"] == record["candidates"][0]["log_prob"]
+    assert len(short) <= len(translate(trained, text, "--max-length-factor", "5", "--format", "tsv").decode())
+
+
+def test_attention_is_drawn(trained, tmp_path, capsys):
+    path = tmp_path / "attention.html"
+    translate(trained, b"one two three\n\nfour five\n", "--attention", str(path))
+    page = path.read_text("utf-8")
+    assert page.count("<figure") == 2
+
+
+def test_invalid_utf8_is_counted_and_named(trained, capsys):
+    output = translate(trained, b"one\n\xff\xfe two\nthree\n\xc3\n")
+    assert output.count(b"\n") == 4
+    assert "2 lines were not UTF-8 (the first is line 2)" in capsys.readouterr().err
+
+
+def test_mistakes_of_translate_have_words(trained, tmp_path, capsys):
+    def words(code, *arguments):
+        assert nmt("translate", "-m", trained, *arguments) == code
+        return capsys.readouterr().err
+
+    assert "absent: cannot read" in words(3, "-i", tmp_path / "absent")
+    assert "--format tsv or jsonl" in words(2, "--n-best", "3", "-i", os.devnull)
+    assert "--beam-size" in words(2, "-b", "0", "-i", os.devnull)
+    assert ".html" in words(2, "--attention", "x.gif", "-i", os.devnull)
+    assert "cannot write" in words(3, "-i", os.devnull, "-o", tmp_path / "no" / "out")
+    (tmp_path / "kept").write_text("kept")
+    assert nmt("translate", "-m", tmp_path / "absent", "-i", os.devnull, "-o", tmp_path / "kept") == 3
+    assert (tmp_path / "kept").read_text() == "kept"
+
+
+def test_a_reader_that_leaves_early_is_no_error(trained, tmp_path):
+    text = tmp_path / "long"
+    text.write_text("one two\n" * 5000)
+    command = f"cat {text} | {sys.executable} -m nmtcli translate -m {trained} -b 1 --device cpu | head -n 1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
+    assert done.returncode == 0
