@@ -6,7 +6,6 @@ torch is imported inside the functions that touch weights: an exported model is 
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,8 +15,9 @@ from pydantic import ValidationError
 
 from nmtcli import __version__
 from nmtcli.config import ModelConfig, SearchConfig, Section
-from nmtcli.errors import DataError, ResourceError, UserError
+from nmtcli.errors import DataError, UserError
 from nmtcli.prepare.tokenizer import Tokenizers
+from nmtcli.staging import staged, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,42 +174,6 @@ def average_weights(directories: Sequence[Path]) -> dict[str, "Tensor"]:
     return {name: (weight / len(directories)).float() for name, weight in total.items()}
 
 
-def write_whole(target: Path, write: Callable[[Path], None]) -> None:
-    """Make the directory `target` by `write`, so that it exists whole or not at all, even after a power cut."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        write(temporary)
-        for path in (*temporary.iterdir(), temporary):
-            _sync(path)
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if not isinstance(error, OSError):
-            raise
-        raise ResourceError(
-            f"{target}: cannot write: {error.strerror or error}", "free some space; older files are kept"
-        ) from None
-    temporary.rename(target)
-    _sync(target.parent)
-
-
-def write_text_whole(target: Path, text: str) -> None:
-    """Write a small file so that its old or its new text is there at any moment."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_text(text, "utf-8")
-    _sync(temporary)
-    temporary.replace(target)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 class RunDirectory:
     """`config.yaml`, `metrics.jsonl`, `checkpoints/step-0012000/` and the pointers `last` and `best` of one run."""
 
@@ -227,12 +191,13 @@ class RunDirectory:
 
     def save(self, step: int, write: Callable[[Path], None]) -> None:
         """Add a checkpoint and let `last` name it."""
-        write_whole(self.checkpoint(step), write)
+        with staged(self.checkpoint(step)) as directory:
+            write(directory)
         self.point("last", step)
 
     def point(self, name: str, step: int) -> None:
         """Let a pointer name a checkpoint."""
-        write_text_whole(self.path / name, f"checkpoints/{self.checkpoint(step).name}\n")
+        write_whole(self.path / name, f"checkpoints/{self.checkpoint(step).name}\n".encode())
 
     def pointer(self, name: str) -> Path | None:
         """The checkpoint that a pointer names, if it does."""
@@ -249,7 +214,7 @@ class RunDirectory:
         for step in self.steps():
             if step not in keep:
                 shutil.rmtree(self.checkpoint(step))
-        for leftover in self.checkpoints.glob(".step-*.tmp"):
+        for leftover in self.checkpoints.glob(".step-*.partial"):
             shutil.rmtree(leftover)
 
     def select(self, selection: str) -> list[Path]:

@@ -14,7 +14,7 @@ from nmtcli.cli import run
 from nmtcli.config import ModelConfig, load_config
 from nmtcli.models.seq2seq import Seq2Seq
 
-WORDS = "zero one two three four five six seven eight nine".split()
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 # A model and a run small enough for a test.
 TINY = [

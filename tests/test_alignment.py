@@ -191,12 +191,10 @@ def test_the_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "a.html"
     path.write_text("before")
 
-    def full(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(data[:10])
+    def full(self: Path, target: Path) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(UserError, match="No space left"):
         write_attention(path, [attention("▁a", "▁b")])
     assert [file.read_text() for file in tmp_path.iterdir()] == ["before"]

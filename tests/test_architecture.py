@@ -14,6 +14,7 @@ PACKAGE = ROOT / "nmtcli"
 # Each room may import rooms of a lower floor, and itself.
 FLOORS = [
     {"errors", "vocabulary"},
+    {"staging"},
     {"config"},
     {"models", "prepare"},
     {"checkpoint"},
@@ -107,7 +108,8 @@ def test_light_modules_load_no_torch():
 @pytest.mark.parametrize("verb", [[], ["prepare"], ["train"], ["translate"], ["score"], ["export"]])
 def test_help_loads_nothing_heavy(verb):
     heavy = {"torch", "numpy", "datasets", "sacrebleu", "sentencepiece", "pyarrow"}
-    code = f"import io, contextlib\nfrom nmtcli.cli import run\nwith contextlib.redirect_stdout(io.StringIO()): run({[*verb, '--help']})"
+    quiet = "import io, contextlib\nfrom nmtcli.cli import run\nwith contextlib.redirect_stdout(io.StringIO()): "
+    code = f"{quiet}run({[*verb, '--help']})"
     assert not heavy & loaded_after(code)
 
 

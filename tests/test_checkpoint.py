@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from nmtcli import checkpoint
-from nmtcli.checkpoint import RunDirectory, average_weights, find_model, load_model, write_whole
-from nmtcli.errors import DataError, ResourceError, UserError
+from nmtcli.checkpoint import RunDirectory, average_weights, find_model, load_model
+from nmtcli.errors import DataError, UserError
 from nmtcli.train.batches import make_batch
 from tests.conftest import nmt
 
@@ -126,15 +126,3 @@ def test_retention_keeps_the_best_and_the_last(trained):
     state = checkpoint.read_json(run.pointer("last") / "state.json")
     assert {step for _, step in state["best"]} <= set(run.steps())
     assert run.steps()[-1] == state["step"] == 12
-
-
-def test_a_directory_is_written_whole_or_not_at_all(tmp_path):
-    def fail(directory):
-        (directory / "half").write_text("x")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(ResourceError, match="No space left"):
-        write_whole(tmp_path / "made", fail)
-    assert list(tmp_path.iterdir()) == []
-    write_whole(tmp_path / "made", lambda directory: (directory / "whole").write_text("x"))
-    assert [path.name for path in (tmp_path / "made").iterdir()] == ["whole"]

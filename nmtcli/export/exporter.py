@@ -17,8 +17,9 @@ from nmtcli import __version__, checkpoint
 from nmtcli.checkpoint import ModelInfo, RunDirectory, find_model, read_info
 from nmtcli.errors import CheckFailed, DataError, UserError
 from nmtcli.export.onnx import export_onnx
-from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.tokenizer import Tokenizers
+from nmtcli.staging import staged
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import Hypothesis, SearchOptions, beam_search
 from nmtcli.translate.translator import Runtime, open_runtime
@@ -53,10 +54,6 @@ def export_model(source: Path, output: Path, form: ExportFormat, average: str | 
     """
     if output.exists():
         raise UserError(f"{output}: is there already", "choose another -o; nmt never overwrites a model")
-    if not output.absolute().parent.is_dir():
-        raise UserError(
-            f"no directory {output.absolute().parent} for the export", f"mkdir -p {output.absolute().parent}"
-        )
     origins = RunDirectory(source).select(average) if average else [find_model(source)]
     info = read_info(origins[0])
     if info.kind != "pytorch":
@@ -64,25 +61,27 @@ def export_model(source: Path, output: Path, form: ExportFormat, average: str | 
     model = checkpoint.load_model(origins[-1])
     if average:
         checkpoint.put_weights(model, checkpoint.average_weights(origins), origins[-1])
-    report: list[ExportReport] = []
-
-    def write(directory: Path) -> None:
-        written = info.model_copy(update={"nmtcli": __version__, "kind": "onnx" if form == "onnx" else "pytorch"})
+    info = info.model_copy(update={"nmtcli": __version__, "kind": "onnx" if form == "onnx" else "pytorch"})
+    with staged(output) as directory:
         if form == "onnx":
-            checkpoint.write_info(directory, written, Tokenizers.load(origins[0]))
+            checkpoint.write_info(directory, info, Tokenizers.load(origins[0]))
             export_onnx(model, directory)
         else:
-            checkpoint.write_model(directory, written, checkpoint.model_weights(model), Tokenizers.load(origins[0]))
-        match, difference = check_equal(model, open_runtime(directory, written, "cpu"), info)
-        size = sum(file.stat().st_size for file in directory.iterdir())
-        count = sum(weight.numel() for weight in model.parameters())
-        names = [origin.name for origin in origins]
-        made = ExportReport(__version__, torch.__version__, form, names, count, size, PROBES, match, difference)
-        (directory / "export.json").write_text(json.dumps(asdict(made), indent=2) + "\n", "utf-8")
-        report.append(made)
-
-    checkpoint.write_whole(output, write)
-    return report[0]
+            checkpoint.write_model(directory, info, checkpoint.model_weights(model), Tokenizers.load(origins[0]))
+        match, difference = check_equal(model, open_runtime(directory, info, "cpu"), info)
+        report = ExportReport(
+            nmtcli=__version__,
+            torch=torch.__version__,
+            format=form,
+            checkpoints=[origin.name for origin in origins],
+            parameters=parameter_count(model),
+            bytes=sum(file.stat().st_size for file in directory.iterdir()),
+            probes=PROBES,
+            match_rate=match,
+            largest_log_prob_difference=difference,
+        )
+        (directory / "export.json").write_text(json.dumps(asdict(report), indent=2) + "\n", "utf-8")
+    return report
 
 
 def check_equal(model: Seq2Seq, exported: Runtime, info: ModelInfo) -> tuple[float, float]:

@@ -21,8 +21,8 @@ from nmtcli.prepare.directory import TRAIN, VALID, Manifest, SplitSize
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
 from nmtcli.prepare.report import Report, SideCount, SideReport, SplitReport, rule_reports
 from nmtcli.prepare.shards import ShardWriter
-from nmtcli.prepare.staging import staged
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
+from nmtcli.staging import staged
 
 _CHUNK = 10_000  # pairs encoded together and written as one record batch
 

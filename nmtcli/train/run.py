@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from nmtcli.checkpoint import RunDirectory, write_text_whole
+from nmtcli.checkpoint import RunDirectory
 from nmtcli.config import Config, dump_config, keys, load_config
 from nmtcli.errors import DataError, UserError
 from nmtcli.prepare.directory import PreparedData
+from nmtcli.staging import write_whole
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.precision import resolve_precision
 
@@ -80,8 +81,8 @@ def open_run(path: Path, config: Config, fingerprint: str) -> tuple[RunDirectory
 
 
 def _write_settings(run: RunDirectory, config: Config, fingerprint: str) -> None:
-    write_text_whole(run.path / "fingerprint", fingerprint + "\n")
-    write_text_whole(run.path / "config.yaml", dump_config(config))
+    write_whole(run.path / "fingerprint", f"{fingerprint}\n".encode())
+    write_whole(run.path / "config.yaml", dump_config(config).encode())
 
 
 def _changes(before: Config, now: Config) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import importlib.util
 import io
-import os
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmtcli.errors import UserError
+from nmtcli.staging import write_whole
 
 _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁
 _FAINT = 0.005  # a weight that rounds to 0.00 is left white: pages stay small
@@ -75,12 +75,9 @@ def write_attention(path: Path, maps: Sequence[AttentionMap]) -> None:
     """
     check_attention_path(path)
     data = _page(maps).encode() if path.suffix.lower() == ".html" else _picture(maps)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        write_whole(path, data)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 

@@ -1,4 +1,4 @@
-"""A directory that appears whole or not at all."""
+"""Directories and files that appear whole or not at all, whenever the process is killed or the power fails."""
 
 import errno
 import os
@@ -34,6 +34,20 @@ def staged(output: Path) -> Iterator[Path]:
         raise UserError(f"{output}: cannot write there: {error.strerror or error}", "choose another -o") from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a small file so that its old or its new content is there at any moment. Raises OSError."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
         raise
 
 

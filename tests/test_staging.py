@@ -1,0 +1,39 @@
+"""Whole or not at all."""
+
+import pytest
+
+from nmtcli.errors import ResourceError, UserError
+from nmtcli.staging import staged, write_whole
+
+
+def test_a_directory_appears_at_the_end(tmp_path):
+    with staged(tmp_path / "made") as directory:
+        (directory / "file").write_text("x")
+        assert not (tmp_path / "made").exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["made", "file"]
+
+
+@pytest.mark.parametrize(("error", "becomes"), [(OSError(28, "full"), ResourceError), (OSError(13, "no"), UserError)])
+def test_what_fails_leaves_nothing_and_has_words(tmp_path, error, becomes):
+    with pytest.raises(becomes), staged(tmp_path / "made") as directory:
+        (directory / "half").write_text("x")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    (tmp_path / ".made.partial").mkdir()
+    (tmp_path / ".made.partial" / "half").write_text("x")
+    with staged(tmp_path / "made") as directory:
+        (directory / "file").write_text("y")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "made"]
+
+
+def test_a_file_keeps_its_old_content_until_the_new_is_whole(tmp_path):
+    write_whole(tmp_path / "file", b"old")
+    write_whole(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    (tmp_path / ".file.partial").mkdir()  # the way is blocked
+    with pytest.raises(OSError, match="directory"):
+        write_whole(tmp_path / "file", b"newer")
+    assert (tmp_path / "file").read_bytes() == b"new"
