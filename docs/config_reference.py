@@ -1,0 +1,59 @@
+"""Writes docs/config.md from the typed settings: `python docs/config_reference.py > docs/config.md`."""
+
+from typing import Any, get_args, get_origin
+
+from nmtcli.config import Config, Section, keys
+
+HEADER = """# Settings
+
+Every setting of `nmt`, generated from the code by `make docs`. Give them in YAML files (`-c FILE`) or one by one
+(`--set train.learning_rate=3e-4`); `--set` wins over files, later files over earlier ones, all of them over a preset.
+`nmt train` writes the complete settings of a run to its `config.yaml`, with every `auto` and null found out.
+"""
+
+
+def kind(annotation: Any) -> str:
+    """A type in words."""
+    if getattr(get_origin(annotation), "__name__", "") == "Literal" or str(get_origin(annotation)) == "typing.Literal":
+        return " \\| ".join(f"`{value}`" for value in get_args(annotation))
+    names = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null"}
+    parts = [names[part] for part in get_args(annotation) or (annotation,)]
+    return " or ".join(parts)
+
+
+def bounds(metadata: list[Any]) -> str:
+    """The bounds of a number."""
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    found = [
+        f"{sign} {getattr(item, name)}" for item in metadata for name, sign in signs.items() if hasattr(item, name)
+    ]
+    return ", ".join(found)
+
+
+def default(value: Any) -> str:
+    """A default as YAML writes it."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def reference() -> str:
+    """The page."""
+    lines = [HEADER]
+    for name, field in Config.model_fields.items():
+        section = field.annotation
+        assert isinstance(section, type)
+        assert issubclass(section, Section)
+        lines += [
+            f"## {name}\n",
+            f"{section.__doc__}\n",
+            "| key | default | type | what it does |",
+            "|---|---|---|---|",
+        ]
+        for path, setting in keys(section, (name,)):
+            types = ", ".join(filter(None, (kind(setting.annotation), bounds(setting.metadata))))
+            lines.append(f"| `{'.'.join(path)}` | `{default(setting.default)}` | {types} | {setting.description} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
