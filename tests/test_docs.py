@@ -63,6 +63,8 @@ def test_recipes_say_what_they_would_do(recipe, tmp_path):
     """`make -n` finds every file and rule; no text is touched."""
     environment = {name: value for name, value in os.environ.items() if name != "NMT_DATA"}
     command = ["make", "-n", "check", f"WORK={tmp_path}/work"]
-    output = subprocess.run(command, cwd=ROOT / "recipes" / recipe, check=True, capture_output=True, text=True, env=environment)
+    output = subprocess.run(
+        command, cwd=ROOT / "recipes" / recipe, check=True, capture_output=True, text=True, env=environment
+    )
     for verb in ("prepare", "train", "translate", "score"):
         assert f"nmt {verb}" in output.stdout

@@ -245,6 +245,9 @@ on Sundays|일요일마다
 """
 NOT_HABIT_TABLE = "these days|요즘; on weekends|주말에; in the morning|아침에; in the evening|저녁에; at night|밤에"
 TRANSPORT_TABLE = "train 기차, bus 버스, car 자동차, taxi 택시, subway 지하철, bicycle 자전거"
+# Not done before anything else with a thing ("the cake that she ate"), and not done with a thing already there.
+NOT_LASTING = "become teach eat cook order sell throw_away"
+NOT_AFTERWARDS = "become teach eat cook order buy make write plant raise"
 BEFORE_VERB = ("often", "usually", "always", "sometimes")
 NAMED = "xsly"  # the kinds of nouns that take neither number nor article nor adjective
 
@@ -495,7 +498,7 @@ PAST, FUTURE, HABIT, NOT_HABIT = (
 )
 TRANSPORT = tuple(Words(f"by {name}", f"{korean}로", (("", name),)) for _, (name, korean) in entries(TRANSPORT_TABLE))
 # What is done with a thing that is there afterwards, and what is done at a place.
-LASTING = [verb for verb in ACTIONS + EVENTS if verb.name not in ("become", "eat", "throw away", "lose", "sell")]
+LASTING = [verb for verb in ACTIONS + EVENTS if verb.name not in split(NOT_LASTING)]
 DONE_WITH = {name: [verb for verb in LASTING if name in verb.objects] for name in NOUNS}
 DONE_AT = {name: [verb for verb in REPEATED if name in verb.places and "to" not in verb.marks] for name in NOUNS}
 NUMBERS = dict(
@@ -969,9 +972,9 @@ class Composer:
 
     def relative(self) -> Sentence:
         """Something done with a thing with which somebody did something else."""
-        verb = self.pick([verb for verb in REPEATED if any(NOUNS[name].countable for name in verb.objects)])
-        name = self.pick([name for name in verb.objects if NOUNS[name].countable])
-        thing = self.told(name)
+        name = self.pick(of_kinds("wtucbgah"))
+        verb = self.pick([verb for verb in REPEATED if name in verb.objects and verb.name not in split(NOT_AFTERWARDS)])
+        thing = self.told(name, verb.name)
         phrase = Phrase(verb, thing.english, thing.marked("을/를"), ((verb.name, name), *thing.pairs))
         return finish(say(self.pick(PEOPLE), phrase, self.pick((DID, DID, DID_NOT, WILL, WANTS, MUST))))
 

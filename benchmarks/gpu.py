@@ -1,0 +1,94 @@
+"""CUDA against CPU: losses of the first updates in each precision, then tokens/s and memory at sizes that fill a GPU.
+
+    python benchmarks/gpu.py DATA        DATA is made by nmt prepare
+Prints Markdown. `benchmarks/gpu.sh` runs it with the tests and a recipe.
+"""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from nmtcli.checkpoint import RunDirectory
+from nmtcli.config import load_config
+from nmtcli.models.device import open_device
+from nmtcli.models.seq2seq import parameter_count
+from nmtcli.prepare.directory import PreparedData, open_data
+from nmtcli.train.run import resolve
+from nmtcli.train.trainer import Trainer
+
+UPDATES = 50
+SIZES = [(512, 1, 8_192), (1024, 2, 32_768), (1024, 4, 65_536)]  # hidden size, layers, batch tokens
+
+
+def trainer(data: PreparedData, device_name: str, *settings: str) -> Trainer:
+    """A fresh trainer with the given settings."""
+    device = open_device("cuda" if device_name == "cuda" else "cpu")
+    config = load_config(overrides=settings, base={"data": data.manifest.data.model_dump()})
+    folder = Path(tempfile.mkdtemp())
+    return Trainer(resolve(config, data, device), data, RunDirectory(folder), device, [])
+
+
+def losses(data: PreparedData, device: str, precision: str) -> list[float]:
+    """The loss a token of each of the first updates; no dropout, so that devices compare."""
+    made = trainer(data, device, f"train.precision={precision}", "model.dropout=0", "train.batch_tokens=2000")
+    updates, found = made._updates(), []
+    for _ in range(UPDATES):
+        made._update(next(updates))
+        found.append(made.meter.read()["loss"])
+    return found
+
+
+def throughput(data: PreparedData, precision: str, hidden: int, layers: int, tokens: int) -> tuple[float, float, int]:
+    """Target tokens/s, peak GPU memory in GB, parameters."""
+    sizes = [
+        f"model.{side}.{key}"
+        for side in ("encoder", "decoder")
+        for key in (f"hidden_size={hidden}", f"layers={layers}")
+    ]
+    settings = [
+        *sizes,
+        f"model.embedding.size={hidden}",
+        f"train.batch_tokens={tokens}",
+        f"train.precision={precision}",
+    ]
+    made = trainer(data, "cuda", *settings)
+    updates = made._updates()
+    for _ in range(5):
+        made._update(next(updates))
+    torch.cuda.reset_peak_memory_stats()
+    torch.cuda.synchronize()
+    before, start = made.state.target_tokens, time.perf_counter()
+    for _ in range(30):
+        made._update(next(updates))
+    torch.cuda.synchronize()
+    rate = (made.state.target_tokens - before) / (time.perf_counter() - start)
+    return rate, torch.cuda.max_memory_allocated() / 1e9, parameter_count(made.model)
+
+
+def main() -> None:
+    """Print both tables."""
+    data = open_data(Path(sys.argv[1]))
+    print(f"torch {torch.__version__}, CUDA {torch.version.cuda}, {torch.cuda.get_device_name()}\n")
+    reference = losses(data, "cpu", "fp32")
+    print(f"| precision | largest relative difference of the loss to CPU fp32, {UPDATES} updates | last loss |")
+    print("|---|---|---|")
+    for precision in ("fp32", "bf16", "fp16"):
+        found = losses(data, "cuda", precision)
+        worst = max(abs(ours / theirs - 1) for ours, theirs in zip(found, reference, strict=True))
+        print(f"| {precision} | {worst:.2e} | {found[-1]:.4f} (CPU {reference[-1]:.4f}) |", flush=True)
+    print("\n| hidden × layers | parameters | batch tokens | precision | target tokens/s | peak memory, GB |")
+    print("|---|---|---|---|---|---|")
+    for hidden, layers, tokens in SIZES:
+        for precision in ("fp32", "bf16", "fp16"):
+            rate, memory, count = throughput(data, precision, hidden, layers, tokens)
+            print(
+                f"| {hidden} × {layers} | {count:,} | {tokens:,} | {precision} | {rate:,.0f} | {memory:.2f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Everything that wants a CUDA device, in one command: the gpu tests, losses against the CPU, throughput and memory, and a
+# recipe from text to score. Usage: benchmarks/gpu.sh [PYTHON]; the report goes to stdout as Markdown.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${1:-python3}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+"$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available() and "no CUDA device")'
+printf '#!/bin/sh\nexec %s -m nmtcli "$@"\n' "$python" > "$work/nmt" && chmod +x "$work/nmt"
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+
+echo "## GPU run of $(date -u +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo '?')"
+if "$python" -c 'import pytest, hypothesis' 2>/dev/null; then "$python" -m pytest -m gpu tests/test_cuda.py; fi
+recipe="make -C recipes/phrasebook WORK=$work/phrasebook NMT=$work/nmt PYTHON=$python"
+$recipe prepare TEXT="$work/text" > /dev/null
+"$python" benchmarks/gpu.py "$work/phrasebook/data"
+echo
+echo "### recipes/phrasebook on the GPU"
+time $recipe check TEXT="$work/text"
