@@ -55,18 +55,27 @@ class Seq2Seq(nn.Module):
         loss, which needs it at real positions only.
         """
         memory, cache = self.start(source, source_length)
-        return cast(Tensor, self.decoder(self.target_embedding(target_input), memory, cache))
+        return cast(Tensor, self.decoder(self._embed(self.target_embedding, target_input), memory, cache))
 
     def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
         """Encode; see `StepDecoder.start`."""
         mask = torch.arange(source.size(1), device=source.device)[None] < source_length[:, None]  # [B, S]
-        states, last = self.encoder(self.source_embedding(source), source_length)
+        states, last = self.encoder(self._embed(self.source_embedding, source), source_length)
         return self.decoder.start(states, last, mask)
 
     def step(self, tokens: Tensor, memory: Memory, cache: Cache) -> Step:
         """One position; see `StepDecoder.step`."""
-        features, cache, attention = self.decoder.step(self.target_embedding(tokens), memory, cache)
+        features, cache, attention = self.decoder.step(self._embed(self.target_embedding, tokens), memory, cache)
         return Step(self.log_probs(features), cache, attention)
+
+    def _embed(self, table: nn.Embedding, ids: Tensor) -> Tensor:
+        """ids [B, L] to embeddings [B, L, E] of unit variance (Vaswani et al. 2017, section 3.4).
+
+        A tied table must be small for the output layer and large for the encoder; unscaled, attention is found many
+        times later.
+        """
+        embedded: Tensor = table(ids) * self.config.embedding.size**0.5
+        return embedded
 
     def log_probs(self, features: Tensor) -> Tensor:
         """Features [..., E] to log-probabilities [..., V] in fp32."""

@@ -32,7 +32,7 @@ from typing import NamedTuple
 
 MIN_COUNT = 5
 MIN_CHOICES = 4
-MIN_PAIRS = 1000
+MIN_PAIRS = 2000
 HELD_OUT_SHARE = 40  # one validation and one test sentence for so many training sentences
 RESERVED_ONE_IN = 10
 
@@ -73,7 +73,8 @@ h: window 창문 개, door 문 개, drawer 서랍 개, room 방 개, classroom �
 
 # kind: name Korean, or name Korean measure counter; mass nouns, nouns that are always plural, and set names
 MASS_NOUNS = """
-d: coffee 커피 cup 잔, tea 차 cup 잔, milk 우유 glass 잔, juice 주스 glass 잔, water 물 bottle 병, beer 맥주 bottle 병
+d: coffee 커피 cup 잔, tea 차 cup 잔, milk 우유 glass 잔, water 물 bottle 병
+e: juice 주스 glass 잔, beer 맥주 bottle 병
 f: rice 밥 bowl 그릇, soup 국 bowl 그릇, noodles 국수 bowl 그릇, bread 빵, chicken 닭고기, fish 생선, kimchi 김치
 f: bibimbap 비빔밥 bowl 그릇, ice_cream 아이스크림, cheese 치즈, chocolate 초콜릿, pizza 피자, salad 샐러드
 w: shoes 신발 pair 켤레, socks 양말 pair 켤레, boots 부츠 pair 켤레, gloves 장갑 pair 켤레, pants 바지 pair 벌
@@ -96,15 +97,16 @@ Tokyo in 도쿄, Paris in 파리, London in 런던, Vietnam in 베트남
 """
 
 # English, past | Korean: stem, -eo form, -eu form, and the stem of another verb if that is its honorific | objects |
-# places | marks. Objects "+r": all nouns of kind r. Marks: the (the object is "the ..."), many (done with a number of
-# things), state (told of at any time), event (told of in the past only), once and rare (no habit), social (done with
-# others), give (to others), to (goes to the place), please (asked for with -eo juseyo), 에 and 으로 (particle of the
-# place), 이 (particle of the object), 없 and 모르 (said for "not").
+# places | marks. Objects: "+r" is all nouns of kind r, "tea*2" is tea, twice as likely. Marks: the (the object is
+# "the ..."), many (done with a number of things), state (told of at any time), event (told of in the past only), once
+# and rare (no habit), social (done with others), give (to others), to (goes to the place), please (asked for with
+# -eo juseyo), 에 and 으로 (particle of the place), 이 (particle of the object), 없 and 모르 (said for "not").
 VERBS_TABLE = """
-eat ate|먹 먹어 먹으 드시|+r +f|home restaurant school kitchen|social many
-drink drank|마시 마셔 마시 드시|+d|home cafe office park|social many
+eat ate|먹 먹어 먹으 드시|+r +f*5 bread*5 fish*6 rice*5 kimchi*3 cheese*5 ice_cream*6|home restaurant
+ school kitchen|social many
+drink drank|마시 마셔 마시 드시|+d +e|home cafe office park|social many
 have had|먹 먹어 먹으 드시|breakfast lunch dinner|home restaurant cafe hotel|social
-order ordered|주문하 주문해 주문하|+d pizza chicken bibimbap noodles cake salad|restaurant cafe hotel|many
+order ordered|주문하 주문해 주문하|+d +e pizza chicken bibimbap noodles cake salad|restaurant cafe hotel|many
 cook cooked|요리하 요리해 요리하|fish chicken noodles potato egg soup|home kitchen restaurant|many
 make made|만들 만들어 만들|cake sandwich soup salad bread doll chair box juice toy kimchi|home kitchen school|please
  many
@@ -112,10 +114,10 @@ buy bought|사 사 사|+r +f +w +t +u +c book novel magazine flower|market store
 sell sold|팔 팔아 팔|+r +f +w +t flower ticket book|market store department_store|many rare
 read read|읽 읽어 읽으|book novel magazine newspaper poem letter email story report|library home cafe park bedroom|many
 write wrote|쓰 써 쓰|letter email novel poem report postcard story book|home library office cafe|many
-draw drew|그리 그려 그리|flower tree map +a|school park garden home|many
-watch watched|보 봐 보|movie TV the_news soccer tennis baseball|home theater living_room hotel|social
+draw drew|그리 그려 그리|flower tree*2 map +a|school park garden home|many
+watch watched|보 봐 보|movie TV*5 the_news soccer tennis baseball|home theater living_room hotel|social
 see saw|보 봐 보|+a student singer actor farmer|park beach market farm|event
-meet met|만나 만나 만나|+p|park cafe station airport restaurant|many
+meet met|만나 만나 만나|+p|park cafe station airport restaurant bookstore|many
 wait_for waited_for|기다리 기다려 기다리|+v student doctor lawyer singer|station airport|
 help helped|도와주 도와줘 도와주|+p|hospital school farm office|many
 teach taught|가르치 가르쳐 가르치|+s taekwondo|school university gym|many
@@ -124,7 +126,7 @@ study studied|공부하 공부해 공부하|+s|library school home cafe universi
 listen_to listened_to|듣 들어 들으|music song the_radio the_news story|home bedroom cafe park|social
 sing sang|부르 불러 부르|song|park school church theater|social
 do did|하 해 하|homework|library school home cafe|
-clean cleaned|청소하 청소해 청소하|room bathroom classroom kitchen living_room bedroom garden office||the please
+clean cleaned|청소하 청소해 청소하|room bathroom*2 classroom kitchen living_room bedroom garden office||the please
 wash washed|씻 씻어 씻으|plate apple strawberry tomato potato peach|home kitchen|the
 wash washed|빨 빨아 빨|shirt skirt towel sweater socks pants jacket|home hotel|the
 open opened|열 열어 열|window door drawer box bag||the please
@@ -142,13 +144,12 @@ show showed|보여주 보여줘 보여주|photo map letter book ring ticket came
 send sent|보내 보내 보내|letter email package gift photo postcard||give many
 receive received|받 받아 받으|letter email package gift postcard flower photo|office home school|event many
 choose chose|고르 골라 고르|+w gift bag doll novel|department_store store market|many rare
-raise raised|키우 키워 키우|+a|home farm garden|rare
 plant planted|심 심어 심으|tree flower potato tomato strawberry onion|garden park farm school|에 many rare
 throw_away threw_away|버리 버려 버리|box chair newspaper shoes bed magazine clock sofa toy||rare
 carry carried|옮기 옮겨 옮기|box chair desk table bed sofa package mirror||please the rare
 hide hid|숨기 숨겨 숨기|key gift letter ring photo wallet doll|bedroom garden office|에 rare
 ride rode|타 타 타|bicycle horse|park beach farm|social
-take took|타 타 타|+v the_subway the_plane|Seoul Busan Tokyo|
+take took|타 타 타|+v the_subway*5 the_plane*3|Seoul Busan Tokyo|
 take took|찍 찍어 찍으|photo|park beach museum garden Paris|
 take took|먹 먹어 먹으 드시|medicine|home hospital|
 play played|치 쳐 치|the_piano the_guitar tennis|school home church hotel|social
@@ -161,7 +162,7 @@ wear wore|끼 껴 끼|gloves ring||
 turn_on turned_on|켜 켜 켜|computer lamp TV the_light the_radio||the please
 turn_off turned_off|끄 꺼 끄|computer lamp TV the_light the_radio||the please
 visit visited|방문하 방문해 방문하|museum university factory farm Seoul Busan Tokyo Paris London Vietnam||social
-work worked|일하 일해 일하||hospital bank office factory farm restaurant hotel store airport post_office|
+work worked|일하 일해 일하||hospital bank office factory farm restaurant hotel store airport post_office bookstore|
 sleep slept|자 자 자 주무시||home hotel bedroom living_room office|
 rest rested|쉬 쉬어 쉬||home park garden hotel beach cafe|
 exercise exercised|운동하 운동해 운동하||gym park school beach home|social
@@ -170,19 +171,22 @@ dance danced|춤추 춤춰 춤추||park theater school beach|social
 take_a_walk took_a_walk|산책하 산책해 산책하||park garden beach farm university|social
 shop shopped|쇼핑하 쇼핑해 쇼핑하||market department_store Seoul Tokyo airport|social
 go went|가 가 가||library school park market restaurant cafe hospital bank post_office station airport museum hotel
- beach store bookstore department_store gym pool theater church university home Seoul Busan Daejeon Tokyo Paris London
- Vietnam|to 에 social
+ beach store bookstore department_store gym pool theater church university factory home Seoul Busan Daejeon Tokyo Paris
+ London Vietnam|to 에 social
 come came|오 와 오||library school park restaurant cafe hospital station office museum home Seoul Busan|to 에 social
-walk walked|걸어가 걸어가 걸어가||school park market bank station home library church|to 에
+walk walked|걸어가 걸어가 걸어가||school park post_office market bank station home library church|to 에
 return returned|돌아가 돌아가 돌아가||school hotel office Seoul Busan Daejeon Tokyo Vietnam|to 으로 once
 move moved|이사하 이사해 이사하||Seoul Busan Daejeon Tokyo Paris London Vietnam|to 으로 once
 arrive arrived|도착하 도착해 도착하||station airport hotel school office museum theater|에 event
 become became|되 돼 되|+p||이 once
-like liked|좋아하 좋아해 좋아하|+r +f +d +s +a music soccer baseball movie novel flower||state
-hate hated|싫어하 싫어해 싫어하|+r +f +d +s basketball tennis||state
+like liked|좋아하 좋아해 좋아하|+r +f +d +e +s +a music soccer baseball movie novel flower||state
+hate hated|싫어하 싫어해 싫어하|+r +f +d +e +s basketball tennis||state
 know knew|알 알아 알|+p||state 모르
-need needed|필요하 필요해 필요하|+c +t +u money money money time time time||state 이 many
-have had|있 있어 있으|+t +u +c +a +k +k +k book money money money time time time||state 이 없 many
+need needed|필요하 필요해 필요하|pen*4 pencil towel map key ticket chair car umbrella dictionary money*4 time*4||state
+ 이 many
+have had|있 있어 있으|+k*28 cat dog rabbit bird car computer bicycle camera umbrella ticket money*7 time*6||state 이 없
+ many
+raise raised|키우 키워 키우|+a|home farm garden|state many
 live lived|살 살아 살||Seoul Busan Daejeon Tokyo Paris London Vietnam|state 에
 be was|있 있어 있으 계시||library school park hospital office home station cafe gym|state 에 없
 """
@@ -191,17 +195,17 @@ HUMBLE = {"give": "드리 드려 드리", "show": "보여드리 보여드려 보
 
 # English, comparative | Korean forms, or "-" and the form before a noun where it is no predicate | kinds of noun
 ADJECTIVES_TABLE = """
-big bigger|크 커 크|t u a l y; small smaller|작 작아 작으|t u a l y
-expensive more_expensive|비싸 비싸 비싸|r f d w t u; cheap cheaper|싸 싸 싸|r f d w t u
+big bigger|크 커 크|t u a g l y; small smaller|작 작아 작으|t u a g l y
+expensive more_expensive|비싸 비싸 비싸|r f d e w t u; cheap cheaper|싸 싸 싸|r f d e w t u
 pretty prettier|예쁘 예뻐 예쁘|w; heavy heavier|무겁 무거워 무거우|t u
-delicious more_delicious|맛있 맛있어 맛있으|r f d; fresh fresher|신선하 신선해 신선하|r; sweet sweeter|달 달아 달|r
+delicious more_delicious|맛있 맛있어 맛있으|r f d e; fresh fresher|신선하 신선해 신선하|r; sweet sweeter|달 달아 달|r
 interesting more_interesting|재미있 재미있어 재미있으|b s; difficult more_difficult|어렵 어려워 어려우|b s
 easy easier|쉽 쉬워 쉬우|b s; long longer|길 길어 길|b; short shorter|짧 짧아 짧으|b
 famous more_famous|유명하 유명해 유명하|p l y; kind kinder|친절하 친절해 친절하|p
 tall taller|키가_크 키가_커 키가_크|p; young younger|젊 젊어 젊으|p; cute cuter|귀엽 귀여워 귀여우|a
 quiet quieter|조용하 조용해 조용하|l y; noisy noisier|시끄럽 시끄러워 시끄러우|l y
 beautiful more_beautiful|아름답 아름다워 아름다우|l y; warm warmer|따뜻하 따뜻해 따뜻하|w
-hot hotter|뜨겁 뜨거워 뜨거우|d; cold colder|차갑 차가워 차가우|d; new|- 새|w t u c; old|- 오래된|t u b
+hot hotter|뜨겁 뜨거워 뜨거우|d; cold colder|차갑 차가워 차가우|d e; new|- 새|w t u c; old|- 오래된|t u b
 red|- 빨간|w t u g; blue|- 파란|w t u; white|- 하얀|w t u a; black|- 검은|w t a; yellow|- 노란|w t g
 fast faster|빠르 빨라 빠르|v
 """
@@ -222,7 +226,7 @@ on the table|식탁 위|table|+r +f book letter; on the desk|책상 위|desk|+c 
 in the box|상자 안|box|+r +c +t; in the bag|가방 안|bag|+r +c book
 under the bed|침대 밑|bed|cat dog rabbit ball toy box shoes; next to the sofa|소파 옆|sofa|cat dog lamp chair bag box
 in front of the window|창문 앞|window|desk chair mirror lamp cat; in the garden|정원|garden|+a +g chair
-in the classroom|교실|classroom|+p desk chair computer; in the kitchen|부엌|kitchen|+f +r +d table plate
+in the classroom|교실|classroom|+p desk chair computer; in the kitchen|부엌|kitchen|+f +r +d +e table plate
 in the drawer|서랍 안|drawer|+c wallet camera book; in the room|방|room|bed desk sofa computer mirror cat dog clock
 """
 PAST_TABLE = """
@@ -244,10 +248,15 @@ on Wednesdays|수요일마다; on Thursdays|목요일마다; on Fridays|금요�
 on Sundays|일요일마다
 """
 NOT_HABIT_TABLE = "these days|요즘; on weekends|주말에; in the morning|아침에; in the evening|저녁에; at night|밤에"
-TRANSPORT_TABLE = "train 기차, bus 버스, car 자동차, taxi 택시, subway 지하철, bicycle 자전거"
+TRANSPORT_TABLE = "train 기차, bus 버스, car 자동차, taxi 택시, subway 지하철, subway 지하철, bicycle 자전거"
+NUMBERS_TABLE = """
+one 한, two 두, three 세, four 네, five 다섯, six 여섯, seven 일곱, eight 여덟, nine 아홉, ten 열, eleven 열한
+twelve 열두
+"""
 # Not done before anything else with a thing ("the cake that she ate"), and not done with a thing already there.
 NOT_LASTING = "become teach eat cook order sell throw_away"
 NOT_AFTERWARDS = "become teach eat cook order buy make write plant raise"
+NONSENSE = (("breakfast", "night evening afternoon"), ("lunch", "night morning evening"), ("dinner", "morning"))
 BEFORE_VERB = ("often", "usually", "always", "sometimes")
 NAMED = "xsly"  # the kinds of nouns that take neither number nor article nor adjective
 
@@ -454,8 +463,12 @@ def of_kinds(kinds: str) -> tuple[str, ...]:
 
 
 def expand(field: str) -> tuple[str, ...]:
-    """A list of nouns, in which "+r" stands for all nouns of kind r."""
-    return tuple(name for word in split(field) for name in (of_kinds(word[1:]) if word[0] == "+" else (word,)))
+    """A list of nouns, in which "+r" stands for all nouns of kind r and "tea*2" for tea, twice as likely."""
+    names: list[str] = []
+    for word in split(field):
+        noun, _, times = word.partition("*")
+        names += (of_kinds(noun[1:]) if noun[0] == "+" else (noun,)) * int(times or 1)
+    return tuple(names)
 
 
 def read_forms(field: str) -> tuple[Forms, Forms | None]:
@@ -497,17 +510,18 @@ PAST, FUTURE, HABIT, NOT_HABIT = (
     for table in (PAST_TABLE, FUTURE_TABLE, HABIT_TABLE, NOT_HABIT_TABLE)
 )
 TRANSPORT = tuple(Words(f"by {name}", f"{korean}로", (("", name),)) for _, (name, korean) in entries(TRANSPORT_TABLE))
-# What is done with a thing that is there afterwards, and what is done at a place.
+# What is done with a thing that stays, what is done with it after that, and what is done at a place.
 LASTING = [verb for verb in ACTIONS + EVENTS if verb.name not in split(NOT_LASTING)]
 DONE_WITH = {name: [verb for verb in LASTING if name in verb.objects] for name in NOUNS}
+DONE_AGAIN = [
+    (name, verb, earlier)
+    for name in of_kinds("wtucbgap")
+    for verb in REPEATED
+    for earlier in DONE_WITH[name]
+    if NOUNS[name].countable and name in verb.objects and verb.name not in (*split(NOT_AFTERWARDS), earlier.name)
+]
 DONE_AT = {name: [verb for verb in REPEATED if name in verb.places and "to" not in verb.marks] for name in NOUNS}
-NUMBERS = dict(
-    zip(
-        split("one two three four five six seven eight nine ten eleven twelve"),
-        split("한 두 세 네 다섯 여섯 일곱 여덟 아홉 열 열한 열두"),
-        strict=True,
-    )
-)
+NUMBERS = {name: korean for _, (name, korean) in entries(NUMBERS_TABLE)}
 MONTHS = split("January February March April May June July August September October November December")
 THOUSANDS = split("천 이천 삼천 사천 오천 육천 칠천 팔천 구천 만")  # from one thousand to ten
 
@@ -517,11 +531,11 @@ def held_out_pairs() -> tuple[tuple[str, str], ...]:
     choices = [(verb.name, nouns) for verb in VERBS for nouns in (verb.objects, verb.places)]
     choices += [(adjective.name, of_kinds(adjective.kinds)) for adjective in ADJECTIVES]
     choices += [(name, things) for _, name, things in LOCATIONS]
-    several = [*(verb.name for verb in VERBS), *(adjective.name for adjective in ADJECTIVES), "hot", "cold"]
+    several = [*(verb.name for verb in VERBS), *(adjective.name for adjective in ADJECTIVES), *dict(WEATHER)]
     pairs = {
         (name, noun)
         for name, nouns in choices
-        if len(nouns) >= MIN_CHOICES and several.count(name) <= 1 and name != "be"
+        if len(set(nouns)) >= MIN_CHOICES and several.count(name) <= 1 and name != "be"
         for noun in nouns
         if zlib.crc32(f"{name} {noun}".encode()) % RESERVED_ONE_IN == 0
     }
@@ -646,27 +660,32 @@ def korean_forms(verb: Verb, subject: Nominal, mood: Mood) -> Forms:
 
 
 def say(
-    subject: Nominal, phrase: Phrase, mood: Mood, time: Words = NOTHING, around: Words = NOTHING, ask: str = ""
+    subject: Nominal,
+    phrase: Phrase,
+    mood: Mood,
+    time: Words = NOTHING,
+    around: Words = NOTHING,
+    ask: str = "",
+    goes_on: bool = False,
 ) -> Words:
-    """A clause; `around` is an adverbial clause, and `ask` a Korean question word or "?" or, to go on, "but"."""
-    auxiliary, main = english_predicate(phrase.verb, subject, mood, ask not in ("", "but"))
+    """A clause, to be followed by "but" if it goes on; `around` stands within it; `ask` is a Korean word or "?"."""
+    auxiliary, main = english_predicate(phrase.verb, subject, mood, bool(ask))
     often, late = (time.english, "") if time.english in BEFORE_VERB else ("", time.english)
-    opening = (subject.english, auxiliary) if ask in ("", "but") else (auxiliary, subject.english)
+    opening = (auxiliary, subject.english) if ask else (subject.english, auxiliary)
     english = join(*opening, often, main, phrase.tail, late, around.english)
     forms = korean_forms(phrase.verb, subject, mood)
-    verb = forms.polite(mood.tense)
-    if ask == "but":
-        verb = (forms.past() if mood.tense == "past" else forms).stem + "지만"
-    asked = "" if ask in ("?", "but") else ask
-    korean = join(subject.marked("은/는"), time.korean, around.korean, asked, phrase.head, verb)
-    return Words(english, korean, subject.pairs + phrase.pairs + around.pairs)
+    verb = (forms.past() if mood.tense == "past" else forms).stem + "지만" if goes_on else forms.polite(mood.tense)
+    korean = join(subject.marked("은/는"), time.korean, around.korean, ask.strip("?"), phrase.head, verb)
+    liked: Pairs = (("like", ""),) if mood.modal == "like" else ()
+    return Words(english, korean, subject.pairs + phrase.pairs + around.pairs + liked)
 
 
 def subordinate(relation: str, who: Nominal, inner: Phrase, mood: Mood) -> Words:
     """An adverbial clause: in English at the end, in Korean early, with an ending on its verb in place of a tense."""
     if relation in ("because", "if", "when"):
         english = f"{relation} {say(who, inner, mood).english}"
-        forms = korean_forms(inner.verb, replace(who, english="I"), Mood("present", mood.modal))
+        modal = mood.modal.replace("progressive", "")
+        forms = korean_forms(inner.verb, replace(who, english="I"), Mood("present", modal))
     else:
         verb = inner.verb.name if relation == "to" else inflect(inner.verb.name, with_ing)
         english = join(relation, verb, inner.tail)
@@ -730,7 +749,7 @@ class Composer:
             english = article(english) if noun.countable else english
             return Nominal(english, korean, plural=several, pairs=((adjective.name, name),))
         if choice == "n" and noun.counter:
-            number = self.pick(tuple(NUMBERS)[noun.countable : 10 if noun.kind in "rfdctwbg" else 4])
+            number = self.pick(tuple(NUMBERS)[noun.countable : 10 if noun.kind in "rfdectwbg" else 4])
             counted = f"{NUMBERS[number]} {noun.counter}"
             return replace(bare, english=noun.counted(number), plural=number != "one", counted=counted)
         determiners = {"t": ("these" if several else "this", "이 "), "T": ("those" if several else "that", "그 ")}
@@ -738,9 +757,9 @@ class Composer:
         english = f"{determiner} {one}" if determiner else article(one) if noun.countable else one
         return replace(bare, english=english, korean=korean + noun.korean, plural=several)
 
-    def told(self, name: str) -> Nominal:
+    def told(self, name: str, verb: Verb) -> Nominal:
         """A thing told by what somebody did with it."""
-        verb, agent, time = self.pick(DONE_WITH[name]), self.pick(PEOPLE), self.pick((NOTHING, *PAST))
+        agent, time = self.pick(PEOPLE), self.pick((NOTHING, *PAST))
         english = join(f"the {name} that", agent.english, verb.past, time.english)
         done = end_in(verb.of(agent.honored).linking, "ㄴ")
         korean = join(agent.marked("이/가"), time.korean, done, NOUNS[name].korean)
@@ -749,10 +768,11 @@ class Composer:
     def object_of(self, verb: Verb, counted: bool) -> Words:
         name = self.pick(verb.objects)
         noun = NOUNS[name]
-        choices = {"become": "a", "like": "pppt", "hate": "pppt"}.get(verb.name, "")
+        choices = {"become": "a", "like": "pppt", "hate": "pppt", "have": "aapj"}.get(verb.name, "")
         if not choices:
-            choices = ("dddtT" if "the" in verb.marks else "aaapptjj") + ("m" if noun.kind in "wtuc" else "")
-            choices += ("nn" if noun.countable else "nnnn") if counted and "many" in verb.marks else ""
+            choices = ("dddtT" if "the" in verb.marks else "aaapptjjj") + ("m" if noun.kind in "wtuc" else "")
+        if counted and "many" in verb.marks:
+            choices += "nn" if noun.countable else "nnnn"
         words = self.noun_phrase(name, choices)
         korean = words.marked("이/가" if "이" in verb.marks else "을/를")
         return Words(words.english, korean, ((verb.name, name), *words.pairs))
@@ -773,7 +793,7 @@ class Composer:
             parts = [self.object_of(verb, counted)]
         if verb.places and (not verb.objects or self.chance(0.3)):
             parts.append(self.place_of(verb))
-        if verb in MOTIONS and self.chance(0.25):
+        if verb in MOTIONS and self.chance(0.35):
             parts.append(self.pick(TRANSPORT[:3] if NOUNS[parts[-1].pairs[0][1]].kind == "y" else TRANSPORT))
         tail, head = [part.english for part in parts], [part.korean for part in reversed(parts)]
         return Phrase(
@@ -810,8 +830,8 @@ class Composer:
             return self.pick((NOTHING, Words("now", "지금")))
         if (mood.modal in ("can", "like") and mood.tense == "present") or self.chance(0.4):
             return NOTHING
-        if self.chance(0.1):
-            month, day = self.random.randint(1, 12), self.random.randint(1, 28)
+        if self.chance(0.07):
+            month, day = self.random.randint(1, 12), self.random.randint(1, 15)
             return Words(f"on {MONTHS[month - 1]} {day}", f"{month}월 {day}일에")
         return self.pick(PAST if mood.tense == "past" else FUTURE)
 
@@ -852,7 +872,7 @@ class Composer:
 
     def clause(self, subject: Nominal, mood: Mood, ask: str = "") -> Words:
         phrase = self.activity(subject, mood)
-        around = self.around(subject, phrase, mood) if self.chance(0.4) else NOTHING
+        around = self.around(subject, phrase, mood) if mood != NOT_NOW and self.chance(0.3) else NOTHING
         time = NOTHING if around.english.startswith(("if", "when")) else self.time(mood)
         if around.english.startswith(("if", "when", "because", "after")) and not ask and self.chance(0.4):
             main = say(subject, phrase, mood, time, around._replace(english=""))
@@ -863,11 +883,11 @@ class Composer:
         return finish(self.clause(self.pick(PEOPLE), self.pick(MOODS)))
 
     def question(self) -> Sentence:
-        subject, mood = self.pick((YOU, self.pick(PEOPLE))), self.pick([mood for mood in MOODS if not mood.negative])
+        subject, mood = self.pick((YOU, self.pick(OTHERS))), self.pick([mood for mood in MOODS if not mood.negative])
         return finish(self.clause(subject, mood, "?"), "?")
 
     def word_question(self) -> Sentence:
-        subject, mood = self.pick((YOU, *PEOPLE)), self.pick((DID, DID, WILL, NOW, WANTS, MUST))
+        subject, mood = self.pick((YOU, *PEOPLE[1:])), self.pick((DID, DID, WILL, NOW, WANTS, MUST))
         word, time = self.pick(("who", "what", "what", "how many", "where", "when", "why")), self.time(mood)
         if word == "who":
             return finish(say(WHO, self.activity(WHO, mood), mood, time), "?")
@@ -903,7 +923,7 @@ class Composer:
     def state(self) -> Sentence:
         """How somebody is, what somebody is, likes, has, knows."""
         subject, mood, time = self.pick(PEOPLE), self.pick((NOW, NOW, NOW, NOT_NOW, DID, DID_NOT)), NOTHING
-        phrase = self.phrase(self.pick(STATIVES), counted=not mood.negative)
+        phrase = self.phrase(self.pick((*STATIVES, *[NAMED_VERBS["have"]] * 2)), counted=not mood.negative)
         kind = self.random.random()
         if kind < 0.3:
             phrase = self.condition(STATES)
@@ -926,8 +946,8 @@ class Composer:
         kind = NOUNS[name].kind
         pairs: Pairs = ((adjective.name, name),)
         thing = self.noun_phrase(name, "dttTT" + ("m" if kind in "tuwc" else ""))
-        if NOUNS[name].countable and DONE_WITH[name] and self.chance(0.2):
-            thing = self.told(name)
+        if kind in "wtucbgap" and NOUNS[name].countable and self.chance(0.2):
+            thing = self.told(name, self.pick(DONE_WITH[name]))
         forms, tail, head = adjective.korean or EXIST, adjective.name, ""
         if self.chance(0.5):
             other = self.pick([noun for noun in of_kinds(kind) if noun != name])
@@ -972,9 +992,8 @@ class Composer:
 
     def relative(self) -> Sentence:
         """Something done with a thing with which somebody did something else."""
-        name = self.pick(of_kinds("wtucbgah"))
-        verb = self.pick([verb for verb in REPEATED if name in verb.objects and verb.name not in split(NOT_AFTERWARDS)])
-        thing = self.told(name, verb.name)
+        name, verb, earlier = self.pick(DONE_AGAIN)
+        thing = self.told(name, earlier)
         phrase = Phrase(verb, thing.english, thing.marked("을/를"), ((verb.name, name), *thing.pairs))
         return finish(say(self.pick(PEOPLE), phrase, self.pick((DID, DID, DID_NOT, WILL, WANTS, MUST))))
 
@@ -996,7 +1015,7 @@ class Composer:
         """Somebody and somebody else, or a wish and what is in its way."""
         one, other = self.random.sample(OTHERS, 2)
         phrase, mood = self.phrase(self.pick(REPEATED)), self.pick((DID, CAN, Mood("past", "want")))
-        first = say(one, phrase, mood, ask="but")
+        first = say(one, phrase, mood, goes_on=True)
         if mood.modal == "want":
             second = say(one.again(), self.condition(STATES[:HINDERING]), DID)
         else:
@@ -1007,9 +1026,11 @@ class Composer:
 
 # --- The corpus. -----------------------------------------------------------------------------------------------------
 
+# Each as often as it stands here.
 METHODS = (
     *[Composer.statement] * 32,
-    *[Composer.question, Composer.word_question, Composer.state, Composer.description] * 8,
+    *[Composer.question, Composer.word_question] * 8,
+    *[Composer.state, Composer.description] * 10,
     *[Composer.request, Composer.existence, Composer.sequence, Composer.contrast] * 6,
     *[Composer.price, Composer.relative] * 4,
 )
@@ -1032,8 +1053,16 @@ def contains_reserved(made: Sentence) -> bool:
     return any((one, other) in RESERVED for one in names for other in names)
 
 
+def makes_sense(source: str) -> bool:
+    """Whether nobody is named twice, and meals are eaten when they should be."""
+    text = source.replace("My ", "my ").replace("The ", "the ")
+    if any(text.count(person.english) > 1 for person in OTHERS):
+        return False
+    return not any(meal in text and time in text for meal, times in NONSENSE for time in split(times))
+
+
 def compose(seed: int) -> Iterator[Sentence]:
-    """Different sentences without end, each with one translation, none that names somebody twice."""
+    """Different sentences without end, each with one translation, none nonsense or naming somebody twice."""
     random = Random(seed)
     composer, translations = Composer(random), dict[str, str]()
     while True:
@@ -1041,7 +1070,7 @@ def compose(seed: int) -> Iterator[Sentence]:
         source, target = made.pair
         if source in translations:
             assert translations[source] == target, f"{source!r}: {translations[source]!r} and {target!r}"
-        elif all(source.count(person.english) < 2 for person in OTHERS):
+        elif makes_sense(source):
             translations[source] = target
             yield made
 
