@@ -26,7 +26,7 @@ def train(
     """Train a model. Run the same command again to go on after an interruption, exactly."""
     from nmtcli.cli.training_display import TrainingDisplay, show_plan
     from nmtcli.config import load_config
-    from nmtcli.models.device import open_device
+    from nmtcli.models.device import explain_out_of_memory, open_device
     from nmtcli.prepare.directory import open_data
     from nmtcli.train.logs import MetricsLog, Observer, TensorBoardLog
     from nmtcli.train.run import open_run, resolve
@@ -45,4 +45,5 @@ def train(
         observers: list[Observer] = [display, MetricsLog(output / "metrics.jsonl")]
         if TensorBoardLog.installed():
             observers.append(TensorBoardLog(output / "tensorboard"))
-        Trainer(settings, prepared, run, where, observers).fit()
+        with explain_out_of_memory("train.batch_tokens; run the same command to go on from the last checkpoint"):
+            Trainer(settings, prepared, run, where, observers).fit()

@@ -74,6 +74,8 @@ def translate(
     with _open_input(source) as stream:
         translator = Translator.load(model, device, lambda search: replace_search(search, given))
         reader = LineReader(stream)
+        if stream.isatty():
+            say("type a sentence a line; Ctrl-D ends")
         with _open_output(output) as sink:
             maps = _translate_lines(translator, reader, sink, form, n_best, DRAWN if attention else 0)
     if reader.invalid:
@@ -96,7 +98,8 @@ def _translate_lines(
     maps: list[AttentionMap] = []
     with progress() as bar:
         task = bar.add_task("lines", total=None)
-        for window in reader.windows(WINDOW):
+        # a person who types wants each line at once
+        for window in reader.windows(1 if reader.stream.isatty() else WINDOW):
             first = reader.lines - len(window) + 1
             translations = translator.translate(window, n_best, attention=len(maps) < drawn)
             text = "".join(render(translation, first + row, form) for row, translation in enumerate(translations))

@@ -55,7 +55,7 @@ def export_model(source: Path, output: Path, form: ExportFormat, average: str | 
     if output.exists():
         raise UserError(f"{output}: is there already", "choose another -o; nmt never overwrites a model")
     origins = RunDirectory(source).select(average) if average else [find_model(source)]
-    info = read_info(origins[0])
+    info = read_info(origins[-1])
     if info.kind != "pytorch":
         raise DataError(f"{source}: is an export to {info.kind} already", "export from the run or a checkpoint")
     model = checkpoint.load_model(origins[-1])
@@ -64,10 +64,10 @@ def export_model(source: Path, output: Path, form: ExportFormat, average: str | 
     info = info.model_copy(update={"nmtcli": __version__, "kind": "onnx" if form == "onnx" else "pytorch"})
     with staged(output) as directory:
         if form == "onnx":
-            checkpoint.write_info(directory, info, Tokenizers.load(origins[0]))
+            checkpoint.write_info(directory, info, Tokenizers.load(origins[-1]))
             export_onnx(model, directory)
         else:
-            checkpoint.write_model(directory, info, checkpoint.model_weights(model), Tokenizers.load(origins[0]))
+            checkpoint.write_model(directory, info, checkpoint.model_weights(model), Tokenizers.load(origins[-1]))
         match, difference = check_equal(model, open_runtime(directory, info, "cpu"), info)
         report = ExportReport(
             nmtcli=__version__,

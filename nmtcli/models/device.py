@@ -1,10 +1,12 @@
 """Where to compute, and how fast true fp32 is to be had there."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 
-from nmtcli.errors import UserError
+from nmtcli.errors import ResourceError, UserError
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -39,6 +41,17 @@ def choose_matmul() -> str:
     word = "medium" if error < 1e-3 else "highest"
     torch.set_float32_matmul_precision(word)
     return word
+
+
+@contextmanager
+def explain_out_of_memory(setting: str) -> Iterator[None]:
+    """Turn an allocation that failed into a ResourceError that names the setting to lower."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+            raise
+        raise ResourceError(f"out of memory: {str(error).splitlines()[0]}", f"lower {setting}") from error
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -69,13 +69,9 @@ class Seq2Seq(nn.Module):
         return Step(self.log_probs(features), cache, attention)
 
     def _embed(self, table: nn.Embedding, ids: Tensor) -> Tensor:
-        """ids [B, L] to embeddings [B, L, E] of unit variance (Vaswani et al. 2017, section 3.4).
-
-        A tied table must be small for the output layer and large for the encoder; unscaled, attention is found many
-        times later.
-        """
-        embedded: Tensor = table(ids) * self.config.embedding.size**0.5
-        return embedded
+        """ids [B, L] to embeddings [B, L, E], with `scale` of unit variance at the start (Vaswani et al. 2017, 3.4)."""
+        embedded: Tensor = table(ids)
+        return embedded * self.config.embedding.size**0.5 if self.config.embedding.scale else embedded
 
     def log_probs(self, features: Tensor) -> Tensor:
         """Features [..., E] to log-probabilities [..., V] in fp32."""

@@ -57,7 +57,7 @@ def open_run(path: Path, config: Config, fingerprint: str) -> tuple[RunDirectory
     """
     run = RunDirectory(path)
     if not (path / "config.yaml").exists():
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and any(entry.name not in ("checkpoints", "fingerprint") for entry in path.glob("[!.]*")):
             raise DataError(f"{path}: holds files, but no run", "choose another -o")
         try:
             run.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,8 @@ def open_run(path: Path, config: Config, fingerprint: str) -> tuple[RunDirectory
             raise DataError(f"{path}: cannot make the run directory: {error.strerror}") from None
         _write_settings(run, config, fingerprint)
         return run, []
-    if (path / "fingerprint").read_text("utf-8").strip() != fingerprint:
+    trained_on = path / "fingerprint"
+    if not trained_on.is_file() or trained_on.read_text("utf-8").strip() != fingerprint:
         raise UserError(
             f"{path}: this run was trained on other data", "choose another -o, or give the data it began with"
         )

@@ -9,13 +9,11 @@ translates phrasebook sentences and nothing else.
 writes train.en train.ko valid.en valid.ko test.en test.ko. The same seed and number give the same bytes everywhere.
 Korean is in the polite style (haeyo-che), spoken by a woman (older brother: oppa, older sister: eonni).
 
-What is held out. A *combination* is a verb with one of its objects or places, an adjective with a noun it describes,
-or a location with a thing found there. About one in ten is reserved: a fixed hash (CRC-32) of the two English words
-decides, whatever the seed. Both words of a reserved combination never stand together in a training sentence, not even
-in different clauses; every validation and test sentence makes use of at least one reserved combination; and each of
-its words, English and Korean, occurs at least MIN_COUNT times in training. Two kinds of combination are never
-reserved, since nobody could guess them from their parts: those of words with several Korean translations (to play
-the piano, soccer, the violin; to wear a coat, shoes, a hat), and those of words with fewer than MIN_CHOICES choices.
+What is held out. A *combination* is three words that belong together in a clause: who, does what, with what or
+where; or which thing, is how or is where. One in ten is reserved, whatever the seed: a hash (CRC-32) of the three words
+decides. A reserved combination never occurs in a training sentence; every validation and test sentence has at least
+one. Each two of its three words do occur together in training, and each word of a held-out sentence, English and
+Korean, occurs there at least MIN_COUNT times: the parts are known, the whole is new.
 """
 
 from __future__ import annotations
@@ -25,16 +23,17 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations as combinations_of
 from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 MIN_COUNT = 5
-MIN_CHOICES = 4
 MIN_PAIRS = 2000
+COMBINED = 3  # words in a combination
 HELD_OUT_SHARE = 40  # one validation and one test sentence for so many training sentences
-RESERVED_ONE_IN = 10
+RESERVED_ONE_IN = 10  # of all combinations
 
 # --- Word lists. One entry a line, fields apart by "|", words by spaces; "_" is a space within a word. ---------------
 
@@ -102,8 +101,7 @@ Tokyo in 도쿄, Paris in 파리, London in 런던, Vietnam in 베트남
 # and rare (no habit), social (done with others), give (to others), to (goes to the place), please (asked for with
 # -eo juseyo), 에 and 으로 (particle of the place), 이 (particle of the object), 없 and 모르 (said for "not").
 VERBS_TABLE = """
-eat ate|먹 먹어 먹으 드시|+r +f*5 bread*5 fish*6 rice*5 kimchi*3 cheese*5 ice_cream*6|home restaurant
- school kitchen|social many
+eat ate|먹 먹어 먹으 드시|+r +f*7 rice*5 cheese*5 ice_cream*7|home restaurant school kitchen|social many
 drink drank|마시 마셔 마시 드시|+d +e|home cafe office park|social many
 have had|먹 먹어 먹으 드시|breakfast lunch dinner|home restaurant cafe hotel|social
 order ordered|주문하 주문해 주문하|+d +e pizza chicken bibimbap noodles cake salad|restaurant cafe hotel|many
@@ -115,7 +113,7 @@ sell sold|팔 팔아 팔|+r +f +w +t flower ticket book|market store department_
 read read|읽 읽어 읽으|book novel magazine newspaper poem letter email story report|library home cafe park bedroom|many
 write wrote|쓰 써 쓰|letter email novel poem report postcard story book|home library office cafe|many
 draw drew|그리 그려 그리|flower tree*2 map +a|school park garden home|many
-watch watched|보 봐 보|movie TV*5 the_news soccer tennis baseball|home theater living_room hotel|social
+watch watched|보 봐 보|movie TV the_news soccer tennis baseball|home theater living_room hotel|social
 see saw|보 봐 보|+a student singer actor farmer|park beach market farm|event
 meet met|만나 만나 만나|+p|park cafe station airport restaurant bookstore|many
 wait_for waited_for|기다리 기다려 기다리|+v student doctor lawyer singer|station airport|
@@ -149,7 +147,7 @@ throw_away threw_away|버리 버려 버리|box chair newspaper shoes bed magazin
 carry carried|옮기 옮겨 옮기|box chair desk table bed sofa package mirror||please the rare
 hide hid|숨기 숨겨 숨기|key gift letter ring photo wallet doll|bedroom garden office|에 rare
 ride rode|타 타 타|bicycle horse|park beach farm|social
-take took|타 타 타|+v the_subway*5 the_plane*3|Seoul Busan Tokyo|
+take took|타 타 타|+v the_subway*4 the_plane*3|Seoul Busan Tokyo|
 take took|찍 찍어 찍으|photo|park beach museum garden Paris|
 take took|먹 먹어 먹으 드시|medicine|home hospital|
 play played|치 쳐 치|the_piano the_guitar tennis|school home church hotel|social
@@ -179,7 +177,7 @@ return returned|돌아가 돌아가 돌아가||school hotel office Seoul Busan D
 move moved|이사하 이사해 이사하||Seoul Busan Daejeon Tokyo Paris London Vietnam|to 으로 once
 arrive arrived|도착하 도착해 도착하||station airport hotel school office museum theater|에 event
 become became|되 돼 되|+p||이 once
-like liked|좋아하 좋아해 좋아하|+r +f +d +e +s +a music soccer baseball movie novel flower||state
+like liked|좋아하 좋아해 좋아하|+r +f +d +e +s +a music soccer baseball movie*5 novel flower||state
 hate hated|싫어하 싫어해 싫어하|+r +f +d +e +s basketball tennis||state
 know knew|알 알아 알|+p||state 모르
 need needed|필요하 필요해 필요하|pen*4 pencil towel map key ticket chair car umbrella dictionary money*4 time*4||state
@@ -248,7 +246,7 @@ on Wednesdays|수요일마다; on Thursdays|목요일마다; on Fridays|금요�
 on Sundays|일요일마다
 """
 NOT_HABIT_TABLE = "these days|요즘; on weekends|주말에; in the morning|아침에; in the evening|저녁에; at night|밤에"
-TRANSPORT_TABLE = "train 기차, bus 버스, car 자동차, taxi 택시, subway 지하철, subway 지하철, bicycle 자전거"
+TRANSPORT_TABLE = "train 기차, bus 버스, car 자동차, taxi 택시, subway 지하철, bicycle 자전거"
 NUMBERS_TABLE = """
 one 한, two 두, three 세, four 네, five 다섯, six 여섯, seven 일곱, eight 여덟, nine 아홉, ten 열, eleven 열한
 twelve 열두
@@ -342,11 +340,13 @@ INSTEAD_OF_NOT = {"없": ABSENT, "모르": Forms("모르", "몰라", "모르"), 
 
 # --- The word lists, read. -------------------------------------------------------------------------------------------
 
-Pairs = tuple[tuple[str, str], ...]  # combinations of words; a word that stands alone is combined with ""
+# Words that belong together: (verb, noun) or (adjective, noun), with "" where a word stands alone; and combinations,
+# which have the subject in front.
+Pairs = tuple[tuple[str, ...], ...]
 
 
 class Words(NamedTuple):
-    """Some English, its Korean, and the combinations in it."""
+    """Some English, its Korean, and the words in it that belong together."""
 
     english: str
     korean: str
@@ -525,25 +525,6 @@ NUMBERS = {name: korean for _, (name, korean) in entries(NUMBERS_TABLE)}
 MONTHS = split("January February March April May June July August September October November December")
 THOUSANDS = split("천 이천 삼천 사천 오천 육천 칠천 팔천 구천 만")  # from one thousand to ten
 
-
-def held_out_pairs() -> tuple[tuple[str, str], ...]:
-    """All reserved combinations, sorted: (verb or adjective or location, noun)."""
-    choices = [(verb.name, nouns) for verb in VERBS for nouns in (verb.objects, verb.places)]
-    choices += [(adjective.name, of_kinds(adjective.kinds)) for adjective in ADJECTIVES]
-    choices += [(name, things) for _, name, things in LOCATIONS]
-    several = [*(verb.name for verb in VERBS), *(adjective.name for adjective in ADJECTIVES), *dict(WEATHER)]
-    pairs = {
-        (name, noun)
-        for name, nouns in choices
-        if len(set(nouns)) >= MIN_CHOICES and several.count(name) <= 1 and name != "be"
-        for noun in nouns
-        if zlib.crc32(f"{name} {noun}".encode()) % RESERVED_ONE_IN == 0
-    }
-    return tuple(sorted(pairs))
-
-
-RESERVED = frozenset(held_out_pairs())
-
 # --- Clauses. --------------------------------------------------------------------------------------------------------
 
 
@@ -677,7 +658,8 @@ def say(
     verb = (forms.past() if mood.tense == "past" else forms).stem + "지만" if goes_on else forms.polite(mood.tense)
     korean = join(subject.marked("은/는"), time.korean, around.korean, ask.strip("?"), phrase.head, verb)
     liked: Pairs = (("like", ""),) if mood.modal == "like" else ()
-    return Words(english, korean, subject.pairs + phrase.pairs + around.pairs + liked)
+    combinations = tuple((subject.english.lower(), *pair) for pair in phrase.pairs + around.pairs if all(pair))
+    return Words(english, korean, subject.pairs + phrase.pairs + around.pairs + liked + combinations)
 
 
 def subordinate(relation: str, who: Nominal, inner: Phrase, mood: Mood) -> Words:
@@ -793,7 +775,7 @@ class Composer:
             parts = [self.object_of(verb, counted)]
         if verb.places and (not verb.objects or self.chance(0.3)):
             parts.append(self.place_of(verb))
-        if verb in MOTIONS and self.chance(0.35):
+        if verb in MOTIONS and self.chance(0.4):
             parts.append(self.pick(TRANSPORT[:3] if NOUNS[parts[-1].pairs[0][1]].kind == "y" else TRANSPORT))
         tail, head = [part.english for part in parts], [part.korean for part in reversed(parts)]
         return Phrase(
@@ -872,7 +854,7 @@ class Composer:
 
     def clause(self, subject: Nominal, mood: Mood, ask: str = "") -> Words:
         phrase = self.activity(subject, mood)
-        around = self.around(subject, phrase, mood) if mood != NOT_NOW and self.chance(0.3) else NOTHING
+        around = self.around(subject, phrase, mood) if mood != NOT_NOW and self.chance(0.25) else NOTHING
         time = NOTHING if around.english.startswith(("if", "when")) else self.time(mood)
         if around.english.startswith(("if", "when", "because", "after")) and not ask and self.chance(0.4):
             main = say(subject, phrase, mood, time, around._replace(english=""))
@@ -1031,8 +1013,9 @@ METHODS = (
     *[Composer.statement] * 32,
     *[Composer.question, Composer.word_question] * 8,
     *[Composer.state, Composer.description] * 10,
-    *[Composer.request, Composer.existence, Composer.sequence, Composer.contrast] * 6,
-    *[Composer.price, Composer.relative] * 4,
+    *[Composer.request, Composer.existence] * 6,
+    *[Composer.sequence, Composer.contrast] * 4,
+    *[Composer.price, Composer.relative] * 3,
 )
 
 
@@ -1043,14 +1026,15 @@ class Phrasebook:
     test: tuple[Pair, ...]
 
 
-def uses_reserved(made: Sentence) -> bool:
-    return any(pair in RESERVED for pair in made.pairs)
+def reserved(made: Sentence) -> list[tuple[str, ...]]:
+    """The reserved combinations in a sentence."""
+    combinations = (words for words in made.pairs if len(words) == COMBINED)
+    return [words for words in combinations if zlib.crc32(" ".join(words).encode()) % RESERVED_ONE_IN == 0]
 
 
-def contains_reserved(made: Sentence) -> bool:
-    """Whether both words of a reserved combination stand anywhere in the sentence."""
-    names = [name for pair in made.pairs for name in pair if name]
-    return any((one, other) in RESERVED for one in names for other in names)
+def twos(made: Sentence) -> set[tuple[str, ...]]:
+    """Each two words that stand in one combination of a sentence."""
+    return {two for words in made.pairs if len(words) == COMBINED for two in combinations_of(words, 2)}
 
 
 def makes_sense(source: str) -> bool:
@@ -1084,15 +1068,18 @@ def generate(seed: int, pairs: int) -> Phrasebook:
     if pairs < MIN_PAIRS:
         raise ValueError(f"{pairs} pairs are too few to hold every word several times: at least {MIN_PAIRS}")
     sentences = compose(seed)
-    train = tuple(islice((made.pair for made in sentences if not contains_reserved(made)), pairs))
+    training = list(islice((made for made in sentences if not reserved(made)), pairs))
+    train = tuple(made.pair for made in training)
+    together = set().union(*map(twos, training))
     english = Counter(word for pair in train for word in words_of(pair.source))
     korean = Counter(word for pair in train for word in words_of(pair.target))
 
-    def is_familiar(pair: Pair) -> bool:
-        counts = [english[word] for word in words_of(pair.source)] + [korean[word] for word in words_of(pair.target)]
-        return min(counts) >= MIN_COUNT
+    def is_familiar(made: Sentence) -> bool:
+        source, target = words_of(made.pair.source), words_of(made.pair.target)
+        counts = [english[word] for word in source] + [korean[word] for word in target]
+        return min(counts) >= MIN_COUNT and twos(made) <= together
 
-    held_out = (made.pair for made in sentences if uses_reserved(made) and is_familiar(made.pair))
+    held_out = (made.pair for made in sentences if reserved(made) and is_familiar(made))
     size = pairs // HELD_OUT_SHARE
     return Phrasebook(train, tuple(islice(held_out, size)), tuple(islice(held_out, size)))
 

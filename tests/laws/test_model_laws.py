@@ -12,6 +12,7 @@ VARIANTS = [
     ["model.encoder.layers=2", "model.decoder.layers=3"],
     ["model.encoder.bidirectional=false", "model.encoder.hidden_size=10"],
     ["model.embedding.tie=none"],
+    ["model.embedding.scale=true"],
     ["model.embedding.tie=target", "model.encoder.layers=2"],
 ]
 variants = pytest.mark.parametrize("settings", VARIANTS, ids=lambda settings: ",".join(settings) or "default")

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from nmtcli.models.device import explain_out_of_memory
 from nmtcli.models.protocol import Array, Cache, Memory, Step
 from nmtcli.models.seq2seq import Seq2Seq
 
@@ -21,9 +22,11 @@ class TorchRuntime:
     @torch.inference_mode()
     def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
         """See `StepDecoder.start`."""
-        return self.model.start(source, source_length)
+        with explain_out_of_memory("--batch-tokens"):
+            return self.model.start(source, source_length)
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, memory: Memory, cache: Cache) -> Step:
         """See `StepDecoder.step`."""
-        return self.model.step(tokens, memory, cache)
+        with explain_out_of_memory("--batch-tokens or --beam-size"):
+            return self.model.step(tokens, memory, cache)

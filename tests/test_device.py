@@ -1,0 +1,45 @@
+"""Where to compute: true fp32, and words for what is not there."""
+
+import pytest
+import torch
+
+from nmtcli.errors import ResourceError, UserError
+from nmtcli.models.device import choose_matmul, explain_out_of_memory, has_bf16, open_device
+from nmtcli.train.precision import resolve_precision
+
+
+def test_the_chosen_matmul_is_fp32():
+    before = torch.get_float32_matmul_precision()
+    try:
+        assert choose_matmul() in ("medium", "highest")
+        left, right = torch.randn(2, 300, 300)
+        error = ((left @ right).double() - left.double() @ right.double()).abs().max()
+        assert error < 1e-3  # bf16 would be off by about 0.3
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def test_threads_and_devices(monkeypatch):
+    assert open_device("cpu", threads=1).type == "cpu"
+    assert torch.get_num_threads() == 1
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert open_device("auto").type == "cpu"
+    with pytest.raises(UserError, match="no CUDA device"):
+        open_device("cuda")
+
+
+def test_auto_precision_is_what_the_device_is_made_for():
+    cpu = torch.device("cpu")
+    assert resolve_precision("auto", cpu) == ("bf16" if has_bf16(cpu) else "fp32")
+    assert resolve_precision("fp32", cpu) == "fp32"
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: not enough memory: x")]
+)
+def test_out_of_memory_names_the_setting(error):
+    with pytest.raises(ResourceError, match="out of memory") as found, explain_out_of_memory("train.batch_tokens"):
+        raise error
+    assert "train.batch_tokens" in found.value.hint
+    with pytest.raises(RuntimeError, match="other"), explain_out_of_memory("x"):
+        raise RuntimeError("other")
