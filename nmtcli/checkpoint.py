@@ -187,7 +187,8 @@ class RunDirectory:
 
     def steps(self) -> list[int]:
         """The updates that have a checkpoint, in order. What is here is whole: it was renamed into place."""
-        return sorted(int(path.name.removeprefix("step-")) for path in self.checkpoints.glob("step-*"))
+        names = (path.name.removeprefix("step-") for path in self.checkpoints.glob("step-*"))
+        return sorted(int(name) for name in names if name.isdigit())
 
     def save(self, step: int, write: Callable[[Path], None]) -> None:
         """Add a checkpoint and let `last` name it."""
