@@ -658,7 +658,9 @@ def say(
     verb = (forms.past() if mood.tense == "past" else forms).stem + "지만" if goes_on else forms.polite(mood.tense)
     korean = join(subject.marked("은/는"), time.korean, around.korean, ask.strip("?"), phrase.head, verb)
     liked: Pairs = (("like", ""),) if mood.modal == "like" else ()
-    combinations = tuple((subject.english.lower(), *pair) for pair in phrase.pairs + around.pairs if all(pair))
+    combinations = tuple(
+        (subject.english.lower(), *pair) for pair in phrase.pairs + around.pairs if all(pair) and len(pair) < COMBINED
+    )
     return Words(english, korean, subject.pairs + phrase.pairs + around.pairs + liked + combinations)
 
 
@@ -745,7 +747,8 @@ class Composer:
         english = join(f"the {name} that", agent.english, verb.past, time.english)
         done = end_in(verb.of(agent.honored).linking, "ㄴ")
         korean = join(agent.marked("이/가"), time.korean, done, NOUNS[name].korean)
-        return Nominal(english, korean, pairs=((verb.name, name),))
+        # the combination is that of whoever did it, not of the sentence's subject
+        return Nominal(english, korean, pairs=((agent.english.lower(), verb.name, name),))
 
     def object_of(self, verb: Verb, counted: bool) -> Words:
         name = self.pick(verb.objects)
