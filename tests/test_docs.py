@@ -34,7 +34,9 @@ def test_the_readme_lists_the_exit_codes():
 
 
 def test_make_help_lists_every_target():
-    output = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    output = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert phony
     assert {line.split()[1] for line in output.splitlines()} == set(phony[1].split())
