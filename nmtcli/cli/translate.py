@@ -71,12 +71,12 @@ def translate(
         "max_length_factor": max_length_factor,
         "batch_tokens": batch_tokens,
     }
-    with _open_input(source) as stream:
+    with _open(source, "rb") as stream:
         translator = Translator.load(model, device, lambda search: replace_search(search, given))
         reader = LineReader(stream)
         if stream.isatty():
             say("type a sentence a line; Ctrl-D ends")
-        with _open_output(output) as sink:
+        with _open(output, "wb") as sink:
             maps = _translate_lines(translator, reader, sink, form, n_best, DRAWN if attention else 0)
     if reader.invalid:
         warn(
@@ -116,26 +116,14 @@ def _translate_lines(
 
 
 @contextmanager
-def _open_input(path: Path) -> Iterator[BinaryIO]:
+def _open(path: Path, mode: Literal["rb", "wb"]) -> Iterator[BinaryIO]:
+    """A file of bytes; - is stdin or stdout."""
     if path == Path("-"):
-        yield sys.stdin.buffer
+        yield sys.stdin.buffer if mode == "rb" else sys.stdout.buffer
         return
     try:
-        file = path.open("rb")
+        file = path.open(mode)
     except OSError as error:
-        raise DataError(f"{path}: cannot read: {error.strerror}") from None
-    with file:
-        yield file
-
-
-@contextmanager
-def _open_output(path: Path) -> Iterator[BinaryIO]:
-    if path == Path("-"):
-        yield sys.stdout.buffer
-        return
-    try:
-        file = path.open("wb")
-    except OSError as error:
-        raise DataError(f"{path}: cannot write: {error.strerror}") from None
+        raise DataError(f"{path}: cannot {'read' if mode == 'rb' else 'write'}: {error.strerror}") from None
     with file:
         yield file

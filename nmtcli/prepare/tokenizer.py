@@ -93,15 +93,6 @@ class Tokenizer:
         """Write the model file."""
         path.write_bytes(self._model)
 
-    def to_bytes(self) -> bytes:
-        """The serialized model, as `save` writes it."""
-        return self._model
-
-    @classmethod
-    def from_bytes(cls, model: bytes) -> Self:
-        """The inverse of `to_bytes`. Raises ValueError."""
-        return cls(model)
-
     def __len__(self) -> int:
         return int(self._processor.get_piece_size())
 
@@ -110,9 +101,6 @@ class Tokenizer:
 
     def __hash__(self) -> int:
         return hash(self._model)
-
-    def __reduce__(self) -> tuple[type[Self], tuple[bytes]]:
-        return type(self), (self._model,)
 
     def encode(self, lines: list[str], threads: int | None = None) -> list[list[int]]:
         """Ids of each line, without BOS and EOS; an empty list where nothing is left after normalisation.

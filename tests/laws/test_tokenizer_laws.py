@@ -1,7 +1,5 @@
 """Laws of the tokenizer, for any text whatever."""
 
-import pickle
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,11 +47,3 @@ def test_any_ids_decode_to_one_line_each(tokenizer, rows):
     assert len(texts) == len(rows)
     assert not any("\n" in text for text in texts)
     assert texts == [tokenizer.decode(row) for row in rows]
-
-
-@settings(deadline=None, max_examples=20)
-@given(line=any_text)
-def test_bytes_and_pickles_bring_back_the_same_tokenizer(tokenizer, line):
-    for copy in (Tokenizer.from_bytes(tokenizer.to_bytes()), pickle.loads(pickle.dumps(tokenizer))):
-        assert copy == tokenizer
-        assert copy.encode([line]) == tokenizer.encode([line])
