@@ -25,6 +25,13 @@ class SplitSize(Section):
     target_tokens: int
 
 
+class CorpusSize(Section):
+    """One training corpus: its name and how many pairs it has. Its rows follow those of the corpora before it."""
+
+    name: str
+    pairs: int
+
+
 class Manifest(Section):
     """What a data directory holds and what it was made of."""
 
@@ -34,6 +41,7 @@ class Manifest(Section):
     data: DataConfig
     source_vocabulary_size: int
     target_vocabulary_size: int
+    corpora: tuple[CorpusSize, ...]  # of the training split, in the order of its rows
     train: SplitSize
     valid: SplitSize
 

@@ -17,7 +17,7 @@ from nmtcli.errors import DataError
 from nmtcli.prepare.checks import CountedFiles, check_files, count_files
 from nmtcli.prepare.cleaning import Drops, EncodedPair, Rule, clean, clean_encoded, text_rules, token_rules
 from nmtcli.prepare.corpus import PrepareFiles, SentencePair, read_pairs
-from nmtcli.prepare.directory import TRAIN, VALID, Manifest, SplitSize
+from nmtcli.prepare.directory import TRAIN, VALID, CorpusSize, Manifest, SplitSize
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
 from nmtcli.prepare.report import Report, SideCount, SideReport, SplitReport, rule_reports
 from nmtcli.prepare.shards import ShardWriter
@@ -214,6 +214,7 @@ def _manifest(config: DataConfig, tokenizers: Tokenizers, identity: str, report:
         data=config,
         source_vocabulary_size=len(tokenizers.source),
         target_vocabulary_size=len(tokenizers.target),
+        corpora=(CorpusSize(name="train", pairs=report.train.pairs_kept),),
         train=_size(report.train),
         valid=_size(report.valid),
     )
