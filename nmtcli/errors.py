@@ -3,7 +3,12 @@
 A `UserError` becomes one line, a hint, and a documented exit code. Any other exception is our bug (exit code 1).
 """
 
+from collections.abc import Callable, Iterable
 from enum import IntEnum
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class ExitCode(IntEnum):
@@ -54,3 +59,19 @@ class Interrupted(UserError):
     def __init__(self, message: str, hint: str | None = None, *, terminated: bool = False) -> None:
         super().__init__(message, hint)
         self.exit_code = ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
+
+
+def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """The results for all items, or one DataError made of all DataErrors that were raised."""
+    results: list[Result] = []
+    errors: list[DataError] = []
+    for item in items:
+        try:
+            results.append(function(item))
+        except DataError as error:
+            errors.append(error)
+    if errors:
+        messages = dict.fromkeys(error.message for error in errors)
+        hints = dict.fromkeys(error.hint for error in errors if error.hint)
+        raise DataError("\n".join(messages), "; ".join(hints) or None)
+    return results
