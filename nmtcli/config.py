@@ -123,7 +123,7 @@ class CleaningConfig(Section):
     max_characters: int | None = Field(2000, ge=1, description="A side is longer.")
     markup: bool = Field(True, description="A side holds an HTML or XML tag or an entity such as &amp;amp;.")
     max_length_ratio: float | None = Field(
-        9.0, gt=1, description="One side has more characters than this times the other; under 10 count as 10."
+        9.0, gt=1, description="One side has more UTF-8 bytes than this times the other; fewer than 10 count as 10."
     )
     copied: bool = Field(True, description="Both sides are the same text, and it has a letter.")
     max_symbol_share: float | None = Field(
@@ -146,7 +146,7 @@ class CleaningConfig(Section):
         " data.target_language, with more than this confidence. Needs the extra langid; slow.",
     )
     held_out: bool = Field(
-        True, description="A side equals a validation or test line of at least 4 words, or 20 characters."
+        True, description="A side equals a validation or test line of 5 words or more (15 characters where unspaced)."
     )
     held_out_ngram: int | None = Field(
         None, ge=3, description="A side shares so many words in a row with a validation or test line. 13 is usual."

@@ -86,9 +86,14 @@ class Texts:
         return self.lengths.cumsum()
 
     @cached_property
+    def encoded(self) -> list[bytes]:
+        """Each text in UTF-8."""
+        return [text.encode() for text in self.texts]
+
+    @cached_property
     def hashes(self) -> npt.NDArray[np.uint64]:
         """64 bits that stand for each text."""
-        return np.fromiter((xxh3_64_intdigest(text.encode()) for text in self.texts), np.uint64, len(self.texts))
+        return np.fromiter(map(xxh3_64_intdigest, self.encoded), np.uint64, len(self.texts))
 
     def rows(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The text that each position in `codes` belongs to."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from nmtcli.config import CleaningConfig, DataConfig, Section
 from nmtcli.errors import UserError
-from nmtcli.prepare.characters import CONTROL, DIGIT, FIRST_SCRIPT, SYMBOL, Mask, Texts, script_names
+from nmtcli.prepare.characters import BLANK, CONTROL, DIGIT, FIRST_SCRIPT, SYMBOL, Mask, Texts, script_names
 from nmtcli.prepare.held_out import HeldOut
 from nmtcli.prepare.languages import LanguageRule
 from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED, Block, Rows
@@ -49,7 +49,7 @@ _CODES = {name: code for code, name in enumerate(RULES, start=1)}
 
 EXAMPLES = 10  # kept of each rule
 _EXCERPT = 120  # characters of a side shown in an example
-_SHORT = 10  # characters: ratios and shares of shorter sides say nothing
+_SHORT = 10  # characters or bytes: ratios and shares of shorter sides say nothing
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|<!--|&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
 
 Verdicts = npt.NDArray[np.uint8]
@@ -116,8 +116,8 @@ class PairRule:
     broken: Callable[[Texts, Texts], Mask]
 
     def reason(self, source: str, target: str) -> str:
-        """What is wrong with the pair; its lengths if it is about them."""
-        return self.words.format(source=len(source), target=len(target))
+        """What is wrong with the pair; its lengths in bytes if it is about them."""
+        return self.words.format(source=len(source.encode()), target=len(target.encode()))
 
 
 def text_rules(config: DataConfig, held_out: HeldOut) -> list[Rule]:
@@ -134,7 +134,7 @@ def text_rules(config: DataConfig, held_out: HeldOut) -> list[Rule]:
         known = frozenset((*config.tokenizer.symbols, *(corpus.tag for corpus in config.train if corpus.tag)))
         rules.append(_both("markup", "holds a tag or an entity", lambda texts: _markup(texts, known)))
     if (ratio := cleaning.max_length_ratio) is not None:
-        words = "{source} and {target} characters: " + f"more than {ratio:g} to 1"
+        words = "{source} and {target} bytes: " + f"more than {ratio:g} to 1"
         rules.append(PairRule("length-ratio", words, lambda source, target: _uneven(source, target, ratio)))
     if cleaning.copied:
         rules.append(PairRule("copied", "both sides are the same", _copied))
@@ -212,7 +212,12 @@ def _both(name: str, words: str, test: Callable[[Texts], Mask]) -> SideRule:
 
 
 def _blank(texts: Texts) -> Mask:
-    return np.fromiter((not text or text.isspace() for text in texts.texts), np.bool_, len(texts.texts))
+    found: Mask = np.asarray(texts.lengths == 0)
+    starts = texts.ends - texts.lengths
+    suspects = np.flatnonzero(~found)
+    for row in suspects[texts.kinds[starts[suspects]] == BLANK].tolist():
+        found[row] = texts.texts[row].isspace()
+    return found
 
 
 def _markup(texts: Texts, known: frozenset[str]) -> Mask:
@@ -224,8 +229,10 @@ def _markup(texts: Texts, known: frozenset[str]) -> Mask:
 
 
 def _uneven(source: Texts, target: Texts, ratio: float) -> Mask:
-    lengths = np.maximum(source.lengths, _SHORT), np.maximum(target.lengths, _SHORT)
-    return np.maximum(*lengths) > ratio * np.minimum(*lengths)
+    sizes: list[npt.NDArray[np.int64]] = [
+        np.fromiter(map(len, side.encoded), np.int64, len(side.texts)).clip(min=_SHORT) for side in (source, target)
+    ]
+    return np.asarray(np.maximum(*sizes) > ratio * np.minimum(*sizes))
 
 
 def _copied(source: Texts, target: Texts) -> Mask:
@@ -238,7 +245,7 @@ def _copied(source: Texts, target: Texts) -> Mask:
 
 def _symbols(texts: Texts, share: float) -> Mask:
     symbols = texts.count((texts.kinds == DIGIT) | (texts.kinds == SYMBOL))
-    return (symbols > share * texts.lengths) & (texts.lengths > _SHORT)
+    return np.asarray((symbols > share * texts.lengths) & (texts.lengths > _SHORT))
 
 
 def _script_rules(config: CleaningConfig) -> list[Rule]:

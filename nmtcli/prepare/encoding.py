@@ -73,7 +73,7 @@ class EncodingTask:
         texts = None if self._training else (kept[0], kept[1])
         batch = record_batch(source, target, texts, self._size).serialize().to_pybytes()
         pieces = self._tokenizers.source.byte_pieces, self._tokenizers.target.byte_pieces
-        words = [sum(text.count(" ") for text in side) + len(side) for side in kept]
+        words = ["".join(side).count(" ") + len(side) for side in kept]
         counts = TokenCounts.of(source, words[0], pieces[0]), TokenCounts.of(target, words[1], pieces[1])
         return EncodedBlock(verdicts, batch, counts, examples)
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from nmtcli.prepare.characters import Mask, Texts
 
-_FEW_WORDS, _FEW_CHARACTERS = 4, 20  # shorter lines, such as "Thank you.", are no sign of a leak
+_WORDS, _CHARACTERS = 5, 15  # shorter lines, such as "Thank you very much.", are no sign of a leak
 # Scripts written without blanks count by the character, others by the word.
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
@@ -60,7 +60,8 @@ class HeldOut:
 
 
 def _long_enough(text: str) -> bool:
-    return len(text) >= _FEW_CHARACTERS or len(text.split()) >= _FEW_WORDS
+    words = len(text.split())
+    return words >= _WORDS or (words == 1 and len(text) >= _CHARACTERS)
 
 
 def _ngrams(text: str, n: int | None) -> Iterable[str]:

@@ -5,7 +5,9 @@ writes. Nothing depends on the machine or on the number of processes: the same t
 and a fingerprint that lets a second run stop at once.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -95,15 +97,26 @@ def _read(
     corpora: Corpora, config: DataConfig, processes: int, directory: Path, on_progress: OnProgress
 ) -> tuple[SplitRead, SplitRead]:
     """The first pass over both splits; what it spills goes into `directory` for the time."""
-    held_out = _held_out(corpora, config)
+    held_out = HeldOut.of((), None)
     with TemporaryDirectory(prefix="spill-", dir=directory) as spill:
+
+        def hold_out() -> None:
+            nonlocal held_out
+            held_out = _held_out(corpora, config)
 
         def read(name: str, part: tuple[Corpus, ...], processes: int) -> SplitRead:
             place = Path(spill) / name
             return read_split(name, part, config, held_out, processes=processes, spill=place, on_progress=on_progress)
 
-        work = ((TRAIN, corpora.train, processes), (VALID, corpora.valid, 1))
-        train, valid = each(lambda arguments: read(*arguments), work)
+        # one after the other, and all their errors together
+        steps: tuple[Callable[[], SplitRead | None], ...] = (
+            hold_out,
+            partial(read, TRAIN, corpora.train, processes),
+            partial(read, VALID, corpora.valid, 1),
+        )
+        _, train, valid = each(lambda step: step(), steps)
+    assert train is not None
+    assert valid is not None
     _require_pairs(train)
     _require_pairs(valid)
     return train, valid

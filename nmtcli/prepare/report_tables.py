@@ -29,7 +29,9 @@ def _pairs_table(report: Report) -> Table:
     parts: list[CorpusReport | SplitReport] = [*corpora, *splits]
     table = _table("pairs", *(corpus.name for corpus in corpora), "train", "valid")
     table.add_row("read", *(f"{part.pairs_read:,}" for part in parts))
-    for name in report.train.rules:
+    for name, rule in report.train.rules.items():
+        if not rule.dropped and not (name in report.valid.rules and report.valid.rules[name].dropped):
+            continue
         counts = [corpus.dropped[name] for corpus in corpora]
         counts += [split.rules[name].dropped if name in split.rules else -1 for split in splits]
         table.add_row(f"  dropped: {name}", *(f"{count:,}" if count >= 0 else "–" for count in counts))
