@@ -64,7 +64,7 @@ CASES = [
     ("this line is held out", "x", "held-out"),
     ("short one", "x", None),
     ("other", "diese Zeile ist nicht dabei", "held-out"),
-    ("other words", "猫はどこにいますか教えてください", "wrong-script"),
+    ("some quite other words", "猫はどこにいますか教えてください", "wrong-script"),
     ("and This LINE, is held!", "x", "held-out-ngram"),
     ("this line is not", "x", None),
 ]
