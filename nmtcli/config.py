@@ -12,12 +12,13 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from nmtcli.errors import UserError
+from nmtcli.vocabulary import check_symbols
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -31,18 +32,52 @@ class Section(BaseModel):
 class TokenizerConfig(Section):
     """SentencePiece."""
 
-    type: Literal["unigram", "bpe"] = Field("unigram", description="Subword algorithm.")
+    type: Literal["unigram", "bpe", "char", "word"] = Field(
+        "unigram",
+        description="What a piece is: a subword of a unigram language model or of byte-pair encoding, a character, or"
+        " a word between blanks.",
+    )
     vocab_size: int = Field(
         8000, ge=16, le=1_000_000, description="Pieces in a vocabulary; fewer when the text has no more."
     )
     joint: bool = Field(True, description="One tokenizer for both sides (true) or one for each (false).")
     character_coverage: float = Field(
-        0.9995, gt=0, le=1, description="Share of the characters that become pieces; the rest go to bytes or unknown."
+        0.9995,
+        ge=0.98,
+        le=1,
+        description="Share of the characters that become pieces; the rest go to bytes or unknown. Not for words.",
     )
-    byte_fallback: bool = Field(True, description="Spell rare characters as bytes, so that no character is unknown.")
+    byte_fallback: bool = Field(
+        True,
+        description="Spell rare characters as bytes, so that no character is unknown. Not for words: one that is not in"
+        " the vocabulary is unknown.",
+    )
+    normalization: Literal["nmt_nfkc", "nfkc", "none"] = Field(
+        "nmt_nfkc",
+        description="What is done to characters first: Unicode's NFKC with control characters and odd blanks cleared"
+        " away, NFKC alone, or nothing. Blanks become single in any case.",
+    )
+    lowercase: bool = Field(False, description="Fold upper case to lower case, in what the model writes too.")
+    symbols: tuple[str, ...] = Field(
+        (),
+        description="Placeholders and inline tags: each is one piece, never split, never changed. With words, put"
+        " blanks around them.",
+    )
     training_pairs: int = Field(
         200_000, ge=1, description="Sentence pairs the tokenizer is trained on, sampled when the corpus has more."
     )
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        check_symbols(symbols)
+        return symbols
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if self.lowercase and self.normalization == "none":
+            raise ValueError("lowercase needs normalization nmt_nfkc or nfkc")
+        return self
 
 
 class DataConfig(Section):
