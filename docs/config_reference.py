@@ -1,5 +1,6 @@
 """Writes docs/config.md from the typed settings: `python docs/config_reference.py > docs/config.md`."""
 
+import json
 from typing import Any, get_args, get_origin
 
 from nmtcli.config import Config, Section, keys
@@ -16,6 +17,8 @@ def kind(annotation: Any) -> str:
     """A type in words."""
     if getattr(get_origin(annotation), "__name__", "") == "Literal" or str(get_origin(annotation)) == "typing.Literal":
         return " \\| ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return f"list of {kind(get_args(annotation)[0])}"
     names = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null"}
     parts = [names[part] for part in get_args(annotation) or (annotation,)]
     return " or ".join(parts)
@@ -32,7 +35,9 @@ def bounds(metadata: list[Any]) -> str:
 
 def default(value: Any) -> str:
     """A default as YAML writes it."""
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if value is None or isinstance(value, bool | tuple):
+        return json.dumps(value)
+    return str(value)
 
 
 def reference() -> str:

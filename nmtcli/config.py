@@ -127,7 +127,7 @@ class CleaningConfig(Section):
     )
     copied: bool = Field(True, description="Both sides are the same text, and it has a letter.")
     max_symbol_share: float | None = Field(
-        0.6,
+        0.8,
         gt=0,
         lt=1,
         description="Digits and symbols are a larger share of a side of over 10 characters.",

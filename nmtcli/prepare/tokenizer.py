@@ -6,12 +6,13 @@ The tokenizer of a data directory is copied unchanged into every checkpoint and 
 
 import hashlib
 import io
+import itertools
 import re
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from random import Random
 from typing import Self
 
 import numpy as np
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from nmtcli.config import TokenizerConfig
 from nmtcli.errors import DataError, UserError
 from nmtcli.prepare.piece_model import read_pieces, renumbered, special_ids, without_normalization
+from nmtcli.prepare.sampling import BpeSampler, UnigramSampler
 from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL, UNK, check_symbols
 
 JOINT_FILE = "tokenizer.model"
@@ -29,16 +31,13 @@ TARGET_FILE = "tokenizer.target.model"
 
 # The model depends on how many threads share the sums of EM, so the number is fixed whatever the machine has.
 _TRAINING_THREADS = 16
-# SentencePiece has one seed for the whole process; it is set and used under this lock.
-_SEEDED = threading.Lock()
 
 
 class Tokenizer:
     """One SentencePiece model. Encoding normalises the text (NFKC, blanks to single spaces), so decoding gives
     `normalize(line)`, not always `line`.
 
-    User-defined symbols are cut out before SentencePiece sees the text: its unigram model only favours them, and in
-    sampling splits them now and then.
+    User-defined symbols are one piece wherever they stand; of two that begin alike the longer one is read.
     """
 
     def __init__(self, model: bytes) -> None:
@@ -53,9 +52,9 @@ class Tokenizer:
         self._model = model
         pieces = read_pieces(model)
         self.type = pieces.type  # unigram, bpe, char or word
-        self._words = pieces.words
+        self._ordinary = pieces.ordinary
         self._symbols = pieces.symbols
-        # of two that begin alike the longer one, as SentencePiece has it; without symbols a pattern that never matches
+        # a pattern that never matches where there are no symbols
         longest_first = sorted(map(re.escape, self._symbols), key=len, reverse=True)
         self._symbol = re.compile(f"({'|'.join(longest_first) or '(?!)'})")
 
@@ -162,45 +161,23 @@ class Tokenizer:
         """
         threads = threads or -1
         if self.type == "word":
-            # SentencePiece would make one UNK of several unknown words in a row
-            return self._encode_parts(
-                self._processor.normalize(lines),
-                lambda texts: [[self._words.get(word, UNK) for word in re.findall("▁[^▁]*|[^▁]+", t)] for t in texts],
-            )
-        if self._symbols:
-            return self._encode_parts(
-                self._processor.normalize(lines), lambda texts: self._segmenter.encode(texts, num_threads=threads)
-            )
+            # SentencePiece makes one UNK of several unknown words in a row
+            return self._encode_parts(lines, lambda parts: [self._encode_words(part) for part in parts])
+        if self.type == "unigram" and self._symbols:
+            # SentencePiece takes ▁abc, dd for the symbol abcd before d if the score is better
+            return self._encode_parts(lines, lambda parts: self._segmenter.encode(parts, num_threads=threads))
         return self._processor.encode(lines, num_threads=threads)  # type: ignore[no-any-return]
 
     def sample(self, rows: Sequence[Sequence[int]], alpha: float, seed: int) -> list[list[int]]:
         """Another segmentation of each sentence, drawn at random: the ids change, the text does not.
 
         `alpha` smooths the distribution of a unigram model (0 makes all segmentations alike probable, a large one
-        leaves the best) or is the share of merges that BPE-dropout leaves out. The result depends on the arguments
-        only. Rows with special or unknown ids are kept as they are. Raises UserError for characters and words, which
-        have one segmentation.
+        leaves the best) or is the share of merges that BPE-dropout leaves out. The result depends on the model and the
+        arguments only. Symbols, bytes, special and unknown ids stay as they are. Raises UserError for characters and
+        words, which have one segmentation.
         """
-        if self.type not in {"unigram", "bpe"}:
-            raise UserError(
-                f"subword sampling needs a tokenizer of type unigram or bpe; this one is {self.type}",
-                "set train.subword_sampling to null",
-            )
-        texts = [self._spelling(row) for row in rows]
-
-        def draw(parts: list[str]) -> list[list[int]]:
-            with _SEEDED:
-                # 2**32 - 1 means a random seed; one thread, which is new and takes the seed, makes the order certain
-                sentencepiece.set_random_generator_seed(seed % (2**32 - 1))
-                return self._segmenter.encode(  # type: ignore[no-any-return]
-                    parts, enable_sampling=True, nbest_size=-1, alpha=alpha, num_threads=1
-                )
-
-        drawn = self._encode_parts([text or "" for text in texts], draw)
-        return [
-            [int(token) for token in row] if text is None or UNK in new else new
-            for row, text, new in zip(rows, texts, drawn, strict=True)
-        ]
+        draw = partial(self._sampler.draw, alpha=alpha, generator=Random(seed))
+        return [self._sample_row(row, draw) for row in rows]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of one sentence, always one line.
@@ -228,35 +205,55 @@ class Tokenizer:
         """The same model for parts of sentences that are normalised already."""
         return sentencepiece.SentencePieceProcessor.from_proto(without_normalization(self._model))
 
-    def _encode_parts(self, texts: Sequence[str], segment: Callable[[list[str]], list[list[int]]]) -> list[list[int]]:
-        """Ids of normalised texts: `segment` gives those between the symbols."""
-        cut = [self._symbol.split(text) for text in texts]  # text, symbol, text, symbol, …, text
-        segments = iter(segment([part for parts in cut for part in parts[::2]]))
+    def _encode_parts(self, lines: list[str], encode: Callable[[list[str]], list[list[int]]]) -> list[list[int]]:
+        """Ids of lines: `encode` gives those of the normalised text between symbols."""
+        cut = [self._symbol.split(text) for text in self._processor.normalize(lines)]  # text, symbol, text, …, text
+        encoded = iter(encode([part for parts in cut for part in parts[::2]]))
         rows = []
         for parts in cut:
-            row = list(next(segments))
+            row = list(next(encoded))
             for symbol in parts[1::2]:
-                row += [self._symbols[symbol], *next(segments)]
+                row += [self._symbols[symbol], *next(encoded)]
             rows.append(row)
         return rows
 
-    @cached_property
-    def _spellings(self) -> list[bytes | None]:
-        """The normalised text of each id in UTF-8; None where it has none."""
-        ids = list(range(len(self)))
-        silent = np.logical_or(self._processor.is_control(ids), self._processor.is_unknown(ids))
-        return [
-            None if hidden else bytes.fromhex(piece[3:5]) if byte else piece.encode()
-            for piece, byte, hidden in zip(self._processor.id_to_piece(ids), self.byte_pieces, silent, strict=True)
-        ]
+    def _encode_words(self, text: str) -> list[int]:
+        return [self._ordinary.get(word, UNK) for word in re.findall("▁[^▁]*|[^▁]+", text)]
 
-    def _spelling(self, row: Sequence[int]) -> str | None:
-        """The normalised text of a row; None where an id or a broken run of bytes has none."""
-        spellings = [self._spellings[token] for token in row]
-        try:
-            return None if None in spellings else b"".join(spelling or b"" for spelling in spellings).decode()
-        except UnicodeDecodeError:
-            return None
+    def _sample_row(self, row: Sequence[int], draw: Callable[[str], list[int] | None]) -> list[int]:
+        """A row with each run of ordinary pieces drawn anew by `draw`."""
+        sampled: list[int] = []
+        for ordinary, run in itertools.groupby(map(int, row), self._texts.__contains__):
+            ids = list(run)
+            if not ordinary:
+                sampled += ids
+                continue
+            text = "".join(self._texts[token] for token in ids)
+            words = re.split("(?=▁)", text) if self._words_apart else [text]
+            drawn = [draw(word) for word in words if word]
+            sampled += ids if None in drawn else [token for part in drawn if part is not None for token in part]
+        return sampled
+
+    @cached_property
+    def _sampler(self) -> UnigramSampler | BpeSampler:
+        if self.type not in {"unigram", "bpe"}:
+            raise UserError(
+                f"subword sampling needs a tokenizer of type unigram or bpe; this one is {self.type}",
+                "set train.subword_sampling to null",
+            )
+        ids = list(self._texts)
+        scores = dict(zip(ids, self._processor.get_score(ids), strict=True))
+        return (UnigramSampler if self.type == "unigram" else BpeSampler)(self._ordinary, scores)
+
+    @cached_property
+    def _texts(self) -> dict[int, str]:
+        """The text of each ordinary piece."""
+        return {number: piece for piece, number in self._ordinary.items()}
+
+    @cached_property
+    def _words_apart(self) -> bool:
+        """Whether no piece goes on into the next word, so that words can be segmented one by one."""
+        return not any("▁" in piece[1:] for piece in self._ordinary)
 
 
 def _one_line(text: str) -> str:
