@@ -16,6 +16,8 @@ def kind(annotation: Any) -> str:
     """A type in words."""
     if getattr(get_origin(annotation), "__name__", "") == "Literal" or str(get_origin(annotation)) == "typing.Literal":
         return " \\| ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) is dict:
+        return "number for each name, " + bounds(get_args(get_args(annotation)[1])[1].metadata)
     names = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null"}
     parts = [names[part] for part in get_args(annotation) or (annotation,)]
     return " or ".join(parts)
