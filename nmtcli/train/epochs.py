@@ -17,7 +17,7 @@ from nmtcli.prepare.directory import CorpusSize
 from nmtcli.prepare.shards import Rows
 
 CHUNK_ROWS = 2048  # read together, so near each other in the file
-BLOCK_ROWS = 4_000_000  # planned together: what is in memory at once, some 100 bytes a row
+BLOCK_ROWS = 4_000_000  # planned together: what is in memory at once, some hundred bytes a row
 
 
 class Purpose(IntEnum):
