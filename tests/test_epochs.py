@@ -52,6 +52,13 @@ def test_a_block_is_a_function_of_seed_epoch_and_number(sizes_and_weights, epoch
         assert one.rows(epoch, block).tolist() == other.rows(epoch, block).tolist()
 
 
+def test_an_epoch_may_have_no_pairs():
+    epochs = epochs_of([(1, Fraction(1, 2)), (1, Fraction(1, 2))])
+    assert epochs.blocks(0) == 0
+    assert epochs.rows(0, 0).tolist() == []
+    assert sorted(rows(epochs, 1)) == [0, 1]
+
+
 def test_blocks_are_of_about_one_size():
     epochs = epochs_of([(1000, Fraction(1)), (300, Fraction(2))], block_rows=300)
     sizes = [len(epochs.rows(0, block)) for block in range(epochs.blocks(0))]

@@ -90,20 +90,23 @@ class Epochs:
 
     def blocks(self, epoch: int) -> int:
         """How many blocks an epoch has; none where small weights leave no pair to this one."""
-        return -(-(self.pairs(epoch + 1) - self.pairs(epoch)) // self.block_rows)
+        return -(-self._pairs_of(epoch) // self.block_rows)
 
     def rows(self, epoch: int, block: int) -> Rows:
         """The shuffled rows of one block."""
         parts = np.concatenate([self._parts(corpus, epoch) for corpus in range(len(self.sizes))])
         parts = self.random(Purpose.BLOCKS, epoch).permutation(parts)
         ends = (parts[:, 4] - parts[:, 3]).cumsum()
-        own = parts[(ends - 1) * self.blocks(epoch) // ends[-1] == block]
+        own = parts[(ends - 1) * self.blocks(epoch) // self._pairs_of(epoch) == block]
         rows = np.concatenate([np.empty(0, np.int64), *(self._rows_of_chunk(*part) for part in own.tolist())])
         return self.random(Purpose.ROWS_OF_BLOCK, epoch, block).permutation(rows)
 
     def random(self, purpose: Purpose, *key: int) -> np.random.Generator:
         """Random numbers for one purpose and place."""
         return np.random.default_rng(seeds(purpose, self.seed, *key))
+
+    def _pairs_of(self, epoch: int) -> int:
+        return self.pairs(epoch + 1) - self.pairs(epoch)
 
     def _end(self, corpus: int, epochs: int) -> int:
         """How far so many epochs come in the sequence of a corpus."""
