@@ -145,6 +145,7 @@ MIXTURES = {
     "weights": ["train.corpus_weights.small=2.5", "train.corpus_weights.large=0.3"],
     "temperature": ["train.corpus_temperature=3"],
     "large updates": ["train.update_tokens=400"],
+    "subword sampling": ["train.subword_sampling=0.1"],
 }
 
 
