@@ -1,5 +1,6 @@
 """Writes docs/config.md from the typed settings: `python docs/config_reference.py > docs/config.md`."""
 
+import json
 from typing import Any, get_args, get_origin
 
 from nmtcli.config import Config, Section, keys
@@ -18,6 +19,8 @@ def kind(annotation: Any) -> str:
         return " \\| ".join(f"`{value}`" for value in get_args(annotation))
     if get_origin(annotation) is dict:
         return "number for each name, " + bounds(get_args(get_args(annotation)[1])[1].metadata)
+    if get_origin(annotation) is tuple:
+        return f"list of {kind(get_args(annotation)[0])}"
     names = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null"}
     parts = [names[part] for part in get_args(annotation) or (annotation,)]
     return " or ".join(parts)
@@ -34,7 +37,9 @@ def bounds(metadata: list[Any]) -> str:
 
 def default(value: Any) -> str:
     """A default as YAML writes it."""
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if value is None or isinstance(value, bool | tuple | dict):
+        return json.dumps(value)
+    return str(value)
 
 
 def reference() -> str:

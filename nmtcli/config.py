@@ -4,20 +4,20 @@ Settings come from a preset, then YAML files, then `--set key=value`; later ones
 once, each with its place (file and line) and, for an unknown key, the nearest valid one.
 """
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from importlib import resources
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from nmtcli.errors import UserError
+from nmtcli.errors import UserError, nearest
+from nmtcli.vocabulary import check_symbols
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -31,18 +31,52 @@ class Section(BaseModel):
 class TokenizerConfig(Section):
     """SentencePiece."""
 
-    type: Literal["unigram", "bpe"] = Field("unigram", description="Subword algorithm.")
+    type: Literal["unigram", "bpe", "char", "word"] = Field(
+        "unigram",
+        description="What a piece is: a subword of a unigram language model or of byte-pair encoding, a character, or"
+        " a word between blanks.",
+    )
     vocab_size: int = Field(
         8000, ge=16, le=1_000_000, description="Pieces in a vocabulary; fewer when the text has no more."
     )
     joint: bool = Field(True, description="One tokenizer for both sides (true) or one for each (false).")
     character_coverage: float = Field(
-        0.9995, gt=0, le=1, description="Share of the characters that become pieces; the rest go to bytes or unknown."
+        0.9995,
+        ge=0.98,
+        le=1,
+        description="Share of the characters that become pieces; the rest go to bytes or unknown. Not for words.",
     )
-    byte_fallback: bool = Field(True, description="Spell rare characters as bytes, so that no character is unknown.")
+    byte_fallback: bool = Field(
+        True,
+        description="Spell rare characters as bytes, so that no character is unknown. Not for words: one that is not in"
+        " the vocabulary is unknown.",
+    )
+    normalization: Literal["nmt_nfkc", "nfkc", "none"] = Field(
+        "nmt_nfkc",
+        description="What is done to characters first: Unicode's NFKC with control characters and odd blanks cleared"
+        " away, NFKC alone, or nothing. Blanks become single in any case.",
+    )
+    lowercase: bool = Field(False, description="Fold upper case to lower case, in what the model writes too.")
+    symbols: tuple[str, ...] = Field(
+        (),
+        description="Placeholders and inline tags: each is one piece, never split, never changed. With words, put"
+        " blanks around them.",
+    )
     training_pairs: int = Field(
         200_000, ge=1, description="Sentence pairs the tokenizer is trained on, sampled when the corpus has more."
     )
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        check_symbols(symbols)
+        return symbols
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if self.lowercase and self.normalization == "none":
+            raise ValueError("lowercase needs normalization nmt_nfkc or nfkc")
+        return self
 
 
 class DataConfig(Section):
@@ -126,9 +160,7 @@ class TrainConfig(Section):
 
     max_updates: int = Field(20_000, ge=1, description="Updates of the weights, at most.")
     max_epochs: int | None = Field(
-        None,
-        ge=1,
-        description="Passes over the data, at most, as updates in proportion to the first pass; null for no limit.",
+        None, ge=1, description="Passes over the data, at most, about; turned into updates. Null for no limit."
     )
     batch_tokens: int = Field(
         4096, ge=1, description="Tokens in a batch, padding counted: sentences times the longest side."
@@ -137,9 +169,7 @@ class TrainConfig(Section):
         None, ge=1, description="Target tokens in an update, gathered from several batches; null for one batch."
     )
     corpus_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
-        {},
-        description="How often an epoch visits each pair of a corpus, by the corpus's name: 2 twice, 0.5 in every"
-        " second epoch, 0 never; 1 for corpora without a weight.",
+        {}, description="By corpus name, how often an epoch visits its pairs: 2 twice, 0 never; 1 where none is given."
     )
     corpus_temperature: float | None = Field(
         None,
@@ -365,9 +395,3 @@ def _nearest_key(path: KeyPath) -> str:
     valid = [".".join(key) for key, _ in keys()]
     same_end = [key for key in valid if key.rsplit(".", 1)[-1] == path[-1]]
     return nearest(".".join(path), same_end or valid)
-
-
-def nearest(word: str, valid: Iterable[str]) -> str:
-    """The valid word that was probably meant, as the end of a message; empty if none is near."""
-    match = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.4)
-    return f"; did you mean {match[0]}?" if match else ""

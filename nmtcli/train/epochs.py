@@ -11,8 +11,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from nmtcli.config import TrainConfig, nearest
-from nmtcli.errors import UserError
+from nmtcli.config import TrainConfig
+from nmtcli.errors import UserError, nearest
 from nmtcli.prepare.directory import CorpusSize
 from nmtcli.prepare.shards import Rows
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from nmtcli.config import TokenizerConfig
 from nmtcli.prepare.tokenizer import Tokenizer
+from nmtcli.vocabulary import UNK
 
 SENTENCES = [
     "the cat sat on the mat",
@@ -19,16 +20,35 @@ SENTENCES = [
 any_text = st.text(
     st.one_of(st.characters(codec="utf-8"), st.sampled_from("abct \n\r\t\0\x85\u2028\u2581\u200b\ufeff\u0301…"))
 )
+SYMBOLS = ("<b>", "</b>", "<2de>", "ﬁ")
+text_with_symbols = st.lists(st.one_of(any_text, st.sampled_from(SYMBOLS))).map("".join)
 any_ids = st.lists(st.integers(-5, 400))
 
 
-@pytest.fixture(scope="module", params=["unigram", "bpe"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        {"type": "unigram"},
+        {"type": "bpe"},
+        {"type": "char"},
+        {"type": "unigram", "normalization": "none", "symbols": SYMBOLS},
+        {"type": "bpe", "normalization": "nfkc", "lowercase": True, "symbols": SYMBOLS},
+        {"type": "char", "symbols": SYMBOLS},
+        {"type": "unigram", "symbols": SYMBOLS, "lowercase": True},
+    ],
+    ids=lambda settings: "-".join(str(value) for value in settings.values()),
+)
 def tokenizer(request):
-    return Tokenizer.train(SENTENCES, TokenizerConfig(type=request.param, vocab_size=320))
+    return Tokenizer.train(SENTENCES, TokenizerConfig(vocab_size=320, **request.param))
+
+
+@pytest.fixture(scope="module")
+def words():
+    return Tokenizer.train(SENTENCES, TokenizerConfig(type="word", symbols=SYMBOLS))
 
 
 @settings(deadline=None, max_examples=200)
-@given(line=any_text)
+@given(line=text_with_symbols)
 def test_decoding_the_ids_of_a_line_gives_the_normalised_line(tokenizer, line):
     (ids,) = tokenizer.encode([line])
     assert tokenizer.decode(ids) == tokenizer.normalize(line)
@@ -38,6 +58,29 @@ def test_decoding_the_ids_of_a_line_gives_the_normalised_line(tokenizer, line):
 @given(lines=st.lists(any_text))
 def test_a_line_alone_is_encoded_like_a_line_among_others(tokenizer, lines):
     assert tokenizer.encode(lines) == [tokenizer.encode([line], threads=1)[0] for line in lines]
+
+
+@settings(deadline=None)
+@given(words_in=st.lists(st.sampled_from([*SYMBOLS, *" ".join(SENTENCES).split(), "猫", "<s>"])))
+def test_a_line_of_words_has_an_id_for_each(words, words_in):
+    (ids,) = words.encode([" ".join(words_in)])
+    assert len(ids) == len(words_in)
+    if UNK not in ids:
+        assert words.decode(ids) == " ".join(words_in)
+
+
+@settings(deadline=None)
+@given(lines=st.lists(text_with_symbols, max_size=5), alpha=st.floats(0, 1), seed=st.integers(0, 2**70))
+def test_another_segmentation_has_the_same_text(tokenizer, lines, alpha, seed):
+    rows = tokenizer.encode(lines)
+    if tokenizer.type == "char":
+        return
+    sampled = tokenizer.sample(rows, alpha, seed)
+    assert tokenizer.decode_all(sampled) == tokenizer.decode_all(rows)
+    assert tokenizer.sample(rows, alpha, seed) == sampled
+    for symbol in SYMBOLS if tokenizer.has_symbol(SYMBOLS[0]) else ():
+        (number,) = tokenizer._processor.piece_to_id([symbol])
+        assert [row.count(number) for row in sampled] == [row.count(number) for row in rows]
 
 
 @settings(deadline=None)
