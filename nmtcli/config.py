@@ -160,7 +160,7 @@ class TrainConfig(Section):
 
     max_updates: int = Field(20_000, ge=1, description="Updates of the weights, at most.")
     max_epochs: int | None = Field(
-        None, ge=1, description="Passes over the data, at most, about; turned into updates. Null for no limit."
+        None, ge=1, description="Passes over the data, at most, reckoned in updates of the first; null for no limit."
     )
     batch_tokens: int = Field(
         4096, ge=1, description="Tokens in a batch, padding counted: sentences times the longest side."

@@ -13,6 +13,7 @@ from nmtcli.train.batches import BatchPlan
 from nmtcli.train.epochs import Epochs
 from nmtcli.train.subwords import SubwordSampling
 from nmtcli.vocabulary import EOS
+from tests.conftest import TINY, nmt, overrides, prepare_arguments
 
 BUDGET = 60
 
@@ -56,6 +57,14 @@ def unpadded(batches):
         for batch in batches
         for source, length, target in zip(batch.source, batch.source_length, batch.target_output, strict=True)
     ]
+
+
+def test_a_tokenizer_with_one_segmentation_is_refused_before_anything_is_written(corpus, tmp_path, capsys):
+    data, run = tmp_path / "data", tmp_path / "run"
+    assert nmt(*prepare_arguments(corpus, data), *overrides("data.tokenizer.type=char")) == 0
+    assert nmt("train", data, "-o", run, *overrides(*TINY, "train.subword_sampling=0.1")) == 2
+    assert "subword sampling needs a tokenizer of type unigram or bpe" in capsys.readouterr().err
+    assert not run.exists()
 
 
 @given(PAIRS)
