@@ -24,7 +24,7 @@ from rich.table import Table
 
 from nmtcli.config import TrainConfig
 from nmtcli.prepare.directory import TRAIN, VALID, CorpusSize, SplitSize, open_data
-from nmtcli.prepare.shards import ShardWriter
+from nmtcli.prepare.shards import ShardWriter, record_batch
 from nmtcli.train.batches import Batch, BatchPlan, Updates
 from nmtcli.train.subwords import SubwordSampling
 
@@ -41,8 +41,7 @@ def tile(data: Path, output: Path, pairs: int) -> None:
     with ShardWriter(output / TRAIN, vocabulary, with_text=False, fingerprint="0" * 16) as writer:
         for start in range(0, pairs, RECORD_BATCH):
             rows = np.arange(start, min(start + RECORD_BATCH, pairs)) % len(prepared.train)
-            source, target = prepared.train.gather(rows)
-            writer.write(source.rows(), target.rows(), [])
+            writer.write(record_batch(*prepared.train.gather(rows), None, vocabulary))
     size = SplitSize(pairs=pairs, source_tokens=0, target_tokens=0)
     corpora = (CorpusSize(name="tiled", pairs=pairs),)
     prepared.manifest.model_copy(update={"train": size, "corpora": corpora}).save(output)

@@ -79,19 +79,102 @@ class TokenizerConfig(Section):
         return self
 
 
+class CorpusConfig(Section):
+    """Aligned text: two line files (source, target), one file with both sides (path), or a data set (hub)."""
+
+    name: str | None = Field(None, min_length=1, description="How reports and weights call it; null for the file's.")
+    source: str | None = Field(None, description="Line file of the source side, a path or URL.")
+    target: str | None = Field(None, description="Line file of the target side, line by line.")
+    path: str | None = Field(None, description="File with both sides: TSV, JSON lines, CSV, Parquet or TMX.")
+    format: Literal["auto", "tsv", "jsonl", "csv", "parquet", "tmx"] = Field(
+        "auto", description="Format of path; auto goes by its name."
+    )
+    hub: str | None = Field(None, description="A data set that datasets.load_dataset finds, read as a stream.")
+    hub_config: str | None = Field(None, description="Configuration of that data set, for example de-en.")
+    hub_revision: str | None = Field(None, description="Its revision; give one for runs that can be repeated.")
+    split: str = Field("train", description="Split of that data set.")
+    columns: tuple[str, str] | None = Field(
+        None, description="Source and target columns: names, or numbers from 1 in TSV; null finds the usual ones."
+    )
+    tag: str | None = Field(
+        None, pattern=r"^\S+$", description="Put before each source sentence as one token, for example <2de> or <bt>."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        pair = self.source is not None or self.target is not None
+        if pair and (self.source is None or self.target is None):
+            raise ValueError("source and target go together")
+        if pair + (self.path is not None) + (self.hub is not None) != 1:
+            raise ValueError("a corpus is either source and target, or path, or hub")
+        return self
+
+
+class CleaningConfig(Section):
+    """Which training pairs are dropped, rule by rule, in the order of this list; null or false turns a rule off.
+
+    Pairs that cannot be read and pairs with an empty side are always dropped; validation pairs only then.
+    """
+
+    control_characters: bool = Field(
+        True, description="A side holds a control character other than a blank, or U+FFFD: broken encoding."
+    )
+    max_characters: int | None = Field(2000, ge=1, description="A side is longer.")
+    markup: bool = Field(True, description="A side holds an HTML or XML tag or an entity such as &amp;amp;.")
+    max_length_ratio: float | None = Field(
+        9.0, gt=1, description="One side has more UTF-8 bytes than this times the other; fewer than 10 count as 10."
+    )
+    copied: bool = Field(True, description="Both sides are the same text, and it has a letter.")
+    max_symbol_share: float | None = Field(
+        0.8,
+        gt=0,
+        lt=1,
+        description="Digits and symbols are a larger share of a side of over 10 characters.",
+    )
+    max_repeats: int | None = Field(20, ge=2, description="A character other than a blank is repeated more often.")
+    source_scripts: tuple[str, ...] | None = Field(
+        None, description="Scripts of the source, for example [latin]; a side with more of others is dropped."
+    )
+    target_scripts: tuple[str, ...] | None = Field(None, description="Scripts of the target.")
+    min_script_share: float = Field(0.5, gt=0, le=1, description="Share of the letters that must be of these scripts.")
+    min_language_confidence: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="A side of over 20 characters is in another language than data.source_language or"
+        " data.target_language, with more than this confidence. Needs the extra langid; slow.",
+    )
+    held_out: bool = Field(
+        True, description="A side equals a validation or test line of 5 words or more (15 characters where unspaced)."
+    )
+    held_out_ngram: int | None = Field(
+        None, ge=3, description="A side shares so many words in a row with a validation or test line. 13 is usual."
+    )
+    duplicates: bool = Field(True, description="The same pair came before.")
+    duplicate_sources: bool = Field(False, description="The same source came before.")
+    duplicate_targets: bool = Field(False, description="The same target came before.")
+    max_tokens: int | None = Field(200, ge=1, description="A side has more tokens.")
+
+
 class DataConfig(Section):
     """What `nmt prepare` reads and keeps."""
 
     source_language: str = Field(
-        "source", min_length=1, description="Source language code (a name; nothing hangs on it)."
+        "source", min_length=1, description="Source language code; a name, but for TMX, JSON and language rules."
     )
-    target_language: str = Field(
-        "target", min_length=1, description="Target language code (a name; nothing hangs on it)."
+    target_language: str = Field("target", min_length=1, description="Target language code.")
+    train: tuple[CorpusConfig, ...] = Field((), description="Training corpora.")
+    valid: tuple[CorpusConfig, ...] = Field((), description="Validation corpora: training measures itself on them.")
+    test: tuple[CorpusConfig, ...] = Field(
+        (), description="Test corpora: never trained on; held_out keeps training pairs clear of them."
     )
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
-    max_characters: int = Field(2000, ge=1, description="A training pair with a longer side is dropped.")
-    max_tokens: int = Field(200, ge=1, description="A training pair with more tokens on a side is dropped.")
+    cleaning: CleaningConfig = Field(default_factory=CleaningConfig)
     seed: int = Field(1, ge=0, description="Seed of the tokenizer's training sample.")
+
+    def settings(self) -> Self:
+        """The settings alone, without where the text lies."""
+        return self.model_copy(update={"train": (), "valid": (), "test": ()})
 
 
 class EmbeddingConfig(Section):
@@ -341,15 +424,19 @@ def _plain(node: CommentedMap, name: str, prefix: KeyPath, origins: dict[KeyPath
     for key, value in node.items():
         path = (*prefix, str(key))
         origins[path] = f"{name}:{node.lc.key(key)[0] + 1}"
-        tree[str(key)] = _plain(value, name, path, origins) if isinstance(value, CommentedMap) else _scalar(value)
+        tree[str(key)] = _plain_value(value, name, path, origins)
     return tree
 
 
-def _scalar(value: Any) -> Any:
+def _plain_value(value: Any, name: str, path: KeyPath, origins: dict[KeyPath, str]) -> Any:
+    if isinstance(value, CommentedMap):
+        return _plain(value, name, path, origins)
+    if isinstance(value, list):
+        return [_plain_value(item, name, (*path, str(number)), origins) for number, item in enumerate(value)]
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             return kind(value)
-    return [_scalar(item) for item in value] if isinstance(value, list) else value
+    return value
 
 
 def _parse_override(override: str, origins: dict[KeyPath, str]) -> Tree:
@@ -393,5 +480,7 @@ def _explain(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator
 
 def _nearest_key(path: KeyPath) -> str:
     valid = [".".join(key) for key, _ in keys()]
+    if len(path) > 2 and path[2].isdigit():  # a key of the third corpus, for example
+        valid = [".".join((*path[:3], field)) for field in CorpusConfig.model_fields]
     same_end = [key for key in valid if key.rsplit(".", 1)[-1] == path[-1]]
     return nearest(".".join(path), same_end or valid)

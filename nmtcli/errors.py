@@ -4,8 +4,12 @@ A `UserError` becomes one line, a hint, and a documented exit code. Any other ex
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class ExitCode(IntEnum):
@@ -62,3 +66,19 @@ def nearest(word: str, valid: Iterable[str]) -> str:
     """The valid word that was probably meant, as the end of a message; empty if none is near."""
     match = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.4)
     return f"; did you mean {match[0]}?" if match else ""
+
+
+def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """The results for all items, or one DataError made of all DataErrors that were raised."""
+    results: list[Result] = []
+    errors: list[DataError] = []
+    for item in items:
+        try:
+            results.append(function(item))
+        except DataError as error:
+            errors.append(error)
+    if errors:
+        messages = dict.fromkeys(error.message for error in errors)
+        hints = dict.fromkeys(error.hint for error in errors if error.hint)
+        raise DataError("\n".join(messages), "; ".join(hints) or None)
+    return results

@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -48,8 +49,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Numbers in words, and their digits from right to left: train and valid, .words and .digits."""
     folder = tmp_path_factory.mktemp("corpus")
     generator = random.Random(0)
+    drawn = iter(dict.fromkeys(tuple(generator.choices(range(10), k=generator.randint(2, 9))) for _ in range(600)))
     for split, size in (("train", 400), ("valid", 40)):
-        numbers = [[generator.randrange(10) for _ in range(generator.randint(1, 9))] for _ in range(size)]
+        numbers = list(islice(drawn, size))  # no number comes twice, so cleaning keeps them all
         words = [" ".join(WORDS[digit] for digit in number) for number in numbers]
         digits = [" ".join(str(digit) for digit in reversed(number)) for number in numbers]
         (folder / f"{split}.words").write_text("\n".join(words) + "\n", "utf-8")

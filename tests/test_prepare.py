@@ -16,9 +16,8 @@ import pytest
 from nmtcli.cli import run
 from nmtcli.config import DataConfig
 from nmtcli.errors import DataError, ExitCode, ResourceError
-from nmtcli.prepare.corpus import PrepareFiles
 from nmtcli.prepare.directory import Manifest, open_data
-from nmtcli.prepare.pipeline import prepare
+from nmtcli.prepare.pipeline import Job, prepare
 from nmtcli.prepare.report import Report
 
 WORDS = {"cat": "Katze", "dog": "Hund", "mat": "Matte", "sees": "sieht", "and": "und", "green": "grün", "old": "alt"}
@@ -26,7 +25,8 @@ WORDS = {"cat": "Katze", "dog": "Hund", "mat": "Matte", "sees": "sieht", "and": 
 
 def corpus(lines: int, seed: int) -> tuple[list[str], list[str]]:
     choose = random.Random(seed)
-    sentences = [choose.choices(list(WORDS), k=choose.randint(1, 8)) for _ in range(lines)]
+    drawn = dict.fromkeys(tuple(choose.choices(list(WORDS), k=choose.randint(3, 8))) for _ in range(2 * lines))
+    sentences = list(drawn)[:lines]  # none comes twice, so cleaning keeps them all
     return [" ".join(words) for words in sentences], [" ".join(map(WORDS.__getitem__, words)) for words in sentences]
 
 
@@ -80,14 +80,16 @@ def test_a_corpus_becomes_a_data_directory(files, tmp_path, capsys):
 
 
 def test_separate_tokenizers_and_several_files(files, tmp_path):
-    more = {"--train-source": files["--valid-source"], "--train-target": files["--valid-target"]}
+    source, target = corpus(12, seed=3)
+    more = {"--train-source": write(tmp_path / "b.en", source), "--train-target": write(tmp_path / "b.de", target)}
     arguments = [*command(tmp_path / "data", files, "--separate"), *command(tmp_path / "data", more)[3:]]
     assert run(arguments) == ExitCode.DONE
     data = open_data(tmp_path / "data")
     assert not data.tokenizers.joint
+    assert [(corpus.name, corpus.pairs) for corpus in data.manifest.corpora] == [("train", 120), ("b", 12)]
     assert len(data.train) == 132
     _, last = data.train.gather(np.array([131]))
-    assert data.tokenizers.target.decode_all(last.rows()) == [data.valid.texts()[11].target]
+    assert data.tokenizers.target.decode_all(last.rows()) == [target[11]]
 
 
 def test_the_same_input_gives_the_same_bytes(files, tmp_path):
@@ -120,11 +122,11 @@ def test_other_settings_or_files_are_refused_and_nothing_is_touched(files, tmp_p
     output = tmp_path / "data"
     assert run(command(output, files)) == ExitCode.DONE
     before = contents(output)
-    assert run(command(output, files, "--set", "data.max_tokens=77")) == ExitCode.USAGE
-    assert "data.max_tokens was 200, now 77" in capsys.readouterr().err
+    assert run(command(output, files, "--set", "data.cleaning.max_tokens=77")) == ExitCode.USAGE
+    assert "data.cleaning.max_tokens was 200, now 77" in capsys.readouterr().err
     write(files["--valid-source"], corpus(12, seed=3)[0])
     assert run(command(output, files)) == ExitCode.USAGE
-    assert "other files" in capsys.readouterr().err
+    assert "other text" in capsys.readouterr().err
     assert contents(output) == before
 
 
@@ -157,9 +159,9 @@ def dirty(files: dict[str, Path]) -> None:
 
 LIMITS = (
     "--set",
-    "data.max_characters=100",
+    "data.cleaning.max_characters=100",
     "--set",
-    "data.max_tokens=20",
+    "data.cleaning.max_tokens=20",
     "--set",
     "data.tokenizer.character_coverage=1",
 )
@@ -169,14 +171,11 @@ def test_what_is_dropped_is_counted_and_named(files, tmp_path, capsys):
     dirty(files)
     assert run(command(tmp_path / "data", files, *LIMITS)) == ExitCode.DONE
     report = Report.load(tmp_path / "data")
-    assert {name: rule.dropped for name, rule in report.train.rules.items()} == {
-        "invalid-utf8": 1,
-        "empty": 3,
-        "too-many-characters": 1,
-        "too-many-tokens": 0,
-    }
-    assert (report.train.pairs_read, report.train.pairs_kept, report.train.crlf_lines) == (17, 12, 32)
-    assert {name: rule.dropped for name, rule in report.valid.rules.items()} == {"invalid-utf8": 0, "empty": 1}
+    dropped = {name: rule.dropped for name, rule in report.train.rules.items() if rule.dropped}
+    assert dropped == {"invalid-utf8": 1, "empty": 3, "too-many-characters": 1, "duplicate": 1}
+    assert (report.train.pairs_read, report.train.pairs_kept, report.train.corpora[0].crlf_lines) == (17, 11, 32)
+    valid = {name: rule.dropped for name, rule in report.valid.rules.items()}
+    assert valid == {"malformed": 0, "invalid-utf8": 0, "empty": 1}
     (example,) = report.train.rules["invalid-utf8"].examples
     assert (example.file, example.line, example.reason) == (
         str(files["--train-source"]),
@@ -189,11 +188,11 @@ def test_what_is_dropped_is_counted_and_named(files, tmp_path, capsys):
     assert "CRLF" in table
     data = open_data(tmp_path / "data")
     assert [pair.source for pair in data.valid.texts()] == ["a\x85b", "long " * 50]
-    assert len(data.train) == 12
+    assert len(data.train) == 11
 
 
 def test_too_many_tokens_are_dropped_after_tokenisation(files, tmp_path):
-    arguments = command(tmp_path / "data", files, "--set", "data.max_tokens=5")
+    arguments = command(tmp_path / "data", files, "--set", "data.cleaning.max_tokens=5")
     assert run(arguments) == ExitCode.DONE
     report, data = Report.load(tmp_path / "data"), open_data(tmp_path / "data")
     assert report.train.rules["too-many-tokens"].dropped == 120 - len(data.train) > 0
@@ -207,7 +206,7 @@ def test_a_dry_run_counts_and_writes_nothing(files, tmp_path, capsys):
     table, log = capsys.readouterr()
     assert "dry run" in log
     assert "invalid-utf8" in table
-    assert "too-many-tokens" not in table
+    assert "vocabulary" not in table
     assert contents(tmp_path) == before
     assert not (tmp_path / "data").exists()
 
@@ -249,7 +248,7 @@ def test_a_truncated_gzip_file_is_told(files, tmp_path, capsys):
 def test_mistakes_on_the_command_line(files, tmp_path, capsys):
     train = dict(list(files.items())[:2])
     assert run(command(tmp_path / "data", train)) == ExitCode.USAGE
-    assert "--valid-source and --valid-target are needed" in capsys.readouterr().err
+    assert "no validation text: give --valid-source and --valid-target" in capsys.readouterr().err
     assert run(command(tmp_path / "data", files, "--train-source", files["--train-source"])) == ExitCode.USAGE
     assert "2 --train-source and 1 --train-target files" in capsys.readouterr().err
     assert run(command(tmp_path / "data", files, "--vocab-size", "3")) == ExitCode.USAGE
@@ -278,10 +277,11 @@ def test_a_run_that_stops_midway_leaves_nothing(stage, raised, seen, files, tmp_
     before = contents(tmp_path)
     (tmp_path / ".data.partial" / "train").mkdir(parents=True)  # what a killed run leaves
     (tmp_path / ".data.partial" / "train" / "part-00000.arrow").write_bytes(b"half")
-    sources = PrepareFiles.pair([files["--train-source"]], [files["--train-target"]], *list(files.values())[2:])
-    config = DataConfig.model_validate({"tokenizer": {"vocab_size": 300}})
+    sides = [str(path) for path in files.values()]
+    corpora = [{"source": source, "target": target} for source, target in (sides[:2], sides[2:])]
+    config = DataConfig.model_validate({"tokenizer": {"vocab_size": 300}, "train": corpora[:1], "valid": corpora[1:]})
     with pytest.raises(seen):
-        prepare(tmp_path / "data", sources, config, on_progress=stop)
+        prepare(tmp_path / "data", Job(config), stop)
     assert contents(tmp_path) == before
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == []
 
@@ -291,7 +291,7 @@ def test_a_directory_that_is_no_data_directory_is_told(files, tmp_path):
         open_data(tmp_path)
     with pytest.raises(DataError, match="not a data directory"):
         open_data(files["--train-source"])
-    for content, message in {"{": "not JSON", "[]": "not a manifest", '{"format": 1}': "not a manifest"}.items():
+    for content, message in {"{": "not JSON", "[]": "not a manifest", '{"format": 1}': "before 0.1"}.items():
         write(tmp_path / "manifest.json", [content])
         with pytest.raises(DataError, match=message):
             open_data(tmp_path)
@@ -304,7 +304,7 @@ def test_a_newer_format_and_swapped_files_are_told(files, tmp_path):
     (tmp_path / "one" / "tokenizer.model").write_bytes((tmp_path / "two" / "tokenizer.model").read_bytes())
     with pytest.raises(DataError, match=r"not those its manifest\.json describes"):
         open_data(tmp_path / "one")
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 2, "surprise": 1}))
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": 99, "surprise": 1}))
     with pytest.raises(DataError, match="newer nmt"):
         open_data(tmp_path / "one")
 

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmtcli.errors import DataError
-from nmtcli.prepare.corpus import SentencePair
-from nmtcli.prepare.shards import Sentences, Shards, ShardWriter
+from nmtcli.prepare.shards import Sentences, Shards, ShardWriter, record_batch
 
 SENTENCE = st.lists(st.integers(0, 65_535), max_size=30)
 BATCHES = st.lists(st.lists(st.tuples(SENTENCE, SENTENCE, st.text(st.characters(codec="utf-8"))), min_size=1))
@@ -23,8 +22,9 @@ def write(directory: Path, batches, *, size=8000, with_text=True, shard_bytes=20
     split = directory / "valid"
     with ShardWriter(split, size, with_text=with_text, fingerprint="f" * 64, shard_bytes=shard_bytes) as writer:
         for batch in batches:
-            texts = [SentencePair(text, text[::-1], 1) for _, _, text in batch]
-            writer.write([source for source, _, _ in batch], [target for _, target, _ in batch], texts)
+            source, target, texts = zip(*batch, strict=True)
+            sides = (texts, [text[::-1] for text in texts]) if with_text else None
+            writer.write(record_batch(Sentences.of(source), Sentences.of(target), sides, size))
     return split
 
 
@@ -104,7 +104,7 @@ def test_a_compressed_file_is_refused(tmp_path):
 
 def test_a_failed_write_leaves_nothing_that_opens(tmp_path):
     with pytest.raises(RuntimeError), ShardWriter(tmp_path / "s", 9, with_text=False, fingerprint="f") as writer:
-        writer.write([[1]], [[2]], [])
+        writer.write(record_batch(Sentences.of([[1]]), Sentences.of([[2]]), None, 9))
         raise RuntimeError
     with pytest.raises(DataError, match=r"state\.json"):
         Shards.open(tmp_path / "s")

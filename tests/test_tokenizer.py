@@ -458,3 +458,19 @@ def test_pieces_that_go_over_words_are_sampled(tmp_path):
 def test_characters_and_words_have_nothing_to_sample(kind):
     with pytest.raises(UserError, match=f"type unigram or bpe; this one is {kind}"):
         train(type=kind).sample([[5]], 0.1, 1)
+
+
+def test_the_fields_we_declare_are_those_of_sentencepiece():
+    real = pytest.importorskip("sentencepiece.sentencepiece_model_pb2", exc_type=Exception).DESCRIPTOR
+    messages = {
+        "Model": real.message_types_by_name["ModelProto"],
+        "TrainerSpec": real.message_types_by_name["TrainerSpec"],
+        "NormalizerSpec": real.message_types_by_name["NormalizerSpec"],
+        "Piece": real.message_types_by_name["ModelProto"].nested_types_by_name["SentencePiece"],
+    }
+    for name, ours in parse(b"").DESCRIPTOR.file.message_types_by_name.items():
+        theirs = messages[name].fields_by_name
+        for field in ours.fields:
+            assert field.number == theirs[field.name].number
+            if field.message_type is None:
+                assert field.default_value == theirs[field.name].default_value

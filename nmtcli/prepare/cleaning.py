@@ -1,44 +1,58 @@
 """Which pairs are dropped, and why: named rules in a fixed order, each counted.
 
-A pair is dropped by the first rule it breaks; only that pair. Training pairs meet every rule. Validation pairs are
-dropped only where they are not UTF-8 or empty, never for their length: scores compare only over the whole set.
+A pair is dropped by the first rule it breaks; only that pair, and nothing in a pair that stays is changed. Training
+pairs meet every rule. Validation pairs are dropped only where they cannot be read or are empty: scores compare only
+over the whole set.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Generic, TypeVar
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from nmtcli.config import DataConfig, Section
-from nmtcli.prepare.corpus import InvalidPair, SentencePair
+import numpy as np
+import numpy.typing as npt
 
-INVALID_UTF8 = "invalid-utf8"
+from nmtcli.config import CleaningConfig, DataConfig, Section
+from nmtcli.errors import UserError
+from nmtcli.prepare.characters import BLANK, CONTROL, DIGIT, FIRST_SCRIPT, SYMBOL, Mask, Texts, script_names
+from nmtcli.prepare.held_out import HeldOut
+from nmtcli.prepare.languages import LanguageRule
+from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED, Block, Rows
+
 EMPTY = "empty"
-TOO_MANY_CHARACTERS = "too-many-characters"
+DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET = "duplicate", "duplicate-source", "duplicate-target"
 TOO_MANY_TOKENS = "too-many-tokens"
 
-_EXAMPLES = 10  # kept of each rule
-_EXCERPT = 80  # characters of a side shown in an example
+# Every rule, in the order they are applied. A verdict is 0 for a pair that stays, or 1 + the index of the rule here.
+RULES = (
+    MALFORMED,
+    INVALID_UTF8,
+    EMPTY,
+    "control-characters",
+    "too-many-characters",
+    "markup",
+    "length-ratio",
+    "copied",
+    "too-many-symbols",
+    "repeated-characters",
+    "wrong-script",
+    "wrong-language",
+    "held-out",
+    "held-out-ngram",
+    DUPLICATE,
+    DUPLICATE_SOURCE,
+    DUPLICATE_TARGET,
+    TOO_MANY_TOKENS,
+)
+_CODES = {name: code for code, name in enumerate(RULES, start=1)}
 
+EXAMPLES = 10  # kept of each rule
+_EXCERPT = 120  # characters of a side shown in an example
+_SHORT = 10  # characters or bytes: ratios and shares of shorter sides say nothing
+_MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|<!--|&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
 
-@dataclass(frozen=True, slots=True)
-class EncodedPair:
-    """A pair with its ids, without BOS and EOS."""
-
-    text: SentencePair
-    source: list[int]
-    target: list[int]
-
-
-Pair = TypeVar("Pair", SentencePair, EncodedPair)
-
-
-@dataclass(frozen=True)
-class Rule(Generic[Pair]):
-    """A reason to drop a pair: its name, and a check that says what is wrong (None: nothing)."""
-
-    name: str
-    broken: Callable[[Pair], str | None]
+Verdicts = npt.NDArray[np.uint8]
 
 
 class Example(Section):
@@ -50,93 +64,212 @@ class Example(Section):
     excerpt: str
 
 
-class Drops:
-    """How many pairs each rule dropped, with the first few as examples. The rules in the order they are applied."""
-
-    def __init__(self, text_rules: Sequence[Rule[SentencePair]], token_rules: Sequence[Rule[EncodedPair]] = ()) -> None:
-        names = (INVALID_UTF8, *(rule.name for rule in text_rules), *(rule.name for rule in token_rules))
-        self.counts = dict.fromkeys(names, 0)
-        self.examples: dict[str, list[Example]] = {name: [] for name in names}
-
-    def add(self, rule: str, file: Path, line: int, reason: str, *texts: str) -> None:
-        """Count one pair."""
-        self.counts[rule] += 1
-        if len(self.examples[rule]) < _EXAMPLES:
-            excerpt = " ||| ".join(text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…" for text in texts)
-            self.examples[rule].append(Example(file=str(file), line=line, reason=reason, excerpt=excerpt))
+def example(file: str, line: int, reason: str, *texts: str) -> Example:
+    """A dropped pair, its texts cut to what fits a line."""
+    excerpt = " ||| ".join(text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…" for text in texts)
+    return Example(file=file, line=line, reason=reason, excerpt=excerpt)
 
 
-def text_rules(config: DataConfig, *, training: bool) -> list[Rule[SentencePair]]:
-    """The rules that need only the text."""
-    rules = [Rule[SentencePair](EMPTY, _blank)]
-    if training:
-        limit = config.max_characters
-        rules.append(
-            Rule(TOO_MANY_CHARACTERS, lambda pair: _longer(len(pair.source), len(pair.target), limit, "characters"))
-        )
+def code(rule: str) -> int:
+    """The verdict of a rule."""
+    return _CODES[rule]
+
+
+class Rule(Protocol):
+    """A reason to drop a pair."""
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+
+    def broken(self, source: Texts, target: Texts) -> Mask:
+        """Which pairs of a block break it."""
+
+    def reason(self, source: str, target: str) -> str:
+        """What is wrong with a pair that breaks it."""
+
+
+@dataclass(frozen=True)
+class SideRule:
+    """A rule that looks at one side at a time, the same for both or one for each."""
+
+    name: str
+    words: str  # what is wrong with a side
+    source: Callable[[Texts], Mask]
+    target: Callable[[Texts], Mask]
+
+    def broken(self, source: Texts, target: Texts) -> Mask:
+        """Where either side breaks it."""
+        return self.source(source) | self.target(target)
+
+    def reason(self, source: str, _target: str) -> str:
+        """Which side, and what is wrong with it."""
+        return f"the {'source' if self.source(Texts([source]))[0] else 'target'} {self.words}"
+
+
+@dataclass(frozen=True)
+class PairRule:
+    """A rule that looks at both sides together."""
+
+    name: str
+    words: str
+    broken: Callable[[Texts, Texts], Mask]
+
+    def reason(self, source: str, target: str) -> str:
+        """What is wrong with the pair; its lengths in bytes if it is about them."""
+        return self.words.format(source=len(source.encode()), target=len(target.encode()))
+
+
+def text_rules(config: DataConfig, held_out: HeldOut) -> list[Rule]:
+    """The rules of a training pair that need only its text, in order."""
+    rules: list[Rule] = [_both(EMPTY, "is blank", _blank)]
+    cleaning = config.cleaning
+    if cleaning.control_characters:
+        words = "holds a control character or U+FFFD"
+        rules.append(_both("control-characters", words, lambda texts: texts.having(CONTROL)))
+    if (limit := cleaning.max_characters) is not None:
+        words = f"has more than {limit} characters"
+        rules.append(_both("too-many-characters", words, lambda texts: texts.lengths > limit))
+    if cleaning.markup:
+        known = frozenset((*config.tokenizer.symbols, *(corpus.tag for corpus in config.train if corpus.tag)))
+        rules.append(_both("markup", "holds a tag or an entity", lambda texts: _markup(texts, known)))
+    if (ratio := cleaning.max_length_ratio) is not None:
+        words = "{source} and {target} bytes: " + f"more than {ratio:g} to 1"
+        rules.append(PairRule("length-ratio", words, lambda source, target: _uneven(source, target, ratio)))
+    if cleaning.copied:
+        rules.append(PairRule("copied", "both sides are the same", _copied))
+    if (share := cleaning.max_symbol_share) is not None:
+        words = f"is more than {share:.0%} digits, punctuation and symbols"
+        rules.append(_both("too-many-symbols", words, lambda texts: _symbols(texts, share)))
+    if (times := cleaning.max_repeats) is not None:
+        words = f"repeats a character more than {times} times"
+        rules.append(_both("repeated-characters", words, lambda texts: texts.repeats(times)))
+    rules += _script_rules(cleaning)
+    if (confidence := cleaning.min_language_confidence) is not None:
+        rules.append(LanguageRule(config.source_language, config.target_language, confidence))
+    if cleaning.held_out:
+        words = "is a validation or test line"
+        rules.append(SideRule("held-out", words, held_out.in_sources, held_out.in_targets))
+    if cleaning.held_out_ngram is not None:
+        words = f"shares {cleaning.held_out_ngram} words in a row with a validation or test line"
+        rules.append(SideRule("held-out-ngram", words, held_out.ngram_in_sources, held_out.ngram_in_targets))
     return rules
 
 
-def token_rules(config: DataConfig, *, training: bool) -> list[Rule[EncodedPair]]:
-    """The rules that need the token ids."""
-    rules = [Rule[EncodedPair](EMPTY, _nothing_left)]
+def validation_rules() -> list[Rule]:
+    """The rules of a validation pair."""
+    return [_both(EMPTY, "is blank", _blank)]
+
+
+def active_rules(config: CleaningConfig, text_rules: Sequence[Rule], *, training: bool) -> tuple[str, ...]:
+    """The names of all rules that are on, in order, with those that need more than one pair's text."""
+    names = {MALFORMED, INVALID_UTF8, *(rule.name for rule in text_rules)}
     if training:
-        limit = config.max_tokens
-        rules.append(Rule(TOO_MANY_TOKENS, lambda pair: _longer(len(pair.source), len(pair.target), limit, "tokens")))
-    return rules
+        names |= {name for name, _ in duplicate_rules(config)}
+        if config.max_tokens is not None:
+            names.add(TOO_MANY_TOKENS)
+    return tuple(name for name in RULES if name in names)
 
 
-def clean(
-    pairs: Iterable[SentencePair | InvalidPair], rules: Sequence[Rule[SentencePair]], drops: Drops, file: Path
-) -> Iterator[SentencePair]:
-    """The pairs that can be read and break no rule; the others are counted in `drops`, as lines of `file`."""
-    for pair in pairs:
-        if isinstance(pair, InvalidPair):
-            drops.add(INVALID_UTF8, pair.file, pair.line, f"byte {pair.byte} of the line is not UTF-8", pair.text)
-        elif (found := _first_broken(pair, rules)) is None:
-            yield pair
-        else:
-            drops.add(found[0], file, pair.line, found[1], pair.source, pair.target)
+def duplicate_rules(config: CleaningConfig) -> list[tuple[str, bool]]:
+    """The rules about repeated text that are on, in order."""
+    switches = {
+        DUPLICATE: config.duplicates,
+        DUPLICATE_SOURCE: config.duplicate_sources,
+        DUPLICATE_TARGET: config.duplicate_targets,
+    }
+    return [(name, on) for name, on in switches.items() if on]
 
 
-def clean_encoded(
-    pairs: Iterable[EncodedPair], rules: Sequence[Rule[EncodedPair]], drops: Drops, file: Path
-) -> list[EncodedPair]:
-    """The pairs whose ids break no rule; the others are counted in `drops`, as lines of `file`."""
-    kept = []
-    for pair in pairs:
-        if (found := _first_broken(pair, rules)) is None:
-            kept.append(pair)
-        else:
-            drops.add(found[0], file, pair.text.line, found[1], pair.text.source, pair.text.target)
-    return kept
+@dataclass
+class Judged:
+    """A block with a verdict on each row, and the first examples of each rule broken."""
+
+    verdicts: Verdicts
+    examples: dict[str, list[Example]] = field(default_factory=dict)
 
 
-def _first_broken(pair: Pair, rules: Sequence[Rule[Pair]]) -> tuple[str, str] | None:
+def judge(block: Block, rows: Rows, source: Texts, target: Texts, rules: Sequence[Rule]) -> Judged:
+    """Hold the rules against a block: the first that a pair breaks is its verdict."""
+    judged = Judged(np.zeros(block.size, np.uint8))
+    for index, problem in sorted(rows.problems.items()):
+        judged.verdicts[index] = code(problem.rule)
+        examples = judged.examples.setdefault(problem.rule, [])
+        if len(examples) < EXAMPLES:
+            examples.append(example(problem.file, block.line + index, problem.reason, problem.text))
     for rule in rules:
-        reason = rule.broken(pair)
-        if reason is not None:
-            return rule.name, reason
-    return None
+        found = np.flatnonzero(rule.broken(source, target) & (judged.verdicts == 0))
+        judged.verdicts[found] = code(rule.name)
+        for index in found[:EXAMPLES].tolist():
+            pair = rows.sources[index], rows.targets[index]
+            made = example(block.file, block.line + index, rule.reason(*pair), *pair)
+            judged.examples.setdefault(rule.name, []).append(made)
+    return judged
 
 
-def _blank(pair: SentencePair) -> str | None:
-    for side, text in (("source", pair.source), ("target", pair.target)):
-        if not text or text.isspace():
-            return f"the {side} is blank"
-    return None
+def _both(name: str, words: str, test: Callable[[Texts], Mask]) -> SideRule:
+    return SideRule(name, words, test, test)
 
 
-def _nothing_left(pair: EncodedPair) -> str | None:
-    """Some characters are not blank but vanish in normalisation, such as U+200B and U+FFFD."""
-    for side, ids in (("source", pair.source), ("target", pair.target)):
-        if not ids:
-            return f"nothing is left of the {side} after normalisation"
-    return None
+def _blank(texts: Texts) -> Mask:
+    found: Mask = np.asarray(texts.lengths == 0)
+    starts = texts.ends - texts.lengths
+    suspects = np.flatnonzero(~found)
+    for row in suspects[texts.kinds[starts[suspects]] == BLANK].tolist():
+        found[row] = texts.texts[row].isspace()
+    return found
 
 
-def _longer(source: int, target: int, limit: int, unit: str) -> str | None:
-    if source <= limit and target <= limit:
-        return None
-    side, length = ("source", source) if source > limit else ("target", target)
-    return f"the {side} has {length} {unit}, {limit} are allowed"
+def _markup(texts: Texts, known: frozenset[str]) -> Mask:
+    found = np.zeros(len(texts.texts), np.bool_)
+    suspects = texts.count((texts.codes == ord("<")) | (texts.codes == ord("&")))
+    for row in np.flatnonzero(suspects).tolist():
+        found[row] = any(match not in known for match in _MARKUP.findall(texts.texts[row]))
+    return found
+
+
+def _uneven(source: Texts, target: Texts, ratio: float) -> Mask:
+    sizes: list[npt.NDArray[np.int64]] = [
+        np.fromiter(map(len, side.encoded), np.int64, len(side.texts)).clip(min=_SHORT) for side in (source, target)
+    ]
+    return np.asarray(np.maximum(*sizes) > ratio * np.minimum(*sizes))
+
+
+def _copied(source: Texts, target: Texts) -> Mask:
+    found = np.zeros(len(source.texts), np.bool_)
+    for row in np.flatnonzero(source.lengths == target.lengths).tolist():
+        text = source.texts[row]
+        found[row] = text == target.texts[row] and any(map(str.isalpha, text))
+    return found
+
+
+def _symbols(texts: Texts, share: float) -> Mask:
+    symbols = texts.count((texts.kinds == DIGIT) | (texts.kinds == SYMBOL))
+    return np.asarray((symbols > share * texts.lengths) & (texts.lengths > _SHORT))
+
+
+def _script_rules(config: CleaningConfig) -> list[Rule]:
+    sides = config.source_scripts, config.target_scripts
+    if sides == (None, None):
+        return []
+    names = script_names()
+    unknown = [name for side in sides for name in side or () if name not in names]
+    if unknown:
+        hint = "scripts are called by their Unicode names: latin, cyrillic, greek, arabic, cjk, hiragana, hangul …"
+        raise UserError(f"data.cleaning: no script {', '.join(unknown)}", hint)
+    source, target = (_outside(side, names, config.min_script_share) for side in sides)
+    words = f"has less than {config.min_script_share:.0%} of its letters in the scripts asked for"
+    return [SideRule("wrong-script", words, source, target)]
+
+
+def _outside(scripts: Sequence[str] | None, names: Sequence[str], share: float) -> Callable[[Texts], Mask]:
+    if scripts is None:
+        return lambda texts: np.zeros(len(texts.texts), np.bool_)
+    wanted = np.zeros(256, np.bool_)
+    wanted[[FIRST_SCRIPT + names.index(name) for name in scripts]] = True
+
+    def outside(texts: Texts) -> Mask:
+        letters = texts.count(texts.kinds >= FIRST_SCRIPT)
+        return texts.count(wanted[texts.kinds]) < share * letters
+
+    return outside

@@ -1,206 +1,145 @@
-"""Aligned text files: line n of one translates line n of the other.
+"""From the settings to the corpora: which reader reads each, what it is called, which tag its sources carry."""
 
-Only LF ends a line. A lone CR, U+0085 or U+2028 is part of the text: many readers break lines there and lose the
-alignment. Compression is recognised by content, not by name. Files are streamed and read more than once.
-"""
-
-import bz2
-import gzip
-import hashlib
-import lzma
-import stat
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BufferedReader
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Self
+from posixpath import commonprefix
 
-from nmtcli.errors import DataError, UserError
+from nmtcli.config import CorpusConfig, DataConfig
+from nmtcli.errors import UserError, each
+from nmtcli.prepare.files import File
+from nmtcli.prepare.readers.jsonl import JsonLines
+from nmtcli.prepare.readers.lines import LinePairs, TsvFile
+from nmtcli.prepare.readers.records import Sides
+from nmtcli.prepare.readers.tables import Table
+from nmtcli.prepare.readers.tmx import Tmx
+from nmtcli.prepare.rows import Reader
 
-_BOM = b"\xef\xbb\xbf"
-_CHANGED = "did a file change meanwhile? Start again when nothing writes to it"
-_CHUNK = 2**20  # bytes read at a time when only counting
-_COMPRESSED: dict[bytes, Callable[[Path], Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
+_COMPRESSION = {"gz", "bz2", "xz", "zst"}
+_FORMATS = {
+    "tsv": "tsv",
+    "tab": "tsv",
+    "jsonl": "jsonl",
+    "json": "jsonl",
+    "ndjson": "jsonl",
+    "csv": "csv",
+    "parquet": "parquet",
+    "tmx": "tmx",
 }
-_UNREADABLE = {
-    b"\xff\xfe": ("UTF-16 or UTF-32 text", "convert it: iconv -f UTF-16 -t UTF-8"),
-    b"\xfe\xff": ("UTF-16 text", "convert it: iconv -f UTF-16 -t UTF-8"),
-    b"\x28\xb5\x2f\xfd": ("a zstd file", "decompress it first: plain text, gzip, bzip2 and xz are read"),
-    b"PK\x03\x04": ("a zip archive", "unpack it first: plain text, gzip, bzip2 and xz are read"),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class SentencePair:
-    """One aligned pair and its line number, from 1."""
-
-    source: str
-    target: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class InvalidPair:
-    """A pair with a side that is not UTF-8: which file, which byte of the line (from 1), the text as far as legible."""
-
-    file: Path
-    line: int
-    byte: int
-    text: str
 
 
 @dataclass(frozen=True)
-class AlignedFiles:
-    """Two files with the same number of lines."""
+class Corpus:
+    """Aligned text with a name of its own."""
 
-    source: Path
-    target: Path
+    name: str
+    tag: str | None
+    reader: Reader
 
 
 @dataclass(frozen=True)
-class PrepareFiles:
-    """All files of one `nmt prepare`."""
+class Corpora:
+    """All text of one `nmt prepare`."""
 
-    train: tuple[AlignedFiles, ...]
-    valid: AlignedFiles
+    train: tuple[Corpus, ...]
+    valid: tuple[Corpus, ...]
+    test: tuple[Corpus, ...]
 
     @classmethod
-    def pair(
-        cls,
-        train_source: Sequence[Path],
-        train_target: Sequence[Path],
-        valid_source: Path | None,
-        valid_target: Path | None,
-    ) -> Self:
-        """Pair the files up in order. Raises UserError that lists every mistake."""
-        mistakes: list[str] = []
-        if len(train_source) != len(train_target):
+    def open(cls, config: DataConfig, cache: Path) -> "Corpora":
+        """Find a reader for each corpus; remote files are copied into `cache`. Raises UserError or DataError."""
+        mistakes = []
+        if not config.train:
+            mistakes.append("no training text: give --train-source and --train-target, --train, or data.train")
+        if not config.valid:
             mistakes.append(
-                f"{len(train_source)} --train-source and {len(train_target)} --train-target files:"
-                " they pair up in order, so there must be as many"
+                "no validation text: give --valid-source and --valid-target, --valid, or data.valid;"
+                " training measures itself on it"
             )
-        elif not train_source:
-            mistakes.append("--train-source and --train-target are needed")
-        if valid_source is None or valid_target is None:
-            mistakes.append("--valid-source and --valid-target are needed: training measures itself on them")
-        if mistakes or valid_source is None or valid_target is None:
+        if mistakes:
             raise UserError("\n".join(mistakes), "nmt prepare --help shows the options")
-        train = tuple(map(AlignedFiles, train_source, train_target))
-        return cls(train, AlignedFiles(valid_source, valid_target))
+        splits = (_named(corpora) for corpora in (config.train, config.valid, config.test))
+        languages = (config.source_language, config.target_language)
+        return cls(*(tuple(_open(name, c, languages, cache) for name, c in split) for split in splits))
 
-    def __iter__(self) -> Iterator[AlignedFiles]:
-        yield from self.train
-        yield self.valid
+    def __iter__(self) -> Iterator[Corpus]:
+        yield from (*self.train, *self.valid, *self.test)
 
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that sources carry, each once."""
+        return tuple(dict.fromkeys(corpus.tag for corpus in self if corpus.tag is not None))
 
-@dataclass(frozen=True)
-class FileFacts:
-    """What a pass over a file tells without looking at its words."""
-
-    lines: int
-    crlf_lines: int
-
-
-def digest(path: Path) -> str:
-    """Sha256 of the file as stored, in hexadecimal. Raises DataError if it cannot be read."""
-    with _readable(path), path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def check(self) -> None:
+        """Look at the start of every file. Raises one DataError that lists all that is wrong."""
+        each(lambda corpus: corpus.reader.check(), self)
 
 
-def check_file(path: Path) -> None:
-    """Look at the first bytes only. Raises DataError if this is no text file we can read."""
-    with _readable(path):
-        if not stat.S_ISREG(path.stat().st_mode):
-            kind = "a directory" if path.is_dir() else "not a regular file"
-            raise DataError(f"{path}: is {kind}", "give a text file, plain or compressed; it is read more than once")
-        with path.open("rb") as file:
-            _refuse_unreadable(path, file.read(_CHUNK))
-        with _open(path) as file:
-            start = file.read(_CHUNK)
-    if not start:
-        raise DataError(f"{path}: is empty")
-    _refuse_unreadable(path, start)
-    if start.count(0) > len(start) // 4:
-        raise DataError(f"{path}: is binary, or UTF-16 text", "give UTF-8 text: iconv -f UTF-16 -t UTF-8 converts it")
+def _named(corpora: Sequence[CorpusConfig]) -> list[tuple[str, CorpusConfig]]:
+    """Each corpus with its name; those that would be called the same are numbered."""
+    given = [corpus.name for corpus in corpora if corpus.name is not None]
+    if repeated := [name for name, count in Counter(given).items() if count > 1]:
+        raise UserError(f"two corpora are called {repeated[0]}", "give each a name of its own")
+    named: dict[str, CorpusConfig] = {}
+    for corpus in corpora:
+        stem = corpus.name or _stem(corpus)
+        name, number = stem, 1
+        while name in named or (corpus.name is None and name in given):
+            number += 1
+            name = f"{stem}-{number}"
+        named[name] = corpus
+    return list(named.items())
 
 
-def count_lines(path: Path) -> FileFacts:
-    """Read the file to its end and count. Raises DataError if it is damaged or cut short."""
-    lines = crlf = 0
-    last = b""
-    with _readable(path), _open(path) as file:
-        while chunk := file.read(_CHUNK):
-            lines += chunk.count(b"\n")
-            crlf += chunk.count(b"\r\n") + (last == b"\r" and chunk[:1] == b"\n")
-            last = chunk[-1:]
-    return FileFacts(lines + (last not in (b"", b"\n")), crlf)
+def _stem(corpus: CorpusConfig) -> str:
+    """What a corpus is called by its files: `train` for train.de.gz and train.en.gz."""
+    if corpus.hub is not None:
+        return "-".join(filter(None, (corpus.hub, corpus.hub_config)))
+    if corpus.path is not None:
+        return _parts(corpus.path)[0]
+    parts = [_parts(name) for name in (corpus.source, corpus.target) if name is not None]
+    common = commonprefix([".".join(part) for part in parts]).strip("._-")
+    return common or parts[0][0]
 
 
-def read_pairs(files: AlignedFiles) -> Iterator[SentencePair | InvalidPair]:
-    """The pairs in order, without line ends (LF or CRLF) and byte order marks. Raises DataError.
-
-    For files that `count_lines` found to have as many lines.
-    """
-    lines = zip_longest(_read_lines(files.source), _read_lines(files.target))
-    for number, (source, target) in enumerate(lines, start=1):
-        if source is None or target is None:
-            raise DataError(f"{files.source} and {files.target}: one ended early, at line {number}", _CHANGED)
-        file = files.source
-        try:
-            source_text = source.decode("utf-8")
-            file = files.target
-            pair = SentencePair(source_text, target.decode("utf-8"), number)
-        except UnicodeDecodeError as error:
-            yield InvalidPair(file, number, error.start + 1, error.object.decode("utf-8", "replace"))
-        else:
-            yield pair
+def _parts(path: str) -> list[str]:
+    """The parts of a file's name between dots, without that of a compression."""
+    parts = path.rsplit("/", 1)[-1].split(".")
+    return parts[:-1] if len(parts) > 1 and parts[-1].lower() in _COMPRESSION else parts
 
 
-def _read_lines(path: Path) -> Iterator[bytes]:
-    with _readable(path), _open(path) as file:
-        first = file.readline()
-        if first:
-            yield _strip_end(first.removeprefix(_BOM))
-        for line in file:
-            yield _strip_end(line)
+def _open(name: str, corpus: CorpusConfig, languages: tuple[str, str], cache: Path) -> Corpus:
+    sides = Sides(languages, corpus.columns)
+    if corpus.hub is not None:
+        options = {"name": corpus.hub_config, "split": corpus.split, "revision": corpus.hub_revision}
+        return Corpus(name, corpus.tag, Table(corpus.hub, corpus.hub, options, sides, None))
+    if corpus.path is None:
+        assert corpus.source is not None
+        assert corpus.target is not None
+        pair = LinePairs(File.fetch(corpus.source, cache), File.fetch(corpus.target, cache))
+        return Corpus(name, corpus.tag, pair)
+    file = File.fetch(corpus.path, cache)
+    return Corpus(name, corpus.tag, _reader(file, _format(corpus), sides))
 
 
-def _strip_end(line: bytes) -> bytes:
-    if line.endswith(b"\r\n"):
-        return line[:-2]
-    return line.removesuffix(b"\n")
+def _format(corpus: CorpusConfig) -> str:
+    assert corpus.path is not None
+    if corpus.format != "auto":
+        return corpus.format
+    ending = _parts(corpus.path)[-1].lower()
+    if ending not in _FORMATS:
+        raise UserError(
+            f"{corpus.path}: its name does not tell its format", "set format: tsv, jsonl, csv, parquet or tmx"
+        )
+    return _FORMATS[ending]
 
 
-def _open(path: Path) -> BufferedReader:
-    """The uncompressed bytes of a file."""
-    with path.open("rb") as file:
-        start = file.read(8)
-    for magic, opener in _COMPRESSED.items():
-        if start.startswith(magic):
-            return BufferedReader(opener(path))  # splits lines in C
-    return path.open("rb")
-
-
-def _refuse_unreadable(path: Path, start: bytes) -> None:
-    for magic, (kind, hint) in _UNREADABLE.items():
-        if start.startswith(magic):
-            raise DataError(f"{path}: is {kind}", hint)
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """Turn what can go wrong in reading into one clear line."""
-    try:
-        yield
-    except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-        raise DataError(f"{path}: damaged or cut short: {error}", "copy or download it again") from None
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot read it: {error.strerror or error}") from None
+def _reader(file: File, form: str, sides: Sides) -> Reader:
+    if form == "tsv":
+        return TsvFile(file, sides.columns)
+    if form == "jsonl":
+        return JsonLines(file, sides)
+    if form == "tmx":
+        return Tmx(file, sides.languages)
+    return Table(file.name, form, {"data_files": str(file.path), "split": "train"}, sides, file)

@@ -12,7 +12,7 @@ from nmtcli.errors import DataError
 from nmtcli.prepare.shards import Shards
 from nmtcli.prepare.tokenizer import Tokenizers
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST_FILE = "manifest.json"
 TRAIN, VALID = "train", "valid"
 
@@ -35,7 +35,7 @@ class CorpusSize(Section):
 class Manifest(Section):
     """What a data directory holds and what it was made of."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     fingerprint: str  # sha256 of the input files, the settings and the versions of what read them
     nmtcli_version: str
     data: DataConfig
@@ -78,6 +78,8 @@ class Manifest(Section):
             raise DataError(
                 f"{path}: written by a newer nmt (format {number}; this one reads {FORMAT})", "upgrade nmtcli"
             )
+        if number == 1:
+            raise DataError(f"{path}: written by an nmt before 0.1", "delete the data directory and prepare it again")
         try:
             return cls.model_validate(tree)
         except ValidationError as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,29 @@ import sentencepiece
 
 from nmtcli import __version__
 from nmtcli.config import DataConfig
-from nmtcli.errors import UserError
-from nmtcli.prepare.corpus import PrepareFiles, digest
+from nmtcli.errors import UserError, each
+from nmtcli.prepare.corpus import Corpora, Corpus
 from nmtcli.prepare.directory import FORMAT, MANIFEST_FILE, Manifest, open_data
+from nmtcli.prepare.tokenizer import Tokenizers
 
 
-def fingerprint(sources: PrepareFiles, config: DataConfig) -> str:
-    """Sha256, in hexadecimal, of all that the data directory depends on. Names of files are no part of it."""
+def fingerprint(corpora: Corpora, config: DataConfig, reused: Tokenizers | None) -> str:
+    """Sha256, in hexadecimal, of all that the data directory depends on. Folders are no part of it, names are.
+
+    Raises DataError if a file cannot be read.
+    """
     identity = {
         "format": FORMAT,
         "nmtcli": __version__,
         "sentencepiece": sentencepiece.__version__,
-        "data": config.model_dump(),
-        "train": [[digest(files.source), digest(files.target)] for files in sources.train],
-        "valid": [digest(sources.valid.source), digest(sources.valid.target)],
+        "unicode": unicodedata.unidata_version,
+        "data": config.settings().model_dump(),
+        "tokenizers": reused and [reused.source.digest, reused.target.digest],
     }
+    for split in ("train", "valid", "test"):
+        part: tuple[Corpus, ...] = getattr(corpora, split)
+        digests = each(lambda corpus: corpus.reader.digest(), part)
+        identity[split] = [[c.name, c.tag, digest] for c, digest in zip(part, digests, strict=True)]
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
@@ -48,9 +57,9 @@ def require_same(output: Path, existing: Manifest, wanted: str, config: DataConf
     if existing.fingerprint == wanted:
         open_data(output)
         return
-    old, new = _flatten(existing.data.model_dump()), _flatten(config.model_dump())
+    old, new = _flatten(existing.data.model_dump()), _flatten(config.settings().model_dump())
     changes = [f"{key} was {old.get(key)}, now {new.get(key)}" for key in new if old.get(key) != new.get(key)]
-    why = ", ".join(changes) or "other files, or another version of nmtcli or sentencepiece"
+    why = ", ".join(changes) or "other text, or another version of nmtcli or sentencepiece"
     raise UserError(f"{output}: holds data prepared differently ({why})", "choose another -o, or delete it first")
 
 

@@ -1,9 +1,11 @@
 """SentencePiece's model file, a protocol buffer: what its own interface does not tell, and ours made of another.
 
-`sentencepiece_model_pb2` comes with SentencePiece; the functions import it late, for protobuf takes its time.
+The few fields needed are declared here, by their numbers in sentencepiece_model.proto; all others pass through unseen.
+The Python module of the whole format that comes with SentencePiece works with the very newest protobuf only.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sentencepiece
@@ -20,13 +22,71 @@ class Pieces:
     symbols: dict[str, int]  # ids of the user-defined symbols
 
 
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4  # types of a piece
+_TYPES = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}  # types of a model
+
+# message: (name of the field, its number, its kind, its default) …
+_FIELDS: dict[str, list[tuple[str, int, str, str]]] = {
+    "Piece": [("piece", 1, "string", ""), ("score", 2, "float", ""), ("type", 3, "int32", str(_NORMAL))],
+    "TrainerSpec": [
+        ("model_type", 3, "int32", "1"),
+        ("vocab_size", 4, "int32", "8000"),
+        ("unk_id", 40, "int32", "0"),
+        ("bos_id", 41, "int32", "1"),
+        ("eos_id", 42, "int32", "2"),
+        ("pad_id", 43, "int32", "-1"),
+        ("bos_piece", 46, "string", "<s>"),
+        ("eos_piece", 47, "string", "</s>"),
+        ("pad_piece", 48, "string", "<pad>"),
+    ],
+    "NormalizerSpec": [
+        ("precompiled_charsmap", 2, "bytes", ""),
+        ("add_dummy_prefix", 3, "bool", "true"),
+        ("remove_extra_whitespaces", 4, "bool", "true"),
+    ],
+    "Model": [
+        ("pieces", 1, "Piece", ""),
+        ("trainer_spec", 2, "TrainerSpec", ""),
+        ("normalizer_spec", 3, "NormalizerSpec", ""),
+    ],
+}
+
+
+@cache
+def _model_message() -> Any:
+    """The class of a model's message; made when first asked for, since protobuf takes its time to import."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    field_type = descriptor_pb2.FieldDescriptorProto
+    kinds = {
+        "string": field_type.TYPE_STRING,
+        "bytes": field_type.TYPE_BYTES,
+        "float": field_type.TYPE_FLOAT,
+        "int32": field_type.TYPE_INT32,
+        "bool": field_type.TYPE_BOOL,
+    }
+    file = descriptor_pb2.FileDescriptorProto(name="nmtcli_pieces.proto", package="nmtcli", syntax="proto2")
+    for message, fields in _FIELDS.items():
+        declared = file.message_type.add(name=message)
+        for name, number, kind, default in fields:
+            label = field_type.LABEL_REPEATED if name == "pieces" else field_type.LABEL_OPTIONAL
+            field = declared.field.add(name=name, number=number, label=label)
+            if kind in kinds:
+                field.type = kinds[kind]
+                field.default_value = default
+            else:
+                field.type, field.type_name = field_type.TYPE_MESSAGE, f".nmtcli.{kind}"
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("nmtcli.Model"))
+
+
 def parse(model: bytes) -> Any:
-    """The model as a message, ModelProto. Raises ValueError if it is none."""
+    """The model as a message. Raises ValueError if it is none."""
     from google.protobuf.message import DecodeError
-    from sentencepiece import sentencepiece_model_pb2
 
     try:
-        return sentencepiece_model_pb2.ModelProto.FromString(model)  # type: ignore[attr-defined]
+        return _model_message().FromString(model)
     except DecodeError:
         raise ValueError("not a SentencePiece model") from None
 
@@ -34,13 +94,11 @@ def parse(model: bytes) -> Any:
 def read_pieces(model: bytes) -> Pieces:
     """The pieces of a model by kind. Raises ValueError if it is none."""
     proto = parse(model)
-    kinds = proto.SentencePiece
     ordinary, symbols = (
         {piece.piece: number for number, piece in enumerate(proto.pieces) if piece.type == kind}
-        for kind in (kinds.NORMAL, kinds.USER_DEFINED)
+        for kind in (_NORMAL, _USER_DEFINED)
     )
-    spec = proto.trainer_spec
-    return Pieces(spec.ModelType.Name(spec.model_type).lower(), ordinary, symbols)
+    return Pieces(_TYPES[proto.trainer_spec.model_type], ordinary, symbols)
 
 
 def special_ids(processor: sentencepiece.SentencePieceProcessor) -> tuple[int, int, int, int]:
@@ -71,14 +129,13 @@ def renumbered(model: bytes) -> bytes:
     if ids == (PAD, BOS, EOS, UNK):
         return model
     old = parse(model)
-    kinds = old.SentencePiece
-    others = {piece.piece: piece for piece in old.pieces if piece.type != kinds.UNKNOWN}
+    others = {piece.piece: piece for piece in old.pieces if piece.type != _UNKNOWN}
     special = []
     for name in (old.trainer_spec.pad_piece, old.trainer_spec.bos_piece, old.trainer_spec.eos_piece):
         piece = others.pop(name, None)
-        if piece is not None and piece.type not in {kinds.CONTROL, kinds.USER_DEFINED}:
+        if piece is not None and piece.type not in {_CONTROL, _USER_DEFINED}:
             raise ValueError(f"its piece {name} is ordinary text, not a special one")
-        special.append(kinds(piece=name, type=kinds.CONTROL))
+        special.append(type(old.pieces[0])(piece=name, type=_CONTROL))
     new = type(old)()
     new.CopyFrom(old)
     del new.pieces[:]

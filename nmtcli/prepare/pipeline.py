@@ -1,33 +1,32 @@
-"""`nmt prepare`: aligned files to a data directory, in two streaming passes.
+"""`nmt prepare`: corpora to a data directory, in two streaming passes.
 
-The first pass cleans and samples sentences for the tokenizer, the second encodes and writes. Nothing depends on the
-machine: the same files and settings give the same bytes, and a fingerprint that lets a second run stop at once.
+The first pass reads, judges and counts; from what stays a sample trains the tokenizer; the second pass encodes and
+writes. Nothing depends on the machine or on the number of processes: the same text and settings give the same bytes,
+and a fingerprint that lets a second run stop at once.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from random import Random
-from typing import TypeVar
+from tempfile import TemporaryDirectory
 
 from nmtcli import __version__
 from nmtcli.config import DataConfig
-from nmtcli.errors import DataError
-from nmtcli.prepare.checks import CountedFiles, check_files, count_files
-from nmtcli.prepare.cleaning import Drops, EncodedPair, Rule, clean, clean_encoded, text_rules, token_rules
-from nmtcli.prepare.corpus import PrepareFiles, SentencePair, read_pairs
-from nmtcli.prepare.directory import TRAIN, VALID, CorpusSize, Manifest, SplitSize
+from nmtcli.errors import DataError, UserError, each
+from nmtcli.prepare.corpus import Corpora, Corpus
+from nmtcli.prepare.directory import CorpusSize, Manifest, SplitSize
+from nmtcli.prepare.encoding import sample_pairs, write_split
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
-from nmtcli.prepare.report import Report, SideCount, SideReport, SplitReport, rule_reports
-from nmtcli.prepare.shards import ShardWriter
+from nmtcli.prepare.held_out import HeldOut
+from nmtcli.prepare.reading import TRAIN, VALID, OnProgress, SplitRead, counts_of, read_split
+from nmtcli.prepare.report import Report, SplitReport, split_report
+from nmtcli.prepare.report_page import PAGE_FILE, write_page
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
+from nmtcli.prepare.workers import cores
 from nmtcli.staging import staged
 
-_CHUNK = 10_000  # pairs encoded together and written as one record batch
-
-OnProgress = Callable[[str, int, int], None]  # stage, done, total
-Item = TypeVar("Item")
+_SMALL = 20 * 2**20  # bytes of text below which starting processes takes longer than the work
 
 
 @dataclass(frozen=True)
@@ -39,161 +38,156 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class _Split:
-    """One split on its way: its name, its files, and where progress goes."""
+class Job:
+    """What one `nmt prepare` is asked to do, beside where to write."""
 
-    name: str
-    files: Sequence[CountedFiles]
     config: DataConfig
-    on_progress: OnProgress
-
-    @property
-    def training(self) -> bool:
-        return self.name == TRAIN
-
-    @property
-    def text_rules(self) -> list[Rule[SentencePair]]:
-        return text_rules(self.config, training=self.training)
-
-    @property
-    def token_rules(self) -> list[Rule[EncodedPair]]:
-        return token_rules(self.config, training=self.training)
-
-    @property
-    def pairs(self) -> int:
-        return sum(counted.pairs for counted in self.files)
-
-    def chunks(self, drops: Drops, stage: str) -> Iterator[tuple[Path, list[SentencePair]]]:
-        """Clean pairs some thousands at a time, each chunk from one file; what is dropped goes to `drops`."""
-        before = 0
-        for counted in self.files:
-            file = counted.files.source
-            for chunk in _chunks(clean(read_pairs(counted.files), self.text_rules, drops, file), _CHUNK):
-                yield file, chunk
-                self.on_progress(f"{stage} {self.name}", before + chunk[-1].line, self.pairs)
-            before += counted.pairs
+    tokenizer: Path | None = None  # a SentencePiece model or a directory with one, to be used as it is
+    processes: int | None = None  # changes speed only; None: as many as are worth it
 
 
-def prepare(
-    output: Path, sources: PrepareFiles, config: DataConfig, *, dry_run: bool = False, on_progress: OnProgress
-) -> Outcome:
+def prepare(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
     """Make the data directory `output`, or find that it is already made of just this.
 
-    A dry run reads, checks and counts, and writes nothing. Raises DataError for what is wrong with the files, and
-    UserError if `output` holds something else.
+    Raises DataError for what is wrong with the text, and UserError if `output` holds something else.
     """
     existing = find_existing(output)
-    check_files(sources)
-    identity = fingerprint(sources, config)
-    if existing:
-        require_same(output, existing, identity, config)
-        return Outcome(Report.load(output), already_prepared=True)
-    counted = count_files(tuple(sources), lambda done: on_progress("counting lines", done, len(tuple(sources))))
-    train = _Split(TRAIN, counted[:-1], config, on_progress)
-    valid = _Split(VALID, counted[-1:], config, on_progress)
-    if dry_run:
-        return Outcome(_report(config, None, _read(train), _read(valid)), already_prepared=False)
-    with staged(output) as directory:
-        tokenizers = _train_tokenizers(train)
-        tokenizers.save(directory)
-        report = _report(
-            config,
-            tokenizers,
-            _write(train, tokenizers, directory, identity),
-            _write(valid, tokenizers, directory, identity),
-        )
-        report.save(directory)
-        _manifest(config, tokenizers, identity, report).save(directory)
+    with TemporaryDirectory(prefix="nmt-prepare-") as cache:
+        corpora, reused = _open(job, Path(cache))
+        identity = fingerprint(corpora, job.config, reused)
+        if existing:
+            require_same(output, existing, identity, job.config)
+            return Outcome(Report.load(output), already_prepared=True)
+        with staged(output) as directory:
+            processes = _processes(job, corpora)
+            train, valid = _read(corpora, job.config, processes, directory, on_progress)
+            tokenizers = reused or _train_tokenizers(train, job.config, corpora.tags, on_progress)
+            tokenizers.save(directory)
+            report = _write((train, valid), job.config, tokenizers, directory, identity, processes, on_progress)
+            report.save(directory)
+            write_page(report, directory / PAGE_FILE)
+            _manifest(job.config, tokenizers, identity, report).save(directory)
     return Outcome(report, already_prepared=False)
 
 
-def _read(split: _Split) -> SplitReport:
-    """A dry pass: what would be dropped for the text alone."""
-    drops = Drops(split.text_rules)
-    kept = sum(len(chunk) for _, chunk in split.chunks(drops, "reading"))
-    return _split_report(split, drops, kept)
+def survey(job: Job, on_progress: OnProgress) -> Report:
+    """The report alone, as far as it is known without encoding. Raises DataError for what is wrong with the text."""
+    with TemporaryDirectory(prefix="nmt-prepare-") as scratch:
+        corpora, _ = _open(job, Path(scratch))
+        train, valid = _read(corpora, job.config, _processes(job, corpora), Path(scratch), on_progress)
+    return _report(job.config, None, split_report(train, None), split_report(valid, None))
 
 
-def _train_tokenizers(train: _Split) -> Tokenizers:
-    """Tokenizers from a sample of the training pairs that is the same each time."""
-    drops = Drops(train.text_rules)
-    config = train.config.tokenizer
-    pairs = (pair for _, chunk in train.chunks(drops, "reading") for pair in chunk)
-    sample = _sample(pairs, config.training_pairs, train.config.seed)
-    _require_pairs(train, len(sample), drops)
-    sources, targets = [pair.source for pair in sample], [pair.target for pair in sample]
-    train.on_progress("training the tokenizer", 0, 1)
-    if config.joint:
-        tokenizer = Tokenizer.train(sources + targets, config)
+def _open(job: Job, cache: Path) -> tuple[Corpora, Tokenizers | None]:
+    """The corpora, looked at, and the tokenizers to be used again. Raises what is wrong with either."""
+    corpora = Corpora.open(job.config, cache)
+    corpora.check()
+    if job.tokenizer is None:
+        return corpora, None
+    reused = Tokenizers.reuse(job.tokenizer)
+    if unknown := [tag for tag in corpora.tags if not reused.source.has_symbol(tag)]:
+        raise UserError(
+            f"{job.tokenizer}: does not know {', '.join(unknown)} as one token",
+            "use a tokenizer that was trained with the tags, or let nmt prepare train one",
+        )
+    return corpora, reused
+
+
+def _read(
+    corpora: Corpora, config: DataConfig, processes: int, directory: Path, on_progress: OnProgress
+) -> tuple[SplitRead, SplitRead]:
+    """The first pass over both splits; what it spills goes into `directory` for the time."""
+    held_out = HeldOut.of((), None)
+    with TemporaryDirectory(prefix="spill-", dir=directory) as spill:
+
+        def hold_out() -> None:
+            nonlocal held_out
+            held_out = _held_out(corpora, config)
+
+        def read(name: str, part: tuple[Corpus, ...], processes: int) -> SplitRead:
+            place = Path(spill) / name
+            return read_split(name, part, config, held_out, processes=processes, spill=place, on_progress=on_progress)
+
+        # one after the other, and all their errors together
+        steps: tuple[Callable[[], SplitRead | None], ...] = (
+            hold_out,
+            partial(read, TRAIN, corpora.train, processes),
+            partial(read, VALID, corpora.valid, 1),
+        )
+        _, train, valid = each(lambda step: step(), steps)
+    assert train is not None
+    assert valid is not None
+    _require_pairs(train)
+    _require_pairs(valid)
+    return train, valid
+
+
+def _processes(job: Job, corpora: Corpora) -> int:
+    """As asked; else as many as there are cores, or one for text so little that starting them takes longer."""
+    if job.processes is not None:
+        return job.processes
+    files = [file for corpus in corpora.train for file in corpus.reader.files]
+    endless = any(not corpus.reader.files for corpus in corpora.train)  # a data set of the hub
+    return cores() if endless or sum(file.path.stat().st_size for file in files) > _SMALL else 1
+
+
+def _held_out(corpora: Corpora, config: DataConfig) -> HeldOut:
+    """Every readable line of the validation and test corpora."""
+    cleaning = config.cleaning
+    if not cleaning.held_out and cleaning.held_out_ngram is None:
+        return HeldOut.of((), None)
+    blocks = (block.rows() for corpus in (*corpora.valid, *corpora.test) for block in corpus.reader.blocks())
+    return HeldOut.of(((rows.sources, rows.targets) for rows in blocks), cleaning.held_out_ngram)
+
+
+def _train_tokenizers(
+    train: SplitRead, config: DataConfig, tags: tuple[str, ...], on_progress: OnProgress
+) -> Tokenizers:
+    """Tokenizers from a sample of the training pairs that is the same each time; the source's knows the tags."""
+    settings = config.tokenizer
+    sources, targets = sample_pairs(train, settings.training_pairs, config.seed)
+    on_progress("training the tokenizer", 0, 1)
+    if settings.joint:
+        tokenizer = Tokenizer.train([*sources, *targets], settings, tags)
         tokenizers = Tokenizers(tokenizer, tokenizer)
     else:
-        tokenizers = Tokenizers(Tokenizer.train(sources, config), Tokenizer.train(targets, config))
-    train.on_progress("training the tokenizer", 1, 1)
+        tokenizers = Tokenizers(Tokenizer.train(sources, settings, tags), Tokenizer.train(targets, settings))
+    on_progress("training the tokenizer", 1, 1)
     return tokenizers
 
 
-def _write(split: _Split, tokenizers: Tokenizers, directory: Path, identity: str) -> SplitReport:
-    """Encode a split and write its shards."""
-    drops = Drops(split.text_rules, split.token_rules)
-    source, target = SideCount(), SideCount()
-    size = max(len(tokenizers.source), len(tokenizers.target))
-    with ShardWriter(directory / split.name, size, with_text=not split.training, fingerprint=identity) as writer:
-        for file, chunk in split.chunks(drops, "encoding"):
-            kept = clean_encoded(_encode(chunk, tokenizers), split.token_rules, drops, file)
-            if kept:
-                writer.write(
-                    [pair.source for pair in kept], [pair.target for pair in kept], [pair.text for pair in kept]
-                )
-            for pair in kept:
-                source.add(pair.source)
-                target.add(pair.target)
-    _require_pairs(split, source.rows, drops)
-    return _split_report(split, drops, source.rows, source.report(), target.report())
-
-
-def _encode(pairs: list[SentencePair], tokenizers: Tokenizers) -> Iterator[EncodedPair]:
-    sources = tokenizers.source.encode([pair.source for pair in pairs])
-    targets = tokenizers.target.encode([pair.target for pair in pairs])
-    return map(EncodedPair, pairs, sources, targets)
-
-
-def _sample(items: Iterable[Item], size: int, seed: int) -> list[Item]:
-    """A uniform sample of at most `size` items from one pass (Vitter's algorithm R)."""
-    random = Random(seed)
-    sample: list[Item] = []
-    for seen, item in enumerate(items):
-        if seen < size:
-            sample.append(item)
-        elif (place := random.randrange(seen + 1)) < size:
-            sample[place] = item
-    return sample
-
-
-def _chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk
-
-
-def _require_pairs(split: _Split, kept: int, drops: Drops) -> None:
-    if not kept:
-        why = ", ".join(f"{rule}: {count:,}" for rule, count in drops.counts.items() if count)
-        raise DataError(
-            f"no {split.name} pair is left of {split.pairs:,} ({why})", "nmt prepare --dry-run shows examples"
+def _write(
+    splits: tuple[SplitRead, SplitRead],
+    config: DataConfig,
+    tokenizers: Tokenizers,
+    directory: Path,
+    identity: str,
+    processes: int,
+    on_progress: OnProgress,
+) -> Report:
+    """The second pass over both splits."""
+    reports = []
+    for split in splits:
+        counts = write_split(
+            split,
+            config,
+            directory,
+            fingerprint=identity,
+            vocabulary_size=max(len(tokenizers.source), len(tokenizers.target)),
+            processes=processes if split.training else 1,
+            on_progress=on_progress,
         )
+        _require_pairs(split)
+        reports.append(split_report(split, counts))
+    return _report(config, tokenizers, *reports)
 
 
-def _split_report(
-    split: _Split, drops: Drops, kept: int, source: SideReport | None = None, target: SideReport | None = None
-) -> SplitReport:
-    return SplitReport(
-        pairs_read=split.pairs,
-        pairs_kept=kept,
-        crlf_lines=sum(counted.crlf_lines for counted in split.files),
-        rules=rule_reports(drops),
-        source=source,
-        target=target,
-    )
+def _require_pairs(split: SplitRead) -> None:
+    if not split.kept:
+        why = ", ".join(f"{rule}: {count:,}" for rule, count in counts_of(split.verdicts, split.rules).items() if count)
+        raise DataError(
+            f"no {split.name} pair is left of {len(split.verdicts):,} ({why})", "nmt prepare --dry-run shows examples"
+        )
 
 
 def _report(config: DataConfig, tokenizers: Tokenizers | None, train: SplitReport, valid: SplitReport) -> Report:
@@ -211,15 +205,15 @@ def _manifest(config: DataConfig, tokenizers: Tokenizers, identity: str, report:
     return Manifest(
         fingerprint=identity,
         nmtcli_version=__version__,
-        data=config,
+        data=config.settings(),
         source_vocabulary_size=len(tokenizers.source),
         target_vocabulary_size=len(tokenizers.target),
-        corpora=(CorpusSize(name="train", pairs=report.train.pairs_kept),),
+        corpora=tuple(CorpusSize(name=corpus.name, pairs=corpus.pairs_kept) for corpus in report.train.corpora),
         train=_size(report.train),
         valid=_size(report.valid),
     )
 
 
 def _size(split: SplitReport) -> SplitSize:
-    tokens = [side.tokens if side else 0 for side in (split.source, split.target)]
+    tokens = [side.tokens if side else 0 for side in (split.source_tokens, split.target_tokens)]
     return SplitSize(pairs=split.pairs_kept, source_tokens=tokens[0], target_tokens=tokens[1])

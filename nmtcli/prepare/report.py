@@ -1,19 +1,30 @@
-"""What happened to the data: how much was read, dropped and why, kept, and how the sides look in tokens."""
+"""What happened to the data: how much was read, dropped and why, kept, and how both sides look."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 from pydantic import ValidationError
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from nmtcli.config import Section
 from nmtcli.errors import DataError
-from nmtcli.prepare.cleaning import Drops, Example
-from nmtcli.vocabulary import UNK
+from nmtcli.prepare.characters import BLANK, CONTROL, DIGIT, FIRST_SCRIPT, SYMBOL, script_names
+from nmtcli.prepare.cleaning import Example
+from nmtcli.prepare.reading import SplitRead, counts_of
+from nmtcli.prepare.statistics import LONGEST, Counts, TextCounts, TokenCounts, ratio_of
 
 REPORT_FILE = "report.json"
+
+_BINS = 25  # of a histogram of lengths, about
+_RARE = 0.0005  # share of characters below which a script is not named
+
+
+class Histogram(Section):
+    """Counts between edges: `counts[i]` from `edges[i]` up to, not including, `edges[i + 1]`. The last is open."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
 
 
 class RuleReport(Section):
@@ -23,24 +34,60 @@ class RuleReport(Section):
     examples: tuple[Example, ...]
 
 
-class SideReport(Section):
-    """One side of the kept pairs. Lengths in tokens, without BOS and EOS."""
+class CorpusReport(Section):
+    """One corpus of a split."""
 
-    tokens: int
-    unknown_share: float
-    mean_length: float
-    longest: int
-
-
-class SplitReport(Section):
-    """One split. The sides are None where nothing was encoded (a dry run)."""
-
+    name: str
+    tag: str | None
     pairs_read: int
     pairs_kept: int
     crlf_lines: int
+    line_breaks: int
+    dropped: dict[str, int]  # by rule
+
+
+class TextReport(Section):
+    """One side as it was read, before anything was dropped; empty texts do not count."""
+
+    texts: int
+    characters: int
+    words: int  # between blanks
+    scripts: dict[str, float]  # share of all characters: scripts, digits, symbols, blanks; the largest first
+    lengths: Histogram  # in characters
+
+
+class TokenReport(Section):
+    """One side of the pairs that stay, in tokens without BOS and EOS."""
+
+    tokens: int
+    unknown_share: float
+    byte_share: float  # tokens that spell one byte of a rare character
+    tokens_per_word: float
+    mean_length: float
+    longest: int
+    lengths: Histogram
+
+
+class SplitReport(Section):
+    """One split. Tokens are None where nothing was encoded (a dry run)."""
+
+    corpora: tuple[CorpusReport, ...]
     rules: dict[str, RuleReport]
-    source: SideReport | None
-    target: SideReport | None
+    source: TextReport
+    target: TextReport
+    ratios: Histogram  # target characters for each source character
+    source_tokens: TokenReport | None
+    target_tokens: TokenReport | None
+
+    @property
+    def pairs_read(self) -> int:
+        """Pairs of all corpora."""
+        return sum(corpus.pairs_read for corpus in self.corpora)
+
+    @property
+    def pairs_kept(self) -> int:
+        """Pairs of all corpora that no rule dropped."""
+        return sum(corpus.pairs_kept for corpus in self.corpora)
 
 
 class Report(Section):
@@ -69,80 +116,75 @@ class Report(Section):
             raise DataError(f"{path}: damaged", "delete the data directory and prepare it again") from None
 
 
-class SideCount:
-    """Counts the tokens of one side as they pass."""
-
-    def __init__(self) -> None:
-        self.rows = self.tokens = self.unknown = self.longest = 0
-
-    def add(self, ids: list[int]) -> None:
-        """Count one sentence."""
-        self.rows += 1
-        self.tokens += len(ids)
-        self.unknown += ids.count(UNK)
-        self.longest = max(self.longest, len(ids))
-
-    def report(self) -> SideReport:
-        """The counts so far."""
-        return SideReport(
-            tokens=self.tokens,
-            unknown_share=self.unknown / max(self.tokens, 1),
-            mean_length=self.tokens / max(self.rows, 1),
-            longest=self.longest,
+def split_report(split: SplitRead, tokens: tuple[TokenCounts, TokenCounts] | None) -> SplitReport:
+    """What is known of a split after the first pass, and after the second if `tokens` are given."""
+    corpora = []
+    for found, verdicts in split.parts():
+        dropped = counts_of(verdicts, split.rules)
+        corpora.append(
+            CorpusReport(
+                name=found.corpus.name,
+                tag=found.corpus.tag,
+                pairs_read=found.rows,
+                pairs_kept=found.rows - sum(dropped.values()),
+                crlf_lines=found.crlf_lines,
+                line_breaks=found.line_breaks,
+                dropped=dropped,
+            )
         )
+    totals = counts_of(split.verdicts, split.rules)
+    return SplitReport(
+        corpora=tuple(corpora),
+        rules={
+            rule: RuleReport(dropped=count, examples=tuple(split.examples.get(rule, ())))
+            for rule, count in totals.items()
+        },
+        source=_text_report(split.counts[0]),
+        target=_text_report(split.counts[1]),
+        ratios=Histogram(
+            edges=tuple(ratio_of(n) for n in range(len(split.ratios) + 1)), counts=tuple(split.ratios.tolist())
+        ),
+        source_tokens=_token_report(tokens[0]) if tokens else None,
+        target_tokens=_token_report(tokens[1]) if tokens else None,
+    )
 
 
-def rule_reports(drops: Drops) -> dict[str, RuleReport]:
-    """The drops of each rule, in the order the rules are applied."""
-    return {
-        rule: RuleReport(dropped=count, examples=tuple(drops.examples[rule])) for rule, count in drops.counts.items()
-    }
+def _text_report(counts: TextCounts) -> TextReport:
+    names = {BLANK: "blanks", CONTROL: "control", DIGIT: "digits", SYMBOL: "symbols"}
+    names |= {FIRST_SCRIPT + index: name for index, name in enumerate(script_names())}
+    total = max(counts.characters, 1)
+    shares = {name: float(counts.kinds[kind]) / total for kind, name in names.items()}
+    named = {name: share for name, share in shares.items() if share >= _RARE or (name == "control" and share)}
+    return TextReport(
+        texts=counts.texts,
+        characters=counts.characters,
+        words=counts.words,
+        scripts=dict(sorted(named.items(), key=lambda item: -item[1])),
+        lengths=_length_histogram(counts.lengths),
+    )
 
 
-def render(report: Report) -> RenderableType:
-    """The report for a terminal: the pairs, the first dropped pair of each rule, the sides in tokens."""
-    parts: list[RenderableType] = [_pairs_table(report)]
-    first = [
-        (name, rule.examples[0])
-        for split in (report.train, report.valid)
-        for name, rule in split.rules.items()
-        if rule.examples
-    ]
-    parts += [Text(f"{name}: {example.file}:{example.line}: {example.reason}", style="dim") for name, example in first]
-    if report.source_vocabulary_size is not None:
-        parts += [Text(""), _sides_table(report)]
-    return Group(*parts)
+def _token_report(counts: TokenCounts) -> TokenReport:
+    return TokenReport(
+        tokens=counts.tokens,
+        unknown_share=counts.unknown / max(counts.tokens, 1),
+        byte_share=counts.bytes / max(counts.tokens, 1),
+        tokens_per_word=counts.tokens / max(counts.words, 1),
+        mean_length=counts.tokens / max(counts.rows, 1),
+        longest=counts.longest,
+        lengths=_length_histogram(counts.lengths),
+    )
 
 
-def _pairs_table(report: Report) -> Table:
-    splits = (report.train, report.valid)
-    table = _table("pairs", "train", "valid")
-    table.add_row("read", *(f"{split.pairs_read:,}" for split in splits))
-    for name in report.train.rules:
-        counts = (f"{split.rules[name].dropped:,}" if name in split.rules else "–" for split in splits)
-        table.add_row(f"  dropped: {name}", *counts)
-    table.add_row("kept", *(f"{split.pairs_kept:,}" for split in splits), style="bold")
-    if any(split.crlf_lines for split in splits):
-        table.add_row("CRLF line ends removed", *(f"{split.crlf_lines:,}" for split in splits))
-    return table
+def _length_histogram(counts: Counts) -> Histogram:
+    """Bins of one round width that show all but the longest half a percent; these share the last bin."""
+    total = counts.sum()
+    reach = int(np.searchsorted(counts.cumsum(), 0.995 * total)) if total else 0
+    width = next(w for w in _round_widths() if w * _BINS > reach)
+    edges = list(range(0, min(reach + width, LONGEST) + 1, width))
+    inner = np.add.reduceat(counts, edges) if total else np.zeros(len(edges), np.int64)
+    return Histogram(edges=(*map(float, edges), float(LONGEST)), counts=tuple(inner.tolist()))
 
 
-def _sides_table(report: Report) -> Table:
-    languages = (report.source_language, report.target_language)
-    sides = (report.train.source, report.train.target, report.valid.source, report.valid.target)
-    known = [side for side in sides if side is not None]
-    table = _table("tokens", *(f"{split} {language}" for split in ("train", "valid") for language in languages))
-    sizes = (report.source_vocabulary_size, report.target_vocabulary_size)
-    table.add_row("vocabulary", *(f"{size:,}" for size in sizes * 2 if size is not None))
-    table.add_row("tokens", *(f"{side.tokens:,}" for side in known))
-    table.add_row("mean length", *(f"{side.mean_length:.1f}" for side in known))
-    table.add_row("longest", *(f"{side.longest:,}" for side in known))
-    table.add_row("unknown", *(f"{side.unknown_share:.2%}" for side in known))
-    return table
-
-
-def _table(*headers: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, justify="left" if header == headers[0] else "right")
-    return table
+def _round_widths() -> Sequence[int]:
+    return (1, 2, 5, 10, 20, 50)

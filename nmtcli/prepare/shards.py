@@ -18,7 +18,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from nmtcli.errors import DataError
-from nmtcli.prepare.corpus import SentencePair
 
 SHARD_BYTES = 256 * 2**20
 _SHORT_VOCABULARY = 2**16  # ids below it fit in uint16
@@ -44,6 +43,53 @@ class TextPair(NamedTuple):
     target: str
 
 
+@dataclass(frozen=True)
+class Sentences:
+    """Ids of some sentences without BOS and EOS, one sentence after the other."""
+
+    ids: npt.NDArray[np.int64]  # [sum of lengths]
+    lengths: Lengths  # [B]
+
+    @classmethod
+    def of(cls, rows: Sequence[Sequence[int]]) -> Self:
+        """The sentences whose ids are the given lists."""
+        lengths = np.fromiter(map(len, rows), np.int32, len(rows))
+        return cls(np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum())), lengths)
+
+    def rows(self) -> list[list[int]]:
+        """A list of ids for each sentence."""
+        ids, ends = self.ids.tolist(), self.lengths.cumsum().tolist()
+        return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def select(self, rows: npt.NDArray[np.bool_]) -> "Sentences":
+        """Those sentences that are true in `rows` [B]."""
+        if rows.all():
+            return self
+        return Sentences(self.ids[np.repeat(rows, self.lengths)], self.lengths[rows])
+
+
+def record_batch(
+    source: Sentences, target: Sentences, texts: tuple[Sequence[str], Sequence[str]] | None, vocabulary_size: int
+) -> Any:
+    """Rows as an Arrow record batch, with the text of both sides for a split that keeps it."""
+    schema = _schema(vocabulary_size, with_text=texts is not None)
+    arrays = [_list_array(side, field.type) for side, field in zip((source, target), schema, strict=False)]
+    arrays += [pa.array(side, pa.string()) for side in texts or ()]
+    return pa.record_batch(arrays, schema=schema)
+
+
+def _list_array(sentences: Sentences, kind: Any) -> Any:
+    offsets = np.zeros(len(sentences.lengths) + 1, np.int32)
+    np.cumsum(sentences.lengths, out=offsets[1:])
+    values = sentences.ids.astype(kind.value_type.to_pandas_dtype())
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=kind)
+
+
+def _schema(vocabulary_size: int, *, with_text: bool) -> Any:
+    fields = list(_ID_COLUMNS[vocabulary_size > _SHORT_VOCABULARY])
+    return pa.schema(fields + [pa.field(name, pa.string()) for name in _TEXT_COLUMNS if with_text])
+
+
 class ShardWriter:
     """Writes one split into a new directory. A context manager; without a clean end the split cannot be opened."""
 
@@ -57,11 +103,7 @@ class ShardWriter:
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
         """`vocabulary_size` is the larger of both sides'; a new file begins after about `shard_bytes` bytes."""
-        self._schema = pa.schema(_ID_COLUMNS[vocabulary_size > _SHORT_VOCABULARY])
-        if with_text:
-            for name in _TEXT_COLUMNS:
-                self._schema = self._schema.append(pa.field(name, pa.string()))
-        self._with_text = with_text
+        self._schema = _schema(vocabulary_size, with_text=with_text)
         self._directory = directory
         self._fingerprint = fingerprint
         self._shard_bytes = shard_bytes
@@ -71,18 +113,14 @@ class ShardWriter:
         self._stream: Any = None
         directory.mkdir()
 
-    def write(
-        self, source: Sequence[Sequence[int]], target: Sequence[Sequence[int]], texts: Sequence[SentencePair]
-    ) -> None:
-        """Append rows as one record batch, some thousands at a time: ids without BOS and EOS, and their texts."""
+    def write(self, batch: Any) -> None:
+        """Append some thousand rows: a batch that `record_batch` made, or its bytes."""
         if self._stream is None:
             self._begin_file()
-        columns: list[Any] = [source, target]
-        if self._with_text:
-            columns += [[pair.source for pair in texts], [pair.target for pair in texts]]
-        arrays = [pa.array(column, field.type) for column, field in zip(columns, self._schema, strict=True)]
-        self._stream.write_batch(pa.record_batch(arrays, schema=self._schema))
-        self._rows += len(source)
+        if isinstance(batch, bytes):
+            batch = pa.ipc.read_record_batch(pa.py_buffer(batch), self._schema)
+        self._stream.write_batch(batch)
+        self._rows += batch.num_rows
         if self._sink.tell() >= self._shard_bytes:
             self._end_file()
 
@@ -132,25 +170,6 @@ class _File(NamedTuple):
     offsets: npt.NDArray[np.int32]
     batches: list[Any]  # Arrow record batches
     places: list[list[tuple[int, int]]]  # of each record batch and side: where in `offsets` and `ids` its own begin
-
-
-@dataclass(frozen=True)
-class Sentences:
-    """Ids of some sentences without BOS and EOS, one sentence after the other."""
-
-    ids: npt.NDArray[np.int64]  # [sum of lengths]
-    lengths: Lengths  # [B]
-
-    @classmethod
-    def of(cls, rows: Sequence[Sequence[int]]) -> Self:
-        """The sentences whose ids are the given lists."""
-        lengths = np.fromiter(map(len, rows), np.int32, len(rows))
-        return cls(np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum())), lengths)
-
-    def rows(self) -> list[list[int]]:
-        """A list of ids for each sentence."""
-        ids, ends = self.ids.tolist(), self.lengths.cumsum().tolist()
-        return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 class Shards:

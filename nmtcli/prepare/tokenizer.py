@@ -4,6 +4,7 @@ The tokenizer of a data directory is copied unchanged into every checkpoint and 
 `Tokenizers.load` on a directory are the only way in and out; `Tokenizers.reuse` takes in one made elsewhere.
 """
 
+import hashlib
 import io
 import itertools
 import re
@@ -129,6 +130,11 @@ class Tokenizer:
     def save(self, path: Path) -> None:
         """Write the model file."""
         path.write_bytes(self._model)
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the model, in hexadecimal."""
+        return hashlib.sha256(self._model).hexdigest()
 
     def __len__(self) -> int:
         return int(self._processor.get_piece_size())

@@ -24,8 +24,9 @@ FREE = {
 
 def resolve(config: Config, data: PreparedData, device: torch.device) -> Config:
     """The settings with every `auto` and null that depends on data or device found out, and the data's own section."""
-    prepared = data.manifest.data
-    if changes := [change for _, change in _changes(config.model_copy(update={"data": prepared}), config)]:
+    config = config.model_copy(update={"data": config.data.settings()})
+    prepared = config.model_copy(update={"data": data.manifest.data})
+    if changes := [change for _, change in _changes(prepared, config)]:
         lines = "\n".join(f"the data was prepared with other settings: {change}" for change in changes)
         raise UserError(lines, "leave out the data settings, or run nmt prepare with these to another directory")
     BatchPlan.training(data, config.train)  # may refuse

@@ -1,0 +1,124 @@
+"""Many texts as one array of characters, so that rules count them at the speed of NumPy.
+
+Each character is of one kind: a blank, a control character, a digit, a symbol, or a letter of some script. The script
+is the first word of the character's Unicode name, in lower case: latin, cyrillic, cjk, hiragana, hangul …
+"""
+
+import sys
+import unicodedata
+from collections.abc import Sequence
+from functools import cache, cached_property
+
+import numpy as np
+import numpy.typing as npt
+from xxhash import xxh3_64_intdigest
+
+OTHER, BLANK, CONTROL, DIGIT, SYMBOL, FIRST_SCRIPT = range(6)
+
+_SCRIPT_OF = {"ideographic": "cjk", "katakana-hiragana": "katakana", "modifier": "combining"}
+_PREFIXES = {"fullwidth", "halfwidth", "small", "squared", "circled"}  # the script follows
+
+Codes = npt.NDArray[np.uint32]
+Kinds = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+
+@cache
+def _tables() -> tuple[Kinds, tuple[str, ...]]:
+    """The kind of each code point [0x110000], and the names of the scripts from FIRST_SCRIPT on."""
+    kinds = np.full(sys.maxunicode + 1, OTHER, np.uint8)
+    scripts: dict[str, int] = {}
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        category = unicodedata.category(character)
+        if category in ("Cn", "Co", "Cs"):
+            continue
+        if character.isspace():
+            kinds[code] = BLANK
+        elif category == "Cc" or character == "\ufffd":
+            kinds[code] = CONTROL
+        elif category[0] == "N":
+            kinds[code] = DIGIT
+        elif category[0] in "PS":
+            kinds[code] = SYMBOL
+        elif category[0] in "LM":
+            kinds[code] = FIRST_SCRIPT + scripts.setdefault(_script(character), len(scripts))
+    return kinds, tuple(scripts)
+
+
+def _script(character: str) -> str:
+    first, *rest = unicodedata.name(character, "unnamed").lower().split(" ")
+    word = rest[0] if first in _PREFIXES and rest else first
+    return _SCRIPT_OF.get(word, word)
+
+
+def script_names() -> tuple[str, ...]:
+    """The names of all scripts; the kind of a letter is FIRST_SCRIPT plus its script's index here."""
+    return _tables()[1]
+
+
+class Texts:
+    """One side of a block: its texts, and all their characters in a row."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        """The texts must be valid Unicode."""
+        self.texts = texts
+        self.lengths: npt.NDArray[np.int64] = np.fromiter(map(len, texts), np.int64, len(texts))  # in characters
+
+    @cached_property
+    def codes(self) -> Codes:
+        """Code points of all texts."""
+        return np.frombuffer("".join(self.texts).encode("utf-32-le"), np.uint32)
+
+    @cached_property
+    def kinds(self) -> Kinds:
+        """The kind of each character."""
+        return _tables()[0][self.codes]
+
+    @cached_property
+    def kind_counts(self) -> npt.NDArray[np.int64]:
+        """How many characters of each kind there are in all texts [256]."""
+        return np.bincount(self.kinds, minlength=256)
+
+    @cached_property
+    def ends(self) -> npt.NDArray[np.int64]:
+        """Where each text ends in `codes`."""
+        return self.lengths.cumsum()
+
+    @cached_property
+    def encoded(self) -> list[bytes]:
+        """Each text in UTF-8."""
+        return [text.encode() for text in self.texts]
+
+    @cached_property
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """64 bits that stand for each text."""
+        return np.fromiter(map(xxh3_64_intdigest, self.encoded), np.uint64, len(self.texts))
+
+    def rows(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The text that each position in `codes` belongs to."""
+        return np.searchsorted(self.ends, positions, "right")
+
+    def count(self, flags: Mask) -> npt.NDArray[np.int64]:
+        """How many characters of each text are flagged."""
+        return np.bincount(self.rows(np.flatnonzero(flags)), minlength=len(self.texts))
+
+    def having(self, kind: int) -> Mask:
+        """Which texts hold a character of a kind."""
+        if not self.kind_counts[kind]:
+            return np.zeros(len(self.texts), np.bool_)
+        return self.count(self.kinds == kind) > 0
+
+    def repeats(self, times: int) -> Mask:
+        """Which texts hold a character, not a blank, more than `times` times in a row."""
+        run = self.codes[1:] == self.codes[:-1]  # true `times` times in a row where we look for
+        done = 1
+        while done < times and run.any():
+            step = min(done, times - done)
+            run = run[:-step] & run[step:]
+            done += step
+        starts = np.flatnonzero(run)
+        inside = (self.rows(starts) == self.rows(starts + times)) & (self.kinds[starts] != BLANK)
+        found = np.zeros(len(self.texts), np.bool_)
+        found[self.rows(starts[inside])] = True
+        return found

@@ -1,0 +1,65 @@
+"""Repeated text in a corpus of any size, in constant memory: hashes are spread over files by their first bits.
+
+Equal hashes meet in one file, and a file is sorted alone. 64 bits: among a billion pairs two different ones are taken
+for the same with a probability of 3 in 100.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_BITS = 6  # 64 files; a billion rows are 250 MB in each
+_ENTRY = np.dtype([("hash", np.uint64), ("row", np.int64)])
+
+Rows = npt.NDArray[np.int64]
+
+
+class Duplicates:
+    """Collects hashes of rows and finds those whose hash came before."""
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` must not exist; it is left for the caller to delete."""
+        directory.mkdir()
+        self._files: list[Any] = [(directory / f"{number:02d}").open("w+b") for number in range(2**_BITS)]
+
+    def add(self, hashes: npt.NDArray[np.uint64], first_row: int) -> None:
+        """The hashes of the next rows, the first of which is row `first_row`; rows must come in order."""
+        entries = np.empty(len(hashes), _ENTRY)
+        entries["hash"], entries["row"] = hashes, np.arange(first_row, first_row + len(hashes))
+        part = (hashes >> np.uint64(64 - _BITS)).astype(np.uint8)
+        entries = entries[np.argsort(part, kind="stable")]
+        ends = np.bincount(part, minlength=2**_BITS).cumsum()
+        for file, start, end in zip(self._files, [0, *ends[:-1]], ends, strict=True):
+            if end > start:
+                file.write(entries[start:end].tobytes())
+
+    def repeated(self, verdicts: npt.NDArray[np.uint8]) -> Iterator[tuple[Rows, Rows]]:
+        """Part by part: the rows whose hash an earlier row has, and that earlier row, the first one of that hash.
+
+        Only rows with a verdict of 0 in `verdicts` [rows] take part.
+        """
+        for file in self._files:
+            file.seek(0)
+            entries = np.frombuffer(file.read(), _ENTRY)
+            entries = entries[verdicts[entries["row"]] == 0]
+            entries = entries[np.argsort(entries["hash"], kind="stable")]
+            new = np.ones(len(entries), np.bool_)
+            new[1:] = entries["hash"][1:] != entries["hash"][:-1]
+            group = new.cumsum() - 1
+            rows = entries["row"]
+            yield rows[~new], rows[new][group][~new]
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for file in self._files:
+            file.close()
+
+
+def pair_hashes(source: npt.NDArray[np.uint64], target: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Hashes of pairs from those of their sides; (a, b) and (b, a) differ."""
+    mixed = source * np.uint64(0x9E3779B97F4A7C15) + target
+    mixed ^= mixed >> np.uint64(32)
+    return mixed * np.uint64(0xD6E8FEB86659FD93)

@@ -1,0 +1,154 @@
+"""The second pass: encode the pairs that stay, and write them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from nmtcli.config import DataConfig
+from nmtcli.prepare.cleaning import EMPTY, EXAMPLES, TOO_MANY_TOKENS, Example, Verdicts, code, example
+from nmtcli.prepare.reading import OnProgress, SplitRead
+from nmtcli.prepare.rows import Block
+from nmtcli.prepare.shards import Sentences, ShardWriter, record_batch
+from nmtcli.prepare.statistics import TokenCounts, add
+from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
+from nmtcli.prepare.workers import Workers
+
+
+@dataclass(frozen=True)
+class ReadyBlock:
+    """A block on its way to a worker: which of its rows stay, and what is put before their sources."""
+
+    block: Block
+    verdicts: Verdicts
+    tag: str | None
+
+
+@dataclass
+class EncodedBlock:
+    """A block encoded: its rows as the bytes of a record batch, and what was dropped only now."""
+
+    verdicts: Verdicts
+    batch: bytes
+    counts: tuple[TokenCounts, TokenCounts]
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+
+
+class EncodingTask:
+    """The work on one block, done in any process."""
+
+    def __init__(self, config: DataConfig, tokenizers: Path, *, training: bool, threads: int | None) -> None:
+        """`tokenizers` is the directory they lie in."""
+        self._tokenizers = Tokenizers.load(tokenizers)
+        self._max_tokens = config.cleaning.max_tokens if training else None
+        self._training, self._threads = training, threads
+        self._size = max(len(self._tokenizers.source), len(self._tokenizers.target))
+
+    def __call__(self, ready: ReadyBlock) -> EncodedBlock:
+        """Parse once more, encode, drop what is too long in tokens or vanishes."""
+        rows, block = ready.block.rows(), ready.block
+        stays = np.flatnonzero(ready.verdicts == 0)
+        sources, targets = ([side[row] for row in stays] for side in (rows.sources, rows.targets))
+        tagged = [f"{ready.tag} {text}" for text in sources] if ready.tag is not None else sources
+        source, target = self._encode(self._tokenizers.source, tagged), self._encode(self._tokenizers.target, targets)
+        lost = (source.lengths == 0) | (target.lengths == 0)
+        if ready.tag is not None:
+            lost |= source.lengths <= len(self._tokenizers.source.encode([ready.tag])[0])
+        long = np.zeros(len(stays), np.bool_)
+        if self._max_tokens is not None:
+            long = np.maximum(source.lengths, target.lengths) > self._max_tokens
+        verdicts = ready.verdicts.copy()
+        verdicts[stays[long]] = code(TOO_MANY_TOKENS)
+        verdicts[stays[lost]] = code(EMPTY)
+        examples: dict[str, list[Example]] = {}
+        for number in np.flatnonzero(lost | long)[: 2 * EXAMPLES].tolist():
+            rule, reason = self._reason(int(source.lengths[number]), int(target.lengths[number]), bool(lost[number]))
+            place = block.file, block.line + int(stays[number])
+            examples.setdefault(rule, []).append(example(*place, reason, sources[number], targets[number]))
+        good = ~(lost | long)
+        source, target = source.select(good), target.select(good)
+        kept = [[side[n] for n in np.flatnonzero(good)] for side in (sources, targets)]
+        texts = None if self._training else (kept[0], kept[1])
+        batch = record_batch(source, target, texts, self._size).serialize().to_pybytes()
+        pieces = self._tokenizers.source.byte_pieces, self._tokenizers.target.byte_pieces
+        words = ["".join(side).count(" ") + len(side) for side in kept]
+        counts = TokenCounts.of(source, words[0], pieces[0]), TokenCounts.of(target, words[1], pieces[1])
+        return EncodedBlock(verdicts, batch, counts, examples)
+
+    def _encode(self, tokenizer: Tokenizer, texts: list[str]) -> Sentences:
+        return Sentences.of(tokenizer.encode(texts, self._threads))
+
+    def _reason(self, source: int, target: int, lost: bool) -> tuple[str, str]:
+        if lost:
+            return EMPTY, "nothing is left of a side after normalisation"
+        side, length = ("source", source) if source > target else ("target", target)
+        return TOO_MANY_TOKENS, f"the {side} has {length} tokens, {self._max_tokens} are allowed"
+
+
+def write_split(
+    split: SplitRead,
+    config: DataConfig,
+    directory: Path,
+    *,
+    fingerprint: str,
+    vocabulary_size: int,
+    processes: int,
+    on_progress: OnProgress,
+) -> tuple[TokenCounts, TokenCounts]:
+    """Encode what stays of a split with the tokenizers in `directory`, and write it there.
+
+    Rows that are dropped now get their verdict in `split`.
+    """
+    total = TokenCounts(), TokenCounts()
+    threads = 1 if processes > 1 else None
+    make_task = partial(EncodingTask, config, directory, training=split.training, threads=threads)
+    with (
+        Workers(processes, make_task) as workers,
+        ShardWriter(
+            directory / split.name, vocabulary_size, with_text=not split.training, fingerprint=fingerprint
+        ) as writer,
+    ):
+        done = 0
+        for result in workers.map(_ready(split)):
+            split.verdicts[done : done + len(result.verdicts)] = result.verdicts
+            split.add_examples(result.examples)
+            if result.counts[0].rows:
+                writer.write(result.batch)
+            for sums, counts in zip(total, result.counts, strict=True):
+                add(sums, counts)
+            done += len(result.verdicts)
+            on_progress(f"encoding {split.name}", done, len(split.verdicts))
+    return total
+
+
+def _ready(split: SplitRead) -> Iterator[ReadyBlock]:
+    for found, block, verdicts in split.blocks():
+        yield ReadyBlock(block, verdicts, found.corpus.tag)
+
+
+def sample_rows(verdicts: Verdicts, size: int, seed: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """At most `size` of the rows that stay, drawn without replacement, in order."""
+    kept = int(np.count_nonzero(verdicts == 0))
+    if kept <= size:
+        return np.flatnonzero(verdicts == 0)
+    drawn = np.sort(np.random.default_rng(seed).choice(kept, size, replace=False, shuffle=False))
+    rows, before = [], 0
+    for start in range(0, len(verdicts), _SLICE):
+        here = start + np.flatnonzero(verdicts[start : start + _SLICE] == 0)
+        rows.append(here[drawn[np.searchsorted(drawn, before) : np.searchsorted(drawn, before + len(here))] - before])
+        before += len(here)
+    return np.concatenate(rows)
+
+
+_SLICE = 2**20  # rows looked at together, so that memory stays bounded
+
+
+def sample_pairs(split: SplitRead, size: int, seed: int) -> tuple[Sequence[str], Sequence[str]]:
+    """Both sides of a sample of the pairs that stay."""
+    sources, targets = [], []
+    for *_, source, target in split.pick(sample_rows(split.verdicts, size, seed)):
+        sources.append(source)
+        targets.append(target)
+    return sources, targets

@@ -1,0 +1,73 @@
+"""What must not be trained on: lines of the validation and test corpora, whole or in part."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nmtcli.prepare.characters import Mask, Texts
+
+_WORDS, _CHARACTERS = 5, 15  # shorter lines, such as "Thank you very much.", are no sign of a leak
+# Scripts written without blanks count by the character, others by the word.
+_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+
+Hashes = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The lines of each side, as hashes, and their n-grams."""
+
+    sources: Hashes
+    targets: Hashes
+    n: int | None
+    source_ngrams: frozenset[str]
+    target_ngrams: frozenset[str]
+
+    @classmethod
+    def of(cls, sides: Iterable[tuple[list[str], list[str]]], n: int | None) -> "HeldOut":
+        """From the texts of both sides; `n` words make an n-gram, None for no n-grams."""
+        lines: tuple[list[str], list[str]] = ([], [])
+        for sources, targets in sides:
+            lines[0].extend(sources)
+            lines[1].extend(targets)
+        hashes = [np.unique(Texts(list(filter(_long_enough, side))).hashes) for side in lines]
+        ngrams = [frozenset(gram for line in side for gram in _ngrams(line, n)) for side in lines]
+        return cls(hashes[0], hashes[1], n, ngrams[0], ngrams[1])
+
+    def in_sources(self, texts: Texts) -> Mask:
+        """Which texts are a held-out source line."""
+        return np.isin(texts.hashes, self.sources)
+
+    def in_targets(self, texts: Texts) -> Mask:
+        """Which texts are a held-out target line."""
+        return np.isin(texts.hashes, self.targets)
+
+    def ngram_in_sources(self, texts: Texts) -> Mask:
+        """Which texts share an n-gram with a held-out source line."""
+        return self._sharing(texts, self.source_ngrams)
+
+    def ngram_in_targets(self, texts: Texts) -> Mask:
+        """Which texts share an n-gram with a held-out target line."""
+        return self._sharing(texts, self.target_ngrams)
+
+    def _sharing(self, texts: Texts, ngrams: frozenset[str]) -> Mask:
+        found = (not ngrams.isdisjoint(_ngrams(text, self.n)) for text in texts.texts)
+        return np.fromiter(found, np.bool_, len(texts.texts))
+
+
+def _long_enough(text: str) -> bool:
+    words = len(text.split())
+    return words >= _WORDS or (words == 1 and len(text) >= _CHARACTERS)
+
+
+def _ngrams(text: str, n: int | None) -> Iterable[str]:
+    """All runs of `n` words, without regard to case and punctuation."""
+    if n is None:
+        return
+    words = _WORD.findall(text.casefold())
+    for start in range(len(words) - n + 1):
+        yield " ".join(words[start : start + n])

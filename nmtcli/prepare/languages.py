@@ -1,0 +1,64 @@
+"""Is a side in the language it should be in? Optional, by the library lingua, which needs no network."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from nmtcli.errors import UserError
+from nmtcli.prepare.characters import Mask, Texts
+
+_SHORT = 20  # characters: the language of less is a guess
+
+
+class LanguageRule:
+    """Drops a pair whose side is in another language with more than a confidence."""
+
+    name = "wrong-language"
+
+    def __init__(self, source: str, target: str, confidence: float) -> None:
+        """Language codes of two letters (ISO 639-1). Raises UserError for others, or if lingua is not installed."""
+        self.codes, self.confidence = (source, target), confidence
+        _ = self._detector, self._languages
+
+    def broken(self, source: Texts, target: Texts) -> Mask:
+        """Which pairs have a side in another language."""
+        return self._wrong(source, 0) | self._wrong(target, 1)
+
+    def reason(self, source: str, target: str) -> str:
+        """Which side, and in which language it seems to be."""
+        side, text, wanted = ("source", source, 0) if self._wrong(Texts([source]), 0)[0] else ("target", target, 1)
+        found = self._detector.detect_language_of(text)
+        return f"the {side} seems to be {found.name.capitalize()}, not {self._languages[wanted].name.capitalize()}"
+
+    def _wrong(self, texts: Texts, side: int) -> Mask:
+        rows = np.flatnonzero(texts.lengths >= _SHORT)
+        wrong = np.zeros(len(texts.texts), np.bool_)
+        long = [texts.texts[row] for row in rows.tolist()]
+        values = self._detector.compute_language_confidence_values_in_parallel(long)
+        for row, (best, *_) in zip(rows, values, strict=True):
+            wrong[row] = best.language != self._languages[side] and best.value > self.confidence
+        return wrong
+
+    @cached_property
+    def _detector(self) -> Any:
+        try:
+            from lingua import LanguageDetectorBuilder
+        except ImportError:
+            raise UserError(
+                "data.cleaning.min_language_confidence needs the package lingua", "pip install 'nmtcli[langid]'"
+            ) from None
+        return LanguageDetectorBuilder.from_all_languages().with_low_accuracy_mode().build()
+
+    @cached_property
+    def _languages(self) -> list[Any]:
+        from lingua import IsoCode639_1, Language
+
+        known = {language.iso_code_639_1.name.lower(): language for language in Language.all()}
+        codes = [code.lower().replace("_", "-").split("-")[0] for code in self.codes]
+        if unknown := [code for code in codes if code not in known]:
+            raise UserError(
+                f"data.cleaning.min_language_confidence: no language {', '.join(unknown)} among the {len(known)} known",
+                f"set data.source_language and data.target_language to codes such as {IsoCode639_1.DE.name.lower()}",
+            )
+        return [known[code] for code in codes]

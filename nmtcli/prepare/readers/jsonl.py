@@ -1,0 +1,73 @@
+"""JSON lines: an object a line."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nmtcli.errors import DataError
+from nmtcli.prepare.files import File
+from nmtcli.prepare.readers.records import Pair, Sides, TextBlock, find_or_say
+from nmtcli.prepare.rows import Rows, decode_lines
+
+
+@dataclass(frozen=True)
+class JsonBlock:
+    """Lines of JSON, as bytes."""
+
+    line: int
+    size: int
+    file: str
+    lines: bytes
+    sides: Sides
+
+    def rows(self) -> Rows:
+        """Parse each line."""
+        texts, problems, crlf = decode_lines(self.lines, self.size, self.line, self.file)
+        found = TextBlock(self.line, self.size, self.file, [self._parse(text) for text in texts]).rows()
+        return Rows(found.sources, found.targets, found.problems | problems, crlf, found.line_breaks)
+
+    def _parse(self, text: str) -> Pair | str:
+        try:
+            return find_or_say(self.sides.find, json.loads(text))
+        except (ValueError, RecursionError) as error:
+            return f"not JSON: {error}"
+
+
+@dataclass(frozen=True)
+class JsonLines:
+    """A pair a line, as `{"source": …, "target": …}`, `{"translation": {"de": …, "en": …}}` or with given keys."""
+
+    data: File
+    sides: Sides
+
+    @property
+    def name(self) -> str:
+        """The file."""
+        return self.data.name
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The one file."""
+        return (self.data,)
+
+    def check(self) -> None:
+        """Parse the first line. Raises DataError."""
+        first = self.data.check().removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0]
+        try:
+            record = json.loads(first)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{self.name}:1: not JSON: {error}", "each line is an object of its own") from None
+        if not isinstance(record, dict):
+            raise DataError(f"{self.name}:1: not a JSON object", 'a line is {"source": …, "target": …}')
+        self.sides.check(record, f"{self.name}:1")
+
+    def digest(self) -> str:
+        """Sha256 of the file, and where the sides are looked for."""
+        return f"{self.data.digest()} {self.sides}"
+
+    def blocks(self) -> Iterator[JsonBlock]:
+        """All lines."""
+        line = 1
+        for lines in self.data.lines():
+            yield JsonBlock(line, len(lines), self.name, b"".join(lines), self.sides)
+            line += len(lines)

@@ -1,0 +1,236 @@
+"""The first pass: read every pair, judge its text, count how the text looks. Nothing is written.
+
+What is left of a pair in memory is one byte, its verdict; repeated text is found through hashes on disk.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nmtcli.config import DataConfig
+from nmtcli.errors import DataError, each
+from nmtcli.prepare.characters import Texts
+from nmtcli.prepare.cleaning import (
+    DUPLICATE,
+    DUPLICATE_SOURCE,
+    EXAMPLES,
+    RULES,
+    Example,
+    Judged,
+    Rule,
+    Verdicts,
+    active_rules,
+    code,
+    duplicate_rules,
+    example,
+    judge,
+    text_rules,
+    validation_rules,
+)
+from nmtcli.prepare.corpus import Corpus
+from nmtcli.prepare.duplicates import Duplicates, pair_hashes
+from nmtcli.prepare.held_out import HeldOut
+from nmtcli.prepare.rows import Block
+from nmtcli.prepare.statistics import RATIO_BINS, Counts, TextCounts, add, ratios
+from nmtcli.prepare.workers import Workers
+
+TRAIN, VALID = "train", "valid"
+
+OnProgress = Callable[[str, int, int | None], None]  # stage, pairs done, all pairs if known
+Hashes = npt.NDArray[np.uint64]
+
+
+@dataclass
+class ReadBlock:
+    """What is left of a block after the first pass."""
+
+    judged: Judged
+    counts: tuple[TextCounts, TextCounts]
+    ratios: Counts
+    crlf_lines: int
+    line_breaks: int
+    hashes: tuple[Hashes, Hashes] | None  # of both sides, where repeated text is looked for
+
+
+class ReadingTask:
+    """The work on one block, done in any process."""
+
+    def __init__(self, config: DataConfig, held_out: HeldOut, *, training: bool) -> None:
+        self._rules = split_rules(config, held_out, training=training)
+        self._hashing = training and bool(duplicate_rules(config.cleaning))
+
+    def __call__(self, block: Block) -> ReadBlock:
+        """Parse, judge and count."""
+        rows = block.rows()
+        source, target = Texts(rows.sources), Texts(rows.targets)
+        judged = judge(block, rows, source, target, self._rules)
+        hashes = (source.hashes, target.hashes) if self._hashing else None
+        counts = TextCounts.of(source), TextCounts.of(target)
+        return ReadBlock(judged, counts, ratios(source, target), rows.crlf_lines, rows.line_breaks, hashes)
+
+
+def split_rules(config: DataConfig, held_out: HeldOut, *, training: bool) -> list[Rule]:
+    """The rules about the text of one pair in a split."""
+    return text_rules(config, held_out) if training else validation_rules()
+
+
+@dataclass
+class CorpusRead:
+    """What the first pass found in one corpus."""
+
+    corpus: Corpus
+    rows: int = 0
+    crlf_lines: int = 0
+    line_breaks: int = 0
+
+
+@dataclass
+class SplitRead:
+    """What the first pass found in one split: a verdict on each row, and how the text looks."""
+
+    name: str
+    rules: tuple[str, ...]  # those that are on, in order
+    corpora: list[CorpusRead] = field(default_factory=list)
+    verdicts: Verdicts = field(default_factory=lambda: np.zeros(0, np.uint8))
+    examples: dict[str, list[Example]] = field(default_factory=dict)
+    counts: tuple[TextCounts, TextCounts] = field(default_factory=lambda: (TextCounts(), TextCounts()))
+    ratios: Counts = field(default_factory=lambda: np.zeros(RATIO_BINS, np.int64))
+
+    @property
+    def training(self) -> bool:
+        """Whether this is the training split."""
+        return self.name == TRAIN
+
+    @property
+    def kept(self) -> int:
+        """Rows that no rule has dropped so far."""
+        return int(np.count_nonzero(self.verdicts == 0))
+
+    def parts(self) -> Iterator[tuple[CorpusRead, Verdicts]]:
+        """Each corpus with the verdicts on its rows; these can be changed."""
+        ends = np.cumsum([0, *(found.rows for found in self.corpora)]).tolist()
+        for found, (start, end) in zip(self.corpora, pairwise(ends), strict=True):
+            yield found, self.verdicts[start:end]
+
+    def blocks(self) -> Iterator[tuple[CorpusRead, Block, Verdicts]]:
+        """Read again: each block with its corpus and the verdicts on its rows. Raises DataError if a file changed."""
+        for found, verdicts in self.parts():
+            start = 0
+            for block in found.corpus.reader.blocks():
+                yield found, block, verdicts[start : start + block.size]
+                start += block.size
+            if start != found.rows:
+                raise DataError(
+                    f"{found.corpus.reader.name}: {found.rows:,} rows, then {start:,}",
+                    "did a file change meanwhile? Start again when nothing writes to it",
+                )
+
+    def pick(self, wanted: npt.NDArray[np.int64]) -> Iterator[tuple[int, Block, int, str, str]]:
+        """The text of some rows, whose numbers are given in order: row, block, index in the block, both sides."""
+        start = 0
+        for _, block, _ in self.blocks():
+            inside = wanted[np.searchsorted(wanted, start) : np.searchsorted(wanted, start + block.size)]
+            if len(inside):
+                rows = block.rows()
+                for row in inside.tolist():
+                    yield row, block, row - start, rows.sources[row - start], rows.targets[row - start]
+            start += block.size
+            if not len(wanted) or start > wanted[-1]:
+                return
+
+    def add_examples(self, found: dict[str, list[Example]]) -> None:
+        """Keep the first examples of each rule."""
+        for rule, examples in found.items():
+            mine = self.examples.setdefault(rule, [])
+            mine += examples[: EXAMPLES - len(mine)]
+
+
+def read_split(
+    name: str,
+    corpora: Sequence[Corpus],
+    config: DataConfig,
+    held_out: HeldOut,
+    *,
+    processes: int,
+    spill: Path,
+    on_progress: OnProgress,
+) -> SplitRead:
+    """Read all corpora of a split to their ends. `spill` is a new directory for hashes.
+
+    Raises one DataError that lists the files that are damaged or do not fit together.
+    """
+    training = name == TRAIN
+    rules = split_rules(config, held_out, training=training)
+    split = SplitRead(name, active_rules(config.cleaning, rules, training=training))
+    kinds = duplicate_rules(config.cleaning) if training else []
+    spill.mkdir()
+    duplicates = {kind: Duplicates(spill / kind) for kind, _ in kinds}
+    verdicts = bytearray()
+    make_task = partial(ReadingTask, config, held_out, training=training)
+    with Workers(processes, make_task) as workers:
+
+        def read(corpus: Corpus) -> None:
+            found = CorpusRead(corpus)
+            split.corpora.append(found)
+            for result in workers.map(corpus.reader.blocks()):
+                first = len(verdicts)
+                verdicts.extend(result.judged.verdicts.tobytes())
+                found.rows += len(result.judged.verdicts)
+                _count(split, found, result)
+                if result.hashes is not None:
+                    for kind, store in duplicates.items():
+                        store.add(_hashes(kind, result.hashes), first)
+                on_progress(f"reading {name}", len(verdicts), None)
+
+        each(read, corpora)
+    split.verdicts = np.frombuffer(verdicts, np.uint8)
+    on_progress(f"reading {name}", len(split.verdicts), len(split.verdicts))
+    for kind, store in duplicates.items():
+        with closing(store):
+            _drop_repeated(split, kind, store)
+    return split
+
+
+def _count(split: SplitRead, found: CorpusRead, result: ReadBlock) -> None:
+    found.crlf_lines += result.crlf_lines
+    found.line_breaks += result.line_breaks
+    for total, counts in zip(split.counts, result.counts, strict=True):
+        add(total, counts)
+    split.ratios += result.ratios
+    split.add_examples(result.judged.examples)
+
+
+def _hashes(kind: str, hashes: tuple[Hashes, Hashes]) -> Hashes:
+    if kind == DUPLICATE:
+        return pair_hashes(*hashes)
+    return hashes[0] if kind == DUPLICATE_SOURCE else hashes[1]
+
+
+def _drop_repeated(split: SplitRead, rule: str, store: Duplicates) -> None:
+    """Give the rows that come again their verdict, with the first few as examples."""
+    first_of: dict[int, int] = {}
+    for rows, firsts in store.repeated(split.verdicts):
+        split.verdicts[rows] = code(rule)
+        lowest = np.argsort(rows)[:EXAMPLES]
+        first_of |= dict(zip(rows[lowest].tolist(), firsts[lowest].tolist(), strict=True))
+    shown = sorted(first_of)[:EXAMPLES]
+    wanted = np.unique(np.array([*shown, *(first_of[row] for row in shown)], np.int64))
+    places: dict[int, str] = {}
+    for row, block, index, source, target in split.pick(wanted):
+        line = block.line + index
+        places[row] = f"{block.file}:{line}"
+        if row in shown:
+            reason = f"the same came before: {places[first_of[row]]}"
+            split.add_examples({rule: [example(block.file, line, reason, source, target)]})
+
+
+def counts_of(verdicts: Verdicts, rules: Sequence[str]) -> dict[str, int]:
+    """How many rows each rule dropped."""
+    counts = np.bincount(verdicts, minlength=len(RULES) + 1)
+    return {rule: int(counts[code(rule)]) for rule in rules}

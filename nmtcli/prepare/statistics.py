@@ -1,0 +1,86 @@
+"""Counts of how the text looks, block by block: sizes, scripts, lengths. All of them add up."""
+
+from dataclasses import dataclass, field, fields
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from nmtcli.prepare.characters import BLANK, Texts
+from nmtcli.prepare.shards import Sentences
+from nmtcli.vocabulary import UNK
+
+LONGEST = 1000  # lengths from here on share the last bin
+RATIO_BINS = 32  # of the binary logarithm of target length over source length, from -4 to 4
+_SMALLEST_RATIO, _BIN = -4.0, 0.25
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass
+class TextCounts:
+    """One side of readable pairs, before anything is dropped, in characters."""
+
+    texts: int = 0
+    characters: int = 0
+    words: int = 0  # between blanks
+    lengths: Counts = field(default_factory=lambda: np.zeros(LONGEST + 1, np.int64))
+    kinds: Counts = field(default_factory=lambda: np.zeros(256, np.int64))  # of `characters.py`
+
+    @classmethod
+    def of(cls, texts: Texts) -> Self:
+        """Count a block; empty texts do not count."""
+        filled = texts.lengths[texts.lengths > 0]
+        return cls(
+            len(filled),
+            int(filled.sum()),
+            int(texts.kind_counts[BLANK]) + len(filled),
+            np.bincount(filled.clip(max=LONGEST), minlength=LONGEST + 1),
+            texts.kind_counts,
+        )
+
+
+@dataclass
+class TokenCounts:
+    """One side of the pairs that stay, in tokens without BOS and EOS."""
+
+    rows: int = 0
+    tokens: int = 0
+    unknown: int = 0
+    bytes: int = 0  # tokens that spell one byte of a rare character
+    words: int = 0
+    longest: int = 0
+    lengths: Counts = field(default_factory=lambda: np.zeros(LONGEST + 1, np.int64))
+
+    @classmethod
+    def of(cls, ids: Sentences, words: int, byte_pieces: npt.NDArray[np.bool_]) -> Self:
+        """Count a block; `byte_pieces` [vocabulary] tells which ids are bytes."""
+        return cls(
+            len(ids.lengths),
+            len(ids.ids),
+            int(np.count_nonzero(ids.ids == UNK)),
+            int(np.count_nonzero(byte_pieces[ids.ids])),
+            words,
+            int(ids.lengths.max(initial=0)),
+            np.bincount(ids.lengths.clip(max=LONGEST), minlength=LONGEST + 1),
+        )
+
+
+def add(total: TextCounts | TokenCounts, other: TextCounts | TokenCounts) -> None:
+    """Add the counts of another block; the longest stays the longest."""
+    for item in fields(total):
+        one, two = getattr(total, item.name), getattr(other, item.name)
+        setattr(total, item.name, max(one, two) if item.name == "longest" else one + two)
+
+
+def ratios(source: Texts, target: Texts) -> Counts:
+    """How many pairs fall into each bin of length ratio [RATIO_BINS]; pairs with an empty side do not count."""
+    both = (source.lengths > 0) & (target.lengths > 0)
+    logarithm = np.log2(target.lengths[both] / source.lengths[both])
+    bins = ((logarithm - _SMALLEST_RATIO) / _BIN).astype(np.int64).clip(0, RATIO_BINS - 1)
+    return np.bincount(bins, minlength=RATIO_BINS)
+
+
+def ratio_of(edge: int) -> float:
+    """The ratio at the lower edge of a bin."""
+    return float(2 ** (_SMALLEST_RATIO + edge * _BIN))

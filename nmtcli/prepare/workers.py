@@ -1,0 +1,85 @@
+"""The same work on many items, in order, in this process or in several.
+
+Results come in the order of the items whatever the number of processes, so nothing that is written depends on it.
+"""
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from typing import Any, Generic, TypeVar
+
+from nmtcli.errors import ResourceError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_AHEAD = 3  # items a process may be ahead of what is taken, so that memory stays bounded
+
+_task: Callable[[Any], Any]  # in a worker process: its work
+
+
+def cores() -> int:
+    """The processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Workers(Generic[Item, Result]):
+    """A context manager; `make_task` builds the work once in each process, so it must be one that can be sent there."""
+
+    def __init__(self, processes: int, make_task: Callable[[], Callable[[Item], Result]]) -> None:
+        self._processes = processes
+        self._pool: ProcessPoolExecutor | None = None
+        if processes > 1:
+            # a fresh interpreter: forking a process that has threads, as SentencePiece and Arrow do, may hang
+            self._pool = ProcessPoolExecutor(processes, get_context("spawn"), _start, (make_task,))
+        else:
+            self._task = make_task()
+
+    def __enter__(self) -> "Workers[Item, Result]":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def map(self, items: Iterable[Item]) -> Iterator[Result]:
+        """The results, in order. Raises what the work raises; ResourceError if a process is killed."""
+        if self._pool is None:
+            yield from map(self._task, items)
+            return
+        waiting: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                waiting.append(self._pool.submit(_work, item))
+                if len(waiting) >= _AHEAD * self._processes:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise ResourceError(
+                "a worker process was killed, most likely for want of memory", "use fewer with --processes"
+            ) from None
+
+
+def _start(make_task: Callable[[], Callable[[Any], Any]]) -> None:
+    global _task  # noqa: PLW0603 — the one place a pool offers for what each process needs once
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _task = make_task()
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed cannot tell its workers."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _work(item: Any) -> Any:
+    return _task(item)
