@@ -17,6 +17,8 @@ def kind(annotation: Any) -> str:
     """A type in words."""
     if getattr(get_origin(annotation), "__name__", "") == "Literal" or str(get_origin(annotation)) == "typing.Literal":
         return " \\| ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) is dict:
+        return "number for each name, " + bounds(get_args(get_args(annotation)[1])[1].metadata)
     if get_origin(annotation) is tuple:
         return f"list of {kind(get_args(annotation)[0])}"
     names = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null"}
@@ -35,7 +37,7 @@ def bounds(metadata: list[Any]) -> str:
 
 def default(value: Any) -> str:
     """A default as YAML writes it."""
-    if value is None or isinstance(value, bool | tuple):
+    if value is None or isinstance(value, bool | tuple | dict):
         return json.dumps(value)
     return str(value)
 

@@ -4,20 +4,19 @@ Settings come from a preset, then YAML files, then `--set key=value`; later ones
 once, each with its place (file and line) and, for an unknown key, the nearest valid one.
 """
 
-import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from importlib import resources
 from io import StringIO
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from nmtcli.errors import UserError
+from nmtcli.errors import UserError, nearest
 from nmtcli.vocabulary import check_symbols
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -243,12 +242,30 @@ class TrainConfig(Section):
     """One training run."""
 
     max_updates: int = Field(20_000, ge=1, description="Updates of the weights, at most.")
-    max_epochs: int | None = Field(None, ge=1, description="Passes over the data, at most; null for no limit.")
+    max_epochs: int | None = Field(
+        None, ge=1, description="Passes over the data, at most, reckoned in updates of the first; null for no limit."
+    )
     batch_tokens: int = Field(
         4096, ge=1, description="Tokens in a batch, padding counted: sentences times the longest side."
     )
     update_tokens: int | None = Field(
         None, ge=1, description="Target tokens in an update, gathered from several batches; null for one batch."
+    )
+    corpus_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        {}, description="By corpus name, how often an epoch visits its pairs: 2 twice, 0 never; 1 where none is given."
+    )
+    corpus_temperature: float | None = Field(
+        None,
+        ge=1,
+        description="Weights from sizes instead: a corpus's share of an epoch is proportional to its size to the power"
+        " 1 / temperature; 1 is the sizes' own proportion, more favours small corpora; null for corpus_weights.",
+    )
+    subword_sampling: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Draws another segmentation of each training sentence each time it is read: smoothing of unigram"
+        " sampling (0.1 usual), or the share of merges BPE-dropout leaves out (0.1 usual); null for off.",
     )
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of Adam.")
     warmup_updates: int = Field(
@@ -276,6 +293,12 @@ class TrainConfig(Section):
     )
     threads: int | None = Field(None, ge=1, description="CPU threads; null for one a core.")
     seed: int = Field(1, ge=0, description="Seed of the weights, dropout and the order of the data.")
+
+    @model_validator(mode="after")
+    def _one_mixture(self) -> Self:
+        if self.corpus_weights and self.corpus_temperature is not None:
+            raise ValueError("corpus_weights and corpus_temperature exclude each other; give one of them")
+        return self
 
 
 class SearchConfig(Section):
@@ -337,7 +360,7 @@ def load_tree(
         _merge(tree, base)
     if preset is not None:
         if preset not in presets():
-            raise UserError(f"no preset {preset!r}{_nearest(preset, presets())}", f"presets: {', '.join(presets())}")
+            raise UserError(f"no preset {preset!r}{nearest(preset, presets())}", f"presets: {', '.join(presets())}")
         text = (resources.files("nmtcli.models") / "presets" / f"{preset}.yaml").read_text("utf-8")
         _merge(tree, _parse_yaml(text, f"preset {preset}", origins))
     for file in files:
@@ -460,9 +483,4 @@ def _nearest_key(path: KeyPath) -> str:
     if len(path) > 2 and path[2].isdigit():  # a key of the third corpus, for example
         valid = [".".join((*path[:3], field)) for field in CorpusConfig.model_fields]
     same_end = [key for key in valid if key.rsplit(".", 1)[-1] == path[-1]]
-    return _nearest(".".join(path), same_end or valid)
-
-
-def _nearest(word: str, valid: Iterable[str]) -> str:
-    match = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.4)
-    return f"; did you mean {match[0]}?" if match else ""
+    return nearest(".".join(path), same_end or valid)

@@ -3,6 +3,7 @@
 A `UserError` becomes one line, a hint, and a documented exit code. Any other exception is our bug (exit code 1).
 """
 
+import difflib
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import TypeVar
@@ -59,6 +60,12 @@ class Interrupted(UserError):
     def __init__(self, message: str, hint: str | None = None, *, terminated: bool = False) -> None:
         super().__init__(message, hint)
         self.exit_code = ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """The valid word that was probably meant, as the end of a message; empty if none is near."""
+    match = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.4)
+    return f"; did you mean {match[0]}?" if match else ""
 
 
 def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

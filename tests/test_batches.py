@@ -1,14 +1,19 @@
 """Batches: every pair once an epoch, never over the budget, the same order for the same seed and epoch."""
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nmtcli.config import TrainConfig
 from nmtcli.errors import UserError
-from nmtcli.train.batches import BatchPlan, make_batch
+from nmtcli.prepare.directory import open_data
+from nmtcli.prepare.shards import Sentences
+from nmtcli.train.batches import BatchPlan, make_batch, pad, share
+from nmtcli.train.epochs import Epochs
 from nmtcli.vocabulary import BOS, EOS, PAD
 
 
@@ -16,24 +21,31 @@ from nmtcli.vocabulary import BOS, EOS, PAD
 class Corpus:
     """Lengths in the place of shards."""
 
-    source_lengths: np.ndarray
-    target_lengths: np.ndarray
+    sides: np.ndarray  # [rows, 2]
 
-    def __len__(self):
-        return len(self.source_lengths)
+    def lengths(self, rows):
+        return self.sides[rows, 0], self.sides[rows, 1]
 
 
 pairs = st.lists(st.tuples(st.integers(1, 20), st.integers(1, 20)), min_size=1, max_size=200)
 
 
-def plan(lengths, batch_tokens=60, update_tokens=None, seed=1):
-    sides = np.array(lengths, dtype=np.int32)
-    return BatchPlan(Corpus(sides[:, 0], sides[:, 1]), batch_tokens, update_tokens, seed)
+def plan(lengths, batch_tokens=60, update_tokens=None, seed=1, block_rows=10_000):
+    epochs = Epochs([len(lengths)], [Fraction(1)], seed, chunk_rows=16, block_rows=block_rows)
+    return BatchPlan(Corpus(np.array(lengths, dtype=np.int32)), epochs, batch_tokens, update_tokens)
 
 
-@given(pairs, st.integers(21, 200), st.one_of(st.none(), st.integers(1, 300)), st.integers(0, 5))
-def test_an_epoch_visits_each_pair_once_within_the_budget(lengths, budget, update_tokens, epoch):
-    updates = plan(lengths, budget, update_tokens).epoch(epoch)
+def updates_of(batch_plan, epoch):
+    return [update for block in range(batch_plan.epochs.blocks(epoch)) for update in batch_plan.block(epoch, block)]
+
+
+def batches_of(batch_plan, epoch=0):
+    return [batch for update in updates_of(batch_plan, epoch) for batch in update]
+
+
+@given(pairs, st.integers(21, 200), st.one_of(st.none(), st.integers(1, 300)), st.integers(0, 5), st.integers(20, 300))
+def test_an_epoch_visits_each_pair_once_within_the_budget(lengths, budget, update_tokens, epoch, block_rows):
+    updates = updates_of(plan(lengths, budget, update_tokens, block_rows=block_rows), epoch)
     batches = [batch for update in updates for batch in update]
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     for batch in batches:
@@ -42,35 +54,60 @@ def test_an_epoch_visits_each_pair_once_within_the_budget(lengths, budget, updat
 
 
 @given(pairs)
+def test_a_pair_over_the_budget_is_a_batch_of_its_own(lengths):
+    for batch in batches_of(plan(lengths, batch_tokens=12)):
+        assert len(batch) == 1 or len(batch) * max(max(lengths[row]) + 1 for row in batch) <= 12
+
+
+@given(pairs)
 def test_the_order_is_a_function_of_seed_and_epoch(lengths):
-    def order(seed, epoch):
-        return [batch.tolist() for update in plan(lengths, seed=seed).epoch(epoch) for batch in update]
-
-    assert order(1, 0) == order(1, 0)
+    one, other = ([batch.tolist() for batch in batches_of(plan(lengths, seed=1))] for _ in range(2))
+    assert one == other
 
 
-def test_epochs_and_seeds_differ():
+def test_epochs_and_seeds_differ_also_in_which_pairs_share_a_batch():
     lengths = [(n % 9 + 1, n % 7 + 1) for n in range(300)]
-    orders = {str([b.tolist() for u in plan(lengths, seed=s).epoch(e) for b in u]) for s in (1, 2) for e in (0, 1)}
-    assert len(orders) == 4
+    batches = [batches_of(plan(lengths, seed=seed), epoch) for seed in (1, 2) for epoch in (0, 1)]
+    assert len({str(sorted(sorted(batch) for batch in epoch)) for epoch in batches}) == 4
 
 
 def test_updates_gather_batches_to_about_the_tokens_asked_for():
     lengths = [(n % 9 + 1, n % 7 + 1) for n in range(2000)]
-    updates = plan(lengths, batch_tokens=100, update_tokens=400).epoch(0)
+    updates = updates_of(plan(lengths, batch_tokens=100, update_tokens=400), 0)
     tokens = [sum(lengths[row][1] + 1 for batch in update for row in batch) for update in updates]
     assert 350 < np.mean(tokens) < 450
     assert max(tokens) <= 400 + 100
 
 
-def test_a_budget_too_small_for_the_longest_pair_is_refused():
-    with pytest.raises(UserError, match="batch_tokens is 20, but the longest training pair has 31") as error:
-        plan([(3, 3), (30, 2)], batch_tokens=20)
-    assert "train.batch_tokens=31" in error.value.hint
+@pytest.mark.parametrize("block_rows", [10_000, 500])
+def test_the_updates_of_some_epochs_are_foretold(block_rows):
+    lengths = [(n % 9 + 1, n % 7 + 1) for n in range(2000)]
+    batch_plan = plan(lengths, batch_tokens=100, block_rows=block_rows)
+    counted = sum(len(updates_of(batch_plan, epoch)) for epoch in range(3))
+    assert batch_plan.updates(3) == pytest.approx(counted, rel=0.02)
+    assert batch_plan.updates(1) == pytest.approx(len(updates_of(batch_plan, 0)), rel=0 if block_rows > 2000 else 0.02)
+
+
+def test_updates_are_a_sequence():
+    updates = plan([(3, 3)] * 100).block(0, 0)
+    assert len(list(updates)) == len(updates)
+    for index in (-1, len(updates)):
+        with pytest.raises(IndexError):
+            updates[index]
+
+
+def test_a_budget_too_small_for_the_longest_pair_is_refused(data):
+    prepared = open_data(data)
+    longest = prepared.train.longest + 1
+    message = f"batch_tokens is {longest - 1}, but the longest training pair has {longest}"
+    with pytest.raises(UserError, match=message) as error:
+        BatchPlan.training(prepared, TrainConfig(batch_tokens=longest - 1))
+    assert f"train.batch_tokens={longest}" in error.value.hint
+    BatchPlan.training(prepared, TrainConfig(batch_tokens=longest))
 
 
 def test_a_batch_is_padded_and_framed():
-    batch = make_batch([np.array([7, 8, 9]), np.array([7])], [np.array([5]), np.array([5, 6])])
+    batch = make_batch(Sentences.of([[7, 8, 9], [7]]), Sentences.of([[5], [5, 6]]))
     assert batch.source.tolist() == [[7, 8, 9, EOS], [7, EOS, PAD, PAD]]
     assert batch.source_length.tolist() == [4, 2]
     assert batch.target_input.tolist() == [[BOS, 5, PAD], [BOS, 5, 6]]
@@ -78,12 +115,43 @@ def test_a_batch_is_padded_and_framed():
     assert batch.target_tokens == 5
 
 
-def test_padding_is_little_on_mixed_lengths():
+@given(st.lists(st.lists(st.integers(4, 99), max_size=9), min_size=1, max_size=9), st.booleans(), st.booleans())
+def test_padding_only_adds(rows, begin, end):
+    padded, lengths = pad(Sentences.of(rows), BOS if begin else None, EOS if end else None)
+    framed = [[BOS] * begin + row + [EOS] * end for row in rows]
+    assert [row[:length].tolist() for row, length in zip(padded, lengths, strict=True)] == framed
+    assert (padded != PAD).sum() == sum(map(len, framed))
+    assert padded.shape[1] == max(1, *map(len, framed))
+
+
+def mixed_lengths(count):
     random = np.random.default_rng(0)
-    source = random.lognormal(2.5, 0.5, 5000).astype(int).clip(1, 60)
-    target = (source * random.normal(1, 0.15, 5000)).astype(int).clip(1, 60)
-    lengths = np.stack([source, target], axis=1)
-    batches = [batch for (batch,) in plan(lengths, batch_tokens=1000).epoch(0)]
+    source = random.lognormal(2.5, 0.5, count).astype(int).clip(1, 60)
+    target = (source * random.normal(1, 0.15, count)).astype(int).clip(1, 60)
+    return np.stack([source, target], axis=1)
+
+
+def test_padding_is_little_on_mixed_lengths():
+    lengths = mixed_lengths(5000)
     real = (lengths + 1).sum()
-    padded = sum(len(batch) * (lengths[batch].max(axis=0) + 1).sum() for batch in batches)
-    assert 1 - real / padded < 0.1
+    padded = sum(len(batch) * (lengths[batch].max(axis=0) + 1).sum() for batch in batches_of(plan(lengths, 1000)))
+    assert 1 - real / padded < 0.05
+
+
+@given(pairs, st.integers(1, 5), st.integers(1, 300))
+def test_the_shares_of_all_ranks_are_the_update(lengths, ranks, update_tokens):
+    for update in updates_of(plan(lengths, update_tokens=update_tokens), 0):
+        shares = [share(update, rank, ranks) for rank in range(ranks)]
+        rows = [row for part in shares for batch in part for row in batch]
+        assert sorted(rows) == sorted(row for batch in update for row in batch)
+        assert all(len(batch) for part in shares for batch in part)
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 8])
+def test_the_shares_of_ranks_have_about_the_same_tokens(ranks):
+    lengths = mixed_lengths(5000)
+    for update in updates_of(plan(lengths, batch_tokens=4000, update_tokens=16_000), 0):
+        tokens = [sum((lengths[batch] + 1).sum() for batch in share(update, rank, ranks)) for rank in range(ranks)]
+        pairs_of = [sum(map(len, share(update, rank, ranks))) for rank in range(ranks)]
+        assert max(pairs_of) - min(pairs_of) <= len(update)
+        assert max(tokens) - min(tokens) <= len(update) * 2 * (lengths.max() + 1)

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 from nmtcli import checkpoint
 from nmtcli.checkpoint import RunDirectory, average_weights, find_model, load_model
 from nmtcli.errors import DataError, UserError
+from nmtcli.prepare.shards import Sentences
 from nmtcli.train.batches import make_batch
 from tests.conftest import nmt
 
@@ -92,7 +93,7 @@ def test_a_pointer_to_nothing_is_damage(trained, tmp_path):
 
 
 def test_saved_and_loaded_weights_compute_the_same(trained):
-    batch = make_batch([[5, 6, 7], [5]], [[6], [7, 8]])
+    batch = make_batch(Sentences.of([[5, 6, 7], [5]]), Sentences.of([[6], [7, 8]]))
     outputs = []
     for _ in range(2):
         model = load_model(find_model(trained))

@@ -168,6 +168,10 @@ def test_mistakes_of_train_have_words(data, trained, tmp_path, capsys):
     assert "no preset 'luong'" in words(2, data, "-o", run_dir, "--preset", "luong")
     assert "batch_tokens is 2" in words(2, data, "-o", run_dir, "--set", "train.batch_tokens=2")
     assert "began with other settings: model.embedding.size was 16, is 256" in words(2, data, "-o", trained)
+    weighted = words(2, data, "-o", run_dir, "--set", "train.corpus_weights.trian=2")
+    assert "there is no corpus trian; did you mean train?" in weighted
+    again = words(2, data, "-o", trained, *overrides(*TINY, "train.corpus_weights.train=2"))
+    assert "began with other settings: train.corpus_weights was {}, is {'train': 2.0}" in again
     assert "data was prepared with other settings" in words(2, data, "-o", run_dir, "--set", "data.max_tokens=7")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")

@@ -74,6 +74,21 @@ def test_settings_that_do_not_fit_together_are_refused():
     assert "attention.type dot needs" in message(overrides=["model.attention.type=dot", "model.decoder.hidden_size=10"])
 
 
+def test_weights_of_corpora_come_from_files_and_overrides(tmp_path):
+    path = write(tmp_path, "train:\n  corpus_weights:\n    news: 2\n    talks.v2: 0.5\n")
+    settings = load_config(files=[path], overrides=["train.corpus_weights.news=3", "train.corpus_weights={old: 0}"])
+    assert settings.train.corpus_weights == {"news": 3, "talks.v2": 0.5, "old": 0}
+
+
+def test_weights_that_cannot_be_are_refused(tmp_path):
+    path = write(tmp_path, "train:\n  corpus_weights:\n    news: -1\n    talks: .inf\n    old: much\n")
+    lines = message(files=[path]).splitlines()
+    for number, name in enumerate(("news", "talks", "old"), start=3):
+        assert any(f"conf.yaml:{number}: train.corpus_weights.{name}" in line for line in lines)
+    assert "exclude each other" in message(overrides=["train.corpus_temperature=2", "train.corpus_weights.news=2"])
+    assert "train.corpus_temperature" in message(overrides=["train.corpus_temperature=0.5"])
+
+
 def test_an_unknown_preset_is_refused_with_the_nearest():
     assert "did you mean luong-general?" in message(preset="luong-genral")
 

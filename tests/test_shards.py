@@ -6,13 +6,13 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmtcli.errors import DataError
-from nmtcli.prepare.corpus import SentencePair
-from nmtcli.prepare.shards import Shards, ShardWriter
+from nmtcli.prepare.shards import Sentences, Shards, ShardWriter, record_batch
 
 SENTENCE = st.lists(st.integers(0, 65_535), max_size=30)
 BATCHES = st.lists(st.lists(st.tuples(SENTENCE, SENTENCE, st.text(st.characters(codec="utf-8"))), min_size=1))
@@ -22,13 +22,15 @@ def write(directory: Path, batches, *, size=8000, with_text=True, shard_bytes=20
     split = directory / "valid"
     with ShardWriter(split, size, with_text=with_text, fingerprint="f" * 64, shard_bytes=shard_bytes) as writer:
         for batch in batches:
-            texts = [SentencePair(text, text[::-1], 1) for _, _, text in batch]
-            writer.write([source for source, _, _ in batch], [target for _, target, _ in batch], texts)
+            source, target, texts = zip(*batch, strict=True)
+            sides = (texts, [text[::-1] for text in texts]) if with_text else None
+            writer.write(record_batch(Sentences.of(source), Sentences.of(target), sides, size))
     return split
 
 
 def rows_of(shards: Shards):
-    return [(shards.source(n).tolist(), shards.target(n).tolist()) for n in range(len(shards))]
+    source, target = shards.gather(np.arange(len(shards)))
+    return list(zip(source.rows(), target.rows(), strict=True))
 
 
 BATCH = [([5, 6, 7], [8], "eins"), ([], [9, 10], "zwei\u2028"), ([65_535], [], "")]
@@ -42,9 +44,26 @@ def test_one_row_in_the_same_row_out(batches, shard_bytes):
         shards = Shards.open(write(Path(directory), batches, shard_bytes=shard_bytes))
         assert rows_of(shards) == [(source, target) for source, target, _ in rows]
         assert [tuple(pair) for pair in shards.texts()] == [(text, text[::-1]) for _, _, text in rows]
-        for lengths, side in ((shards.source_lengths, 0), (shards.target_lengths, 1)):
-            assert lengths.dtype == np.int32
+        for side, lengths in enumerate(shards.lengths(np.arange(len(rows)))):
             assert lengths.tolist() == [len(row[side]) for row in rows]
+        assert shards.longest == max((len(side) for row in rows for side in row[:2]), default=0)
+
+
+@settings(deadline=None, max_examples=50)
+@given(batches=BATCHES.filter(len), shard_bytes=st.sampled_from([1, 2000, 2**28]), picks=st.lists(st.integers(0)))
+def test_rows_come_in_the_order_asked_for(batches, shard_bytes, picks):
+    rows = [row for batch in batches for row in batch]
+    picks = [pick % len(rows) for pick in picks]
+    with tempfile.TemporaryDirectory() as directory:
+        shards = Shards.open(write(Path(directory), batches, shard_bytes=shard_bytes))
+        for side, sentences in enumerate(shards.gather(np.array(picks, dtype=np.int64))):
+            assert sentences.rows() == [rows[pick][side] for pick in picks]
+            assert sentences.lengths.tolist() == [len(rows[pick][side]) for pick in picks]
+
+
+@given(st.lists(SENTENCE))
+def test_sentences_hold_the_rows_given(rows):
+    assert Sentences.of(rows).rows() == rows
 
 
 @pytest.mark.parametrize(("size", "dtype"), [(65_536, np.uint16), (65_537, np.uint32)])
@@ -57,14 +76,6 @@ def test_datasets_opens_the_shards(size, dtype, tmp_path):
     assert [(row["source"], row["target"]) for row in dataset] == rows_of(shards)
     assert [(row["source_text"], row["target_text"]) for row in dataset] == shards.texts()
     assert dataset.features["source"].feature.dtype == np.dtype(dtype).name
-    assert shards.source(0).dtype == dtype
-
-
-def test_rows_are_read_only_views_of_the_file(tmp_path):
-    shards = Shards.open(write(tmp_path, [BATCH]))
-    assert not shards.source(0).flags.owndata
-    with pytest.raises(ValueError, match="read-only"):
-        shards.source(0)[0] = 1
 
 
 def test_training_shards_keep_no_text(tmp_path):
@@ -75,13 +86,25 @@ def test_training_shards_keep_no_text(tmp_path):
 def test_rows_outside_are_an_index_error(tmp_path):
     shards = Shards.open(write(tmp_path, [BATCH]))
     for index in (-1, len(shards)):
-        with pytest.raises(IndexError):
-            shards.source(index)
+        for read in (shards.gather, shards.lengths):
+            with pytest.raises(IndexError):
+                read(np.array([0, index]))
+
+
+def test_a_compressed_file_is_refused(tmp_path):
+    """Its arrays are no part of the mapped file."""
+    split = write(tmp_path, [BATCH])
+    (file,) = split.glob("data-*")
+    table = pa.ipc.open_stream(file.read_bytes()).read_all()
+    with pa.ipc.new_stream(str(file), table.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as stream:
+        stream.write_table(table)
+    with pytest.raises(DataError, match="damaged: its arrays"):
+        Shards.open(split)
 
 
 def test_a_failed_write_leaves_nothing_that_opens(tmp_path):
     with pytest.raises(RuntimeError), ShardWriter(tmp_path / "s", 9, with_text=False, fingerprint="f") as writer:
-        writer.write([[1]], [[2]], [])
+        writer.write(record_batch(Sentences.of([[1]]), Sentences.of([[2]]), None, 9))
         raise RuntimeError
     with pytest.raises(DataError, match=r"state\.json"):
         Shards.open(tmp_path / "s")

@@ -96,8 +96,10 @@ def show_plan(config: Config, data: PreparedData) -> None:
     table.add_section()
     table.add_row("all", "", f"{parameter_count(model):,}")
     stdout.print(table)
-    plan = BatchPlan(data.train, config.train.batch_tokens, config.train.update_tokens, config.train.seed).epoch(0)
-    tokens = int(data.train.target_lengths.sum()) + len(data.train)
+    plan = BatchPlan.training(data, config.train)
+    first = plan.block(0, 0)
+    tokens = int(data.train.lengths(first.rows)[1].sum()) + len(first.rows)
     stdout.print(
-        f"an epoch: {len(data.train):,} pairs, {len(plan):,} updates of {tokens / len(plan):,.0f} target tokens"
+        f"an epoch: {plan.epochs.pairs(1):,} pairs, {plan.updates(1):,} updates"
+        f" of {tokens / max(1, len(first)):,.0f} target tokens"
     )

@@ -104,12 +104,13 @@ def open_data(directory: Path) -> PreparedData:
     manifest = Manifest.load(directory)
     tokenizers = Tokenizers.load(directory)
     data = PreparedData(manifest, tokenizers, Shards.open(directory / TRAIN), Shards.open(directory / VALID))
-    sizes = (len(tokenizers.source), len(tokenizers.target), len(data.train), len(data.valid))
+    sizes = (len(tokenizers.source), len(tokenizers.target), len(data.train), len(data.valid), manifest.train.pairs)
     expected = (
         manifest.source_vocabulary_size,
         manifest.target_vocabulary_size,
         manifest.train.pairs,
         manifest.valid.pairs,
+        sum(corpus.pairs for corpus in manifest.corpora),
     )
     if sizes != expected:
         raise DataError(

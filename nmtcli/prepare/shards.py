@@ -5,8 +5,7 @@ needed here. An id takes 2 bytes where the vocabulary allows it, else 4.
 """
 
 import json
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -26,6 +25,8 @@ _SHORT_VOCABULARY = 2**16  # ids below it fit in uint16
 _TEXT_COLUMNS = ("source_text", "target_text")
 
 Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
+Rows = npt.NDArray[np.int64]  # numbers of rows
+Lengths = npt.NDArray[np.int32]
 
 
 def _id_columns(kind: Any) -> list[Any]:
@@ -47,13 +48,18 @@ class Sentences:
     """Ids of some sentences without BOS and EOS, one sentence after the other."""
 
     ids: npt.NDArray[np.int64]  # [sum of lengths]
-    lengths: npt.NDArray[np.int32]  # [B]
+    lengths: Lengths  # [B]
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]]) -> Self:
         """The sentences whose ids are the given lists."""
         lengths = np.fromiter(map(len, rows), np.int32, len(rows))
         return cls(np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum())), lengths)
+
+    def rows(self) -> list[list[int]]:
+        """A list of ids for each sentence."""
+        ids, ends = self.ids.tolist(), self.lengths.cumsum().tolist()
+        return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def select(self, rows: npt.NDArray[np.bool_]) -> "Sentences":
         """Those sentences that are true in `rows` [B]."""
@@ -155,25 +161,28 @@ class ShardWriter:
         self._stream = self._sink = None
 
 
-class _Batch(NamedTuple):
-    """The flat arrays of one record batch; row i is `ids[offsets[i]:offsets[i + 1]]`."""
+class _File(NamedTuple):
+    """One mapped file. Its bytes are seen as ids and as offsets at once, so that rows of many record batches are read
+    by one index.
+    """
 
-    source_offsets: npt.NDArray[np.int32]
-    source_ids: Ids
-    target_offsets: npt.NDArray[np.int32]
-    target_ids: Ids
+    ids: Ids
+    offsets: npt.NDArray[np.int32]
+    batches: list[Any]  # Arrow record batches
+    places: list[list[tuple[int, int]]]  # of each record batch and side: where in `offsets` and `ids` its own begin
 
 
 class Shards:
     """One split, memory-mapped: opening reads no ids, and what was read can be dropped by the system at any time."""
 
-    def __init__(self, batches: Sequence[Any]) -> None:
-        """`batches` are Arrow record batches; use `Shards.open`."""
-        self._record_batches = batches
-        self._batches = [_Batch(*_flat(batch.column(0)), *_flat(batch.column(1))) for batch in batches]
-        self._starts = [0]  # index of the first row of each batch, then the number of rows
-        for batch in batches:
-            self._starts.append(self._starts[-1] + batch.num_rows)
+    def __init__(self, files: Sequence[_File]) -> None:
+        """`files` are mapped files; use `Shards.open`."""
+        self._files = files
+        batches = [batch.num_rows for file in files for batch in file.batches]
+        self._starts = np.cumsum([0, *batches], dtype=np.int64)  # first row of each record batch, then the rows of all
+        self._file = np.repeat(np.arange(len(files)), [len(file.batches) for file in files])  # of each record batch
+        places = [place for file in files for place in file.places]
+        self._places = np.array(places, dtype=np.int64).reshape(-1, 2, 2)  # [record batch, side, offsets or ids]
 
     @classmethod
     def open(cls, directory: Path) -> Self:
@@ -184,74 +193,115 @@ class Shards:
             rows = sum(split["num_examples"] for split in info["splits"].values())
         except (KeyError, TypeError, AttributeError):
             raise DataError(f"{directory}: state.json or dataset_info.json is not one of nmt prepare", _AGAIN) from None
-        shards = cls([batch for file in files for batch in _map(file)])
+        shards = cls([_map(file) for file in files])
         if len(shards) != rows:
             raise DataError(f"{directory}: {len(shards)} pairs where {rows} were written", _AGAIN)
         return shards
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return int(self._starts[-1])
 
     @cached_property
-    def source_lengths(self) -> npt.NDArray[np.int32]:
-        """Number of source ids of each row."""
-        return _lengths(batch.source_offsets for batch in self._batches)
+    def longest(self) -> int:
+        """Number of ids of the longest side of any row, 0 without rows."""
+        longest = 0
+        for file, batch, sides in self._record_batches():
+            for offsets_at, _ in sides:
+                own = file.offsets[offsets_at : offsets_at + batch.num_rows + 1]
+                longest = max(longest, int(np.diff(own).max(initial=0)))
+        return longest
 
-    @cached_property
-    def target_lengths(self) -> npt.NDArray[np.int32]:
-        """Number of target ids of each row."""
-        return _lengths(batch.target_offsets for batch in self._batches)
+    def lengths(self, rows: Rows) -> tuple[Lengths, Lengths]:
+        """Number of source and of target ids of each row. Raises IndexError for a row that is not there."""
+        found = self._find(rows)
+        return self._spans(0, *found)[1], self._spans(1, *found)[1]
 
-    def source(self, index: int) -> Ids:
-        """Source ids of one row, a read-only view of the file; no BOS, no EOS."""
-        batch, row = self._find(index)
-        return batch.source_ids[batch.source_offsets[row] : batch.source_offsets[row + 1]]
+    def gather(self, rows: Rows) -> tuple[Sentences, Sentences]:
+        """Source and target ids of the rows, in their order. Raises IndexError for a row that is not there."""
+        found = self._find(rows)
+        return self._read(0, *found), self._read(1, *found)
 
-    def target(self, index: int) -> Ids:
-        """Target ids of one row, a read-only view of the file; no BOS, no EOS."""
-        batch, row = self._find(index)
-        return batch.target_ids[batch.target_offsets[row] : batch.target_offsets[row + 1]]
+    def _find(self, rows: Rows) -> tuple[Rows, Rows]:
+        """The record batch of each row, and the row's number in it."""
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
+        batch = np.searchsorted(self._starts, rows, side="right") - 1
+        return batch, rows - self._starts[batch]
+
+    def _spans(self, side: int, batch: Rows, row: Rows) -> tuple[Rows, Lengths]:
+        """Where in its file the ids of each row begin, and how many they are."""
+        offsets_at, ids_at = self._places[batch, side].T
+        at = offsets_at + row
+        begin, end = np.empty((2, len(row)), np.int32)
+        file_of = self._file[batch]
+        for number in np.unique(file_of):
+            here = file_of == number
+            begin[here] = self._files[number].offsets[at[here]]
+            end[here] = self._files[number].offsets[at[here] + 1]
+        return ids_at + begin, end - begin
+
+    def _read(self, side: int, batch: Rows, row: Rows) -> Sentences:
+        begin, lengths = self._spans(side, batch, row)
+        ends = lengths.cumsum(dtype=np.int64)
+        total = int(ends[-1]) if len(ends) else 0
+        at = np.repeat(begin - (ends - lengths), lengths) + np.arange(total)  # of each id in its file
+        file_of = np.repeat(self._file[batch], lengths)
+        ids = np.empty(total, np.int64)
+        for number in np.unique(file_of):
+            here = file_of == number
+            ids[here] = self._files[number].ids[at[here]]
+        return Sentences(ids, lengths)
 
     def texts(self) -> list[TextPair]:
         """The original text of every row. Only validation splits keep it."""
         pairs: list[TextPair] = []
-        for batch in self._record_batches:
+        for _, batch, _ in self._record_batches():
             sides = (batch.column(name).to_pylist() for name in _TEXT_COLUMNS)
             pairs += map(TextPair, *sides)
         return pairs
 
-    def _find(self, index: int) -> tuple[_Batch, int]:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        number = bisect_right(self._starts, index) - 1
-        return self._batches[number], index - self._starts[number]
+    def _record_batches(self) -> Iterator[tuple[_File, Any, list[tuple[int, int]]]]:
+        """Each record batch with its file and its places."""
+        for file in self._files:
+            for batch, sides in zip(file.batches, file.places, strict=True):
+                yield file, batch, sides
 
 
 _AGAIN = "delete the data directory and prepare it again"
 
 
-def _map(file: Path) -> list[Any]:
-    """The record batches of a file, still on disk."""
+def _map(file: Path) -> _File:
+    """A file, still on disk."""
     try:
-        stream = pa.ipc.open_stream(pa.memory_map(str(file)))
+        content = pa.memory_map(str(file)).read_buffer()
+        stream = pa.ipc.open_stream(content)
         if list(stream.schema)[:2] not in _ID_COLUMNS:
             raise DataError(f"{file}: damaged: not the columns of nmt prepare", _AGAIN)
         batches = stream.read_all().to_batches()
         for batch in batches:
             batch.validate()
+        kind = stream.schema.field(0).type.value_type.to_pandas_dtype()
+        places = [[_place(batch.column(side), content) for side in (0, 1)] for batch in batches]
     except FileNotFoundError:
         raise DataError(f"{file}: missing", _AGAIN) from None
-    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name is not UTF-8
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name is not UTF-8, a buffer elsewhere
         raise DataError(f"{file}: damaged: {str(error).splitlines()[0]}", _AGAIN) from None
-    return batches  # type: ignore[no-any-return]
+    return _File(_view(content, kind), _view(content, np.int32), batches, places)
 
 
-def _flat(column: Any) -> tuple[npt.NDArray[np.int32], Ids]:
-    return column.offsets.to_numpy(), column.values.to_numpy()
+def _place(column: Any, content: Any) -> tuple[int, int]:
+    """Where in the file, counted in items of their own size, the offsets and the ids of a column begin."""
+    places = []
+    for array in (column.offsets.to_numpy(), column.values.to_numpy()):
+        distance = array.ctypes.data - content.address if array.size else 0
+        if not 0 <= distance <= content.size - array.nbytes or distance % array.itemsize:
+            raise ValueError("its arrays are not those of the file")  # compressed, so Arrow copied them
+        places.append(distance // array.itemsize)
+    return places[0], places[1]
 
 
-def _lengths(offsets: Iterable[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:
-    return np.concatenate([np.empty(0, np.int32), *(np.diff(part) for part in offsets)])
+def _view(content: Any, kind: Any) -> npt.NDArray[Any]:
+    return np.frombuffer(content, kind, count=content.size // np.dtype(kind).itemsize)
 
 
 def _state(names: Sequence[str], fingerprint: str) -> dict[str, Any]:

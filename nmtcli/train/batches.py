@@ -1,7 +1,6 @@
-"""Token-budgeted, bucketed batches. The order of an epoch is a pure function of the seed and the epoch's number.
+"""Token-budgeted batches of sentences of like length, in an order that is a pure function of seed and epoch.
 
-So a position (epoch, update) is all that a resume needs. Sentences of like length share a batch, and cost follows real
-tokens.
+So a place (epoch, block, position) is all that a resume needs, and cost follows real tokens.
 """
 
 from collections.abc import Sequence
@@ -12,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nmtcli.config import TrainConfig
 from nmtcli.errors import UserError
-from nmtcli.prepare.shards import Shards
+from nmtcli.prepare.directory import PreparedData
+from nmtcli.prepare.shards import Rows, Sentences, Shards
+from nmtcli.train.epochs import Epochs, Purpose, corpus_weights
 from nmtcli.vocabulary import BOS, EOS, PAD
-
-Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Batch:
         )
 
 
-def make_batch(sources: Sequence[NDArray[np.integer]], targets: Sequence[NDArray[np.integer]]) -> Batch:
-    """A batch of the given ids, without special ids, one array a sentence."""
-    source, source_length = pad(sources, after=EOS)
-    target_input, _ = pad(targets, before=BOS)
-    target_output, target_length = pad(targets, after=EOS)
+def make_batch(source: Sentences, target: Sentences) -> Batch:
+    """A batch of the given pairs."""
+    padded_source, source_length = pad(source, after=EOS)
+    target_input, _ = pad(target, before=BOS)
+    target_output, target_length = pad(target, after=EOS)
     return Batch(
-        torch.from_numpy(source),
+        torch.from_numpy(padded_source),
         torch.from_numpy(source_length),
         torch.from_numpy(target_input),
         torch.from_numpy(target_output),
@@ -61,78 +61,118 @@ def make_batch(sources: Sequence[NDArray[np.integer]], targets: Sequence[NDArray
 
 
 def pad(
-    sentences: Sequence[NDArray[np.integer]], before: int | None = None, after: int | None = None
+    sentences: Sentences, before: int | None = None, after: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ids [B, L] padded with PAD, each sentence between `before` and `after`, and lengths [B]."""
     first = 0 if before is None else 1
-    lengths = np.array([len(sentence) for sentence in sentences], dtype=np.int64)
+    lengths = sentences.lengths.astype(np.int64)
     total = lengths + first + (after is not None)
-    padded = np.full((len(sentences), total.max(initial=1)), PAD, dtype=np.int64)
-    for row, sentence in enumerate(sentences):
-        padded[row, first : first + len(sentence)] = sentence
+    padded = np.full((len(lengths), total.max(initial=1)), PAD, dtype=np.int64)
+    inner = padded[:, first:]
+    inner[np.arange(inner.shape[1]) < lengths[:, None]] = sentences.ids
     if before is not None:
         padded[:, 0] = before
     if after is not None:
-        padded[np.arange(len(sentences)), first + lengths] = after
+        padded[np.arange(len(lengths)), first + lengths] = after
     return padded, total
 
 
-def longest_pair(shards: Shards) -> int:
-    """Tokens of the longest side of any pair, EOS counted."""
-    return 1 + max(int(shards.source_lengths.max(initial=0)), int(shards.target_lengths.max(initial=0)))
+def cut(longest: NDArray[np.integer], budget: int) -> NDArray[np.int64]:
+    """Where batches begin, and the end of the last, in pairs whose longest sides are given, shortest first.
+
+    A batch has at most `budget` tokens, pairs times the longest side; a pair that is longer is one alone.
+    """
+    bounds, start = [0], 0
+    while start < len(longest):
+        window = longest[start : start + max(1, budget // int(longest[start]))]
+        # the last of a window is its longest, so the cost only grows
+        fitting = np.searchsorted(window * np.arange(1, len(window) + 1), budget, side="right")
+        start += max(1, int(fitting))
+        bounds.append(start)
+    return np.array(bounds)
+
+
+@dataclass(frozen=True)
+class Updates(Sequence[list[Rows]]):
+    """The updates of a block. Each is a list of batches, each batch the rows of its pairs."""
+
+    rows: Rows  # of all batches
+    bounds: NDArray[np.int64]  # where in `rows` each batch begins, and the end of the last
+    order: NDArray[np.int64]  # of the batches
+    starts: NDArray[np.int64]  # where in `order` each update begins, and the end of the last
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, index: int) -> list[Rows]:  # type: ignore[override]  # no slices
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        batches = self.order[self.starts[index] : self.starts[index + 1]]
+        return [self.rows[self.bounds[batch] : self.bounds[batch + 1]] for batch in batches]
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """Cuts the pairs of a corpus into batches, and the batches into updates.
+    """Cuts the pairs of each block of an epoch into batches, and the batches into updates.
 
     A batch holds at most `batch_tokens` tokens: sentences times the longest side, EOS and padding counted. An update is
     one batch, or with `update_tokens` the batches that together have about so many target tokens.
     """
 
     shards: Shards
+    epochs: Epochs
     batch_tokens: int
     update_tokens: int | None
-    seed: int
 
-    def __post_init__(self) -> None:
-        """Refuse a budget that the longest pair does not fit."""
-        longest = longest_pair(self.shards)
-        if longest > self.batch_tokens:
+    @classmethod
+    def training(cls, data: PreparedData, settings: TrainConfig) -> "BatchPlan":
+        """The plan of a training run. Raises UserError for settings that do not fit the data."""
+        longest = data.train.longest + 1
+        if longest > settings.batch_tokens:
             raise UserError(
-                f"train.batch_tokens is {self.batch_tokens}, but the longest training pair has {longest} tokens",
+                f"train.batch_tokens is {settings.batch_tokens}, but the longest training pair has {longest} tokens",
                 f"set train.batch_tokens={longest} or more, or prepare the data with a smaller data.max_tokens",
             )
+        corpora = data.manifest.corpora
+        weights = corpus_weights(corpora, settings)
+        epochs = Epochs([corpus.pairs for corpus in corpora], weights, settings.seed)
+        return cls(data.train, epochs, settings.batch_tokens, settings.update_tokens)
 
-    def epoch(self, epoch: int) -> list[list[Rows]]:
-        """The updates of an epoch: for each update its batches, for each batch its rows in the corpus."""
-        random = np.random.default_rng((self.seed, epoch))
-        batches = self._cut(random.permutation(len(self.shards)))
-        order = random.permutation(len(batches))
-        return self._group([batches[index] for index in order])
+    def block(self, epoch: int, number: int) -> Updates:
+        """The updates of one block of an epoch."""
+        rows = self.epochs.rows(epoch, number)
+        source, target = self.shards.lengths(rows)
+        longest, difference = np.maximum(source, target) + 1, target - source
+        # Within one longest side, from short targets over equal lengths to short sources, and back for the next: pairs
+        # of a batch then have like lengths on both sides. Rows of the same lengths stay shuffled.
+        order = np.lexsort((np.where(longest % 2, difference, -difference), longest))
+        bounds = cut(longest[order], self.batch_tokens)
+        tokens = np.diff(np.append(0, (target[order] + 1).cumsum(dtype=np.int64))[bounds])
+        shuffled = self.epochs.random(Purpose.BATCHES, epoch, number).permutation(len(tokens))
+        return Updates(rows[order], bounds, shuffled, self._group(tokens[shuffled]))
+
+    def updates(self, epochs: int) -> int:
+        """How many updates so many epochs have: the first block's, in proportion to the pairs of them all."""
+        first = self.block(0, 0)
+        return max(1, round(len(first) * self.epochs.pairs(epochs) / max(1, len(first.rows))))
 
     def load(self, rows: Rows) -> Batch:
         """The pairs at `rows`."""
-        return make_batch([self.shards.source(int(r)) for r in rows], [self.shards.target(int(r)) for r in rows])
+        return make_batch(*self.shards.gather(rows))
 
-    def _cut(self, rows: Rows) -> list[Rows]:
-        """Shuffled rows, sorted into buckets of like length (ties stay shuffled), cut at the budget."""
-        source, target = self.shards.source_lengths[rows] // 2, self.shards.target_lengths[rows] // 2
-        rows = rows[np.lexsort((source, target))]
-        longest = np.maximum(self.shards.source_lengths[rows], self.shards.target_lengths[rows]).astype(np.int64) + 1
-        batches, start = [], 0
-        while start < len(rows):
-            window = longest[start : start + self.batch_tokens // longest[start]]
-            cost = np.maximum.accumulate(window) * np.arange(1, len(window) + 1)
-            count = int(np.searchsorted(cost > self.batch_tokens, True))
-            batches.append(rows[start : start + count])
-            start += count
-        return batches
-
-    def _group(self, batches: list[Rows]) -> list[list[Rows]]:
+    def _group(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where in the batches with so many target tokens each update begins, and the end of the last."""
         if self.update_tokens is None:
-            return [[batch] for batch in batches]
-        tokens = np.array([int((self.shards.target_lengths[batch] + 1).sum()) for batch in batches])
+            return np.arange(len(tokens) + 1)
         group = (tokens.cumsum() - tokens / 2) // self.update_tokens
-        starts = np.flatnonzero(np.diff(group, prepend=-1))
-        return [batches[a:b] for a, b in zip(starts, [*starts[1:], len(batches)], strict=True)]
+        return np.append(np.flatnonzero(np.diff(group, prepend=-1)), len(tokens))
+
+
+def share(batches: Sequence[Rows], rank: int, ranks: int) -> list[Rows]:
+    """The part of an update that one of several processes computes; all parts together are the update.
+
+    Of n processes each takes every n-th pair of each batch. Pairs lie in the order of their lengths, so all parts have
+    about the same tokens; and an update is the same whatever the number of processes.
+    """
+    parts = (rows[(rank + number) % ranks :: ranks] for number, rows in enumerate(batches))
+    return [part for part in parts if len(part)]

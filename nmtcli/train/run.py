@@ -29,7 +29,10 @@ def resolve(config: Config, data: PreparedData, device: torch.device) -> Config:
     if changes := [change for _, change in _changes(prepared, config)]:
         lines = "\n".join(f"the data was prepared with other settings: {change}" for change in changes)
         raise UserError(lines, "leave out the data settings, or run nmt prepare with these to another directory")
-    BatchPlan(data.train, config.train.batch_tokens, config.train.update_tokens, config.train.seed)  # may refuse
+    BatchPlan.training(data, config.train)  # may refuse
+    if config.train.subword_sampling is not None:
+        for tokenizer in (data.tokenizers.source, data.tokenizers.target):
+            tokenizer.sample([], config.train.subword_sampling, seed=0)  # may refuse
     tie = config.model.embedding.tie
     if tie == "all" and not data.tokenizers.joint:
         raise UserError(

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from nmtcli.config import Config
 from nmtcli.errors import Interrupted
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import PreparedData
+from nmtcli.prepare.shards import Rows
 from nmtcli.train.batches import Batch, BatchPlan
 from nmtcli.train.interrupts import Interrupts
 from nmtcli.train.logs import Observer
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.precision import MixedPrecision
 from nmtcli.train.schedule import learning_rate
+from nmtcli.train.subwords import SubwordSampling
 from nmtcli.train.validation import Validator
 
 
@@ -31,7 +34,8 @@ class TrainState:
 
     step: int = 0  # updates done
     epoch: int = 0
-    position: int = 0  # updates done in this epoch
+    block: int = 0  # of this epoch
+    position: int = 0  # updates done in this block
     validated_step: int = 0
     best: list[tuple[float, int]] = field(default_factory=list)  # (score, step), best first
     without_improvement: int = 0  # validations in a row
@@ -44,7 +48,7 @@ class Trainer:
     """Trains one model on one device.
 
     Everything that decides the next weights is in the checkpoint: weights, Adam's moments, the loss scale, random
-    numbers, and `TrainState`. The order of the data follows from the seed, the epoch and the position in it.
+    numbers, and `TrainState`. The data follows from the seed, the epoch, the block and the position in it.
     """
 
     def __init__(
@@ -58,15 +62,18 @@ class Trainer:
         self.objective = TrainingLoss(self.model, settings.label_smoothing)
         self.optimizer = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)
         self.precision = MixedPrecision(settings.precision, device)
-        self.plan = BatchPlan(data.train, settings.batch_tokens, settings.update_tokens, settings.seed)
+        self.plan = BatchPlan.training(data, settings)
+        self.subwords = None
+        if settings.subword_sampling is not None:
+            self.subwords = SubwordSampling(self.plan, data.tokenizers, settings.subword_sampling, settings.seed)
         self.validator = Validator(self.objective, data, config, device)
         self.total = settings.max_updates
         if settings.max_epochs is not None:
-            self.total = min(self.total, settings.max_epochs * len(self.plan.epoch(0)))
+            self.total = min(self.total, self.plan.updates(settings.max_epochs))
         self.state = TrainState()
         self.interrupts = Interrupts()
         self.meter = Meter()
-        self.epoch_updates = 1  # known once an epoch is planned
+        self.passes = 0.0  # over the data
         if steps := run.steps():
             self._load(run.checkpoint(steps[-1]))
 
@@ -97,15 +104,27 @@ class Trainer:
                 self._update(next(updates))
 
     def _updates(self) -> Iterator[list[Batch]]:
-        """The batches of each update, from where training stands on; moves `state.epoch` and `state.position`."""
+        """The batches of each update, from where training stands on; moves the epoch, block and position of `state`."""
+        state = self.state
         while True:
-            updates = self.plan.epoch(self.state.epoch)
-            self.epoch_updates = len(updates)
-            for rows in updates[self.state.position :]:
-                batches = [self.plan.load(batch) for batch in rows]
-                self.state.position += 1
-                yield batches
-            self.state.epoch, self.state.position = self.state.epoch + 1, 0
+            blocks = self.plan.epochs.blocks(state.epoch)
+            while state.block < blocks:
+                updates = self.plan.block(state.epoch, state.block)
+                while state.position < len(updates):
+                    batches = self._batches(updates[state.position])
+                    state.position += 1
+                    self.passes = state.epoch + (state.block + state.position / len(updates)) / blocks
+                    yield batches
+                state.block, state.position = state.block + 1, 0
+            state.epoch, state.block = state.epoch + 1, 0
+
+    def _batches(self, update: list[Rows]) -> list[Batch]:
+        """The batches of the update at the place of `state`."""
+        if self.subwords is None:
+            return [self.plan.load(rows) for rows in update]
+        place = (self.state.epoch, self.state.block, self.state.position)
+        loaded = (self.subwords.load(rows, (*place, number)) for number, rows in enumerate(update))
+        return list(chain.from_iterable(loaded))
 
     def _update(self, batches: list[Batch]) -> None:
         """One update of the weights from one or several batches, as if they were one."""
@@ -129,7 +148,7 @@ class Trainer:
         state.skipped_updates += norm is None
         state.seconds += self.meter.update_done(loss_sum, tokens, norm)
         if state.step % settings.log_every == 0 or state.step == self.total:
-            metrics = {"step": state.step, "epoch": state.epoch + state.position / self.epoch_updates}
+            metrics: dict[str, Any] = {"step": state.step, "epoch": self.passes}
             metrics |= {**self.meter.read(), "learning_rate": rate, "skipped": state.skipped_updates}
             self._tell("updated", metrics)
 

@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import torch
@@ -9,7 +11,8 @@ import torch
 from nmtcli.config import Config
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.score.metrics import score_corpus
-from nmtcli.train.batches import BatchPlan, longest_pair
+from nmtcli.train.batches import BatchPlan
+from nmtcli.train.epochs import Epochs
 from nmtcli.train.logs import Sample
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
@@ -23,8 +26,8 @@ class Validator:
 
     def __init__(self, objective: TrainingLoss, data: PreparedData, config: Config, device: torch.device) -> None:
         self.objective, self.device = objective, device
-        budget = max(config.train.batch_tokens, longest_pair(data.valid))  # validation pairs are of any length
-        self.plan = BatchPlan(data.valid, budget, None, seed=0)
+        epochs = Epochs([len(data.valid)], [Fraction(1)], seed=0)
+        self.plan = BatchPlan(data.valid, epochs, config.train.batch_tokens, update_tokens=None)
         texts = data.valid.texts()[: config.train.valid_sentences]
         self.sources = [pair.source for pair in texts]
         self.references = [pair.target for pair in texts]
@@ -55,7 +58,8 @@ class Validator:
 
     def _teacher_forced(self) -> dict[str, Any]:
         loss = negative_log_prob = correct = tokens = 0.0
-        for (rows,) in self.plan.epoch(0):
+        blocks = (self.plan.block(0, number) for number in range(self.plan.epochs.blocks(0)))
+        for (rows,) in chain.from_iterable(blocks):
             batch = self.plan.load(rows)
             sums = self.objective.evaluate(batch.to(self.device))
             loss += sums.loss.item()

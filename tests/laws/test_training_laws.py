@@ -1,11 +1,14 @@
 """Training: several batches are one, and an interrupted run is the uninterrupted one, bit for bit."""
 
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ from safetensors.torch import load_file
 
 from nmtcli.checkpoint import RunDirectory, find_model, load_model
 from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.prepare.shards import Sentences
+from nmtcli.train import batches
 from nmtcli.train.batches import Batch, make_batch
 from nmtcli.train.loss import TrainingLoss
 from tests.conftest import TINY, model_config, nmt, overrides
@@ -22,7 +27,7 @@ from tests.conftest import TINY, model_config, nmt, overrides
 def tiny_batch(vocabulary: int = 30, size: int = 8, seed: int = 0) -> Batch:
     random = np.random.default_rng(seed)
     sides = [[random.integers(4, vocabulary, random.integers(1, 9)) for _ in range(size)] for _ in range(2)]
-    return make_batch(*sides)
+    return make_batch(*map(Sentences.of, sides))
 
 
 def rows(batch: Batch, part: slice) -> Batch:
@@ -125,3 +130,46 @@ def test_going_on_after_the_end_changes_nothing(data, uninterrupted):
     assert nmt("train", data, "-o", uninterrupted, "--device", "cpu", *overrides(*TINY, *LONG)) == 0
     for left, right in zip(before, weights(uninterrupted), strict=True):
         assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def with_corpora(data, directory, **corpora):
+    """A copy of a data directory whose training pairs are divided among the given corpora."""
+    copy = shutil.copytree(data, directory)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["corpora"] = [{"name": name, "pairs": pairs} for name, pairs in corpora.items()]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    return copy
+
+
+MIXTURES = {
+    "weights": ["train.corpus_weights.small=2.5", "train.corpus_weights.large=0.3"],
+    "temperature": ["train.corpus_temperature=3"],
+    "large updates": ["train.update_tokens=400"],
+    "subword sampling": ["train.subword_sampling=0.1"],
+}
+
+
+@pytest.mark.parametrize("mixture", MIXTURES.values(), ids=MIXTURES.keys())
+def test_a_run_over_several_corpora_and_blocks_goes_on_exactly(data, tmp_path, monkeypatch, mixture):
+    mixed = with_corpora(data, tmp_path / "data", small=100, large=300)
+    monkeypatch.setattr(batches, "Epochs", partial(batches.Epochs, chunk_rows=16, block_rows=90))
+    steady = ["train.schedule=constant", "train.warmup_updates=0", "train.valid_metric=loss", "train.valid_every=100"]
+    places = []
+    for name, stops in (("whole", [43]), ("parts", [3, 14, 43])):
+        for updates in stops:
+            command = ["train", mixed, "-o", tmp_path / name, "--device", "cpu"]
+            assert nmt(*command, *overrides(*TINY, *steady, *mixture, f"train.max_updates={updates}")) == 0
+            places.append(json.loads((RunDirectory(tmp_path / name).pointer("last") / "state.json").read_text()))
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    assert any(place["block"] > 0 for place in places[:-1])
+    assert places[-1]["epoch"] > 0
+
+
+def test_a_checkpoint_from_before_there_were_blocks_goes_on(data, trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    path = RunDirectory(run).pointer("last") / "state.json"
+    state = json.loads(path.read_text())
+    assert state.pop("block") == 0
+    path.write_text(json.dumps(state))
+    assert nmt("train", data, "-o", run, "--device", "cpu", *overrides(*TINY, "train.max_updates=14")) == 0
+    assert RunDirectory(run).steps()[-1] == 14
