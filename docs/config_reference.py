@@ -1,9 +1,12 @@
 """Writes docs/config.md from the typed settings: `python docs/config_reference.py > docs/config.md`."""
 
+import inspect
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any, get_args, get_origin
 
-from nmtcli.config import Config, Section, keys
+from nmtcli.config import CleaningConfig, Config, CorpusConfig, Section
+from nmtcli.settings import keys
 
 HEADER = """# Settings
 
@@ -20,7 +23,10 @@ def kind(annotation: Any) -> str:
     if get_origin(annotation) is dict:
         return "number for each name, " + bounds(get_args(get_args(annotation)[1])[1].metadata)
     if get_origin(annotation) is tuple:
-        return f"list of {kind(get_args(annotation)[0])}"
+        item = get_args(annotation)[0]
+        return "list of corpora, see below" if item is CorpusConfig else f"list of {kind(item)}"
+    if any(get_origin(part) is tuple for part in get_args(annotation)):
+        return " or ".join(kind(part) for part in get_args(annotation))
     names = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null"}
     parts = [names[part] for part in get_args(annotation) or (annotation,)]
     return " or ".join(parts)
@@ -42,6 +48,16 @@ def default(value: Any) -> str:
     return str(value)
 
 
+def rows(settings: Iterable[tuple[tuple[str, ...], Any]]) -> Iterator[str]:
+    """A table of settings."""
+    yield "| key | default | type | what it does |"
+    yield "|---|---|---|---|"
+    for path, setting in settings:
+        types = ", ".join(filter(None, (kind(setting.annotation), bounds(setting.metadata))))
+        yield f"| `{'.'.join(path)}` | `{default(setting.default)}` | {types} | {setting.description} |"
+    yield ""
+
+
 def reference() -> str:
     """The page."""
     lines = [HEADER]
@@ -49,16 +65,14 @@ def reference() -> str:
         section = field.annotation
         assert isinstance(section, type)
         assert issubclass(section, Section)
-        lines += [
-            f"## {name}\n",
-            f"{section.__doc__}\n",
-            "| key | default | type | what it does |",
-            "|---|---|---|---|",
-        ]
-        for path, setting in keys(section, (name,)):
-            types = ", ".join(filter(None, (kind(setting.annotation), bounds(setting.metadata))))
-            lines.append(f"| `{'.'.join(path)}` | `{default(setting.default)}` | {types} | {setting.description} |")
-        lines.append("")
+        lines += [f"## {name}\n", f"{section.__doc__}\n", *rows(keys(section, (name,)))]
+        if name == "data":
+            lines += ["### A corpus\n", f"{CorpusConfig.__doc__} [How to use them](data.md).\n"]
+            lines += rows(((key,), setting) for key, setting in CorpusConfig.model_fields.items())
+            lines += [
+                "### Cleaning\n",
+                f"{inspect.getdoc(CleaningConfig)} [Why these rules](data.md#what-is-dropped).\n",
+            ]
     return "\n".join(lines)
 
 

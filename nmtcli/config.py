@@ -1,22 +1,9 @@
-"""Every setting of `nmt`: its type, its bounds, its default and the sentence the reference prints.
+"""Every setting of `nmt`: its type, its bounds, its default and the sentence the reference prints."""
 
-Settings come from a preset, then YAML files, then `--set key=value`; later ones win. All mistakes are reported at
-once, each with its place (file and line) and, for an unknown key, the nearest valid one.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
-from importlib import resources
-from io import StringIO
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from nmtcli.errors import UserError, nearest
 from nmtcli.vocabulary import check_symbols
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -100,6 +87,11 @@ class CorpusConfig(Section):
         None, pattern=r"^\S+$", description="Put before each source sentence as one token, for example <2de> or <bt>."
     )
 
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _numbers(cls, columns: Any) -> Any:
+        return [str(column) if isinstance(column, int) else column for column in columns or ()] or None
+
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         pair = self.source is not None or self.target is not None
@@ -120,7 +112,7 @@ class CleaningConfig(Section):
         True, description="A side holds a control character other than a blank, or U+FFFD: broken encoding."
     )
     max_characters: int | None = Field(2000, ge=1, description="A side is longer.")
-    markup: bool = Field(True, description="A side holds an HTML or XML tag or an entity such as &amp;amp;.")
+    markup: bool = Field(True, description="A side holds an HTML or XML tag, or an entity such as `&lt;`.")
     max_length_ratio: float | None = Field(
         9.0, gt=1, description="One side has more UTF-8 bytes than this times the other; fewer than 10 count as 10."
     )
@@ -322,165 +314,3 @@ class Config(Section):
     model: ModelConfig = Field(default_factory=ModelConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     search: SearchConfig = Field(default_factory=SearchConfig)
-
-
-Tree = dict[str, Any]
-KeyPath = tuple[str, ...]
-
-
-def presets() -> list[str]:
-    """Names that `--preset` takes."""
-    folder = resources.files("nmtcli.models") / "presets"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
-
-
-def load_config(
-    preset: str | None = None, files: Sequence[Path] = (), overrides: Sequence[str] = (), base: Tree | None = None
-) -> Config:
-    """Settings from `base`, a preset, YAML files and `key=value` overrides, later ones first in rank.
-
-    Raises UserError that lists every mistake.
-    """
-    tree, origins = load_tree(preset, files, overrides, base)
-    try:
-        return Config.model_validate(tree)
-    except ValidationError as error:
-        raise UserError(
-            "\n".join(_explain(error, origins)), "nmt train --help and docs/config.md list the keys"
-        ) from None
-
-
-def load_tree(
-    preset: str | None = None, files: Sequence[Path] = (), overrides: Sequence[str] = (), base: Tree | None = None
-) -> tuple[Tree, dict[KeyPath, str]]:
-    """The merged settings as given, unchecked, and where each was set (`file:line` or the override)."""
-    tree: Tree = {}
-    origins: dict[KeyPath, str] = {}
-    if base:
-        _merge(tree, base)
-    if preset is not None:
-        if preset not in presets():
-            raise UserError(f"no preset {preset!r}{nearest(preset, presets())}", f"presets: {', '.join(presets())}")
-        text = (resources.files("nmtcli.models") / "presets" / f"{preset}.yaml").read_text("utf-8")
-        _merge(tree, _parse_yaml(text, f"preset {preset}", origins))
-    for file in files:
-        try:
-            text = file.read_text("utf-8")
-        except OSError as error:
-            raise UserError(f"{file}: cannot read the config: {error.strerror}") from None
-        except UnicodeDecodeError as error:
-            raise UserError(f"{file}: the config is not UTF-8 (byte {error.start})") from None
-        _merge(tree, _parse_yaml(text, str(file), origins))
-    for override in overrides:
-        _merge(tree, _parse_override(override, origins))
-    return tree, origins
-
-
-def replace_search(search: SearchConfig, given: Mapping[str, Any]) -> SearchConfig:
-    """The search settings with those given (not None) in their place; raises UserError for all that are wrong."""
-    changed = {name: value for name, value in given.items() if value is not None}
-    try:
-        return SearchConfig.model_validate(search.model_dump() | changed)
-    except ValidationError as error:
-        origins: dict[KeyPath, str] = {(name,): "--" + name.replace("_", "-") for name in changed}
-        raise UserError("\n".join(_explain(error, origins)), "nmt translate --help lists the options") from None
-
-
-def dump_config(config: Config) -> str:
-    """The complete settings as YAML."""
-    stream = StringIO()
-    YAML().dump(config.model_dump(), stream)
-    return stream.getvalue()
-
-
-def keys(section: type[Section] = Config, prefix: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Every setting as (path, pydantic field), depth first."""
-    for name, field in section.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, Section):
-            yield from keys(inner, (*prefix, name))
-        else:
-            yield (*prefix, name), field
-
-
-def _parse_yaml(text: str, name: str, origins: dict[KeyPath, str]) -> Tree:
-    try:
-        loaded = YAML().load(text)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{name}:{line}: not valid YAML: {error.problem or error.context}") from None
-    except YAMLError as error:
-        raise UserError(f"{name}: not valid YAML: {error}") from None
-    if loaded is None:
-        return {}
-    if not isinstance(loaded, CommentedMap):
-        raise UserError(f"{name}: a config is a mapping of sections (data, model, train, search)")
-    return _plain(loaded, name, (), origins)
-
-
-def _plain(node: CommentedMap, name: str, prefix: KeyPath, origins: dict[KeyPath, str]) -> Tree:
-    """Ruamel's round-trip types to Python's own, noting the line of each key."""
-    tree: Tree = {}
-    for key, value in node.items():
-        path = (*prefix, str(key))
-        origins[path] = f"{name}:{node.lc.key(key)[0] + 1}"
-        tree[str(key)] = _plain_value(value, name, path, origins)
-    return tree
-
-
-def _plain_value(value: Any, name: str, path: KeyPath, origins: dict[KeyPath, str]) -> Any:
-    if isinstance(value, CommentedMap):
-        return _plain(value, name, path, origins)
-    if isinstance(value, list):
-        return [_plain_value(item, name, (*path, str(number)), origins) for number, item in enumerate(value)]
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
-
-
-def _parse_override(override: str, origins: dict[KeyPath, str]) -> Tree:
-    key, equals, text = override.partition("=")
-    path = tuple(part.strip() for part in key.split("."))
-    if not equals or not all(path):
-        raise UserError(
-            f"--set {override}: write it as section.key=value", "for example --set train.learning_rate=3e-4"
-        )
-    try:
-        value = YAML(typ="safe").load(text)
-    except YAMLError:
-        value = text
-    origins[path] = f"--set {key}"
-    for part in reversed(path):
-        value = {part: value}
-    return dict(value)
-
-
-def _merge(tree: Tree, other: Mapping[str, Any]) -> None:
-    for key, value in other.items():
-        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
-            _merge(tree[key], value)
-        else:
-            tree[key] = deepcopy(value)
-
-
-def _explain(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator[str]:
-    """One line a mistake: place, key, what is wrong, the nearest valid key."""
-    for item in error.errors():
-        path = tuple(str(part) for part in item["loc"])
-        place = next((origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origins), "settings")
-        key = ".".join(path)
-        if item["type"] == "extra_forbidden":
-            yield f"{place}: unknown key {key}{_nearest_key(path)}"
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(item["input"], dict | Section) else f" (is {item['input']!r})"
-            yield f"{place}: {key}: {message[0].lower() + message[1:]}{given}"
-
-
-def _nearest_key(path: KeyPath) -> str:
-    valid = [".".join(key) for key, _ in keys()]
-    if len(path) > 2 and path[2].isdigit():  # a key of the third corpus, for example
-        valid = [".".join((*path[:3], field)) for field in CorpusConfig.model_fields]
-    same_end = [key for key in valid if key.rsplit(".", 1)[-1] == path[-1]]
-    return nearest(".".join(path), same_end or valid)

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from nmtcli.cli import run
-from nmtcli.config import ModelConfig, load_config
+from nmtcli.config import ModelConfig
 from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.settings import load_config
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 

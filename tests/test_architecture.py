@@ -16,6 +16,7 @@ FLOORS = [
     {"errors", "vocabulary"},
     {"staging"},
     {"config"},
+    {"settings"},
     {"models", "prepare"},
     {"checkpoint"},
     {"translate", "score"},
@@ -24,7 +25,7 @@ FLOORS = [
     {"__main__"},
 ]
 # Importing these must not load torch.
-LIGHT = ["config", "errors", "cli", "score.metrics", "prepare.pipeline", "checkpoint", "translate.translator"]
+LIGHT = ["settings", "errors", "cli", "score.metrics", "prepare.pipeline", "checkpoint", "translate.translator"]
 
 
 def modules():

@@ -17,8 +17,9 @@ from tests.conftest import TINY, nmt, overrides
 
 # A new option is a visible, argued change.
 OPTIONS = {
-    "prepare": "--config --dry-run --help --joint --output --separate --set --source-language --target-language"
-    " --train-source --train-target --valid-source --valid-target --vocab-size",
+    "prepare": "--config --dry-run --help --joint --output --processes --report --separate --set --source-language"
+    " --target-language --test-source --test-target --tokenizer --train --train-source --train-target --valid"
+    " --valid-source --valid-target --vocab-size",
     "train": "--config --device --dry-run --help --output --precision --preset --set",
     "translate": "--attention --batch-tokens --beam-size --device --format --help --input --length-penalty"
     " --max-length-factor --model --n-best --output",
@@ -172,7 +173,9 @@ def test_mistakes_of_train_have_words(data, trained, tmp_path, capsys):
     assert "there is no corpus trian; did you mean train?" in weighted
     again = words(2, data, "-o", trained, *overrides(*TINY, "train.corpus_weights.train=2"))
     assert "began with other settings: train.corpus_weights was {}, is {'train': 2.0}" in again
-    assert "data was prepared with other settings" in words(2, data, "-o", run_dir, "--set", "data.max_tokens=7")
+    assert "data was prepared with other settings" in words(
+        2, data, "-o", run_dir, "--set", "data.cleaning.max_tokens=7"
+    )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     assert "holds files, but no run" in words(3, data, "-o", tmp_path / "mine")
@@ -182,7 +185,7 @@ def test_mistakes_of_train_have_words(data, trained, tmp_path, capsys):
 def test_a_run_on_other_data_is_refused(corpus, trained, tmp_path, capsys):
     from tests.conftest import prepare_arguments
 
-    assert nmt(*prepare_arguments(corpus, tmp_path / "other"), "--set", "data.max_tokens=77") == 0
+    assert nmt(*prepare_arguments(corpus, tmp_path / "other"), "--set", "data.cleaning.max_tokens=77") == 0
     assert nmt("train", tmp_path / "other", "-o", trained, *overrides(*TINY)) == 2
     assert "trained on other data" in capsys.readouterr().err
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmtcli.config import Config, SearchConfig, dump_config, keys, load_config, presets, replace_search
+from nmtcli.config import Config, SearchConfig
 from nmtcli.errors import UserError
+from nmtcli.settings import dump_config, keys, load_config, presets, replace_search
 
 
 def write(tmp_path, text, name="conf.yaml"):

@@ -71,11 +71,12 @@ def prepare(
     shown in report.html; --dry-run gives the report alone. The same text and
     settings give the same data, so a second run stops at once.
     """
-    from nmtcli.config import CorpusConfig, load_config
+    from nmtcli.config import CorpusConfig
     from nmtcli.prepare.pipeline import Job, survey
     from nmtcli.prepare.pipeline import prepare as prepare_data
     from nmtcli.prepare.report_page import write_page
     from nmtcli.prepare.report_tables import render
+    from nmtcli.settings import load_config
 
     if output is None and not dry_run:
         raise UserError("-o DATA is needed: the directory to make", "or --dry-run for the report alone")

@@ -25,9 +25,9 @@ def train(
 ) -> None:
     """Train a model. Run the same command again to go on after an interruption, exactly."""
     from nmtcli.cli.training_display import TrainingDisplay, show_plan
-    from nmtcli.config import load_config
     from nmtcli.models.device import explain_out_of_memory, open_device
     from nmtcli.prepare.directory import open_data
+    from nmtcli.settings import load_config
     from nmtcli.train.logs import MetricsLog, Observer, TensorBoardLog
     from nmtcli.train.run import open_run, resolve
     from nmtcli.train.trainer import Trainer

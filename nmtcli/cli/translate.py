@@ -58,7 +58,7 @@ def translate(
     """
     if n_best > 1 and form == "text":
         raise UserError(f"--n-best {n_best} would break one line out for each line in", "use --format tsv or jsonl")
-    from nmtcli.config import replace_search
+    from nmtcli.settings import replace_search
     from nmtcli.translate.alignment import check_attention_path, write_attention
     from nmtcli.translate.lines import LineReader
     from nmtcli.translate.translator import Translator

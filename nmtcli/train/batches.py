@@ -131,7 +131,7 @@ class BatchPlan:
         if longest > settings.batch_tokens:
             raise UserError(
                 f"train.batch_tokens is {settings.batch_tokens}, but the longest training pair has {longest} tokens",
-                f"set train.batch_tokens={longest} or more, or prepare the data with a smaller data.max_tokens",
+                f"set train.batch_tokens={longest} or more, or prepare with a smaller data.cleaning.max_tokens",
             )
         corpora = data.manifest.corpora
         weights = corpus_weights(corpora, settings)

@@ -7,9 +7,10 @@ from typing import Any
 import torch
 
 from nmtcli.checkpoint import RunDirectory
-from nmtcli.config import Config, dump_config, keys, load_config
+from nmtcli.config import Config
 from nmtcli.errors import DataError, UserError
 from nmtcli.prepare.directory import PreparedData
+from nmtcli.settings import dump_config, keys, load_config
 from nmtcli.staging import write_whole
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.precision import resolve_precision
