@@ -1,6 +1,8 @@
 """`nmt prepare`: aligned text to a data directory."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,28 +15,23 @@ from nmtcli.errors import UserError
 Files = list[str] | None
 
 
+def _files(name: str, words: str) -> Any:
+    return typer.Option(f"--{name}", metavar="FILE", help=words)
+
+
 def prepare(
     *,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DATA", help="Directory to make; not needed to --dry-run.")
+        Path | None, typer.Option("-o", "--output", metavar="DATA", help="Directory to make; not for --dry-run.")
     ] = None,
-    train_source: Annotated[
-        Files, typer.Option(metavar="FILE", help="Training text, source side: a path or a URL. Repeatable.")
-    ] = None,
-    train_target: Annotated[
-        Files,
-        typer.Option(metavar="FILE", help="Training text, target side, line by line. Repeatable, in the same order."),
-    ] = None,
-    train: Annotated[
-        Files, typer.Option("--train", metavar="FILE", help="Both sides in a TSV, JSONL, CSV, Parquet or TMX file.")
-    ] = None,
-    valid_source: Annotated[Files, typer.Option(metavar="FILE", help="Validation text, source side.")] = None,
-    valid_target: Annotated[Files, typer.Option(metavar="FILE", help="Validation text, target side.")] = None,
-    valid: Annotated[Files, typer.Option("--valid", metavar="FILE", help="Validation text, both sides.")] = None,
-    test_source: Annotated[
-        Files, typer.Option(metavar="FILE", help="Test text, source side: training pairs like it are dropped.")
-    ] = None,
-    test_target: Annotated[Files, typer.Option(metavar="FILE", help="Test text, target side.")] = None,
+    train_source: Annotated[Files, _files("train-source", "Training text, source side: a path or a URL.")] = None,
+    train_target: Annotated[Files, _files("train-target", "Training text, target side, line by line.")] = None,
+    train: Annotated[Files, _files("train", "Training text, both sides: TSV, JSONL, CSV, Parquet or TMX.")] = None,
+    valid_source: Annotated[Files, _files("valid-source", "Validation text, source side.")] = None,
+    valid_target: Annotated[Files, _files("valid-target", "Validation text, target side.")] = None,
+    valid: Annotated[Files, _files("valid", "Validation text, both sides.")] = None,
+    test_source: Annotated[Files, _files("test-source", "Test text: training pairs like it are dropped.")] = None,
+    test_target: Annotated[Files, _files("test-target", "Test text, target side.")] = None,
     source_language: Annotated[
         str | None, typer.Option("-s", "--source-language", metavar="LANG", help="Source language code.")
     ] = None,
@@ -65,19 +62,12 @@ def prepare(
     """Make a data directory from aligned text: clean, train the tokenizer, encode.
 
     Line n of a source file translates line n of its target file. Files are UTF-8,
-    plain or gzip, bzip2, xz, zstd; only LF ends a line. Several corpora with names,
-    tags or columns, and data sets of the hub, are listed in a YAML file under
-    data.train. Pairs that break a rule of data.cleaning are dropped, counted and
-    shown in report.html; --dry-run gives the report alone. The same text and
-    settings give the same data, so a second run stops at once.
+    plain or gzip, bzip2, xz, zstd; only LF ends a line. Options for files can be
+    repeated. Corpora with names, tags or columns, and data sets of the hub, are
+    listed in a YAML file under data.train. Pairs that break a rule of data.cleaning
+    are dropped, counted and shown in report.html; --dry-run gives the report alone.
+    The same text and settings give the same data: a second run stops at once.
     """
-    from nmtcli.config import CorpusConfig
-    from nmtcli.prepare.pipeline import Job, survey
-    from nmtcli.prepare.pipeline import prepare as prepare_data
-    from nmtcli.prepare.report_page import write_page
-    from nmtcli.prepare.report_tables import render
-    from nmtcli.settings import load_config
-
     if output is None and not dry_run:
         raise UserError("-o DATA is needed: the directory to make", "or --dry-run for the report alone")
     flags = {
@@ -87,37 +77,46 @@ def prepare(
         "data.tokenizer.joint": joint,
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
-    data = load_config(files=config or (), overrides=[*(set_ or ()), *overrides]).data
     given = {
         "train": [*_pairs("train", train_source, train_target), *({"path": path} for path in train or ())],
         "valid": [*_pairs("valid", valid_source, valid_target), *({"path": path} for path in valid or ())],
         "test": _pairs("test", test_source, test_target),
     }
-    corpora = {split: tuple(map(CorpusConfig.model_validate, items)) for split, items in given.items() if items}
-    data = data.model_copy(update=corpora)  # flags beat files
+    data = _settings(config or [], [*(set_ or ()), *overrides], given)
+    _run(data, tokenizer, processes, None if dry_run else output, report)
+
+
+def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path | None, page: Path | None) -> None:
+    """Prepare, or only survey where there is no `output`; print the report and write its page if asked for."""
+    from nmtcli.prepare.pipeline import Job, survey
+    from nmtcli.prepare.pipeline import prepare as prepare_data
+    from nmtcli.prepare.report_page import write_page
+    from nmtcli.prepare.report_tables import render
+
     job = Job(data, tokenizer, processes)
-    with progress() as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int | None) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        if output is None or dry_run:
-            found, already_prepared = survey(job, show), False
-        else:
-            outcome = prepare_data(output, job, show)
-            found, already_prepared = outcome.report, outcome.already_prepared
-    stdout.print(render(found), soft_wrap=True)  # a path is never broken
-    if report is not None:
-        write_page(found, report)
-    if dry_run:
-        say("dry run: nothing was made" if report is None else f"dry run: nothing was made but {report}")
-    elif already_prepared:
+    with _progress() as show:
+        outcome = prepare_data(output, job, show) if output else None
+        report = outcome.report if outcome else survey(job, show)
+    stdout.print(render(report), soft_wrap=True)  # a path is never broken
+    if page is not None:
+        write_page(report, page)
+        say(f"{page}: the report")
+    if outcome is None:
+        say("dry run: no data directory was made")
+    elif outcome.already_prepared:
         say(f"{output}: already prepared from the same text and settings")
     else:
         say(f"{output}: ready; next: nmt train {output} -o RUN")
+
+
+def _settings(config: list[Path], overrides: list[str], given: dict[str, list[dict[str, str]]]) -> Any:
+    """The data settings; corpora of the command line take the place of those in files."""
+    from nmtcli.config import CorpusConfig
+    from nmtcli.settings import load_config
+
+    data = load_config(files=config, overrides=overrides).data
+    corpora = {split: tuple(map(CorpusConfig.model_validate, items)) for split, items in given.items() if items}
+    return data.model_copy(update=corpora)
 
 
 def _pairs(split: str, sources: Files, targets: Files) -> list[dict[str, str]]:
@@ -128,3 +127,17 @@ def _pairs(split: str, sources: Files, targets: Files) -> list[dict[str, str]]:
             " they pair up in order, so there must be as many"
         )
     return [{"source": source, "target": target} for source, target in zip(sources or (), targets or (), strict=True)]
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
+    """A bar for each stage, as the work tells of it."""
+    with progress() as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(stage: str, done: int, total: int | None) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield show
