@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from functools import cache, cached_property
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from xxhash import xxh3_64_intdigest
 
 OTHER, BLANK, CONTROL, DIGIT, SYMBOL, FIRST_SCRIPT = range(6)
 
+_WITHOUT = frozenset(("Cn", "Co", "Cs"))  # unassigned, private, half of a pair
 _SCRIPT_OF = {"ideographic": "cjk", "katakana-hiragana": "katakana", "modifier": "combining"}
 _PREFIXES = {"fullwidth", "halfwidth", "small", "squared", "circled"}  # the script follows
 
@@ -28,10 +30,10 @@ def _tables() -> tuple[Kinds, tuple[str, ...]]:
     """The kind of each code point [0x110000], and the names of the scripts from FIRST_SCRIPT on."""
     kinds = np.full(sys.maxunicode + 1, OTHER, np.uint8)
     scripts: dict[str, int] = {}
-    for code in range(sys.maxunicode + 1):
+    for code in chain(range(0x40000), range(0xE0000, 0xE0200)):  # the other planes are empty or private
         character = chr(code)
         category = unicodedata.category(character)
-        if category in ("Cn", "Co", "Cs"):
+        if category in _WITHOUT:
             continue
         if character.isspace():
             kinds[code] = BLANK

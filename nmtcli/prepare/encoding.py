@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 
 from nmtcli.config import DataConfig
+from nmtcli.prepare.characters import Mask
 from nmtcli.prepare.cleaning import EMPTY, EXAMPLES, TOO_MANY_TOKENS, Example, Verdicts, code, example
 from nmtcli.prepare.reading import OnProgress, SplitRead
 from nmtcli.prepare.rows import Block
@@ -49,8 +51,9 @@ class EncodingTask:
     def __call__(self, ready: ReadyBlock) -> EncodedBlock:
         """Parse once more, encode, drop what is too long in tokens or vanishes."""
         rows, block = ready.block.rows(), ready.block
-        stays = np.flatnonzero(ready.verdicts == 0)
-        sources, targets = ([side[row] for row in stays] for side in (rows.sources, rows.targets))
+        mask = ready.verdicts == 0
+        stays = np.flatnonzero(mask)
+        sources, targets = (_select(side, mask) for side in (rows.sources, rows.targets))
         tagged = [f"{ready.tag} {text}" for text in sources] if ready.tag is not None else sources
         source, target = self._encode(self._tokenizers.source, tagged), self._encode(self._tokenizers.target, targets)
         lost = (source.lengths == 0) | (target.lengths == 0)
@@ -69,7 +72,7 @@ class EncodingTask:
             examples.setdefault(rule, []).append(example(*place, reason, sources[number], targets[number]))
         good = ~(lost | long)
         source, target = source.select(good), target.select(good)
-        kept = [[side[n] for n in np.flatnonzero(good)] for side in (sources, targets)]
+        kept = [_select(side, good) for side in (sources, targets)]
         texts = None if self._training else (kept[0], kept[1])
         batch = record_batch(source, target, texts, self._size).serialize().to_pybytes()
         pieces = self._tokenizers.source.byte_pieces, self._tokenizers.target.byte_pieces
@@ -78,13 +81,19 @@ class EncodingTask:
         return EncodedBlock(verdicts, batch, counts, examples)
 
     def _encode(self, tokenizer: Tokenizer, texts: list[str]) -> Sentences:
-        return Sentences.of(tokenizer.encode(texts, self._threads))
+        rows = tokenizer.encode_arrays(texts, self._threads)
+        lengths = np.fromiter(map(len, rows), np.int32, len(rows))
+        return Sentences(np.concatenate([np.empty(0, np.int32), *rows]), lengths)
 
     def _reason(self, source: int, target: int, lost: bool) -> tuple[str, str]:
         if lost:
             return EMPTY, "nothing is left of a side after normalisation"
         side, length = ("source", source) if source > target else ("target", target)
         return TOO_MANY_TOKENS, f"the {side} has {length} tokens, {self._max_tokens} are allowed"
+
+
+def _select(texts: list[str], mask: Mask) -> list[str]:
+    return texts if mask.all() else list(compress(texts, mask.tolist()))
 
 
 def write_split(

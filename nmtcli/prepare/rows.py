@@ -87,13 +87,14 @@ def decode_lines(lines: bytes, size: int, line: int, file: str) -> tuple[list[st
         texts = lines.decode("utf-8").split("\n")
     except UnicodeDecodeError:
         texts = [_decode_line(text, index, file, problems) for index, text in enumerate(lines.split(b"\n"))]
-    terminated = len(texts) > size  # an end after the last line leaves an empty rest
+    if terminated := len(texts) > size:  # an end after the last line leaves an empty rest
+        texts.pop()
     crlf = 0
     if b"\r\n" in lines:
         ended = size if terminated else size - 1
         crlf = sum(text.endswith("\r") for text in texts[:ended])
         texts[:ended] = [text.removesuffix("\r") for text in texts[:ended]]
-    return texts[:size], problems, crlf
+    return texts, problems, crlf
 
 
 def _decode_line(line: bytes, index: int, file: str, problems: dict[int, Problem]) -> str:

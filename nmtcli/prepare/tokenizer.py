@@ -168,6 +168,12 @@ class Tokenizer:
             return self._encode_parts(lines, lambda parts: self._segmenter.encode(parts, num_threads=threads))
         return self._processor.encode(lines, num_threads=threads)  # type: ignore[no-any-return]
 
+    def encode_arrays(self, lines: list[str], threads: int | None = None) -> list[NDArray[np.int32]]:
+        """The same as `encode`, an array for each line: quicker where there are many."""
+        if self.type == "word" or (self.type == "unigram" and self._symbols):
+            return [np.array(row, np.int32) for row in self.encode(lines, threads)]
+        return self._processor.encode(lines, num_threads=threads or -1, return_type="numpy")  # type: ignore[no-any-return]
+
     def sample(self, rows: Sequence[Sequence[int]], alpha: float, seed: int) -> list[list[int]]:
         """Another segmentation of each sentence, drawn at random: the ids change, the text does not.
 

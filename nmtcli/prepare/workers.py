@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context, parent_process
+from functools import cache
+from multiprocessing import get_all_start_methods, get_context, parent_process
 from typing import Any, Generic, TypeVar
 
 from nmtcli.errors import ResourceError
@@ -35,8 +36,7 @@ class Workers(Generic[Item, Result]):
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
         if processes > 1:
-            # a fresh interpreter: forking a process that has threads, as SentencePiece and Arrow do, may hang
-            self._pool = ProcessPoolExecutor(processes, get_context("spawn"), _start, (make_task,))
+            self._pool = ProcessPoolExecutor(processes, _context(), _start, (make_task,))
         else:
             self._task = make_task()
 
@@ -64,6 +64,19 @@ class Workers(Generic[Item, Result]):
             raise ResourceError(
                 "a worker process was killed, most likely for want of memory", "use fewer with --processes"
             ) from None
+
+
+@cache
+def _context() -> Any:
+    """Workers fork from a server that has imported what they need and has no threads.
+
+    Forking this process, which has those of SentencePiece and Arrow, may hang.
+    """
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["nmtcli.prepare.encoding"])
+    return context
 
 
 def _start(make_task: Callable[[], Callable[[Any], Any]]) -> None:
