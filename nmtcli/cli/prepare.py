@@ -49,6 +49,10 @@ def prepare(
         Path | None,
         typer.Option("--tokenizer", metavar="MODEL", help="Use this SentencePiece model, or that of a data directory."),
     ] = None,
+    merge: Annotated[
+        list[Path] | None,
+        typer.Option("--merge", metavar="DATA", help="Only join data prepared apart with one tokenizer. Repeatable."),
+    ] = None,
     config: ConfigFiles = None,
     set_: Overrides = None,
     report: Annotated[
@@ -70,6 +74,9 @@ def prepare(
     """
     if output is None and not dry_run:
         raise UserError("-o DATA is needed: the directory to make", "or --dry-run for the report alone")
+    if merge:
+        _merge(output, merge, any((train_source, train_target, train, valid_source, valid_target, valid)))
+        return
     flags = {
         "data.source_language": source_language,
         "data.target_language": target_language,
@@ -84,6 +91,15 @@ def prepare(
     }
     data = _settings(config or [], [*(set_ or ()), *overrides], given)
     _run(data, tokenizer, processes, None if dry_run else output, report)
+
+
+def _merge(output: Path | None, parts: list[Path], text: bool) -> None:
+    from nmtcli.prepare.merging import merge
+
+    if output is None or text:
+        raise UserError("--merge joins data directories to one: it takes -o DATA, and no text")
+    manifest = merge(output, parts)
+    say(f"{output}: {manifest.train.pairs:,} training pairs of {len(parts)} parts; next: nmt train {output} -o RUN")
 
 
 def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path | None, page: Path | None) -> None:

@@ -26,7 +26,10 @@ class SplitSize(Section):
 
 
 class CorpusSize(Section):
-    """One training corpus: its name and how many pairs it has. Its rows follow those of the corpora before it."""
+    """One training corpus: its name and how many pairs it has. Its rows follow those of the corpora before it.
+
+    In merged data a name comes once for each part that has such a corpus.
+    """
 
     name: str
     pairs: int

@@ -5,6 +5,8 @@ needed here. An id takes 2 bytes where the vocabulary allows it, else 4.
 """
 
 import json
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -130,13 +132,10 @@ class ShardWriter:
             self._begin_file()  # a split without rows still has a schema
         if self._stream is not None:
             self._end_file()
-        names = [f"data-{n:05d}-of-{len(self._files):05d}.arrow" for n in range(len(self._files))]
+        names = _names(len(self._files))
         for file, name in zip(self._files, names, strict=True):
             file.rename(file.with_name(name))
-        _write_json(self._directory / "state.json", _state(names, self._fingerprint))
-        _write_json(
-            self._directory / "dataset_info.json", _dataset_info(self._schema, self._directory.name, self._rows)
-        )
+        _describe(self._directory, names, self._schema, self._rows, self._fingerprint)
 
     def __enter__(self) -> Self:
         return self
@@ -302,6 +301,35 @@ def _place(column: Any, content: Any) -> tuple[int, int]:
 
 def _view(content: Any, kind: Any) -> npt.NDArray[Any]:
     return np.frombuffer(content, kind, count=content.size // np.dtype(kind).itemsize)
+
+
+def join(directory: Path, parts: Sequence[Path], fingerprint: str) -> None:
+    """A new split of the rows of several, in order: links to their files, or copies where links cannot be made.
+
+    Raises DataError if a part is missing or damaged.
+    """
+    opened = [Shards.open(part) for part in parts]
+    files = [part / item["filename"] for part in parts for item in _read_json(part / "state.json")["_data_files"]]
+    names = _names(len(files))
+    directory.mkdir()
+    for file, name in zip(files, names, strict=True):
+        try:
+            os.link(file, directory / name)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(file, directory / name)
+    with pa.memory_map(str(directory / names[0])) as file:
+        schema = pa.ipc.open_stream(file).schema
+    _describe(directory, names, schema, sum(map(len, opened)), fingerprint)
+
+
+def _names(files: int) -> list[str]:
+    return [f"data-{number:05d}-of-{files:05d}.arrow" for number in range(files)]
+
+
+def _describe(directory: Path, names: Sequence[str], schema: Any, rows: int, fingerprint: str) -> None:
+    """Beside the files, what `datasets` wants to know of them."""
+    _write_json(directory / "state.json", _state(names, fingerprint))
+    _write_json(directory / "dataset_info.json", _dataset_info(schema, directory.name, rows))
 
 
 def _state(names: Sequence[str], fingerprint: str) -> dict[str, Any]:

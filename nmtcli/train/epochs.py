@@ -48,11 +48,10 @@ def corpus_weights(corpora: Sequence[CorpusSize], settings: TrainConfig) -> list
         raise UserError("\n".join(lines), known)
     sizes = [corpus.pairs for corpus in corpora]
     if settings.corpus_temperature is not None:
-        shares = [size ** (1 / settings.corpus_temperature) for size in sizes]
-        return [
-            _exactly(share / sum(shares) * sum(sizes) / size) if size else Fraction(0)
-            for share, size in zip(shares, sizes, strict=True)
-        ]
+        totals = {name: sum(corpus.pairs for corpus in corpora if corpus.name == name) for name in names}
+        shares = {name: total ** (1 / settings.corpus_temperature) for name, total in totals.items()}
+        scale = sum(sizes) / sum(shares.values())
+        return [_exactly(shares[name] * scale / totals[name]) if totals[name] else Fraction(0) for name in names]
     weights = [_exactly(settings.corpus_weights.get(name, 1.0)) for name in names]
     if sum(weight * size for weight, size in zip(weights, sizes, strict=True)) < 1:
         raise UserError("train.corpus_weights leave not one pair in an epoch", known)

@@ -1,0 +1,56 @@
+"""Data directories that were prepared apart, on many machines perhaps, put together to one."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from nmtcli.errors import UserError, each
+from nmtcli.prepare.directory import TRAIN, VALID, Manifest, PreparedData, SplitSize, open_data
+from nmtcli.prepare.fingerprint import find_existing, require_same
+from nmtcli.prepare.shards import join
+from nmtcli.staging import staged
+
+
+def merge(output: Path, parts: Sequence[Path]) -> Manifest:
+    """Make the data directory `output` of the training pairs of all parts, in order, and the first's validation pairs.
+
+    All must be made with one tokenizer and the same settings. Their files are linked, so nothing is read twice or takes
+    room twice. A second call finds the work done. Raises UserError and DataError for what does not fit together.
+    """
+    existing = find_existing(output)
+    opened = each(open_data, parts)
+    first, *others = opened
+    for path, other in zip(parts[1:], others, strict=True):
+        _require_fitting(parts[0], first, path, other)
+    fingerprints = " ".join(data.manifest.fingerprint for data in opened)
+    identity = hashlib.sha256(f"merged {fingerprints}".encode()).hexdigest()
+    if existing:
+        require_same(output, existing, identity, first.manifest.data)
+        return existing
+    sizes = [data.manifest.train for data in opened]
+    manifest = first.manifest.model_copy(
+        update={
+            "fingerprint": identity,
+            "corpora": tuple(corpus for data in opened for corpus in data.manifest.corpora),
+            "train": SplitSize(
+                pairs=sum(size.pairs for size in sizes),
+                source_tokens=sum(size.source_tokens for size in sizes),
+                target_tokens=sum(size.target_tokens for size in sizes),
+            ),
+        }
+    )
+    with staged(output) as directory:
+        first.tokenizers.save(directory)
+        join(directory / TRAIN, [part / TRAIN for part in parts], identity)
+        join(directory / VALID, [parts[0] / VALID], identity)
+        manifest.save(directory)
+    return manifest
+
+
+def _require_fitting(first: Path, one: PreparedData, path: Path, other: PreparedData) -> None:
+    if (one.tokenizers.source, one.tokenizers.target) != (other.tokenizers.source, other.tokenizers.target):
+        raise UserError(f"{path}: made with another tokenizer than {first}", "prepare all parts with --tokenizer")
+    if one.manifest.data != other.manifest.data:
+        raise UserError(
+            f"{path}: prepared with other settings than {first}", "prepare all parts with the same settings"
+        )
