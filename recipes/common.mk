@@ -17,9 +17,11 @@ prepare: $(DATA)/manifest.json
 train: $(WORK)/trained
 translate: $(HYPOTHESIS)
 
-$(DATA)/manifest.json: recipe.yaml $(TRAIN_SOURCE) $(TRAIN_TARGET) $(VALID_SOURCE) $(VALID_TARGET)
+$(DATA)/manifest.json: recipe.yaml $(TRAIN_SOURCE) $(TRAIN_TARGET) $(VALID_SOURCE) $(VALID_TARGET) \
+    $(TEST_SOURCE) $(TEST_TARGET)
 	$(NMT) prepare -o $(DATA) -c recipe.yaml --train-source $(TRAIN_SOURCE) --train-target $(TRAIN_TARGET) \
-	    --valid-source $(VALID_SOURCE) --valid-target $(VALID_TARGET)
+	    --valid-source $(VALID_SOURCE) --valid-target $(VALID_TARGET) \
+	    --test-source $(TEST_SOURCE) --test-target $(TEST_TARGET)
 	@touch $@
 
 $(WORK)/trained: $(DATA)/manifest.json

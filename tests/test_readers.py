@@ -29,7 +29,7 @@ def open_corpus(folder: Path, **corpus):
     (folder / "v").write_text("x\n", "utf-8")
     valid = CorpusConfig(source=str(folder / "v"), target=str(folder / "v"))
     config = DataConfig(source_language="en", target_language="de", train=(CorpusConfig(**corpus),), valid=(valid,))
-    corpora = Corpora.open(config, folder)
+    corpora = Corpora.open(config, folder, lambda *_: None)
     corpora.check()
     return corpora.train[0]
 
@@ -108,6 +108,7 @@ def test_a_data_set_is_streamed_by_name(tmp_path):
     (folder / "train.jsonl").write_bytes(as_jsonl(lambda s, t: {"translation": {"en": s, "de": t}}))
     corpus = open_corpus(tmp_path, hub=str(folder))
     assert pairs_of(corpus.reader) == PAIRS
+    assert next(iter(corpus.reader.blocks())).file == str(folder)
     digest = corpus.reader.digest()
     (folder / "train.jsonl").write_bytes(as_jsonl(lambda s, t: {"translation": {"en": s, "de": t + "!"}}))
     assert open_corpus(tmp_path, hub=str(folder)).reader.digest() != digest
@@ -196,7 +197,7 @@ def test_corpora_get_names_of_their_own(tmp_path):
     config = DataConfig(
         train=(pair, pair, both, europarl, CorpusConfig(name="b-2", path=place["b.tsv"])), valid=(pair,)
     )
-    assert [corpus.name for corpus in Corpora.open(config, tmp_path).train] == [
+    assert [corpus.name for corpus in Corpora.open(config, tmp_path, print).train] == [
         "a",
         "a-2",
         "b",
@@ -205,9 +206,9 @@ def test_corpora_get_names_of_their_own(tmp_path):
     ]
     with pytest.raises(UserError, match="two corpora are called x"):
         named = CorpusConfig(name="x", path=place["b.tsv"])
-        Corpora.open(DataConfig(train=(named, named), valid=(pair,)), tmp_path)
+        Corpora.open(DataConfig(train=(named, named), valid=(pair,)), tmp_path, print)
 
 
 def test_no_text_is_told(tmp_path):
     with pytest.raises(UserError, match=r"no training text(.|\n)*no validation text"):
-        Corpora.open(DataConfig(), tmp_path)
+        Corpora.open(DataConfig(), tmp_path, print)

@@ -1,5 +1,6 @@
 """From the settings to the corpora: which reader reads each, what it is called, which tag its sources carry."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,9 +13,8 @@ from nmtcli.prepare.files import File
 from nmtcli.prepare.readers.jsonl import JsonLines
 from nmtcli.prepare.readers.lines import LinePairs, TsvFile
 from nmtcli.prepare.readers.records import Sides
-from nmtcli.prepare.readers.tables import Table
 from nmtcli.prepare.readers.tmx import Tmx
-from nmtcli.prepare.rows import Reader
+from nmtcli.prepare.rows import OnProgress, Reader
 
 _COMPRESSION = {"gz", "bz2", "xz", "zst"}
 _FORMATS = {
@@ -47,8 +47,8 @@ class Corpora:
     test: tuple[Corpus, ...]
 
     @classmethod
-    def open(cls, config: DataConfig, cache: Path) -> "Corpora":
-        """Find a reader for each corpus; remote files are copied into `cache`. Raises UserError or DataError."""
+    def open(cls, config: DataConfig, cache: Path, on_progress: OnProgress) -> "Corpora":
+        """Find a reader for each corpus; what is remote is copied into `cache`. Raises UserError or DataError."""
         mistakes = []
         if not config.train:
             mistakes.append("no training text: give --train-source and --train-target, --train, or data.train")
@@ -61,7 +61,7 @@ class Corpora:
             raise UserError("\n".join(mistakes), "nmt prepare --help shows the options")
         splits = (_named(corpora) for corpora in (config.train, config.valid, config.test))
         languages = (config.source_language, config.target_language)
-        return cls(*(tuple(_open(name, c, languages, cache) for name, c in split) for split in splits))
+        return cls(*(tuple(_open(name, c, languages, cache, on_progress) for name, c in split) for split in splits))
 
     def __iter__(self) -> Iterator[Corpus]:
         yield from (*self.train, *self.valid, *self.test)
@@ -95,7 +95,7 @@ def _named(corpora: Sequence[CorpusConfig]) -> list[tuple[str, CorpusConfig]]:
 def _stem(corpus: CorpusConfig) -> str:
     """What a corpus is called by its files: `train` for train.de.gz and train.en.gz."""
     if corpus.hub is not None:
-        return "-".join(filter(None, (corpus.hub, corpus.hub_config)))
+        return "-".join(filter(None, (corpus.hub.rstrip("/").rsplit("/", 1)[-1], corpus.hub_config)))
     if corpus.path is not None:
         return _parts(corpus.path)[0]
     parts = [_parts(name) for name in (corpus.source, corpus.target) if name is not None]
@@ -109,11 +109,11 @@ def _parts(path: str) -> list[str]:
     return parts[:-1] if len(parts) > 1 and parts[-1].lower() in _COMPRESSION else parts
 
 
-def _open(name: str, corpus: CorpusConfig, languages: tuple[str, str], cache: Path) -> Corpus:
+def _open(name: str, corpus: CorpusConfig, languages: tuple[str, str], cache: Path, on_progress: OnProgress) -> Corpus:
     sides = Sides(languages, corpus.columns)
     if corpus.hub is not None:
-        options = {"name": corpus.hub_config, "split": corpus.split, "revision": corpus.hub_revision}
-        return Corpus(name, corpus.tag, Table(corpus.hub, corpus.hub, options, sides, None))
+        copy = _fetch_pairs(corpus, sides, cache, on_progress)
+        return Corpus(name, corpus.tag, JsonLines(copy, Sides(languages, None)))
     if corpus.path is None:
         assert corpus.source is not None
         assert corpus.target is not None
@@ -121,6 +121,18 @@ def _open(name: str, corpus: CorpusConfig, languages: tuple[str, str], cache: Pa
         return Corpus(name, corpus.tag, pair)
     file = File.fetch(corpus.path, cache)
     return Corpus(name, corpus.tag, _reader(file, _format(corpus), sides))
+
+
+def _fetch_pairs(corpus: CorpusConfig, sides: Sides, cache: Path, on_progress: OnProgress) -> File:
+    """A data set of the hub, as a file of ours."""
+    from nmtcli.prepare.readers.tables import copy_pairs
+
+    assert corpus.hub is not None
+    options = {"name": corpus.hub_config, "split": corpus.split, "revision": corpus.hub_revision}
+    path = cache / f"{hashlib.sha256(corpus.model_dump_json().encode()).hexdigest()}.jsonl"
+    stage = f"fetching {corpus.hub}"
+    copy_pairs(corpus.hub, options, sides, path, lambda row: on_progress(stage, row, None))
+    return File(corpus.hub, path)
 
 
 def _format(corpus: CorpusConfig) -> str:
@@ -142,4 +154,6 @@ def _reader(file: File, form: str, sides: Sides) -> Reader:
         return JsonLines(file, sides)
     if form == "tmx":
         return Tmx(file, sides.languages)
-    return Table(file.name, form, {"data_files": str(file.path), "split": "train"}, sides, file)
+    from nmtcli.prepare.readers.tables import Table
+
+    return Table(file, form, sides)

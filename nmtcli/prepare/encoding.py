@@ -11,8 +11,8 @@ import numpy as np
 from nmtcli.config import DataConfig
 from nmtcli.prepare.characters import Mask
 from nmtcli.prepare.cleaning import EMPTY, EXAMPLES, TOO_MANY_TOKENS, Example, Verdicts, code, example
-from nmtcli.prepare.reading import OnProgress, SplitRead
-from nmtcli.prepare.rows import Block
+from nmtcli.prepare.reading import SplitRead
+from nmtcli.prepare.rows import Block, OnProgress
 from nmtcli.prepare.shards import Sentences, ShardWriter, record_batch
 from nmtcli.prepare.statistics import TokenCounts, add
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers

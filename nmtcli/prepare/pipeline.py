@@ -19,9 +19,10 @@ from nmtcli.prepare.directory import CorpusSize, Manifest, SplitSize
 from nmtcli.prepare.encoding import sample_pairs, write_split
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
 from nmtcli.prepare.held_out import HeldOut
-from nmtcli.prepare.reading import TRAIN, VALID, OnProgress, SplitRead, counts_of, read_split
+from nmtcli.prepare.reading import TRAIN, VALID, SplitRead, counts_of, read_split
 from nmtcli.prepare.report import Report, SplitReport, split_report
 from nmtcli.prepare.report_page import PAGE_FILE, write_page
+from nmtcli.prepare.rows import OnProgress
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.prepare.workers import cores
 from nmtcli.staging import staged
@@ -53,7 +54,7 @@ def prepare(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
     """
     existing = find_existing(output)
     with TemporaryDirectory(prefix="nmt-prepare-") as cache:
-        corpora, reused = _open(job, Path(cache))
+        corpora, reused = _open(job, Path(cache), on_progress)
         identity = fingerprint(corpora, job.config, reused)
         if existing:
             require_same(output, existing, identity, job.config)
@@ -73,14 +74,14 @@ def prepare(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
 def survey(job: Job, on_progress: OnProgress) -> Report:
     """The report alone, as far as it is known without encoding. Raises DataError for what is wrong with the text."""
     with TemporaryDirectory(prefix="nmt-prepare-") as scratch:
-        corpora, _ = _open(job, Path(scratch))
+        corpora, _ = _open(job, Path(scratch), on_progress)
         train, valid = _read(corpora, job.config, _processes(job, corpora), Path(scratch), on_progress)
     return _report(job.config, None, split_report(train, None), split_report(valid, None))
 
 
-def _open(job: Job, cache: Path) -> tuple[Corpora, Tokenizers | None]:
+def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Tokenizers | None]:
     """The corpora, looked at, and the tokenizers to be used again. Raises what is wrong with either."""
-    corpora = Corpora.open(job.config, cache)
+    corpora = Corpora.open(job.config, cache, on_progress)
     corpora.check()
     if job.tokenizer is None:
         return corpora, None
@@ -127,8 +128,7 @@ def _processes(job: Job, corpora: Corpora) -> int:
     if job.processes is not None:
         return job.processes
     files = [file for corpus in corpora.train for file in corpus.reader.files]
-    endless = any(not corpus.reader.files for corpus in corpora.train)  # a data set of the hub
-    return cores() if endless or sum(file.path.stat().st_size for file in files) > _SMALL else 1
+    return cores() if sum(file.path.stat().st_size for file in files) > _SMALL else 1
 
 
 def _held_out(corpora: Corpora, config: DataConfig) -> HeldOut:

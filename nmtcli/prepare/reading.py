@@ -3,7 +3,7 @@
 What is left of a pair in memory is one byte, its verdict; repeated text is found through hashes on disk.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,13 +36,12 @@ from nmtcli.prepare.cleaning import (
 from nmtcli.prepare.corpus import Corpus
 from nmtcli.prepare.duplicates import Duplicates, pair_hashes
 from nmtcli.prepare.held_out import HeldOut
-from nmtcli.prepare.rows import Block
+from nmtcli.prepare.rows import Block, OnProgress
 from nmtcli.prepare.statistics import RATIO_BINS, Counts, TextCounts, add, ratios
 from nmtcli.prepare.workers import Workers
 
 TRAIN, VALID = "train", "valid"
 
-OnProgress = Callable[[str, int, int | None], None]  # stage, pairs done, all pairs if known
 Hashes = npt.NDArray[np.uint64]
 
 

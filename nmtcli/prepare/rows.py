@@ -4,11 +4,13 @@ A reader hands out blocks in order; a block can be sent to another process and p
 keeps its place, with the problem beside it, so that line numbers stay true and nothing is lost silently.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from nmtcli.prepare.files import File
+
+OnProgress = Callable[[str, int, int | None], None]  # stage, pairs done, all pairs if known
 
 MALFORMED = "malformed"
 INVALID_UTF8 = "invalid-utf8"
@@ -63,7 +65,7 @@ class Reader(Protocol):
 
     @property
     def files(self) -> tuple[File, ...]:
-        """The files it reads; none if it is not in files of ours."""
+        """The files it reads."""
 
     def check(self) -> None:
         """Look at its start. Raises DataError that says what is wrong."""

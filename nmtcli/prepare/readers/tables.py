@@ -1,60 +1,81 @@
 """CSV, Parquet and data sets of the hub, read as streams through `datasets`."""
 
-import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import datasets
 
 from nmtcli.errors import DataError
 from nmtcli.prepare.files import File
 from nmtcli.prepare.readers.records import Sides, TextBlock, find_or_say, text_blocks
 
+_TELL = 1000  # rows between words about progress
+
 
 @dataclass(frozen=True)
 class Table:
-    """Rows that `datasets.load_dataset` streams: a local CSV or Parquet file, or a data set by its name."""
+    """A CSV or Parquet file."""
 
-    name: str
-    loader: str  # what load_dataset is asked for: csv, parquet, or the name of a data set
-    options: Mapping[str, Any]  # further arguments of load_dataset
+    data: File
+    form: str  # csv or parquet
     sides: Sides
-    data: File | None  # None: the data set is not a file of ours
+
+    @property
+    def name(self) -> str:
+        """The file."""
+        return self.data.name
 
     @property
     def files(self) -> tuple[File, ...]:
-        """The file, if it is one."""
-        return () if self.data is None else (self.data,)
+        """The one file."""
+        return (self.data,)
 
     def check(self) -> None:
         """Read the first row. Raises DataError."""
-        if self.data is not None:
-            self.data.check_there()
+        self.data.check_there()
         first = next(self._records(), None)
         if first is None:
             raise DataError(f"{self.name}: has no rows")
         self.sides.check(first, self.name)
 
     def digest(self) -> str:
-        """Sha256 of the file; without a file, of every row's text: a data set by name can change under it."""
-        if self.data is not None:
-            return f"{self.data.digest()} {self.sides}"
-        digest = hashlib.sha256()
-        for block in self.blocks():
-            digest.update(repr(block.pairs).encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()
+        """Sha256 of the file, and where the sides are looked for."""
+        return f"{self.data.digest()} {self.sides}"
 
     def blocks(self) -> Iterator[TextBlock]:
         """All rows."""
         return text_blocks((find_or_say(self.sides.find, record) for record in self._records()), self.name)
 
     def _records(self) -> Iterator[dict[str, Any]]:
-        import datasets
+        return _stream(self.name, self.form, {"data_files": str(self.data.path), "split": "train"})
 
-        datasets.disable_progress_bars()
-        try:
-            yield from datasets.load_dataset(self.loader, streaming=True, **self.options)
-        except DataError:
-            raise
-        except Exception as error:  # the library and those below it have errors of many kinds
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise DataError(f"{self.name}: cannot read it: {reason}") from None
+
+def copy_pairs(name: str, options: dict[str, Any], sides: Sides, path: Path, on_row: Callable[[int], None]) -> None:
+    """Write the pairs of a data set of the hub to JSON lines, so that it crosses the network once.
+
+    Raises DataError if it cannot be read or its first row has no two sides.
+    """
+    with path.open("w", encoding="utf-8") as file:
+        for number, record in enumerate(_stream(name, name, options), start=1):
+            if number == 1:
+                sides.check(record, name)
+            pair = dict.fromkeys(record)  # a row without two sides keeps its place and its names
+            with suppress(KeyError):
+                pair = dict(zip(("source", "target"), sides.find(record), strict=True))
+            file.write(json.dumps(pair, default=str) + "\n")
+            if number % _TELL == 0:
+                on_row(number)
+
+
+def _stream(name: str, loader: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows that `load_dataset` streams; `name` is what errors call it."""
+    datasets.disable_progress_bars()
+    try:
+        yield from datasets.load_dataset(loader, streaming=True, **options)
+    except Exception as error:  # the library and those below it have errors of many kinds
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DataError(f"{name}: cannot read it: {reason}") from None
