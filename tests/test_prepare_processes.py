@@ -25,7 +25,7 @@ def files(tmp_path_factory) -> list[str]:
     words = ["".join(choose.choices("abcdefghij", k=choose.randint(1, 7))) for _ in range(300)]
 
     def line() -> bytes:
-        return " ".join(choose.choices(words, k=choose.randint(0, 12))).encode()
+        return " ".join(choose.choices(words, k=choose.randint(0, 40))).encode()
 
     dirty = [b"", b"x\0y", b"f\xfcr", b"<b>bold</b>", b"copied", b"a" * 3000]
     for name in ("train.en", "train.de"):
@@ -65,7 +65,7 @@ def children(process: int) -> list[int]:
     return [int(line) for line in found.stdout.split()]
 
 
-@pytest.mark.parametrize("seen", ["spill-*", "train/part-*"])
+@pytest.mark.parametrize("seen", ["spill-*", "train"])
 def test_after_a_kill_the_same_command_ends_with_the_same_bytes(seen, files, expected, tmp_path):
     output = tmp_path / "data"
     process = start(files, output)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 
 from nmtcli.errors import DataError
@@ -106,11 +107,14 @@ class File:
                 return BufferedReader(opener(self.path), _CHUNK)  # splits lines in C
         return self.path.open("rb", buffering=_CHUNK)
 
-    def lines(self) -> Iterator[list[bytes]]:
-        """The lines with their ends, about a megabyte at a time: a function of the content alone. Raises DataError."""
+    def blocks(self) -> Iterator[tuple[bytes, int]]:
+        """Whole lines with their ends, about a megabyte at a time, and how many they are. Raises DataError.
+
+        Where a block ends is a function of the content alone.
+        """
         with self.readable(), self.open() as file:
-            while lines := file.readlines(_CHUNK):
-                yield lines
+            while lines := file.read(_CHUNK) + file.readline():
+                yield lines, _count(lines)
 
     @contextmanager
     def readable(self) -> Iterator[None]:
@@ -130,3 +134,26 @@ class File:
         for magic, (kind, hint) in _UNREADABLE.items():
             if start.startswith(magic):
                 raise DataError(f"{self.name}: is {kind}", hint)
+
+
+class LineReader:
+    """Gives as many lines of an open file as asked for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._rest = file, b""
+
+    def take(self, lines: int) -> tuple[bytes, int]:
+        """So many lines with their ends, and how many they are: fewer at the end of the file."""
+        parts, missing = [self._rest], lines - self._rest.count(b"\n")
+        while missing > 0 and (part := self._file.read(_CHUNK)):
+            parts.append(part)
+            missing -= part.count(b"\n")
+        content = b"".join(parts)
+        ends = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n"))
+        cut = int(ends[lines - 1]) + 1 if len(ends) >= lines else len(content)
+        self._rest = content[cut:]
+        return content[:cut], _count(content[:cut])
+
+
+def _count(lines: bytes) -> int:
+    return lines.count(b"\n") + (lines[-1:] not in (b"", b"\n"))

@@ -24,7 +24,7 @@ from nmtcli.prepare.report import Report, SplitReport, split_report
 from nmtcli.prepare.report_page import PAGE_FILE, write_page
 from nmtcli.prepare.rows import OnProgress
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
-from nmtcli.prepare.workers import cores
+from nmtcli.prepare.workers import cores, warm_up
 from nmtcli.staging import staged
 
 _SMALL = 20 * 2**20  # bytes of text below which starting processes takes longer than the work
@@ -55,12 +55,13 @@ def prepare(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
     existing = find_existing(output)
     with TemporaryDirectory(prefix="nmt-prepare-") as cache:
         corpora, reused = _open(job, Path(cache), on_progress)
+        processes = _processes(job, corpora)
+        warm_up(processes)
         identity = fingerprint(corpora, job.config, reused)
         if existing:
             require_same(output, existing, identity, job.config)
             return Outcome(Report.load(output), already_prepared=True)
         with staged(output) as directory:
-            processes = _processes(job, corpora)
             train, valid = _read(corpora, job.config, processes, directory, on_progress)
             tokenizers = reused or _train_tokenizers(train, job.config, corpora.tags, on_progress)
             tokenizers.save(directory)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
-from multiprocessing import get_all_start_methods, get_context, parent_process
+from multiprocessing import forkserver, get_all_start_methods, get_context, parent_process
 from typing import Any, Generic, TypeVar
 
 from nmtcli.errors import ResourceError
@@ -27,6 +27,16 @@ _task: Callable[[Any], Any]  # in a worker process: its work
 def cores() -> int:
     """The processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def warm_up(processes: int) -> None:
+    """Begin to make ready for so many workers, while this process goes on."""
+    if processes > 1 and _context().get_start_method() == "forkserver":
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it inherits this: Ctrl-C is for us alone
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 class Workers(Generic[Item, Result]):

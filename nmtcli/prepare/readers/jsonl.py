@@ -68,6 +68,6 @@ class JsonLines:
     def blocks(self) -> Iterator[JsonBlock]:
         """All lines."""
         line = 1
-        for lines in self.data.lines():
-            yield JsonBlock(line, len(lines), self.name, b"".join(lines), self.sides)
-            line += len(lines)
+        for lines, count in self.data.blocks():
+            yield JsonBlock(line, count, self.name, lines, self.sides)
+            line += count

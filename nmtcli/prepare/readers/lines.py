@@ -6,10 +6,9 @@ alignment.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 
 from nmtcli.errors import DataError, each
-from nmtcli.prepare.files import File
+from nmtcli.prepare.files import File, LineReader
 from nmtcli.prepare.rows import MALFORMED, Problem, Rows, decode_lines
 
 
@@ -63,17 +62,17 @@ class LinePairs:
     def blocks(self) -> Iterator[PairBlock]:
         """As many lines of both at a time. Raises DataError if their numbers of lines differ."""
         done = 0
+        files = self.source.name, self.target.name
         with self.target.readable(), self.target.open() as target:
-            for lines in self.source.lines():
-                others = list(islice(target, len(lines)))
-                if len(others) < len(lines):
-                    rest = sum(map(len, self.source.lines()))
-                    raise self._mismatch(rest, done + len(others))
-                files = (self.source.name, self.target.name)
-                yield PairBlock(done + 1, len(lines), files, (b"".join(lines), b"".join(others)))
-                done += len(lines)
-            if rest := sum(1 for _ in target):
-                raise self._mismatch(done, done + rest)
+            reader = LineReader(target)
+            for lines, count in self.source.blocks():
+                others, found = reader.take(count)
+                if found < count:
+                    raise self._mismatch(sum(count for _, count in self.source.blocks()), done + found)
+                yield PairBlock(done + 1, count, files, (lines, others))
+                done += count
+            if reader.take(1)[1]:
+                raise self._mismatch(done, sum(count for _, count in self.target.blocks()))
 
     def _mismatch(self, source: int, target: int) -> DataError:
         return DataError(
@@ -136,13 +135,14 @@ class TsvFile:
     def blocks(self) -> Iterator[TsvBlock]:
         """The lines; those of column names are left out."""
         line = 1
-        for lines in self.data.lines():
+        for lines, count in self.data.blocks():
             if line == 1:
-                columns, width, named = self._layout(lines[0])
-            rows = lines[1:] if line == 1 and named else lines
+                columns, width, named = self._layout(lines)
+            names = int(line == 1 and named)  # the first line is no pair then
+            rows = lines.partition(b"\n")[2] if names else lines
             if rows:
-                yield TsvBlock(line + len(lines) - len(rows), len(rows), self.name, b"".join(rows), columns, width)
-            line += len(lines)
+                yield TsvBlock(line + names, count - names, self.name, rows, columns, width)
+            line += count
 
     def _layout(self, start: bytes) -> tuple[tuple[int, int], int, bool]:
         """Indices of both columns, number of columns, and whether the first line names them."""
