@@ -1,12 +1,167 @@
-"""The report as one web page that needs nothing else."""
+"""The report as one web page that needs nothing else: no network, no script, no font, no picture."""
 
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from itertools import groupby
 from pathlib import Path
 
-from nmtcli.prepare.report import Report
+from jinja2 import Environment, StrictUndefined
+
+from nmtcli.prepare.charts import HEIGHT, WIDTH, Chart, length_chart, ratio_chart
+from nmtcli.prepare.cleaning import RULES
+from nmtcli.prepare.explanations import EXPLANATIONS, Explanation
+from nmtcli.prepare.findings import findings, percent
+from nmtcli.prepare.report import CorpusReport, Report, RuleReport, SplitReport
+from nmtcli.prepare.writing import is_letter
 
 PAGE_FILE = "report.html"
 
+_TEMPLATE = "report.html.j2"
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # categories of characters that are shown by their number
+_JOINERS = "\u200c\u200d"  # at home in Persian, Hindi and emoji
+_COLOURS = 7  # of scripts; the template's palette, safe for colour-blind eyes
+_FEW = 0.0005  # share of characters below which the rest is not shown
+
 
 def write_page(report: Report, path: Path) -> None:
-    """Write the page."""
-    path.write_text(f"<pre>{report.model_dump_json(indent=2)}</pre>", "utf-8")
+    """Write the page: the same report gives the same bytes."""
+    path.write_bytes(page(report).encode())
+
+
+def page(report: Report) -> str:
+    """The page. All text of the corpora is escaped, and nothing is ever fetched, whatever it holds."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"percent": percent, "pieces": _pieces, "number": "{:,}".format, "sides": _sides}
+    source = (resources.files("nmtcli.prepare") / _TEMPLATE).read_text("utf-8")
+    splits = report.train, report.valid
+    return environment.from_string(source).render(
+        report=report,
+        findings=findings(report),
+        columns=_columns(report),
+        rules=tuple(_rule_rows(report)),
+        others=tuple(_other_rules(report)),
+        charts=tuple(_charts(report)),
+        canvas=(WIDTH, HEIGHT),
+        scripts=_script_rows(tuple(text.scripts for split in splits for text in (split.source, split.target))),
+        facts=tuple(_facts(splits)),
+    )
+
+
+def _pieces(text: str) -> Iterator[tuple[bool, str]]:
+    """The text in pieces that are to be shown as they are (False) or by the numbers of their characters (True)."""
+    for hidden, group in groupby(text, _is_hidden):
+        characters = "".join(group)
+        yield hidden, " ".join(f"U+{ord(one):04X}" for one in characters) if hidden else characters
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in _HIDDEN and character not in _JOINERS
+
+
+def _sides(excerpt: str) -> list[str]:
+    """Both texts of an example, or the one of a row that could not be read."""
+    sides = excerpt.split(" ||| ")
+    return sides if len(sides) == 2 else [excerpt]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the table of pairs: a corpus or a split."""
+
+    name: str
+    tag: str | None
+    part: CorpusReport | SplitReport
+    crlf_lines: int
+    line_breaks: int
+    dropped: Mapping[str, int]
+
+
+def _columns(report: Report) -> tuple[_Column, ...]:
+    """One for each training corpus, if there are several, one for all of them, one for validation."""
+    corpora = report.train.corpora if len(report.train.corpora) > 1 else ()
+    columns = [
+        _Column(corpus.name, corpus.tag, corpus, corpus.crlf_lines, corpus.line_breaks, corpus.dropped)
+        for corpus in corpora
+    ]
+    for name, split in (("all training" if corpora else "training", report.train), ("validation", report.valid)):
+        crlf_lines = sum(corpus.crlf_lines for corpus in split.corpora)
+        line_breaks = sum(corpus.line_breaks for corpus in split.corpora)
+        dropped = {rule: found.dropped for rule, found in split.rules.items()}
+        columns.append(_Column(name, None, split, crlf_lines, line_breaks, dropped))
+    return tuple(columns)
+
+
+@dataclass(frozen=True)
+class _RuleRow:
+    """A rule of the table of pairs, with what it dropped first from each split."""
+
+    name: str
+    explanation: Explanation
+    examples: tuple[tuple[str, RuleReport], ...]
+
+
+def _rule_rows(report: Report) -> Iterator[_RuleRow]:
+    """The rules that dropped something."""
+    for rule in report.train.rules:
+        if dropped := _dropped(report, rule):
+            yield _RuleRow(rule, EXPLANATIONS[rule], tuple((name, one) for name, one in dropped if one.examples))
+
+
+def _dropped(report: Report, rule: str) -> list[tuple[str, RuleReport]]:
+    splits = ("training", report.train), ("validation", report.valid)
+    return [(name, split.rules[rule]) for name, split in splits if rule in split.rules and split.rules[rule].dropped]
+
+
+def _other_rules(report: Report) -> Iterator[tuple[str, list[tuple[str, Explanation]]]]:
+    """The rules that dropped nothing, in two groups."""
+    on = report.train.rules
+    yield "Dropped nothing", [(rule, EXPLANATIONS[rule]) for rule in on if not _dropped(report, rule)]
+    yield "Off", [(rule, EXPLANATIONS[rule]) for rule in RULES if rule not in on]
+
+
+def _charts(report: Report) -> Iterator[tuple[str, str, Chart]]:
+    """Title, what is below, shapes."""
+    train, valid = report.train, report.valid
+    languages = report.source_language, report.target_language
+    texts = (train.source, valid.source), (train.target, valid.target)
+    for language, (one, other) in zip(languages, texts, strict=True):
+        yield f"Lengths: {language}", "characters in a text", length_chart(one.lengths, other.lengths)
+    tokens = (train.source_tokens, valid.source_tokens), (train.target_tokens, valid.target_tokens)
+    for language, (seen, held) in zip(languages, tokens, strict=True):
+        if seen is not None and held is not None:
+            yield f"Lengths in tokens: {language}", "tokens in a text", length_chart(seen.lengths, held.lengths)
+    below = f"{languages[1]} characters for each {languages[0]} character"
+    yield "Length ratio", below, ratio_chart(train.ratios, valid.ratios)
+
+
+def _script_rows(sides: Sequence[Mapping[str, float]]) -> list[tuple[str, str, list[float]]]:
+    """Name, CSS class and share on each side of every script, then of the other characters."""
+    totals = {name: sum(side.get(name, 0) for side in sides) for side in sides for name in side}
+    letters = sorted(filter(is_letter, totals), key=lambda name: (-totals[name], name))
+    kinds = [name for name in ("combining", "digits", "symbols", "blanks", "control") if name in totals]
+    styles = [(name, f"s{number}") for number, name in enumerate(letters[:_COLOURS])]
+    styles += [(name, "rest") for name in letters[_COLOURS:]] + [(name, name) for name in kinds]
+    rows = [(name, style, [side.get(name, 0.0) for side in sides]) for name, style in styles]
+    rest = [1 - sum(side.values()) if side else 0.0 for side in sides]
+    if any(share >= _FEW for share in rest):
+        rows.append(("other", "rest", [max(share, 0.0) for share in rest]))
+    return rows
+
+
+def _facts(splits: Sequence[SplitReport]) -> Iterator[tuple[str, list[str]]]:
+    """Rows of the table of numbers, with a cell for each side of each split."""
+    texts = [text for split in splits for text in (split.source, split.target)]
+    yield "texts", [f"{text.texts:,}" for text in texts]
+    yield "characters", [f"{text.characters:,}" for text in texts]
+    yield "characters in a text, on average", [f"{text.characters / max(text.texts, 1):.1f}" for text in texts]
+    sides = [tokens for split in splits for tokens in (split.source_tokens, split.target_tokens)]
+    known = [tokens for tokens in sides if tokens is not None]
+    if len(known) == len(sides):
+        yield "tokens", [f"{tokens.tokens:,}" for tokens in known]
+        yield "tokens in a text, on average", [f"{tokens.mean_length:.1f}" for tokens in known]
+        yield "longest text, in tokens", [f"{tokens.longest:,}" for tokens in known]
+        yield "tokens per word between blanks", [f"{tokens.tokens_per_word:.2f}" for tokens in known]
+        yield "unknown tokens", [percent(tokens.unknown_share) for tokens in known]
+        yield "tokens that spell one byte", [percent(tokens.byte_share) for tokens in known]

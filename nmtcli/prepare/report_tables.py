@@ -1,9 +1,10 @@
-"""The report for a terminal: the pairs, the first dropped pair of each rule, both sides in tokens."""
+"""The report for a terminal: the pairs, the first dropped pair of each rule, both sides in tokens, what looks wrong."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from nmtcli.prepare.findings import Finding, findings
 from nmtcli.prepare.report import CorpusReport, Report, SplitReport
 
 
@@ -19,7 +20,15 @@ def render(report: Report) -> RenderableType:
     parts += [Text(f"{name}: {example.file}:{example.line}: {example.reason}", style="dim") for name, example in first]
     if report.source_vocabulary_size is not None:
         parts += [Text(""), _sides_table(report)]
+    wrong = [finding for finding in findings(report) if finding.severity != "fine"]
+    if wrong:
+        parts += [Text(""), *(_finding(finding) for finding in wrong)]
     return Group(*parts)
+
+
+def _finding(finding: Finding) -> Text:
+    style = "bold red" if finding.severity == "bad" else "bold yellow"
+    return Text.assemble((f"{finding.severity}: ", style), finding.text, (f" → {finding.hint}", "dim"))
 
 
 def _pairs_table(report: Report) -> Table:

@@ -1,0 +1,109 @@
+"""Histograms as shapes for an SVG: no plotting library, and the same bytes each time."""
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from nmtcli.prepare.findings import percent
+from nmtcli.prepare.report import Histogram
+
+WIDTH, HEIGHT = 400.0, 150.0  # of the area that bars stand on, in units of the SVG
+_GRID = tuple(step * power for power in (0.001, 0.01, 0.1) for step in (1, 2, 5))
+_MOST_LINES, _MOST_LABELS = 4, 8
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bin; `label` tells its range and share."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A histogram of training text as bars, that of validation text as a line over it."""
+
+    bars: tuple[Bar, ...]
+    line: str  # a path; empty where there is no validation text
+    across: tuple[tuple[float, str], ...]  # labels below
+    up: tuple[tuple[float, str], ...]  # lines across, and their labels
+
+
+@dataclass(frozen=True)
+class _Shares:
+    """A histogram as it is drawn: the share of all texts in each bin."""
+
+    edges: tuple[float, ...]  # places on the axis
+    shares: tuple[float, ...]
+    labels: tuple[str, ...]
+
+
+def length_chart(train: Histogram, valid: Histogram) -> Chart:
+    """Lengths of texts, in bins from 0 of one width each; the open last bin is drawn as wide as the others."""
+    width, valid_width = _width(train), _width(valid)
+    reach = max(train.edges[-2] + width, valid.edges[-2] + valid_width)
+    bars = _lengths(train, width)
+    line = _lengths(valid, valid_width)
+    # both are shares for each bin of training text, though the bins of validation text may be of another width
+    line = replace(line, shares=tuple(share * width / valid_width for share in line.shares))
+    step = next(n for n in (1, 2, 5, 10, 20, 50, 100) if reach <= _MOST_LABELS * n * width)
+    labels = [n * step * width for n in range(math.ceil(reach / width / step))]
+    return _chart(bars, line, (0.0, reach), [(value, f"{value:.0f}") for value in labels])
+
+
+def ratio_chart(train: Histogram, valid: Histogram) -> Chart:
+    """Ratios of lengths, in bins of a share of an octave."""
+    bars, line = _ratios(train), _ratios(valid)
+    low, high = bars.edges[0], bars.edges[-1]
+    octaves = range(math.ceil(low) + 1, math.floor(high))
+    labels = [(float(octave), f"1/{2**-octave}" if octave < 0 else f"{2**octave}") for octave in octaves]
+    return _chart(bars, line, (low, high), labels)
+
+
+def _width(histogram: Histogram) -> float:
+    return histogram.edges[1] - histogram.edges[0] if len(histogram.edges) > 2 else 1.0
+
+
+def _lengths(histogram: Histogram, width: float) -> _Shares:
+    *closed, last = histogram.edges[:-1]
+    labels = [f"{low:.0f} to {high - 1:.0f}" for low, high in pairwise(histogram.edges[:-1])]
+    return _Shares((*closed, last, last + width), _shares(histogram), (*labels, f"{last:.0f} or more"))
+
+
+def _ratios(histogram: Histogram) -> _Shares:
+    labels = tuple(f"{low:.2g} to {high:.2g}" for low, high in pairwise(histogram.edges))
+    return _Shares(tuple(math.log2(edge) for edge in histogram.edges), _shares(histogram), labels)
+
+
+def _shares(histogram: Histogram) -> tuple[float, ...]:
+    total = max(sum(histogram.counts), 1)
+    return tuple(count / total for count in histogram.counts)
+
+
+def _chart(bars: _Shares, line: _Shares, reach: tuple[float, float], labels: list[tuple[float, str]]) -> Chart:
+    low, high = reach
+    top = 1.05 * max(*bars.shares, *line.shares, _GRID[0])
+
+    def x(value: float) -> float:
+        return round(WIDTH * (value - low) / (high - low), 1)
+
+    def y(share: float) -> float:
+        return round(HEIGHT * (1 - share / top), 1)
+
+    rectangles = tuple(
+        Bar(x(left), y(share), round(x(right) - x(left), 1), round(HEIGHT - y(share), 1), f"{label}: {percent(share)}")
+        for (left, right), share, label in zip(pairwise(bars.edges), bars.shares, bars.labels, strict=True)
+        if share
+    )
+    steps = "".join(f"V{y(share):g}H{x(right):g}" for right, share in zip(line.edges[1:], line.shares, strict=True))
+    step = next((step for step in _GRID if top <= (_MOST_LINES + 1) * step), _GRID[-1])
+    return Chart(
+        rectangles,
+        f"M{x(line.edges[0]):g} {HEIGHT:g}{steps}V{HEIGHT:g}" if any(line.shares) else "",
+        tuple((x(value), label) for value, label in labels),
+        tuple((y(n * step), f"{100 * n * step:g}%") for n in range(1, int(top / step) + 1)),
+    )

@@ -1,0 +1,299 @@
+"""What looks wrong with a corpus, told in sentences, the worst first, each with what to do next."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from nmtcli.prepare.cleaning import DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY
+from nmtcli.prepare.explanations import EXPLANATIONS
+from nmtcli.prepare.report import CorpusReport, Histogram, Report, SplitReport, TextReport, TokenReport
+from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED
+from nmtcli.prepare.writing import is_letter, scripts_of, system_of
+
+Severity = Literal["bad", "look", "fine"]
+
+# Shares of a corpus that a rule may drop before it is a finding, and before it is a bad one. Every corpus has some
+# dirt; one in five pairs is no dirt but a mistake, or a rule that does not suit the text.
+_DROPPED = 0.05, 0.20
+_DROPPED_BY = {
+    MALFORMED: (0.0, 0.01),  # a file is in its format or is not
+    INVALID_UTF8: (0.0, 0.01),  # the same
+    EMPTY: (0.01, 0.05),  # gaps on one side hint at lost lines
+    "held-out": (0.001, 0.20),  # independent texts share hardly a sentence of some length
+    "held-out-ngram": (0.01, 0.20),
+    # crawled text repeats itself, and nothing is lost by it
+    **dict.fromkeys((DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET), (0.20, 0.50)),
+}
+_LITTLE_KEPT = 0.5  # several rules together may drop most of a corpus
+
+# Lengths of translations go together. Measured on nine corpora: the logarithms correlate with 0.81 to 0.97 (0.53 where
+# all texts are short), with less than 0.34 when one side is shifted by a line, with 0.5 when half a file is shuffled.
+_UNRELATED, _LOOSE = 0.35, 0.65
+_ENOUGH_PAIRS = 200  # a correlation of fewer is too uncertain
+_SAME_LENGTHS, _MIXED_LENGTHS = 0.25, 0.5  # deviation in octaves: below, all texts are about as long
+
+_MOSTLY = 0.5  # share of its letters that a side must have in its own script
+_OTHER_SCRIPT = 0.05, 0.20  # names and quotations stay below
+_LATIN = 0.20, 0.60  # Latin names, code and abbreviations are at home in every script
+
+_BYTES = 0.01, 0.05  # of tokens; a rare character takes up to four
+_UNKNOWN = 0.001, 0.02  # of tokens; each is a hole in a sentence
+_MUCH_MORE = 2.0  # times the share in training text: the same characters are rare in both otherwise
+_TOKENS_PER_WORD = 2.5  # 8,000 pieces give 1.2 to 1.7 for European languages, 2.2 for Korean
+_SPACED = 0.08  # share of blanks from which a text is written in words
+
+_FEW_PAIRS, _VERY_FEW_PAIRS = 10_000, 1_000  # the smallest corpora that translators are trained on have some 10,000
+_FEW_VALID = 200  # with fewer, BLEU moves by several points by chance
+_OTHER_LENGTH = 2.0  # times longer or shorter: another kind of text
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a corpus that a person should know, and what to do next."""
+
+    severity: Severity
+    text: str
+    hint: str
+
+
+def findings(report: Report) -> tuple[Finding, ...]:
+    """All that looks wrong, worst first; one that says so if nothing does."""
+    checks = (_scripts, _alignment, _corpora, _rules, _validation, _second_scripts, _tokens, _sizes, _line_ends)
+    found = [finding for check in checks for finding in check(report)]
+    if not found:
+        return (Finding("fine", "Nothing looks wrong.", ""),)
+    return tuple(sorted(found, key=lambda finding: finding.severity != "bad"))
+
+
+def percent(share: float) -> str:
+    """A share for people: never 0% for something, nor 100% for less than all."""
+    if 0 < share < 0.0001:
+        return "<0.01%"
+    if 0.9995 <= share < 1:
+        return ">99.9%"
+    return f"{share:.0%}" if share in (0, 1) else f"{share:.2%}" if share < 0.01 else f"{share:.1%}"
+
+
+def _splits(report: Report) -> tuple[tuple[str, SplitReport], ...]:
+    return ("training", report.train), ("validation", report.valid)
+
+
+def _sides(report: Report, split: SplitReport) -> Iterator[tuple[str, str, TextReport, TokenReport | None]]:
+    yield "source", report.source_language, split.source, split.source_tokens
+    yield "target", report.target_language, split.target, split.target_tokens
+
+
+def _scripts(report: Report) -> Iterator[Finding]:
+    """Is each side mostly in the script of its language? If no language is known, validation is like training."""
+    systems = [scripts_of(language) or system_of(text.scripts) for _, language, text, _ in _sides(report, report.train)]
+    for name, split in _splits(report):
+        sides = list(_sides(report, split))
+        shares = [_share_of(text, system) for (_, _, text, _), system in zip(sides, systems, strict=True)]
+        crossed = [_share_of(text, system) for (_, _, text, _), system in zip(sides, systems[::-1], strict=True)]
+        if all(share < _MOSTLY < other for share, other in zip(shares, crossed, strict=True)):
+            yield Finding(
+                "bad",
+                f"The two sides of the {name} text are swapped: the source is written in the script of the target, and"
+                " the target in that of the source.",
+                f"Exchange the files of source and target, or data.source_language ({report.source_language}) and"
+                f" data.target_language ({report.target_language}).",
+            )
+            continue
+        for (side, language, text, _), share, system in zip(sides, shares, systems, strict=True):
+            if system and share < _MOSTLY and (name == "validation" or scripts_of(language)):
+                yield Finding(
+                    "bad",
+                    f"Only {percent(share)} of the letters of the {name} {side} ({language}) are {_and(system)}; most"
+                    f" are {_and(system_of(text.scripts))}.",
+                    f"Is it the right file, in the right encoding? data.{side}_language is {language}.",
+                )
+
+
+def _share_of(text: TextReport, system: tuple[str, ...]) -> float:
+    letters = {name: share for name, share in text.scripts.items() if is_letter(name)}
+    return sum(letters.get(name, 0) for name in system) / sum(letters.values()) if letters else 1.0
+
+
+def _second_scripts(report: Report) -> Iterator[Finding]:
+    if "wrong-script" in report.train.rules:
+        return  # the user has said what is allowed
+    for side, language, text, _ in _sides(report, report.train):
+        system = scripts_of(language) or system_of(text.scripts)
+        others = {name: _share_of(text, (name,)) for name in text.scripts if is_letter(name) and name not in system}
+        if not others or _share_of(text, system) < _MOSTLY:
+            continue
+        other = max(others, key=lambda name: others[name])
+        look, bad = _LATIN if other == "latin" else _OTHER_SCRIPT
+        if others[other] > look:
+            yield Finding(
+                "bad" if others[other] > bad else "look",
+                f"{percent(others[other])} of the letters of the {side} ({language}) are {other}.",
+                "Is text of another language mixed in, or code? To drop pairs that are mostly in another script:"
+                f" data.cleaning.{side}_scripts: [{', '.join(name for name in text.scripts if name in system)}].",
+            )
+
+
+def _alignment(report: Report) -> Iterator[Finding]:
+    for name, split in _splits(report):
+        correlation = _length_correlation(split)
+        if correlation is not None:
+            unrelated = correlation < _UNRELATED
+            text = (
+                f"The lengths of the two sides of the {name} text {'do not' if unrelated else 'only loosely'} go"
+                f" together (correlation {correlation:.2f}; good translations have 0.8 and more)."
+            )
+            hint = "Does line n of the source translate line n of the target? Compare some lines in the middle."
+            yield Finding("bad" if unrelated else "look", text, hint)
+
+
+def _length_correlation(split: SplitReport) -> float | None:
+    """Of the logarithms of both lengths, from the variances of both and of their difference; None if it is usual."""
+    if sum(split.ratios.counts) < _ENOUGH_PAIRS:
+        return None
+    source, target, ratio = (_log_variance(h) for h in (split.source.lengths, split.target.lengths, split.ratios))
+    deviations = math.sqrt(source), math.sqrt(target)
+    if min(deviations) < _SAME_LENGTHS:
+        return None
+    correlation = (source + target - ratio) / (2 * deviations[0] * deviations[1])
+    usual = _LOOSE if min(deviations) >= _MIXED_LENGTHS else _UNRELATED
+    return correlation if correlation < usual else None
+
+
+def _log_variance(histogram: Histogram) -> float:
+    """Of the binary logarithm, from the middles of the bins; all of the last, open bin lie at its lower edge."""
+    edges = histogram.edges
+    middles = [*((low + high) / 2 for low, high in pairwise(edges[:-1])), edges[-2]]
+    logarithms = [math.log2(middle) for middle in middles]
+    total = sum(histogram.counts)
+    mean = sum(x * count for x, count in zip(logarithms, histogram.counts, strict=True)) / total
+    return sum((x - mean) ** 2 * count for x, count in zip(logarithms, histogram.counts, strict=True)) / total
+
+
+def _corpora(report: Report) -> Iterator[Finding]:
+    for name, split in _splits(report):
+        for corpus in split.corpora:
+            if not corpus.pairs_read:
+                yield Finding("bad", f"The {name} corpus {corpus.name} is empty.", "Is it the right file?")
+            elif corpus.pairs_kept < _LITTLE_KEPT * corpus.pairs_read:
+                share = percent(corpus.pairs_kept / corpus.pairs_read) if corpus.pairs_kept else "nothing"
+                worst = sorted(corpus.dropped.items(), key=lambda item: -item[1])[:3]
+                rules = ", ".join(f"{rule} ({count:,})" for rule, count in worst if count)
+                text = f"Of the {name} corpus {corpus.name} {share} is left."
+                yield Finding("bad", text, f"Look at the examples of the rules that dropped most: {rules}.")
+
+
+def _rules(report: Report) -> Iterator[Finding]:
+    """One finding a rule, about the training corpus where it drops the largest share."""
+    for rule, (share, corpus) in sorted(_worst(report.train).items(), key=lambda item: -item[1][0]):
+        look, bad = _DROPPED_BY.get(rule, _DROPPED)
+        if share > look:
+            where = f" of {corpus.name}" if len(report.train.corpora) > 1 else ""
+            yield Finding(
+                "bad" if share > bad else "look",
+                f"The rule {rule} dropped {corpus.dropped[rule]:,} of {corpus.pairs_read:,} training pairs{where}"
+                f" ({percent(share)}).",
+                EXPLANATIONS[rule].advice,
+            )
+    if "held-out" not in report.train.rules:
+        text = "Training pairs were not compared with validation and test text: scores may be better than they should."
+        yield Finding("look", text, "data.cleaning.held_out: true drops the pairs that are in both.")
+
+
+def _worst(split: SplitReport) -> dict[str, tuple[float, CorpusReport]]:
+    """For each rule the corpus where it drops most, with the share."""
+    shares = {
+        rule: [(corpus.dropped[rule] / max(corpus.pairs_read, 1), corpus) for corpus in split.corpora]
+        for rule in split.rules
+    }
+    return {rule: max(parts, key=lambda part: part[0]) for rule, parts in shares.items() if parts}
+
+
+def _validation(report: Report) -> Iterator[Finding]:
+    split = report.valid
+    if dropped := split.pairs_read - split.pairs_kept:
+        rules = ", ".join(f"{rule}: {found.dropped:,}" for rule, found in split.rules.items() if found.dropped)
+        yield Finding(
+            "look",
+            f"The validation set lost {dropped:,} of its {split.pairs_read:,} pairs ({rules}).",
+            "Mend these lines: scores compare only with those of the whole set.",
+        )
+    means = [
+        (part.source.characters + part.target.characters) / max(part.source.texts + part.target.texts, 1)
+        for part in (report.train, report.valid)
+    ]
+    if min(means) and max(means) > _OTHER_LENGTH * min(means):
+        kind = "shorter" if means[1] < means[0] else "longer"
+        yield Finding(
+            "look",
+            f"Validation texts are much {kind} than training texts: {means[1]:.0f} characters on average, not"
+            f" {means[0]:.0f}.",
+            "Validate on text like what is to be translated, and train on text like it, too.",
+        )
+
+
+def _tokens(report: Report) -> Iterator[Finding]:
+    train = [tokens for *_, tokens in _sides(report, report.train)]
+    for side, language, text, tokens in _sides(report, report.train):
+        if tokens is not None:
+            here = f"training {side} ({language})"
+            yield from _rare_characters(here, tokens, None)
+            if text.scripts.get("blanks", 0) > _SPACED and tokens.tokens_per_word > _TOKENS_PER_WORD:
+                yield Finding(
+                    "look",
+                    f"A word of the {here} takes {tokens.tokens_per_word:.1f} tokens on average: words are cut small.",
+                    "Raise data.tokenizer.vocab_size, or give each side its own vocabulary (data.tokenizer.joint:"
+                    " false). With data.tokenizer.type char this is as it should be.",
+                )
+    for (side, language, _, tokens), seen in zip(_sides(report, report.valid), train, strict=True):
+        if tokens is not None and seen is not None:
+            yield from _rare_characters(f"validation {side} ({language})", tokens, seen)
+
+
+def _rare_characters(here: str, tokens: TokenReport, training: TokenReport | None) -> Iterator[Finding]:
+    """Tokens that hide characters; in validation text if they are much more than in `training` text."""
+    unknown, spelled = (training.unknown_share, training.byte_share) if training else (0.0, 0.0)
+    new = " The text is of another kind than training text, or in another language." if training else ""
+    if tokens.unknown_share > max(_UNKNOWN[0], _MUCH_MORE * unknown):
+        yield Finding(
+            "bad" if tokens.unknown_share > _UNKNOWN[1] else "look",
+            f"{percent(tokens.unknown_share)} of the tokens of the {here} are unknown.{new}",
+            "data.tokenizer.byte_fallback: true spells rare characters; with data.tokenizer.type word raise"
+            " data.tokenizer.vocab_size.",
+        )
+    if tokens.byte_share > max(_BYTES[0], _MUCH_MORE * spelled):
+        yield Finding(
+            "bad" if tokens.byte_share > _BYTES[1] else "look",
+            f"{percent(tokens.byte_share)} of the tokens of the {here} spell single bytes of rare characters.{new}",
+            "Raise data.tokenizer.character_coverage (up to 1), and data.tokenizer.vocab_size with it.",
+        )
+
+
+def _sizes(report: Report) -> Iterator[Finding]:
+    if (kept := report.train.pairs_kept) < _FEW_PAIRS:
+        yield Finding(
+            "bad" if kept < _VERY_FEW_PAIRS else "look",
+            f"There are {kept:,} training pairs: little to learn from.",
+            "Add corpora to data.train; translations of your own text by a model for the other direction help, with a"
+            " tag of their own.",
+        )
+    if (kept := report.valid.pairs_kept) < _FEW_VALID:
+        text = f"There are {kept:,} validation pairs: scores will jump by chance."
+        yield Finding("look", text, f"Validate on {_FEW_VALID} pairs or more; 1,000 to 3,000 are usual.")
+
+
+def _line_ends(report: Report) -> Iterator[Finding]:
+    corpora = (*report.train.corpora, *report.valid.corpora)
+    if crlf := sum(corpus.crlf_lines for corpus in corpora):
+        text = f"{crlf:,} lines end with CRLF, as Windows writes them; the CR was removed."
+        yield Finding(
+            "look", text, "Nothing to do. Where only some lines have it, files of several origins were joined."
+        )
+    if breaks := sum(corpus.line_breaks for corpus in corpora):
+        text = f"{breaks:,} line breaks stood inside a text; each became a blank."
+        yield Finding("look", text, "If texts are paragraphs, split them: models are best at single sentences.")
+
+
+def _and(scripts: tuple[str, ...]) -> str:
+    return " and ".join(filter(None, (", ".join(scripts[:-1]), scripts[-1])))
