@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import compress
 from pathlib import Path
 
@@ -24,6 +23,7 @@ class ReadyBlock:
     """A block on its way to a worker: which of its rows stay, and what is put before their sources."""
 
     block: Block
+    training: bool
     verdicts: Verdicts
     tag: str | None
 
@@ -98,12 +98,11 @@ def _select(texts: list[str], mask: Mask) -> list[str]:
 
 def write_split(
     split: SplitRead,
-    config: DataConfig,
     directory: Path,
+    workers: Workers,
     *,
     fingerprint: str,
     vocabulary_size: int,
-    processes: int,
     on_progress: OnProgress,
 ) -> tuple[TokenCounts, TokenCounts]:
     """Encode what stays of a split with the tokenizers in `directory`, and write it there.
@@ -111,14 +110,8 @@ def write_split(
     Rows that are dropped now get their verdict in `split`.
     """
     total = TokenCounts(), TokenCounts()
-    threads = 1 if processes > 1 else None
-    make_task = partial(EncodingTask, config, directory, training=split.training, threads=threads)
-    with (
-        Workers(processes, make_task) as workers,
-        ShardWriter(
-            directory / split.name, vocabulary_size, with_text=not split.training, fingerprint=fingerprint
-        ) as writer,
-    ):
+    place = directory / split.name
+    with ShardWriter(place, vocabulary_size, with_text=not split.training, fingerprint=fingerprint) as writer:
         done = 0
         for result in workers.map(_ready(split)):
             split.verdicts[done : done + len(result.verdicts)] = result.verdicts
@@ -134,7 +127,7 @@ def write_split(
 
 def _ready(split: SplitRead) -> Iterator[ReadyBlock]:
     for found, block, verdicts in split.blocks():
-        yield ReadyBlock(block, verdicts, found.corpus.tag)
+        yield ReadyBlock(block, split.training, verdicts, found.corpus.tag)
 
 
 def sample_rows(verdicts: Verdicts, size: int, seed: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":

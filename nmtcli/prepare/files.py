@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 import fsspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from nmtcli.errors import DataError
@@ -114,7 +115,7 @@ class File:
         """
         with self.readable(), self.open() as file:
             while lines := file.read(_CHUNK) + file.readline():
-                yield lines, _count(lines)
+                yield lines, len(_ends(lines)) + (lines[-1:] != b"\n")
 
     @contextmanager
     def readable(self) -> Iterator[None]:
@@ -144,16 +145,18 @@ class LineReader:
 
     def take(self, lines: int) -> tuple[bytes, int]:
         """So many lines with their ends, and how many they are: fewer at the end of the file."""
-        parts, missing = [self._rest], lines - self._rest.count(b"\n")
-        while missing > 0 and (part := self._file.read(_CHUNK)):
-            parts.append(part)
-            missing -= part.count(b"\n")
-        content = b"".join(parts)
-        ends = np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n"))
-        cut = int(ends[lines - 1]) + 1 if len(ends) >= lines else len(content)
+        content, ends = self._rest, _ends(self._rest)
+        while len(ends) < lines and (part := self._file.read(_CHUNK)):
+            ends = np.concatenate([ends, len(content) + _ends(part)])
+            content += part
+        if len(ends) < lines:
+            self._rest = b""
+            return content, len(ends) + (content[-1:] not in (b"", b"\n"))
+        cut = int(ends[lines - 1]) + 1 if lines else 0
         self._rest = content[cut:]
-        return content[:cut], _count(content[:cut])
+        return content[:cut], lines
 
 
-def _count(lines: bytes) -> int:
-    return lines.count(b"\n") + (lines[-1:] not in (b"", b"\n"))
+def _ends(content: bytes) -> npt.NDArray[np.intp]:
+    """Where lines end in it: quicker than counting."""
+    return np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n"))

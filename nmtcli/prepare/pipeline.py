@@ -5,7 +5,7 @@ writes. Nothing depends on the machine or on the number of processes: the same t
 and a fingerprint that lets a second run stop at once.
 """
 
-from collections.abc import Callable
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,8 @@ from nmtcli.prepare.report import Report, SplitReport, split_report
 from nmtcli.prepare.report_page import PAGE_FILE, write_page
 from nmtcli.prepare.rows import OnProgress
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
-from nmtcli.prepare.workers import cores, warm_up
+from nmtcli.prepare.work import BlockWork
+from nmtcli.prepare.workers import Workers, cores, warm_up
 from nmtcli.staging import staged
 
 _SMALL = 20 * 2**20  # bytes of text below which starting processes takes longer than the work
@@ -52,32 +53,45 @@ def prepare(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
 
     Raises DataError for what is wrong with the text, and UserError if `output` holds something else.
     """
+    config = job.config
     existing = find_existing(output)
     with TemporaryDirectory(prefix="nmt-prepare-") as cache:
         corpora, reused = _open(job, Path(cache), on_progress)
         processes = _processes(job, corpora)
-        warm_up(processes)
-        identity = fingerprint(corpora, job.config, reused)
+        if not existing:
+            warm_up(processes)
+        identity = fingerprint(corpora, config, reused)
         if existing:
-            require_same(output, existing, identity, job.config)
+            require_same(output, existing, identity, config)
             return Outcome(Report.load(output), already_prepared=True)
-        with staged(output) as directory:
-            train, valid = _read(corpora, job.config, processes, directory, on_progress)
-            tokenizers = reused or _train_tokenizers(train, job.config, corpora.tags, on_progress)
+        held_out = _held_out(corpora, config)
+        with staged(output) as directory, _workers(processes, config, held_out, directory) as workers:
+            splits = _read(corpora, config, held_out, workers, directory, on_progress)
+            tokenizers = reused or _train_tokenizers(splits[0], config, corpora.tags, on_progress)
             tokenizers.save(directory)
-            report = _write((train, valid), job.config, tokenizers, directory, identity, processes, on_progress)
+            report = _write(splits, config, tokenizers, workers, directory, identity, on_progress)
             report.save(directory)
             write_page(report, directory / PAGE_FILE)
-            _manifest(job.config, tokenizers, identity, report).save(directory)
+            _manifest(config, tokenizers, identity, report).save(directory)
     return Outcome(report, already_prepared=False)
 
 
 def survey(job: Job, on_progress: OnProgress) -> Report:
     """The report alone, as far as it is known without encoding. Raises DataError for what is wrong with the text."""
+    config = job.config
     with TemporaryDirectory(prefix="nmt-prepare-") as scratch:
         corpora, _ = _open(job, Path(scratch), on_progress)
-        train, valid = _read(corpora, job.config, _processes(job, corpora), Path(scratch), on_progress)
-    return _report(job.config, None, split_report(train, None), split_report(valid, None))
+        processes = _processes(job, corpora)
+        warm_up(processes)
+        held_out = _held_out(corpora, config)
+        with _workers(processes, config, held_out, Path(scratch)) as workers:
+            train, valid = _read(corpora, config, held_out, workers, Path(scratch), on_progress)
+    return _report(config, None, split_report(train, None), split_report(valid, None))
+
+
+def _workers(processes: int, config: DataConfig, held_out: HeldOut, tokenizers: Path) -> Workers:
+    threads = 1 if processes > 1 else None
+    return Workers(processes, partial(BlockWork, config, held_out, tokenizers, threads))
 
 
 def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Tokenizers | None]:
@@ -96,29 +110,22 @@ def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Toke
 
 
 def _read(
-    corpora: Corpora, config: DataConfig, processes: int, directory: Path, on_progress: OnProgress
+    corpora: Corpora,
+    config: DataConfig,
+    held_out: HeldOut,
+    workers: Workers,
+    directory: Path,
+    on_progress: OnProgress,
 ) -> tuple[SplitRead, SplitRead]:
     """The first pass over both splits; what it spills goes into `directory` for the time."""
-    held_out = HeldOut.of((), None)
     with TemporaryDirectory(prefix="spill-", dir=directory) as spill:
 
-        def hold_out() -> None:
-            nonlocal held_out
-            held_out = _held_out(corpora, config)
-
-        def read(name: str, part: tuple[Corpus, ...], processes: int) -> SplitRead:
+        def read(split: tuple[str, tuple[Corpus, ...]]) -> SplitRead:
+            name, part = split
             place = Path(spill) / name
-            return read_split(name, part, config, held_out, processes=processes, spill=place, on_progress=on_progress)
+            return read_split(name, part, config, held_out, workers, spill=place, on_progress=on_progress)
 
-        # one after the other, and all their errors together
-        steps: tuple[Callable[[], SplitRead | None], ...] = (
-            hold_out,
-            partial(read, TRAIN, corpora.train, processes),
-            partial(read, VALID, corpora.valid, 1),
-        )
-        _, train, valid = each(lambda step: step(), steps)
-    assert train is not None
-    assert valid is not None
+        train, valid = each(read, ((TRAIN, corpora.train), (VALID, corpora.valid)))
     _require_pairs(train)
     _require_pairs(valid)
     return train, valid
@@ -133,12 +140,16 @@ def _processes(job: Job, corpora: Corpora) -> int:
 
 
 def _held_out(corpora: Corpora, config: DataConfig) -> HeldOut:
-    """Every readable line of the validation and test corpora."""
+    """Every readable line of the validation and test corpora. Raises DataError for all that is wrong with any file."""
     cleaning = config.cleaning
     if not cleaning.held_out and cleaning.held_out_ngram is None:
         return HeldOut.of((), None)
     blocks = (block.rows() for corpus in (*corpora.valid, *corpora.test) for block in corpus.reader.blocks())
-    return HeldOut.of(((rows.sources, rows.targets) for rows in blocks), cleaning.held_out_ngram)
+    try:
+        return HeldOut.of(((rows.sources, rows.targets) for rows in blocks), cleaning.held_out_ngram)
+    except DataError:
+        each(lambda corpus: deque(corpus.reader.blocks(), maxlen=0), corpora)  # it is not the only one, perhaps
+        raise
 
 
 def _train_tokenizers(
@@ -161,9 +172,9 @@ def _write(
     splits: tuple[SplitRead, SplitRead],
     config: DataConfig,
     tokenizers: Tokenizers,
+    workers: Workers,
     directory: Path,
     identity: str,
-    processes: int,
     on_progress: OnProgress,
 ) -> Report:
     """The second pass over both splits."""
@@ -171,11 +182,10 @@ def _write(
     for split in splits:
         counts = write_split(
             split,
-            config,
             directory,
+            workers,
             fingerprint=identity,
             vocabulary_size=max(len(tokenizers.source), len(tokenizers.target)),
-            processes=processes if split.training else 1,
             on_progress=on_progress,
         )
         _require_pairs(split)

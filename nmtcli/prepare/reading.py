@@ -6,7 +6,6 @@ What is left of a pair in memory is one byte, its verdict; repeated text is foun
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -43,6 +42,14 @@ from nmtcli.prepare.workers import Workers
 TRAIN, VALID = "train", "valid"
 
 Hashes = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class RawBlock:
+    """A block on its way to a worker, of the training split or not."""
+
+    block: Block
+    training: bool
 
 
 @dataclass
@@ -155,8 +162,8 @@ def read_split(
     corpora: Sequence[Corpus],
     config: DataConfig,
     held_out: HeldOut,
+    workers: Workers,
     *,
-    processes: int,
     spill: Path,
     on_progress: OnProgress,
 ) -> SplitRead:
@@ -171,23 +178,21 @@ def read_split(
     spill.mkdir()
     duplicates = {kind: Duplicates(spill / kind) for kind, _ in kinds}
     verdicts = bytearray()
-    make_task = partial(ReadingTask, config, held_out, training=training)
-    with Workers(processes, make_task) as workers:
 
-        def read(corpus: Corpus) -> None:
-            found = CorpusRead(corpus)
-            split.corpora.append(found)
-            for result in workers.map(corpus.reader.blocks()):
-                first = len(verdicts)
-                verdicts.extend(result.judged.verdicts.tobytes())
-                found.rows += len(result.judged.verdicts)
-                _count(split, found, result)
-                if result.hashes is not None:
-                    for kind, store in duplicates.items():
-                        store.add(_hashes(kind, result.hashes), first)
-                on_progress(f"reading {name}", len(verdicts), None)
+    def read(corpus: Corpus) -> None:
+        found = CorpusRead(corpus)
+        split.corpora.append(found)
+        for result in workers.map(RawBlock(block, training) for block in corpus.reader.blocks()):
+            first = len(verdicts)
+            verdicts.extend(result.judged.verdicts.tobytes())
+            found.rows += len(result.judged.verdicts)
+            _count(split, found, result)
+            if result.hashes is not None:
+                for kind, store in duplicates.items():
+                    store.add(_hashes(kind, result.hashes), first)
+            on_progress(f"reading {name}", len(verdicts), None)
 
-        each(read, corpora)
+    each(read, corpora)
     split.verdicts = np.frombuffer(verdicts, np.uint8)
     on_progress(f"reading {name}", len(split.verdicts), len(split.verdicts))
     for kind, store in duplicates.items():

@@ -10,14 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import cache
 from multiprocessing import forkserver, get_all_start_methods, get_context, parent_process
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from nmtcli.errors import ResourceError
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 _AHEAD = 3  # items a process may be ahead of what is taken, so that memory stays bounded
 
@@ -29,20 +27,30 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """For a moment Ctrl-C does nothing. (Blocking it would not do: multiprocessing unblocks it again.)"""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Ctrl-C does not come here
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def warm_up(processes: int) -> None:
     """Begin to make ready for so many workers, while this process goes on."""
     if processes > 1 and _context().get_start_method() == "forkserver":
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it inherits this: Ctrl-C is for us alone
-        try:
+        with _undisturbed():  # the server inherits this: Ctrl-C is for us alone
             forkserver.ensure_running()
-        finally:
-            signal.signal(signal.SIGINT, before)
 
 
-class Workers(Generic[Item, Result]):
+class Workers:
     """A context manager; `make_task` builds the work once in each process, so it must be one that can be sent there."""
 
-    def __init__(self, processes: int, make_task: Callable[[], Callable[[Item], Result]]) -> None:
+    def __init__(self, processes: int, make_task: Callable[[], Callable[[Any], Any]]) -> None:
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
         if processes > 1:
@@ -50,22 +58,23 @@ class Workers(Generic[Item, Result]):
         else:
             self._task = make_task()
 
-    def __enter__(self) -> "Workers[Item, Result]":
+    def __enter__(self) -> "Workers":
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def map(self, items: Iterable[Item]) -> Iterator[Result]:
+    def map(self, items: Iterable[Any]) -> Iterator[Any]:
         """The results, in order. Raises what the work raises; ResourceError if a process is killed."""
         if self._pool is None:
             yield from map(self._task, items)
             return
-        waiting: deque[Future[Result]] = deque()
+        waiting: deque[Future[Any]] = deque()
         try:
             for item in items:
-                waiting.append(self._pool.submit(_work, item))
+                with _undisturbed():  # the first ones start processes, which must not be forgotten half-way
+                    waiting.append(self._pool.submit(_work, item))
                 if len(waiting) >= _AHEAD * self._processes:
                     yield waiting.popleft().result()
             while waiting:
@@ -85,7 +94,7 @@ def _context() -> Any:
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload(["nmtcli.prepare.encoding"])
+    context.set_forkserver_preload(["nmtcli.prepare.preload"])
     return context
 
 
