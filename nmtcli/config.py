@@ -111,8 +111,8 @@ class CleaningConfig(Section):
     control_characters: bool = Field(
         True, description="A side holds a control character other than a blank, or U+FFFD: broken encoding."
     )
-    max_characters: int | None = Field(2000, ge=1, description="A side is longer.")
-    markup: bool = Field(True, description="A side holds an HTML or XML tag, or an entity such as `&lt;`.")
+    max_characters: int | None = Field(2000, ge=1, description="A side has more characters than this.")
+    markup: bool = Field(True, description="A side holds an HTML or XML tag, or an entity: ampersand, name, semicolon.")
     max_length_ratio: float | None = Field(
         9.0, gt=1, description="One side has more UTF-8 bytes than this times the other; fewer than 10 count as 10."
     )
@@ -145,7 +145,7 @@ class CleaningConfig(Section):
     duplicates: bool = Field(True, description="The same pair came before.")
     duplicate_sources: bool = Field(False, description="The same source came before.")
     duplicate_targets: bool = Field(False, description="The same target came before.")
-    max_tokens: int | None = Field(200, ge=1, description="A side has more tokens.")
+    max_tokens: int | None = Field(200, ge=1, description="A side has more tokens than this.")
 
 
 class DataConfig(Section):

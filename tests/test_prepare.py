@@ -211,6 +211,20 @@ def test_a_dry_run_counts_and_writes_nothing(files, tmp_path, capsys):
     assert not (tmp_path / "data").exists()
 
 
+def test_the_report_is_a_page_wherever_it_is_wanted(files, tmp_path, capsys):
+    assert run(command(tmp_path / "data", files)) == ExitCode.DONE
+    assert run(command(tmp_path / "data", files, "--report", tmp_path / "again.html")) == ExitCode.DONE
+    assert (tmp_path / "again.html").read_bytes() == (tmp_path / "data" / "report.html").read_bytes()
+    arguments = [*command(tmp_path / "x", files)[:1], *command(tmp_path / "x", files)[3:]]  # no -o
+    assert run([*arguments, "--dry-run", "--report", str(tmp_path / "look.html")]) == ExitCode.DONE
+    assert b"<!doctype html>" in (tmp_path / "look.html").read_bytes().lower()
+    assert run(arguments) == ExitCode.USAGE
+    assert "-o DATA is needed" in capsys.readouterr().err
+    for place in (tmp_path, tmp_path / "no" / "x.html"):
+        assert run([*arguments, "--dry-run", "--report", str(place)]) == ExitCode.USAGE
+        assert "cannot write there" in capsys.readouterr().err
+
+
 def test_nothing_left_is_an_error_that_says_why(files, tmp_path, capsys):
     write(files["--train-source"], [""] * 120)
     assert run(command(tmp_path / "data", files)) == ExitCode.DATA

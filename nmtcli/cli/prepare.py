@@ -109,13 +109,18 @@ def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path 
     from nmtcli.prepare.report_page import write_page
     from nmtcli.prepare.report_tables import render
 
+    if page is not None and (page.is_dir() or not page.parent.is_dir()):
+        raise UserError(f"--report {page}: cannot write there", "give a file in a directory that exists")
     job = Job(data, tokenizer, processes)
     with _progress() as show:
         outcome = prepare_data(output, job, show) if output else None
         report = outcome.report if outcome else survey(job, show)
     stdout.print(render(report), soft_wrap=True)  # a path is never broken
     if page is not None:
-        write_page(report, page)
+        try:
+            write_page(report, page)
+        except OSError as error:
+            raise UserError(f"--report {page}: cannot write there: {error.strerror}") from None
         say(f"{page}: the report")
     if outcome is None:
         say("dry run: no data directory was made")

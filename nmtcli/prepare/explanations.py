@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import unescape
 from typing import Any
 
 from nmtcli.config import CleaningConfig
@@ -23,8 +22,7 @@ class Explanation:
         """What is true of a pair that it drops."""
         if self.own_words is not None:
             return self.own_words
-        # descriptions are Markdown, where &amp;amp; stands for &amp;
-        return unescape(str(CleaningConfig.model_fields[self.settings[0]].description))
+        return str(CleaningConfig.model_fields[self.settings[0]].description)
 
     def defaults(self) -> Iterator[tuple[str, str]]:
         """The key of each setting with its default, as a settings file has it."""
