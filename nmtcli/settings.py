@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from nmtcli.config import Config, CorpusConfig, SearchConfig, Section
@@ -39,9 +39,7 @@ def load_config(
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise UserError(
-            "\n".join(_explain(error, origins)), "nmt train --help and docs/config.md list the keys"
-        ) from None
+        raise UserError("\n".join(_explain(error, origins)), "docs/config.md lists the keys") from None
 
 
 def load_tree(
@@ -125,7 +123,9 @@ def _plain(node: CommentedMap, name: str, prefix: KeyPath, origins: dict[KeyPath
 def _plain_value(value: Any, name: str, path: KeyPath, origins: dict[KeyPath, str]) -> Any:
     if isinstance(value, CommentedMap):
         return _plain(value, name, path, origins)
-    if isinstance(value, list):
+    if isinstance(value, CommentedSeq):
+        for number in range(len(value)):
+            origins[*path, str(number)] = f"{name}:{value.lc.item(number)[0] + 1}"
         return [_plain_value(item, name, (*path, str(number)), origins) for number, item in enumerate(value)]
     for kind in (bool, int, float, str):
         if isinstance(value, kind):

@@ -326,3 +326,65 @@ def test_a_newer_format_and_swapped_files_are_told(files, tmp_path):
 def test_preparing_needs_neither_torch_nor_datasets():
     code = "import sys, nmtcli.prepare.pipeline; print({'torch', 'pandas', 'datasets'} & set(sys.modules) or 'none')"
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "none\n"
+
+
+def test_corpora_of_a_config_file_with_names_and_tags(files, tmp_path, capsys):
+    source, target = corpus(30, seed=3)
+    rows = [json.dumps({"translation": {"en": s, "de": t}}) for s, t in zip(source, target, strict=True)]
+    write(tmp_path / "back.jsonl", rows)
+    config = write(
+        tmp_path / "data.yaml",
+        [
+            "data:",
+            "  source_language: en",
+            "  target_language: de",
+            "  train:",
+            f"    - {{name: real, source: {files['--train-source']}, target: {files['--train-target']}}}",
+            f"    - {{path: {tmp_path / 'back.jsonl'}, tag: <bt>}}",
+        ],
+    )
+    valid = {option: path for option, path in files.items() if "valid" in option}
+    assert run([*command(tmp_path / "data", valid), "-c", str(config)]) == ExitCode.DONE
+    data = open_data(tmp_path / "data")
+    assert [(corpus.name, corpus.pairs) for corpus in data.manifest.corpora] == [("real", 120), ("back", 30)]
+    (tag,) = data.tokenizers.source.encode(["<bt>"])
+    sentences, _ = data.train.gather(np.arange(150))
+    decoded = data.tokenizers.source.decode_all(sentences.rows())
+    assert decoded[:120] == corpus(120, seed=1)[0]
+    assert decoded[120:] == [f"<bt> {line}" for line in source]
+    assert all(row[: len(tag)] == tag for row in sentences.rows()[120:])
+    assert "real" in capsys.readouterr().out
+
+    other = command(tmp_path / "plain", files)
+    assert run(other) == ExitCode.DONE
+    reuse = [*command(tmp_path / "x", valid), "-c", str(config), "--tokenizer", str(tmp_path / "plain")]
+    assert run(reuse) == ExitCode.USAGE
+    assert "does not know <bt> as one token" in capsys.readouterr().err
+
+
+def test_a_tokenizer_is_used_again_as_it_is(files, tmp_path):
+    assert run(command(tmp_path / "one", files, "--separate")) == ExitCode.DONE
+    more = {**files, "--train-source": files["--valid-source"], "--train-target": files["--valid-target"]}
+    again = ["--tokenizer", tmp_path / "one", "--set", "data.cleaning.held_out=false"]
+    assert run(command(tmp_path / "two", more, *again)) == ExitCode.DONE
+    one, two = open_data(tmp_path / "one"), open_data(tmp_path / "two")
+    assert one.tokenizers == two.tokenizers
+    assert len(two.train) == 12
+    assert run(command(tmp_path / "x", files, "--tokenizer", files["--train-source"])) == ExitCode.DATA
+
+
+def test_mistakes_in_a_list_of_corpora_have_their_line(files, tmp_path, capsys):
+    lines = [
+        "data:",
+        "  train:",
+        "    - {source: a.en}",
+        "    - {path: b.tsv,",
+        "       colums: [1, 2]}",
+        "    - {hub: x, path: y}",
+    ]
+    config = write(tmp_path / "data.yaml", lines)
+    assert run(command(tmp_path / "data", files, "-c", config)) == ExitCode.USAGE
+    words = capsys.readouterr().err
+    assert f"{config}:3: data.train.0: source and target go together" in words
+    assert f"{config}:5: unknown key data.train.1.colums; did you mean data.train.1.columns?" in words
+    assert f"{config}:6: data.train.2: a corpus is either source and target, or path, or hub" in words
