@@ -257,7 +257,7 @@ class TrainConfig(Section):
         gt=0,
         le=1,
         description="Draws another segmentation of each training sentence each time it is read: smoothing of unigram"
-        " sampling (0.1 usual), or the share of merges BPE-dropout leaves out (0.1 usual); null for off.",
+        " sampling (0.2 to 0.5; lower is wilder), or the share of merges BPE-dropout leaves out (0.1); null for off.",
     )
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of Adam.")
     warmup_updates: int = Field(
