@@ -84,7 +84,9 @@ class CorpusConfig(Section):
         None, description="Source and target columns: names, or numbers from 1 in TSV; null finds the usual ones."
     )
     tag: str | None = Field(
-        None, pattern=r"^\S+$", description="Put before each source sentence as one token, for example <2de> or <bt>."
+        None,
+        pattern=r"^<[^\s<>]+>$",
+        description="Put before each source sentence as one token, in angle brackets: <2de> or <bt>.",
     )
 
     @field_validator("columns", mode="before")

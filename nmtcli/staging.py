@@ -1,10 +1,11 @@
 """Directories and files that appear whole or not at all, whenever the process is killed or the power fails."""
 
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nmtcli.errors import ResourceError, UserError
@@ -20,13 +21,18 @@ def staged(output: Path) -> Iterator[Path]:
     output = output.resolve()
     partial = output.with_name(f".{output.name}.partial")
     try:
-        if partial.exists():
-            shutil.rmtree(partial)
-        partial.mkdir(parents=True)
+        partial.mkdir(parents=True, exist_ok=True)
+        lock = os.open(partial, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"{output}: cannot write there: {error.strerror or error}", "choose another -o") from error
+    try:
+        _take(lock, partial)
         yield partial
         _flush(partial)
         partial.rename(output)
         _flush_directory(output.parent)
+    except _Busy:
+        raise UserError(f"{output}: another nmt is writing it", "wait until it is done, or choose another -o") from None
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -35,6 +41,28 @@ def staged(output: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    finally:
+        os.close(lock)
+
+
+class _Busy(Exception):
+    """Another process writes here."""
+
+
+def _take(lock: int, partial: Path) -> None:
+    """Keep others out, and clear away what a killed run left. The lock ends with the process, however that ends."""
+    with suppress(OSError):  # a file system without locks
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _Busy from None
+    if not partial.exists() or not os.path.samestat(os.fstat(lock), partial.stat()):
+        raise _Busy  # it took its final name this moment
+    for entry in partial.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
 
 
 def write_whole(path: Path, content: bytes) -> None:

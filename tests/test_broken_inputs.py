@@ -108,7 +108,11 @@ CASES = [
         change=lambda folder: ((folder / "a.en").unlink(), os.mkfifo(folder / "a.en")),
         words=r"a\.en: is not a regular file",
     ),
-    Case("URL that is not there", train=("--train", "memory://nothing/x.tsv"), words="memory://nothing/x.tsv: cannot"),
+    Case(
+        "URL that is not there",
+        train=("--train", "memory://nothing/x.tsv"),
+        words="memory://nothing/x.tsv: no such file",
+    ),
     Case("all pairs unusable", {"a.en": b"\n" * 10}, r"no train pair is left of 10 \(empty: 10\)"),
     # ---- two files of lines: what costs a pair, or nothing ----
     Case("invalid UTF-8", {"a.de": replaced(3, b"f\xfcr \xe4lle", TARGET)}, dropped={"invalid-utf8": 1}),

@@ -194,7 +194,6 @@ def test_repeated_rows_are_what_a_dictionary_finds(values, data):
         found = {}
         for rows, firsts in store.repeated(verdicts):
             found |= dict(zip(rows.tolist(), firsts.tolist(), strict=True))
-        store.close()
     assert found == expected
 
 

@@ -63,6 +63,16 @@ def test_what_does_not_fit_is_told(parts, corpus, data, tmp_path, capsys):
     assert nmt("prepare", "-o", tmp_path / "short", *train, *valid, *more) == 0
     assert merge(tmp_path / "x", parts[0], tmp_path / "short") == 2
     assert "prepared with other settings" in capsys.readouterr().err
+    more = ["--train-source", corpus / "valid.words", "--train-target", corpus / "valid.digits"]
+    other = ["--valid-source", corpus / "train.words", "--valid-target", corpus / "train.digits"]
+    free = ["--set", "data.cleaning.held_out=false", "--tokenizer", data]
+    for name, text in (("one", (*more, *valid)), ("two", (*more, *other))):
+        assert nmt("prepare", "-o", tmp_path / name, *text, *free) == 0
+    assert merge(tmp_path / "x", tmp_path / "one", tmp_path / "two") == 2
+    assert "has another validation text" in capsys.readouterr().err
+    assert merge(tmp_path / "x", parts[0], parts[1], parts[0]) == 2
+    assert "is the same data as" in capsys.readouterr().err
     assert nmt("prepare", "--merge", parts[0]) == 2
+    assert nmt("prepare", "-o", tmp_path / "x", "--merge", parts[0], "--dry-run") == 2
     assert nmt("prepare", "-o", tmp_path / "x", "--merge", parts[0], *train) == 2
     assert not (tmp_path / "x").exists()

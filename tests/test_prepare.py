@@ -220,9 +220,11 @@ def test_the_report_is_a_page_wherever_it_is_wanted(files, tmp_path, capsys):
     assert b"<!doctype html>" in (tmp_path / "look.html").read_bytes().lower()
     assert run(arguments) == ExitCode.USAGE
     assert "-o DATA is needed" in capsys.readouterr().err
-    for place in (tmp_path, tmp_path / "no" / "x.html"):
+    before = files["--train-source"].read_bytes()
+    for place in (tmp_path / "no" / "x.html", files["--train-source"]):
         assert run([*arguments, "--dry-run", "--report", str(place)]) == ExitCode.USAGE
-        assert "cannot write there" in capsys.readouterr().err
+        assert "--report" in capsys.readouterr().err
+    assert files["--train-source"].read_bytes() == before
 
 
 def test_nothing_left_is_an_error_that_says_why(files, tmp_path, capsys):
@@ -388,3 +390,31 @@ def test_mistakes_in_a_list_of_corpora_have_their_line(files, tmp_path, capsys):
     assert f"{config}:3: data.train.0: source and target go together" in words
     assert f"{config}:5: unknown key data.train.1.colums; did you mean data.train.1.columns?" in words
     assert f"{config}:6: data.train.2: a corpus is either source and target, or path, or hub" in words
+
+
+def test_two_runs_into_one_place_do_not_meet(files, tmp_path, capsys):
+    def second(stage: str, done: int, total: int | None) -> None:
+        if stage == "reading train" and total:
+            assert run(command(tmp_path / "data", files)) == ExitCode.USAGE
+            assert "another nmt is writing it" in capsys.readouterr().err
+
+    sides = [str(path) for path in files.values()]
+    corpora = [{"source": source, "target": target} for source, target in (sides[:2], sides[2:])]
+    config = DataConfig.model_validate({"tokenizer": {"vocab_size": 300}, "train": corpora[:1], "valid": corpora[1:]})
+    prepare(tmp_path / "data", Job(config), second)
+    assert len(open_data(tmp_path / "data").train) == 120
+
+
+def test_a_dry_run_shows_why_nothing_would_be_left(files, tmp_path, capsys):
+    write(files["--train-target"], corpus(120, seed=1)[0])
+    assert run(command(tmp_path / "data", files, "--dry-run")) == ExitCode.DATA
+    table, words = capsys.readouterr()
+    assert "copied" in table
+    assert "no training pair would be left" in words
+
+
+def test_a_tokenizer_must_know_the_symbols(files, tmp_path, capsys):
+    assert run(command(tmp_path / "one", files)) == ExitCode.DONE
+    more = ["--tokenizer", tmp_path / "one", "--set", 'data.tokenizer.symbols=["<name>"]']
+    assert run(command(tmp_path / "two", files, *more)) == ExitCode.USAGE
+    assert "does not know <name> as one token" in capsys.readouterr().err

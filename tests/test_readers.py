@@ -87,6 +87,7 @@ FILES = {
     "x.parquet": (as_parquet({"source": SOURCES, "target": TARGETS}), {}),
     "hub.parquet": (as_parquet({"translation": [{"en": s, "de": t} for s, t in PAIRS]}), {}),
     "x.tmx": (TMX, {}),
+    "namespace.tmx": (TMX.replace("<tmx ", '<tmx xmlns="http://www.lisa.org/tmx14" '), {}),
     "whatever": ("".join(f"{s}\t{t}\r\n" for s, t in PAIRS), {"format": "tsv"}),
 }
 
@@ -116,6 +117,14 @@ def test_a_data_set_is_streamed_by_name(tmp_path):
         open_corpus(tmp_path, hub=str(folder), split="validation")
 
 
+def test_cells_of_csv_are_text_whatever_they_look_like(tmp_path):
+    rows = [("source", "target"), ("007", "True"), ("None", "NA"), ("1.50", "null"), ("", "x")]
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    corpus = open_corpus(tmp_path, path=write(tmp_path / "x.csv", text.getvalue().encode()))
+    assert pairs_of(corpus.reader) == rows[1:]
+
+
 def two_frames(content: bytes) -> bytes:
     return b"".join(pa.compress(part, "zstd", asbytes=True) for part in (content[:5], content[5:]))
 
@@ -141,7 +150,7 @@ def test_what_is_remote_is_fetched_once(tmp_path):
     assert corpus.name == "t"
     assert pairs_of(corpus.reader) == [("one", "eins")]
     assert next(iter(corpus.reader.blocks())).file == "memory://corpus/t.en.gz"
-    with pytest.raises(DataError, match=r"memory://corpus/other\.en: cannot fetch it"):
+    with pytest.raises(DataError, match=r"memory://corpus/other\.en: no such file"):
         open_corpus(tmp_path, source="memory://corpus/other.en", target="memory://corpus/t.de")
 
 

@@ -1,5 +1,7 @@
 """The command line: five verbs, one short file each. Heavy imports wait inside the commands, so `--help` is quick."""
 
+import errno
+import io
 import os
 import sys
 from typing import Annotated
@@ -56,6 +58,9 @@ def main() -> None:
     """Run `nmt` with the arguments of this process and exit."""
     # Spinning OpenMP threads collapse on a busy machine; must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # an ASCII terminal shows ? for an arrow, not an error
     sys.exit(run(sys.argv[1:]))
 
 
@@ -77,6 +82,9 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if keep_traceback:
             raise
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            show_error(f"cannot write the result: {error.strerror}", "free some space")
+            return ExitCode.RESOURCES
         show_error(
             f"this is a bug in nmt: {type(error).__name__}: {error}", "nmt --traceback … shows where; please report it"
         )

@@ -1,6 +1,7 @@
 """`nmt prepare`: aligned text to a data directory."""
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ import typer
 
 from nmtcli.cli.console import progress, say, stdout
 from nmtcli.cli.options import ConfigFiles, Overrides
-from nmtcli.errors import UserError
+from nmtcli.errors import DataError, ExitCode, UserError
 
 Files = list[str] | None
 
@@ -75,7 +76,11 @@ def prepare(
     if output is None and not dry_run:
         raise UserError("-o DATA is needed: the directory to make", "or --dry-run for the report alone")
     if merge:
-        _merge(output, merge, any((train_source, train_target, train, valid_source, valid_target, valid)))
+        text = (train_source, train_target, train, valid_source, valid_target, valid, test_source, test_target)
+        settings = (source_language, target_language, vocab_size, joint, tokenizer, config, set_, report, processes)
+        if any(option not in (None, False) for option in (*text, *settings, dry_run)):
+            raise UserError("--merge joins data directories as they are: beside it there is only -o DATA")
+        _merge(output, merge)
         return
     flags = {
         "data.source_language": source_language,
@@ -93,11 +98,10 @@ def prepare(
     _run(data, tokenizer, processes, None if dry_run else output, report)
 
 
-def _merge(output: Path | None, parts: list[Path], text: bool) -> None:
+def _merge(output: Path | None, parts: list[Path]) -> None:
     from nmtcli.prepare.merging import merge
 
-    if output is None or text:
-        raise UserError("--merge joins data directories to one: it takes -o DATA, and no text")
+    assert output is not None
     manifest = merge(output, parts)
     say(f"{output}: {manifest.train.pairs:,} training pairs of {len(parts)} parts; next: nmt train {output} -o RUN")
 
@@ -109,10 +113,12 @@ def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path 
     from nmtcli.prepare.report_page import write_page
     from nmtcli.prepare.report_tables import render
 
+    if page is not None and page.suffix.lower() != ".html":
+        raise UserError(f"--report {page}: not the name of a web page", "name the file .html")
     if page is not None and (page.is_dir() or not page.parent.is_dir()):
         raise UserError(f"--report {page}: cannot write there", "give a file in a directory that exists")
     job = Job(data, tokenizer, processes)
-    with _progress() as show:
+    with _terminating(), _progress() as show:
         outcome = prepare_data(output, job, show) if output else None
         report = outcome.report if outcome else survey(job, show)
     stdout.print(render(report), soft_wrap=True)  # a path is never broken
@@ -124,6 +130,8 @@ def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path 
         say(f"{page}: the report")
     if outcome is None:
         say("dry run: no data directory was made")
+        if not report.train.pairs_kept or not report.valid.pairs_kept:
+            raise DataError(f"no {'validation' if report.train.pairs_kept else 'training'} pair would be left")
     elif outcome.already_prepared:
         say(f"{output}: already prepared from the same text and settings")
     else:
@@ -148,6 +156,20 @@ def _pairs(split: str, sources: Files, targets: Files) -> list[dict[str, str]]:
             " they pair up in order, so there must be as many"
         )
     return [{"source": source, "target": target} for source, target in zip(sources or (), targets or (), strict=True)]
+
+
+@contextmanager
+def _terminating() -> Iterator[None]:
+    """SIGTERM ends the work as Ctrl-C does, with everything cleared away."""
+
+    def end(*_: Any) -> None:
+        raise SystemExit(int(ExitCode.TERMINATED))
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -249,9 +249,10 @@ def _symbols(texts: Texts, share: float) -> Mask:
 
 
 def _script_rules(config: CleaningConfig) -> list[Rule]:
-    sides = config.source_scripts, config.target_scripts
-    if sides == (None, None):
+    if config.source_scripts is config.target_scripts is None:
         return []
+    given = config.source_scripts, config.target_scripts
+    sides = [side and tuple(name.lower() for name in side) for side in given]
     names = script_names()
     unknown = [name for side in sides for name in side or () if name not in names]
     if unknown:

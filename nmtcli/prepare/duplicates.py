@@ -6,7 +6,6 @@ for the same with a probability of 3 in 100.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ class Duplicates:
     def __init__(self, directory: Path) -> None:
         """`directory` must not exist; it is left for the caller to delete."""
         directory.mkdir()
-        self._files: list[Any] = [(directory / f"{number:02d}").open("w+b") for number in range(2**_BITS)]
+        self._files = [directory / f"{number:02d}" for number in range(2**_BITS)]
 
     def add(self, hashes: npt.NDArray[np.uint64], first_row: int) -> None:
         """The hashes of the next rows, the first of which is row `first_row`; rows must come in order."""
@@ -34,7 +33,8 @@ class Duplicates:
         ends = np.bincount(part, minlength=2**_BITS).cumsum()
         for file, start, end in zip(self._files, [0, *ends[:-1]], ends, strict=True):
             if end > start:
-                file.write(entries[start:end].tobytes())
+                with file.open("ab") as part_file:  # opened anew, for a process may not have so many open at once
+                    part_file.write(entries[start:end].tobytes())
 
     def repeated(self, verdicts: npt.NDArray[np.uint8]) -> Iterator[tuple[Rows, Rows]]:
         """Part by part: the rows whose hash an earlier row has, and that earlier row, the first one of that hash.
@@ -42,8 +42,7 @@ class Duplicates:
         Only rows with a verdict of 0 in `verdicts` [rows] take part.
         """
         for file in self._files:
-            file.seek(0)
-            entries = np.frombuffer(file.read(), _ENTRY)
+            entries = np.frombuffer(file.read_bytes() if file.exists() else b"", _ENTRY)
             entries = entries[verdicts[entries["row"]] == 0]
             entries = entries[np.argsort(entries["hash"], kind="stable")]
             new = np.ones(len(entries), np.bool_)
@@ -51,11 +50,6 @@ class Duplicates:
             group = new.cumsum() - 1
             rows = entries["row"]
             yield rows[~new], rows[new][group][~new]
-
-    def close(self) -> None:
-        """Let go of the files."""
-        for file in self._files:
-            file.close()
 
 
 def pair_hashes(source: npt.NDArray[np.uint64], target: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

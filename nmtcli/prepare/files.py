@@ -55,6 +55,10 @@ class File:
     @classmethod
     def fetch(cls, name: str, cache: Path) -> "File":
         """The file a path or a URL names; what is remote is copied into `cache` once. Raises DataError."""
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{name!a}: the name of the file is not UTF-8", "rename it") from None
         if "://" not in name:
             return cls(name, Path(name))
         local = cache / hashlib.sha256(name.encode()).hexdigest()
@@ -64,6 +68,10 @@ class File:
                 with tempfile.NamedTemporaryFile(dir=cache, delete=False) as partial:
                     filesystem.get_file(remote, partial.name)
                 Path(partial.name).rename(local)
+            except ImportError as error:
+                raise DataError(f"{name}: cannot fetch it: {error}", "pip install 'fsspec[http]' for https") from None
+            except FileNotFoundError:
+                raise DataError(f"{name}: no such file") from None
             except Exception as error:  # every file system has errors of its own
                 raise DataError(f"{name}: cannot fetch it: {str(error) or type(error).__name__}") from None
         return cls(name, local)

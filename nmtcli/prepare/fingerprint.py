@@ -59,7 +59,10 @@ def require_same(output: Path, existing: Manifest, wanted: str, config: DataConf
         return
     old, new = _flatten(existing.data.model_dump()), _flatten(config.settings().model_dump())
     changes = [f"{key} was {old.get(key)}, now {new.get(key)}" for key in new if old.get(key) != new.get(key)]
-    why = ", ".join(changes) or "other text, or another version of nmtcli or sentencepiece"
+    why = (
+        ", ".join(changes)
+        or "other text, other names of corpora, another --tokenizer, or another version of nmtcli or sentencepiece"
+    )
     raise UserError(f"{output}: holds data prepared differently ({why})", "choose another -o, or delete it first")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 from nmtcli.errors import UserError, each
@@ -19,9 +20,9 @@ def merge(output: Path, parts: Sequence[Path]) -> Manifest:
     """
     existing = find_existing(output)
     opened = each(open_data, parts)
-    first, *others = opened
-    for path, other in zip(parts[1:], others, strict=True):
-        _require_fitting(parts[0], first, path, other)
+    first = opened[0]
+    for (one_path, one), (path, other) in combinations(zip(parts, opened, strict=True), 2):
+        _require_fitting(one_path, one, path, other)
     fingerprints = " ".join(data.manifest.fingerprint for data in opened)
     identity = hashlib.sha256(f"merged {fingerprints}".encode()).hexdigest()
     if existing:
@@ -50,6 +51,13 @@ def merge(output: Path, parts: Sequence[Path]) -> Manifest:
 def _require_fitting(first: Path, one: PreparedData, path: Path, other: PreparedData) -> None:
     if (one.tokenizers.source, one.tokenizers.target) != (other.tokenizers.source, other.tokenizers.target):
         raise UserError(f"{path}: made with another tokenizer than {first}", "prepare all parts with --tokenizer")
+    if one.manifest.fingerprint == other.manifest.fingerprint:
+        raise UserError(f"{path}: is the same data as {first}", "give each part once")
+    if one.valid.texts() != other.valid.texts():
+        raise UserError(
+            f"{path}: has another validation text than {first}",
+            "prepare all parts with the same one, so that none trains on it",
+        )
     if one.manifest.data != other.manifest.data:
         raise UserError(
             f"{path}: prepared with other settings than {first}", "prepare all parts with the same settings"

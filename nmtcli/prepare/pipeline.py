@@ -67,6 +67,8 @@ def prepare(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
         held_out = _held_out(corpora, config)
         with staged(output) as directory, _workers(processes, config, held_out, directory) as workers:
             splits = _read(corpora, config, held_out, workers, directory, on_progress)
+            for split in splits:
+                _require_pairs(split)
             tokenizers = reused or _train_tokenizers(splits[0], config, corpora.tags, on_progress)
             tokenizers.save(directory)
             report = _write(splits, config, tokenizers, workers, directory, identity, on_progress)
@@ -101,10 +103,11 @@ def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Toke
     if job.tokenizer is None:
         return corpora, None
     reused = Tokenizers.reuse(job.tokenizer)
-    if unknown := [tag for tag in corpora.tags if not reused.source.has_symbol(tag)]:
+    symbols = dict.fromkeys((*corpora.tags, *job.config.tokenizer.symbols))
+    if unknown := [symbol for symbol in symbols if not reused.source.has_symbol(symbol)]:
         raise UserError(
             f"{job.tokenizer}: does not know {', '.join(unknown)} as one token",
-            "use a tokenizer that was trained with the tags, or let nmt prepare train one",
+            "use a tokenizer that was trained with these symbols, or let nmt prepare train one",
         )
     return corpora, reused
 
@@ -126,8 +129,6 @@ def _read(
             return read_split(name, part, config, held_out, workers, spill=place, on_progress=on_progress)
 
         train, valid = each(read, ((TRAIN, corpora.train), (VALID, corpora.valid)))
-    _require_pairs(train)
-    _require_pairs(valid)
     return train, valid
 
 

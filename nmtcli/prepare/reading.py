@@ -4,7 +4,6 @@ What is left of a pair in memory is one byte, its verdict; repeated text is foun
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -196,8 +195,7 @@ def read_split(
     split.verdicts = np.frombuffer(verdicts, np.uint8)
     on_progress(f"reading {name}", len(split.verdicts), len(split.verdicts))
     for kind, store in duplicates.items():
-        with closing(store):
-            _drop_repeated(split, kind, store)
+        _drop_repeated(split, kind, store)
     return split
 
 

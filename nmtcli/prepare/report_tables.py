@@ -36,7 +36,7 @@ def _pairs_table(report: Report) -> Table:
     corpora = report.train.corpora if len(report.train.corpora) > 1 else ()
     splits = (report.train, report.valid)
     parts: list[CorpusReport | SplitReport] = [*corpora, *splits]
-    table = _table("pairs", *(corpus.name for corpus in corpora), "train", "valid")
+    table = _table("pairs", *(corpus.name for corpus in corpora), "all training" if corpora else "train", "valid")
     table.add_row("read", *(f"{part.pairs_read:,}" for part in parts))
     for name, rule in report.train.rules.items():
         if not rule.dropped and not (name in report.valid.rules and report.valid.rules[name].dropped):

@@ -29,22 +29,35 @@ def cores() -> int:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """For a moment Ctrl-C does nothing. (Blocking it would not do: multiprocessing unblocks it again.)"""
+    """Ctrl-C waits until the block is done. (Blocking it would not do: multiprocessing unblocks it again.)"""
     if threading.current_thread() is not threading.main_thread():
         yield  # Ctrl-C does not come here
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+    if received:
+        raise KeyboardInterrupt
+
+
+def _start_server() -> None:
+    """The server that workers are forked from; it inherits that Ctrl-C is not for it."""
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+    try:
+        forkserver.ensure_running()
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
 
 
 def warm_up(processes: int) -> None:
     """Begin to make ready for so many workers, while this process goes on."""
     if processes > 1 and _context().get_start_method() == "forkserver":
-        with _undisturbed():  # the server inherits this: Ctrl-C is for us alone
-            forkserver.ensure_running()
+        _start_server()
 
 
 class Workers:
@@ -54,6 +67,7 @@ class Workers:
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
         if processes > 1:
+            warm_up(processes)
             self._pool = ProcessPoolExecutor(processes, _context(), _start, (make_task,))
         else:
             self._task = make_task()

@@ -79,7 +79,11 @@ class TextBlock:
             found.problems[index] = Problem(INVALID_UTF8, self.file, "half of a surrogate pair stands alone", text)
             return
         found.line_breaks += source.count("\n") + target.count("\n")
-        found.sources[index], found.targets[index] = source.replace("\n", " "), target.replace("\n", " ")
+        found.sources[index], found.targets[index] = map(_one_line, (source, target))
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\r\n", " ").replace("\n", " ")
 
 
 def text_blocks(pairs: Iterable[Pair | str], file: str) -> Iterator[TextBlock]:

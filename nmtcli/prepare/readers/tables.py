@@ -1,9 +1,11 @@
 """CSV, Parquet and data sets of the hub, read as streams through `datasets`."""
 
+import csv
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,10 @@ class Table:
 
     def check(self) -> None:
         """Read the first row. Raises DataError."""
-        self.data.check_there()
+        if self.form == "csv":
+            self.data.check()
+        else:
+            self.data.check_there()
         first = next(self._records(), None)
         if first is None:
             raise DataError(f"{self.name}: has no rows")
@@ -51,7 +56,16 @@ class Table:
         return text_blocks((find_or_say(self.sides.find, record) for record in self._records()), self.name)
 
     def _records(self) -> Iterator[dict[str, Any]]:
-        return _stream(self.name, self.form, {"data_files": str(self.data.path), "split": "train"})
+        options: dict[str, Any] = {"data_files": str(self.data.path), "split": "train"}
+        if self.form == "csv":  # every cell is text: what looks like a number or like nothing is not guessed at
+            cells = dict.fromkeys(self._header(), datasets.Value("string"))
+            options |= {"features": datasets.Features(cells), "keep_default_na": False}
+        return _stream(self.name, self.form, options)
+
+    def _header(self) -> list[str]:
+        """The names in the first line of a CSV file."""
+        with self.data.readable(), self.data.open() as file:
+            return next(csv.reader(TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")), [])
 
 
 def copy_pairs(name: str, options: dict[str, Any], sides: Sides, path: Path, on_row: Callable[[int], None]) -> None:
@@ -74,8 +88,10 @@ def copy_pairs(name: str, options: dict[str, Any], sides: Sides, path: Path, on_
 def _stream(name: str, loader: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The rows that `load_dataset` streams; `name` is what errors call it."""
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what is wrong is told below
     try:
         yield from datasets.load_dataset(loader, streaming=True, **options)
     except Exception as error:  # the library and those below it have errors of many kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(f"{name}: cannot read it: {reason}") from None
+        hint = "CSV needs commas between cells, and names in its first line" if loader == "csv" else None
+        raise DataError(f"{name}: cannot read it: {reason}", hint) from None

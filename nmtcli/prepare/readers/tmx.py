@@ -64,11 +64,11 @@ class Tmx:
                 events = ElementTree.iterparse(file, ("start", "end"))
                 _, root = next(events)
                 for event, element in events:
-                    if event == "end" and element.tag == "tu":
+                    if event == "end" and _name(element) == "tu":
                         yield element
                         root.clear()
                         element.clear()
-                    elif event == "start" and element.tag == "body":
+                    elif event == "start" and _name(element) == "body":
                         root = element
             except ElementTree.ParseError as error:
                 line, column = error.position
@@ -77,14 +77,19 @@ class Tmx:
 
 def _segments(unit: ElementTree.Element) -> Iterator[tuple[str, str]]:
     """Language and text of each segment."""
-    for variant in unit.iter("tuv"):
-        segment = variant.find("seg")
+    for variant in unit.findall("{*}tuv"):
+        segment = variant.find("{*}seg")
         if segment is not None:
             yield variant.get(_LANGUAGE) or variant.get("lang") or "", _text(segment)
 
 
+def _name(element: ElementTree.Element) -> str:
+    """The name without a namespace."""
+    return element.tag.rpartition("}")[2]
+
+
 def _text(element: ElementTree.Element) -> str:
-    inner = (("" if child.tag in _CODES else _text(child)) + (child.tail or "") for child in element)
+    inner = (("" if _name(child) in _CODES else _text(child)) + (child.tail or "") for child in element)
     return (element.text or "") + "".join(inner)
 
 
