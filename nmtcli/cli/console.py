@@ -4,7 +4,17 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 # rich honours NO_COLOR and draws no live display where stderr is not a terminal
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -29,6 +39,14 @@ def show_error(message: str, hint: str | None = None) -> None:
         stderr.print(f"[cyan]hint:[/] {escape(hint)}")
 
 
+class _Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed else "", style="progress.data.speed")
+
+
 def progress(*columns: Any) -> Progress:
     """A progress bar with rate and time left, drawn only where stderr is a terminal."""
     return Progress(
@@ -36,6 +54,7 @@ def progress(*columns: Any) -> Progress:
         TextColumn("[progress.description]{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
+        _Rate(),
         *columns,
         TimeRemainingColumn(),
         console=stderr,
