@@ -19,7 +19,7 @@ import pyarrow.parquet
 import pytest
 
 from nmtcli.errors import ExitCode
-from nmtcli.prepare.report import Report
+from nmtcli.prepare.report.report import Report
 from tests.conftest import nmt, overrides
 
 NAMES = ["ada", "bea", "cem", "dan", "eva", "fay", "gus", "hal", "ida", "jon"]

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from nmtcli.config import CleaningConfig, DataConfig
 from nmtcli.errors import UserError
-from nmtcli.prepare.characters import Texts
-from nmtcli.prepare.cleaning import EXAMPLES, RULES, active_rules, code, judge, text_rules, validation_rules
-from nmtcli.prepare.duplicates import Duplicates, pair_hashes
-from nmtcli.prepare.held_out import HeldOut
+from nmtcli.prepare.cleaning.characters import Texts
+from nmtcli.prepare.cleaning.duplicates import Duplicates, pair_hashes
+from nmtcli.prepare.cleaning.held_out import HeldOut
+from nmtcli.prepare.cleaning.rules import EXAMPLES, RULES, active_rules, code, judge, text_rules, validation_rules
 from nmtcli.prepare.readers.records import TextBlock
 
 HELD_OUT = HeldOut.of(

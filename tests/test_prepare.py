@@ -18,7 +18,7 @@ from nmtcli.config import DataConfig
 from nmtcli.errors import DataError, ExitCode, ResourceError
 from nmtcli.prepare.directory import Manifest, open_data
 from nmtcli.prepare.pipeline import Job, prepare
-from nmtcli.prepare.report import Report
+from nmtcli.prepare.report.report import Report
 
 WORDS = {"cat": "Katze", "dog": "Hund", "mat": "Matte", "sees": "sieht", "and": "und", "green": "grün", "old": "alt"}
 

@@ -6,12 +6,20 @@ from html.parser import HTMLParser
 import pytest
 
 from nmtcli.config import CleaningConfig
-from nmtcli.prepare.cleaning import RULES, Example, example
-from nmtcli.prepare.explanations import EXPLANATIONS
-from nmtcli.prepare.findings import Finding, findings, percent
-from nmtcli.prepare.report import CorpusReport, Histogram, Report, RuleReport, SplitReport, TextReport, TokenReport
-from nmtcli.prepare.report_page import page, write_page
-from nmtcli.prepare.report_tables import render
+from nmtcli.prepare.cleaning.rules import RULES, Example, example
+from nmtcli.prepare.report.explanations import EXPLANATIONS
+from nmtcli.prepare.report.findings import Finding, findings, percent
+from nmtcli.prepare.report.page import page, write_page
+from nmtcli.prepare.report.report import (
+    CorpusReport,
+    Histogram,
+    Report,
+    RuleReport,
+    SplitReport,
+    TextReport,
+    TokenReport,
+)
+from nmtcli.prepare.report.tables import render
 from nmtcli.prepare.statistics import RATIO_BINS, ratio_of
 
 ON = ("malformed", "invalid-utf8", "empty", "markup", "copied", "held-out", "duplicate", "too-many-tokens")

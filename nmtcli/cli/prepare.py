@@ -110,8 +110,8 @@ def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path 
     """Prepare, or only survey where there is no `output`; print the report and write its page if asked for."""
     from nmtcli.prepare.pipeline import Job, survey
     from nmtcli.prepare.pipeline import prepare as prepare_data
-    from nmtcli.prepare.report_page import write_page
-    from nmtcli.prepare.report_tables import render
+    from nmtcli.prepare.report.page import write_page
+    from nmtcli.prepare.report.tables import render
 
     if page is not None and page.suffix.lower() != ".html":
         raise UserError(f"--report {page}: not the name of a web page", "name the file .html")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from nmtcli.config import DataConfig
-from nmtcli.prepare.characters import Mask
-from nmtcli.prepare.cleaning import EMPTY, EXAMPLES, TOO_MANY_TOKENS, Example, Verdicts, code, example
+from nmtcli.prepare.cleaning.characters import Mask
+from nmtcli.prepare.cleaning.rules import EMPTY, EXAMPLES, TOO_MANY_TOKENS, Example, Verdicts, code, example
 from nmtcli.prepare.reading import SplitRead
 from nmtcli.prepare.rows import Block, OnProgress
 from nmtcli.prepare.shards import Sentences, ShardWriter, record_batch

@@ -14,14 +14,14 @@ from tempfile import TemporaryDirectory
 from nmtcli import __version__
 from nmtcli.config import DataConfig
 from nmtcli.errors import DataError, UserError, each
+from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.corpus import Corpora, Corpus
 from nmtcli.prepare.directory import CorpusSize, Manifest, SplitSize
 from nmtcli.prepare.encoding import sample_pairs, write_split
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
-from nmtcli.prepare.held_out import HeldOut
 from nmtcli.prepare.reading import TRAIN, VALID, SplitRead, counts_of, read_split
-from nmtcli.prepare.report import Report, SplitReport, split_report
-from nmtcli.prepare.report_page import PAGE_FILE, write_page
+from nmtcli.prepare.report.page import PAGE_FILE, write_page
+from nmtcli.prepare.report.report import Report, SplitReport, split_report
 from nmtcli.prepare.rows import OnProgress
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.prepare.work import BlockWork

@@ -13,8 +13,10 @@ import numpy.typing as npt
 
 from nmtcli.config import DataConfig
 from nmtcli.errors import DataError, each
-from nmtcli.prepare.characters import Texts
-from nmtcli.prepare.cleaning import (
+from nmtcli.prepare.cleaning.characters import Texts
+from nmtcli.prepare.cleaning.duplicates import Duplicates, pair_hashes
+from nmtcli.prepare.cleaning.held_out import HeldOut
+from nmtcli.prepare.cleaning.rules import (
     DUPLICATE,
     DUPLICATE_SOURCE,
     EXAMPLES,
@@ -32,8 +34,6 @@ from nmtcli.prepare.cleaning import (
     validation_rules,
 )
 from nmtcli.prepare.corpus import Corpus
-from nmtcli.prepare.duplicates import Duplicates, pair_hashes
-from nmtcli.prepare.held_out import HeldOut
 from nmtcli.prepare.rows import Block, OnProgress
 from nmtcli.prepare.statistics import RATIO_BINS, Counts, TextCounts, add, ratios
 from nmtcli.prepare.workers import Workers

@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from nmtcli.prepare.characters import BLANK, Texts
+from nmtcli.prepare.cleaning.characters import BLANK, Texts
 from nmtcli.prepare.shards import Sentences
 from nmtcli.vocabulary import UNK
 
@@ -25,7 +25,7 @@ class TextCounts:
     characters: int = 0
     words: int = 0  # between blanks
     lengths: Counts = field(default_factory=lambda: np.zeros(LONGEST + 1, np.int64))
-    kinds: Counts = field(default_factory=lambda: np.zeros(256, np.int64))  # of `characters.py`
+    kinds: Counts = field(default_factory=lambda: np.zeros(256, np.int64))  # of `cleaning.characters`
 
     @classmethod
     def of(cls, texts: Texts) -> Self:

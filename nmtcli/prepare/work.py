@@ -4,8 +4,8 @@ from functools import cache
 from pathlib import Path
 
 from nmtcli.config import DataConfig
+from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.encoding import EncodedBlock, EncodingTask, ReadyBlock
-from nmtcli.prepare.held_out import HeldOut
 from nmtcli.prepare.reading import RawBlock, ReadBlock, ReadingTask
 
 

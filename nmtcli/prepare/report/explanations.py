@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nmtcli.config import CleaningConfig
-from nmtcli.prepare.cleaning import DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY, TOO_MANY_TOKENS
+from nmtcli.prepare.cleaning.rules import DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY, TOO_MANY_TOKENS
 from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED
 
 

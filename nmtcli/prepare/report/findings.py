@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from nmtcli.prepare.cleaning import DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY
-from nmtcli.prepare.explanations import EXPLANATIONS
-from nmtcli.prepare.report import CorpusReport, Histogram, Report, SplitReport, TextReport, TokenReport
+from nmtcli.prepare.cleaning.rules import DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY
+from nmtcli.prepare.report.explanations import EXPLANATIONS
+from nmtcli.prepare.report.report import CorpusReport, Histogram, Report, SplitReport, TextReport, TokenReport
+from nmtcli.prepare.report.writing import is_letter, scripts_of, system_of
 from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED
-from nmtcli.prepare.writing import is_letter, scripts_of, system_of
 
 Severity = Literal["bad", "look", "fine"]
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from nmtcli.prepare.charts import HEIGHT, WIDTH, Chart, length_chart, ratio_chart
-from nmtcli.prepare.cleaning import RULES
-from nmtcli.prepare.explanations import EXPLANATIONS, Explanation
-from nmtcli.prepare.findings import findings, percent
-from nmtcli.prepare.report import CorpusReport, Report, RuleReport, SplitReport
-from nmtcli.prepare.writing import is_letter
+from nmtcli.prepare.cleaning.rules import RULES
+from nmtcli.prepare.report.charts import HEIGHT, WIDTH, Chart, length_chart, ratio_chart
+from nmtcli.prepare.report.explanations import EXPLANATIONS, Explanation
+from nmtcli.prepare.report.findings import findings, percent
+from nmtcli.prepare.report.report import CorpusReport, Report, RuleReport, SplitReport
+from nmtcli.prepare.report.writing import is_letter
 
 PAGE_FILE = "report.html"
 
-_TEMPLATE = "report.html.j2"
+_TEMPLATE = "page.html.j2"
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # categories of characters that are shown by their number
 _JOINERS = "\u200c\u200d"  # at home in Persian, Hindi and emoji
 _COLOURS = 7  # of scripts; the template's palette, safe for colour-blind eyes
@@ -34,7 +34,7 @@ def page(report: Report) -> str:
     """The page. All text of the corpora is escaped, and nothing is ever fetched, whatever it holds."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": percent, "pieces": _pieces, "number": "{:,}".format, "sides": _sides}
-    source = (resources.files("nmtcli.prepare") / _TEMPLATE).read_text("utf-8")
+    source = (resources.files("nmtcli.prepare.report") / _TEMPLATE).read_text("utf-8")
     splits = report.train, report.valid
     return environment.from_string(source).render(
         report=report,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nmtcli.errors import UserError
-from nmtcli.prepare.characters import Mask, Texts
+from nmtcli.prepare.cleaning.characters import Mask, Texts
 
 _SHORT = 20  # characters: the language of less is a guess
 

@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from nmtcli.config import CleaningConfig, DataConfig, Section
 from nmtcli.errors import UserError
-from nmtcli.prepare.characters import BLANK, CONTROL, DIGIT, FIRST_SCRIPT, SYMBOL, Mask, Texts, script_names
-from nmtcli.prepare.held_out import HeldOut
-from nmtcli.prepare.languages import LanguageRule
+from nmtcli.prepare.cleaning.characters import BLANK, CONTROL, DIGIT, FIRST_SCRIPT, SYMBOL, Mask, Texts, script_names
+from nmtcli.prepare.cleaning.held_out import HeldOut
+from nmtcli.prepare.cleaning.languages import LanguageRule
 from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED, Block, Rows
 
 EMPTY = "empty"

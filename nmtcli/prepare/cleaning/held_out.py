@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nmtcli.prepare.characters import Mask, Texts
+from nmtcli.prepare.cleaning.characters import Mask, Texts
 
 _WORDS, _CHARACTERS = 5, 15  # shorter lines, such as "Thank you very much.", are no sign of a leak
 # Scripts written without blanks count by the character, others by the word.

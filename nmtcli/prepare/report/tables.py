@@ -4,8 +4,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from nmtcli.prepare.findings import Finding, findings
-from nmtcli.prepare.report import CorpusReport, Report, SplitReport
+from nmtcli.prepare.report.findings import Finding, findings
+from nmtcli.prepare.report.report import CorpusReport, Report, SplitReport
 
 
 def render(report: Report) -> RenderableType:

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from nmtcli.config import Section
 from nmtcli.errors import DataError
-from nmtcli.prepare.characters import BLANK, CONTROL, DIGIT, FIRST_SCRIPT, SYMBOL, script_names
-from nmtcli.prepare.cleaning import Example
+from nmtcli.prepare.cleaning.characters import BLANK, CONTROL, DIGIT, FIRST_SCRIPT, SYMBOL, script_names
+from nmtcli.prepare.cleaning.rules import Example
 from nmtcli.prepare.reading import SplitRead, counts_of
 from nmtcli.prepare.statistics import LONGEST, Counts, TextCounts, TokenCounts, ratio_of
 

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from nmtcli.prepare.findings import percent
-from nmtcli.prepare.report import Histogram
+from nmtcli.prepare.report.findings import percent
+from nmtcli.prepare.report.report import Histogram
 
 WIDTH, HEIGHT = 400.0, 150.0  # of the area that bars stand on, in units of the SVG
 _GRID = tuple(step * power for power in (0.001, 0.01, 0.1) for step in (1, 2, 5))
