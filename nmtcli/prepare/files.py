@@ -145,6 +145,23 @@ class File:
                 raise DataError(f"{self.name}: is {kind}", hint)
 
 
+@dataclass(frozen=True)
+class FromFile:
+    """What the readers of one file have in common."""
+
+    data: File
+
+    @property
+    def name(self) -> str:
+        """The file."""
+        return self.data.name
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The one file."""
+        return (self.data,)
+
+
 class LineReader:
     """Gives as many lines of an open file as asked for."""
 

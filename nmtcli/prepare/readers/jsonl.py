@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nmtcli.errors import DataError
-from nmtcli.prepare.files import File
+from nmtcli.prepare.files import FromFile
 from nmtcli.prepare.readers.records import Pair, Sides, TextBlock, find_or_say
 from nmtcli.prepare.rows import Rows, decode_lines
 
@@ -34,21 +34,10 @@ class JsonBlock:
 
 
 @dataclass(frozen=True)
-class JsonLines:
+class JsonLines(FromFile):
     """A pair a line, as `{"source": …, "target": …}`, `{"translation": {"de": …, "en": …}}` or with given keys."""
 
-    data: File
     sides: Sides
-
-    @property
-    def name(self) -> str:
-        """The file."""
-        return self.data.name
-
-    @property
-    def files(self) -> tuple[File, ...]:
-        """The one file."""
-        return (self.data,)
 
     def check(self) -> None:
         """Parse the first line. Raises DataError."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nmtcli.errors import DataError, each
-from nmtcli.prepare.files import File, LineReader
+from nmtcli.prepare.files import File, FromFile, LineReader
 from nmtcli.prepare.rows import MALFORMED, Problem, Rows, decode_lines
 
 
@@ -108,21 +108,10 @@ class TsvBlock:
 
 
 @dataclass(frozen=True)
-class TsvFile:
+class TsvFile(FromFile):
     """A pair a line: two columns of those between tabs, named by the first line or numbered from 1."""
 
-    data: File
     columns: tuple[str, str] | None
-
-    @property
-    def name(self) -> str:
-        """The file."""
-        return self.data.name
-
-    @property
-    def files(self) -> tuple[File, ...]:
-        """The one file."""
-        return (self.data,)
 
     def check(self) -> None:
         """Find the columns in the first line. Raises DataError."""

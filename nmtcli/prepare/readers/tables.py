@@ -12,29 +12,18 @@ from typing import Any
 import datasets
 
 from nmtcli.errors import DataError
-from nmtcli.prepare.files import File
+from nmtcli.prepare.files import FromFile
 from nmtcli.prepare.readers.records import Sides, TextBlock, find_or_say, text_blocks
 
 _TELL = 1000  # rows between words about progress
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(FromFile):
     """A CSV or Parquet file."""
 
-    data: File
     form: str  # csv or parquet
     sides: Sides
-
-    @property
-    def name(self) -> str:
-        """The file."""
-        return self.data.name
-
-    @property
-    def files(self) -> tuple[File, ...]:
-        """The one file."""
-        return (self.data,)
 
     def check(self) -> None:
         """Read the first row. Raises DataError."""

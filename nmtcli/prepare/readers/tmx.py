@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from nmtcli.errors import DataError
-from nmtcli.prepare.files import File
+from nmtcli.prepare.files import FromFile
 from nmtcli.prepare.readers.records import Pair, TextBlock, text_blocks
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -13,21 +13,10 @@ _CODES = {"bpt", "ept", "it", "ph", "ut"}  # inline elements that hold codes of 
 
 
 @dataclass(frozen=True)
-class Tmx:
+class Tmx(FromFile):
     """Segments of the two languages of each unit, whatever their region (`en` finds `en-GB`)."""
 
-    data: File
     languages: tuple[str, str]
-
-    @property
-    def name(self) -> str:
-        """The file."""
-        return self.data.name
-
-    @property
-    def files(self) -> tuple[File, ...]:
-        """The one file."""
-        return (self.data,)
 
     def check(self) -> None:
         """Look for the first unit. Raises DataError if there is none, or without both languages."""
