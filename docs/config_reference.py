@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, get_args, get_origin
 
 from nmtcli.config import CleaningConfig, Config, CorpusConfig, Section
+from nmtcli.config.model import types_of
 from nmtcli.settings import keys
 
 HEADER = """# Settings
@@ -19,7 +20,7 @@ Every setting of `nmt`, generated from the code by `make docs`. Give them in YAM
 def kind(annotation: Any) -> str:
     """A type in words."""
     if getattr(get_origin(annotation), "__name__", "") == "Literal" or str(get_origin(annotation)) == "typing.Literal":
-        return " \\| ".join(f"`{value}`" for value in get_args(annotation))
+        return " \\| ".join(f"`{default(value)}`" for value in get_args(annotation))
     if get_origin(annotation) is dict:
         return "number for each name, " + bounds(get_args(get_args(annotation)[1])[1].metadata)
     if get_origin(annotation) is tuple:
@@ -54,6 +55,8 @@ def rows(settings: Iterable[tuple[tuple[str, ...], Any]]) -> Iterator[str]:
     yield "|---|---|---|---|"
     for path, setting in settings:
         types = ", ".join(filter(None, (kind(setting.annotation), bounds(setting.metadata))))
+        if owners := types_of(setting):
+            types += f"; for type {', '.join(owners)}"
         yield f"| `{'.'.join(path)}` | `{default(setting.default)}` | {types} | {setting.description} |"
     yield ""
 

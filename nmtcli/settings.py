@@ -162,14 +162,19 @@ def _explain(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator
     """One line a mistake: place, key, what is wrong, the nearest valid key."""
     for item in error.errors():
         path = tuple(str(part) for part in item["loc"])
-        place = next((origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origins), "settings")
         key = ".".join(path)
         if item["type"] == "extra_forbidden":
-            yield f"{place}: unknown key {key}{_nearest_key(path)}"
+            yield f"{_place(path, origins)}: unknown key {key}{_nearest_key(path)}"
         else:
             message = item["msg"].removeprefix("Value error, ")
             given = "" if isinstance(item["input"], dict | Section) else f" (is {item['input']!r})"
-            yield f"{place}: {key}: {message[0].lower() + message[1:]}{given}"
+            subject = (*path, *message.split()[0].split("."))  # rules of a section begin with the key they are about
+            yield f"{_place(subject, origins)}: {key}: {message[0].lower() + message[1:]}{given}"
+
+
+def _place(path: KeyPath, origins: Mapping[KeyPath, str]) -> str:
+    """Where a key, or the section it is in, was set."""
+    return next((origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origins), "settings")
 
 
 def _nearest_key(path: KeyPath) -> str:

@@ -1,0 +1,34 @@
+"""Every setting of `nmt`: its type, its bounds, its default and the sentence the reference prints."""
+
+from pydantic import Field
+
+from nmtcli.config.data import CleaningConfig, CorpusConfig, DataConfig, TokenizerConfig
+from nmtcli.config.model import AttentionConfig, DecoderConfig, EmbeddingConfig, EncoderConfig, ModelConfig
+from nmtcli.config.section import Section
+from nmtcli.config.train import Precision, SearchConfig, TrainConfig
+
+__all__ = [
+    "AttentionConfig",
+    "CleaningConfig",
+    "Config",
+    "CorpusConfig",
+    "DataConfig",
+    "DecoderConfig",
+    "EmbeddingConfig",
+    "EncoderConfig",
+    "ModelConfig",
+    "Precision",
+    "SearchConfig",
+    "Section",
+    "TokenizerConfig",
+    "TrainConfig",
+]
+
+
+class Config(Section):
+    """All settings of a run."""
+
+    data: DataConfig = Field(default_factory=DataConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    search: SearchConfig = Field(default_factory=SearchConfig)
