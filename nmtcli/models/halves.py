@@ -45,4 +45,4 @@ class Decoder(Protocol):
         """Embedded target input [B, T, E], all positions at once."""
 
     def step(self, embedded: Tensor, memory: Memory, cache: Cache) -> tuple[Tensor, Cache, Tensor | None]:
-        """One position: embedded [B, K, E] to features [B, K, E], the new cache, attention [B, K, S] if there is any."""
+        """One position: embedded [B, K, E] to features [B, K, E], the new cache, attention [B, K, S] if any."""
