@@ -141,7 +141,9 @@ class PlainTransformer(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         masked = torch.arange(LENGTH)[None] >= batch.source_length[:, None]
         causal = nn.Transformer.generate_square_subsequent_mask(LENGTH)
-        states = self.encoder(self.dropout(self.source(batch.source) * 16 + self.positions), src_key_padding_mask=masked)
+        states = self.encoder(
+            self.dropout(self.source(batch.source) * 16 + self.positions), src_key_padding_mask=masked
+        )
         features = self.decoder(
             self.dropout(self.target(batch.target_input) * 16 + self.positions),
             states,

@@ -38,7 +38,7 @@ def train(
     where = open_device(device, settings.train.threads)
     settings = resolve(settings, prepared, where)
     if dry_run:
-        show_plan(settings, prepared)
+        show_plan(settings, prepared, where)
         return
     run, changes = open_run(output, settings, prepared.manifest.fingerprint)
     with TrainingDisplay(output, changes) as display:

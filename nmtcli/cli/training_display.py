@@ -1,19 +1,21 @@
 """Training as a person sees it: one live line, a table at each validation, the model as a table."""
 
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import torch
 from rich.markup import escape
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
 from nmtcli.cli.console import progress, say, stderr, stdout, warn
 from nmtcli.config import Config
-from nmtcli.models.seq2seq import Seq2Seq, parameter_count
+from nmtcli.export.exporter import reachable_formats
 from nmtcli.prepare.directory import PreparedData
-from nmtcli.train.batches import BatchPlan
 from nmtcli.train.logs import Metrics, Observer, Sample
+from nmtcli.train.plan import plan_run
 
 
 class TrainingDisplay(Observer):
@@ -85,21 +87,32 @@ class TrainingDisplay(Observer):
         say(f"next: nmt translate -m {self.run} -i FILE -o FILE")
 
 
-def show_plan(config: Config, data: PreparedData) -> None:
-    """Print the model and what an epoch is made of, on stdout."""
-    model = Seq2Seq(config.model, len(data.tokenizers.source), len(data.tokenizers.target))
+def show_plan(config: Config, data: PreparedData, device: torch.device) -> None:
+    """Print the model, an epoch, memory, and what the model can be exported to, on stdout."""
+    plan = plan_run(config, data, device)
     table = Table(title="model")
     for column in ("part", "shape", "parameters"):
         table.add_column(column, justify="left" if column == "part" else "right")
-    for name, weight in model.named_parameters():
-        table.add_row(name, " × ".join(map(str, weight.shape)), f"{weight.numel():,}")
+    for name, shape in plan.weights.items():
+        table.add_row(name, " × ".join(map(str, shape)), f"{math.prod(shape):,}")
     table.add_section()
-    table.add_row("all", "", f"{parameter_count(model):,}")
+    table.add_row("all", "", f"{plan.parameters:,}")
     stdout.print(table)
-    plan = BatchPlan.training(data, config.train)
-    first = plan.block(0, 0)
-    tokens = int(data.train.lengths(first.rows)[1].sum()) + len(first.rows)
-    stdout.print(
-        f"an epoch: {plan.epochs.pairs(1):,} pairs, {plan.updates(1):,} updates"
-        f" of {tokens / max(1, len(first)):,.0f} target tokens"
+    sentences, source, target = plan.largest
+    rows = Table(show_header=False, box=None)
+    rows.add_row(
+        "an epoch", f"{plan.pairs:,} pairs, {plan.updates:,} updates of {plan.target_tokens:,.0f} target tokens"
     )
+    rows.add_row("largest batch", f"{sentences:,} sentences, {source} source and {target} target tokens each")
+    rows.add_row(
+        "memory",
+        f"{megabytes(plan.state_bytes)} weights, gradients and optimizer,"
+        f" {megabytes(plan.activation_bytes)} activations of the largest batch",
+    )
+    rows.add_row("export to", ", ".join(reachable_formats(config.model)))
+    stdout.print(rows)
+
+
+def megabytes(size: int) -> str:
+    """Bytes as a person reads them."""
+    return f"{size / 1e6:,.0f} MB"

@@ -7,7 +7,7 @@ does the directory appear.
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nmtcli import __version__, checkpoint
 from nmtcli.checkpoint import ModelInfo, RunDirectory, find_model, read_info
+from nmtcli.config import ModelConfig
 from nmtcli.errors import CheckFailed, DataError, UserError
 from nmtcli.export.onnx import export_onnx
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
@@ -30,6 +31,11 @@ ExportFormat = Literal["safetensors", "onnx"]
 PROBES, PROBE_LENGTH, PROBE_LIMIT = 64, 24, 40
 LEAST_MATCH = 0.98  # share of probes with the same greedy translation; one may be a tie within rounding
 MOST_DIFFERENCE = 1e-3  # of the log-probability of a token
+
+
+def reachable_formats(model: ModelConfig) -> list[str]:
+    """The export formats that a model of these settings can have."""
+    return list(get_args(ExportFormat))
 
 
 @dataclass(frozen=True)

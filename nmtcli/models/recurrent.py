@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nmtcli.config import ModelConfig
 from nmtcli.models.attention import Attention
 from nmtcli.models.cells import RecurrentLayer, flip_index, take
+from nmtcli.models.dropout import Dropout, dropout_mask
 from nmtcli.models.halves import Decoded, Encoded, State
 from nmtcli.models.loop import Product, compute_dtype, loop_product, plain_product
 from nmtcli.models.protocol import Cache, Memory
@@ -28,7 +28,7 @@ class RecurrentEncoder(nn.Module):
         encoder = config.encoder
         self.residual = encoder.residual
         self.keep_finals = config.decoder.type == "rnn" and config.decoder.bridge == "copy"
-        self.dropout, self.recurrent_dropout = nn.Dropout(config.dropout), config.recurrent_dropout
+        self.dropout, self.recurrent_dropout = Dropout(config.dropout), config.recurrent_dropout
         self.forwards, self.backwards = nn.ModuleList(), nn.ModuleList()
         size = config.embedding.size
         for index in range(encoder.layers):
@@ -184,7 +184,7 @@ class RecurrentDecoder(nn.Module):
         gates = (4 if decoder.cell == "lstm" else 3) * decoder.hidden_size
         self.feed = nn.Linear(fed, gates, bias=False) if fed else None  # what one position hands to the first layer
         self.readout = Readout(config, context)
-        self.dropout, self.recurrent_dropout = nn.Dropout(config.dropout), config.recurrent_dropout
+        self.dropout, self.recurrent_dropout = Dropout(config.dropout), config.recurrent_dropout
 
     def start(self, encoded: Encoded) -> tuple[Memory, Cache]:
         """See `Decoder.start`."""
@@ -304,8 +304,8 @@ class RecurrentDecoder(nn.Module):
         if self.training:
             like = embedded.new_empty(batch, dtype=compute_dtype(embedded))
             recurrent = [unit_mask(like, width, self.recurrent_dropout) for _ in self.layers]
-            if self.dropout.p:
-                drawn = F.dropout(like.new_ones(size, count, batch, width), self.dropout.p)
+            if self.dropout.share:
+                drawn = dropout_mask(like, (size, count, batch, width), self.dropout.share)
                 outputs = [list(position.unbind(0)) for position in drawn.unbind(0)]
         return [_Masks(masks, recurrent) for masks in outputs]
 
@@ -337,4 +337,4 @@ def drop(state: Tensor, mask: Tensor | None) -> Tensor:
 
 def unit_mask(like: Tensor, size: int, share: float) -> Tensor | None:
     """[B, size] that drops a share of the units and scales up the rest; None where there is nothing to drop."""
-    return F.dropout(like.new_ones(like.size(0), size), share) if share else None
+    return dropout_mask(like, (like.size(0), size), share) if share else None

@@ -26,6 +26,7 @@ from nmtcli.train.precision import MixedPrecision
 from nmtcli.train.schedule import learning_rate
 from nmtcli.train.subwords import SubwordSampling
 from nmtcli.train.validation import Validator
+from nmtcli.train.vectors import WordVectors
 
 
 @dataclass
@@ -76,6 +77,8 @@ class Trainer:
         self.passes = 0.0  # over the data
         if steps := run.steps():
             self._load(run.checkpoint(steps[-1]))
+        else:
+            self._put_word_vectors()
 
     def fit(self) -> str:
         """Train to the end; returns the reason to stop.
@@ -202,6 +205,17 @@ class Trainer:
             "run the same command again to go on",
             terminated=signal.name == "SIGTERM",
         )
+
+    def _put_word_vectors(self) -> None:
+        embedding, size = self.config.model.embedding, self.config.model.embedding.size
+        tokenizers, model = self.data.tokenizers, self.model
+        sides = (
+            (embedding.source_vectors, tokenizers.source, model.source_embedding),
+            (embedding.target_vectors, tokenizers.target, model.target_embedding),
+        )
+        for name, tokenizer, table in sides:
+            if name is not None:
+                WordVectors.read(name, tokenizer, size).put(table.weight)
 
     def _tell_start(self) -> None:
         start: dict[str, Any] = {"step": self.state.step, "total": self.total, "epoch": self.state.epoch}
