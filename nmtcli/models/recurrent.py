@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from nmtcli.config import ModelConfig
 from nmtcli.models.attention import Attention
+from nmtcli.models.halves import Decoded
 from nmtcli.models.protocol import Cache, Memory
 
 
@@ -73,15 +74,15 @@ class RecurrentDecoder(nn.Module):
         hidden = torch.tanh(self.bridge(last)).reshape(len(last), len(self.layers), -1)  # [B, layers, H]
         return memory, (hidden, torch.zeros_like(hidden))
 
-    def forward(self, embedded: Tensor, memory: Memory, cache: Cache) -> Tensor:
+    def forward(self, embedded: Tensor, memory: Memory, cache: Cache, need_attention: bool = False) -> Decoded:
         """All target positions at once: embedded [B, T, E] to features [B, T, E] for the output layer."""
         hidden, cell = cache
         state = embedded
         for index, layer in enumerate(self.layers):
             first = hidden[:, index][None].contiguous(), cell[:, index][None].contiguous()  # [1, B, H] each
             state, _ = layer(self.dropout(state), first)  # [B, T, H]
-        features, _ = self._attend(self.dropout(state), memory)
-        return features
+        features, attention = self._attend(self.dropout(state), memory)
+        return Decoded(features, attention if need_attention else None)
 
     def step(self, embedded: Tensor, memory: Memory, cache: Cache) -> tuple[Tensor, Cache, Tensor]:
         """One position: embedded [B, K, E] to features [B, K, E], the new cache, and attention [B, K, S]."""

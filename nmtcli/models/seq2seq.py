@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nmtcli.config import ModelConfig
+from nmtcli.models.halves import Decoded
 from nmtcli.models.protocol import Cache, Memory, Step
 from nmtcli.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from nmtcli.vocabulary import PAD
@@ -54,8 +55,15 @@ class Seq2Seq(nn.Module):
         source [B, S], source_length [B], target_input [B, T] which starts with BOS. The output layer is left to the
         loss, which needs it at real positions only.
         """
+        return self.decode(source, source_length, target_input).features
+
+    def decode(
+        self, source: Tensor, source_length: Tensor, target_input: Tensor, need_attention: bool = False
+    ) -> Decoded:
+        """The same with the attention of each target position, where asked for."""
         memory, cache = self.start(source, source_length)
-        return cast(Tensor, self.decoder(self._embed(self.target_embedding, target_input), memory, cache))
+        embedded = self._embed(self.target_embedding, target_input)
+        return cast(Decoded, self.decoder(embedded, memory, cache, need_attention))
 
     def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
         """Encode; see `StepDecoder.start`."""
