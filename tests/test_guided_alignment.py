@@ -1,120 +1,151 @@
-"""Guided alignment: links of words become links of tokens, keep with their pair, and teach attention where to look."""
+"""Guided alignment in training: what attention is compared with, the loss, and that attention learns from it."""
 
-import json
-import random
-import re
-import tempfile
-from pathlib import Path
+from dataclasses import replace
 
-import datasets
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtcli.checkpoint import find_model, load_model
-from nmtcli.config import CorpusConfig, TokenizerConfig
-from nmtcli.errors import DataError
-from nmtcli.models.halves import Decoded
+from nmtcli.config import TrainConfig
 from nmtcli.prepare.directory import open_data
-from nmtcli.prepare.files import File
-from nmtcli.prepare.links import EncodedSide, Links, token_links
-from nmtcli.prepare.readers.alignments import AlignedLines
-from nmtcli.prepare.readers.lines import LinePairs
-from nmtcli.prepare.shards import Sentences, Shards, ShardWriter, record_batch
-from nmtcli.prepare.tokenizer import Tokenizer
-from nmtcli.train.batches import Batch, make_batch
-from nmtcli.train.loss import TrainingLoss
+from nmtcli.prepare.links import Links
+from nmtcli.prepare.shards import Sentences
+from nmtcli.train.batches import BatchPlan, make_batch
+from nmtcli.train.loss import TrainingLoss, guided_alignment_loss
+from nmtcli.vocabulary import EOS, PAD
 from tests.conftest import TINY, nmt, overrides, prepare_arguments
-from tests.laws.test_training_laws import tiny_batch
-
-TEXTS = ["the old house by the sea", "a „green“ dog & two cats", "x²y ½ cup, naïve", "日本語 の 文", "<tag> here"]
 
 
-@pytest.fixture(scope="module", params=["unigram", "bpe", "char", "word"])
-def tokenizer(request) -> Tokenizer:
-    return trained(type=request.param)
-
-
-def trained(**settings) -> Tokenizer:
-    config = TokenizerConfig(vocab_size=360, symbols=("<tag>",), character_coverage=0.98, **settings)
-    return Tokenizer.train(TEXTS * 5, config)
-
-
-def links_of(rows) -> Links:
-    """From a list of links for each pair."""
-    return Links.unpack(Sentences.of([[number for link in row for number in link] for row in rows]))
-
-
-def rows_of(links: Links) -> list[set[tuple[int, int]]]:
-    flat = links.pack().rows()
-    return [set(zip(row[::2], row[1::2], strict=True)) for row in flat]
-
-
-def encoded(texts, tokenizer) -> EncodedSide:
-    return EncodedSide(texts, Sentences.of(tokenizer.encode(texts)), tokenizer)
-
-
-# ---- from words to tokens ----
-
-WORD = st.sampled_from(" ".join(TEXTS).split()) | st.text("abehotuy²½…“é語<>tag", min_size=1, max_size=6)
-SENTENCE = st.lists(WORD, min_size=1, max_size=8)
+@pytest.fixture(scope="module")
+def aligned(corpus, tmp_path_factory):
+    """The tiny corpus with its right alignment: digits stand from right to left."""
+    folder = tmp_path_factory.mktemp("aligned")
+    lengths = [len(line.split()) for line in (corpus / "train.words").read_text().splitlines()]
+    lines = (" ".join(f"{word}-{size - 1 - word}" for word in range(size)) for size in lengths)
+    (folder / "links").write_text("".join(f"{line}\n" for line in lines))
+    arguments = [*prepare_arguments(corpus, folder / "data"), "--train-alignment", folder / "links"]
+    assert nmt(*arguments) == 0
+    return folder / "data"
 
 
 @st.composite
 def linked_pairs(draw):
-    words = draw(SENTENCE), draw(SENTENCE)
-    link = st.tuples(*(st.integers(0, len(side) - 1) for side in words))
-    return words, draw(st.lists(link, max_size=6))
+    sizes = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    link = st.tuples(*(st.integers(0, size - 1) for size in sizes))
+    return sizes, draw(st.lists(link, max_size=8))
 
 
-@settings(deadline=None, max_examples=60)
-@given(pairs=st.lists(linked_pairs(), min_size=1, max_size=4))
-def test_the_tokens_that_are_linked_spell_the_words_that_are_linked(tokenizer, pairs):
-    """Where links are kept, tokens outside of a word leave nothing of it, and those inside spell all of it."""
-    texts = [[" ".join(words[side]) for words, _ in pairs] for side in (0, 1)]
-    sides = [encoded(side, tokenizer) for side in texts]
-    words = links_of([links for _, links in pairs])
-    found, counts = token_links(words, *sides)
-    assert counts.kept + counts.lost == sum(bool(links) for _, links in pairs)
-    ids = [side.tokens.rows() for side in sides]
-    lost = 0
-    for number, ((source, target), links) in enumerate(pairs):
-        tokens = rows_of(found)[number]
-        if not tokens:
-            lost += bool(links)
-            continue
-        expected = set()
-        for link in set(links):
-            spans = [span(ids[k][number], (source, target)[k], link[k], tokenizer) for k in (0, 1)]
-            expected |= {(one, other) for one in spans[0] for other in spans[1]}
-        assert tokens == expected
-    assert lost == counts.lost
+def batch_of(pairs):
+    sides = [Sentences.of([[7] * sizes[side] for sizes, _ in pairs]) for side in (0, 1)]
+    packed = Sentences.of([[number for link in links for number in link] for _, links in pairs])
+    return make_batch(*sides, Links.unpack(packed))
 
 
-def span(ids, words, word, tokenizer) -> range:
-    """The tokens of a word, by the characters that the words before it have once normalised."""
-    normal = [tokenizer.normalize(text) for text in words]
-    if tokenizer.type == "word":
-        return range(word, word + 1)  # where nothing was dropped
-    pieces = [piece.removeprefix("▁") for piece in tokenizer.pieces(ids)]
-    before = sum(map(len, normal[:word]))
-    sizes = np.array([width(piece) for piece in pieces])
-    ends = sizes.cumsum()
-    total = sum(len(text.encode()) for text in normal) if tokenizer.byte_pieces[list(ids)].any() else None
-    if total is not None:  # count in bytes, of which such pieces have one
-        sizes = np.array([1 if tokenizer.byte_pieces[token] else len(piece.encode())
-                          for token, piece in zip(ids, pieces, strict=True)])  # fmt: skip
-        ends = sizes.cumsum()
-        before = sum(len(text.encode()) for text in normal[:word])
-        own = len(normal[word].encode())
-    else:
-        own = len(normal[word])
-    inside = [n for n, (end, size) in enumerate(zip(ends, sizes, strict=True)) if before < end <= before + own and size]
-    blanks = [n for n in range(len(ids)) if not sizes[n] and n + 1 == inside[0]]
-    return range(min(blanks + inside), inside[-1] + 1)
+@given(st.lists(linked_pairs(), min_size=1, max_size=5))
+def test_attention_should_lie_evenly_on_what_a_token_is_linked_to(pairs):
+    batch = batch_of(pairs)
+    assert batch.alignment.shape == (*batch.target_output.shape, batch.source.shape[1])
+    for row, (_, links) in enumerate(pairs):
+        for target in range(batch.target_output.shape[1]):
+            linked = {one for one, other in links if other == target}
+            expected = [1 / len(linked) if source in linked else 0 for source in range(batch.source.shape[1])]
+            assert batch.alignment[row, target].tolist() == pytest.approx(expected)
+    special = (batch.target_output == EOS) | (batch.target_output == PAD)
+    assert not batch.alignment[special].any()
 
 
-def width(piece: str) -> int:
-    return len(piece)
+@given(st.lists(linked_pairs(), min_size=1, max_size=5), st.integers(0, 99), st.booleans())
+def test_the_loss_is_that_of_a_slow_loop(pairs, seed, window):
+    alignment = batch_of(pairs).alignment
+    torch.manual_seed(seed)
+    scores = torch.randn(alignment.shape, requires_grad=True)
+    attention = torch.softmax(scores, dim=-1)
+    if window:  # exact zeros
+        attention = attention * (torch.rand(alignment.shape) < 0.5)
+    expected = 0.0
+    for guide, weights in zip(alignment.flatten(0, 1).tolist(), attention.flatten(0, 1).tolist(), strict=True):
+        for wanted, weight in zip(guide, weights, strict=True):
+            expected -= wanted * np.log(max(weight, 1e-12))
+    loss = guided_alignment_loss(attention, alignment)
+    assert loss.item() == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    loss.backward()
+    assert scores.grad.isfinite().all()
+
+
+def test_the_objective_adds_it_times_its_weight(tiny_model):
+    batch = batch_of([((4, 3), [(0, 0), (3, 1), (2, 1)]), ((2, 5), [(1, 4)]), ((3, 3), [])])
+    model = tiny_model()
+    plain = TrainingLoss(model, 0.1)(replace(batch, alignment=None))
+    attention = model.decode(batch.source, batch.source_length, batch.target_input, need_attention=True).attention
+    added = guided_alignment_loss(attention, batch.alignment)
+    assert added > 0
+    for weight in (0.5, 2.0):
+        loss = TrainingLoss(model, 0.1, guidance=weight)(batch)
+        torch.testing.assert_close(loss, plain + weight * added)
+    torch.testing.assert_close(TrainingLoss(model, 0.1, 2.0).evaluate(batch).loss, plain, rtol=1e-5, atol=1e-4)
+
+
+def test_links_are_read_only_where_they_are_asked_for(aligned):
+    data = open_data(aligned)
+    for weight in (0.0, 0.5):
+        plan = BatchPlan.training(data, TrainConfig(guided_alignment=weight))
+        batch = plan.load(np.arange(20))
+        assert (batch.alignment is not None) == (weight > 0)
+    filled = batch.alignment.sum(dim=2)
+    assert torch.equal(filled.round(), ((batch.target_output != PAD) & (batch.target_output != EOS)).float())
+
+
+@torch.no_grad()
+def attention_on_links(run, data) -> float:
+    """Share of the attention of linked target tokens that lies on what they are linked to."""
+    model = load_model(find_model(run))
+    rows = np.arange(len(data.train))
+    batch = make_batch(*data.train.gather(rows), Links.unpack(data.train.links(rows)))
+    attention = model.decode(batch.source, batch.source_length, batch.target_input, need_attention=True).attention
+    linked = batch.alignment > 0
+    return (attention[linked].sum() / linked.any(dim=2).sum()).item()
+
+
+# learns to look somewhere within a second
+SHORT = [
+    *TINY,
+    "model.encoder.hidden_size=32",
+    "model.decoder.hidden_size=32",
+    "model.embedding.scale=true",
+    "model.dropout=0",
+    "train.learning_rate=0.01",
+    *(f"train.{key}=100" for key in ("max_updates", "valid_every", "save_every")),
+]
+
+
+def test_guided_attention_lies_where_the_alignment_says(aligned, tmp_path):
+    shares = []
+    for weight in (0, 1):
+        run = tmp_path / str(weight)
+        assert nmt("train", aligned, "-o", run, *overrides(*SHORT, f"train.guided_alignment={weight}")) == 0
+        shares.append(attention_on_links(run, open_data(aligned)))
+    assert shares[1] > 2 * shares[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["train.subword_sampling=0.2"], "exclude each other"),
+        (["model.attention.type=none"], "model.attention.type is none"),
+    ],
+)
+def test_what_cannot_be_guided_is_refused(settings, words, aligned, tmp_path, capsys):
+    settings = [*TINY, "train.guided_alignment=0.5", *settings]
+    assert nmt("train", aligned, "-o", tmp_path / "run", *overrides(*settings)) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_without_alignment_is_refused(data, tmp_path, capsys):
+    assert nmt("train", data, "-o", tmp_path / "run", *overrides(*TINY, "train.guided_alignment=1")) == 2
+    words = capsys.readouterr().err
+    assert "the training data has none" in words
+    assert "--train-alignment" in words
