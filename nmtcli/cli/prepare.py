@@ -28,7 +28,7 @@ def prepare(
     train_source: Annotated[Files, _files("train-source", "Training text, source side: a path or a URL.")] = None,
     train_target: Annotated[Files, _files("train-target", "Training text, target side, line by line.")] = None,
     train_alignment: Annotated[
-        Files, _files("train-alignment", "Word alignment of that text, links 0-0 1-2 … line by line.")
+        Files, _files("train-alignment", "Its word alignment: lines of links 0-0 1-2 ….")
     ] = None,
     train: Annotated[Files, _files("train", "Training text, both sides: TSV, JSONL, CSV, Parquet or TMX.")] = None,
     valid_source: Annotated[Files, _files("valid-source", "Validation text, source side.")] = None,
@@ -93,12 +93,9 @@ def prepare(
     }
     overrides = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
     given = {
-        "train": [
-            *_pairs("train", train_source, train_target, train_alignment),
-            *({"path": path} for path in train or ()),
-        ],
-        "valid": [*_pairs("valid", valid_source, valid_target), *({"path": path} for path in valid or ())],
-        "test": _pairs("test", test_source, test_target),
+        "train": _corpora("train", train_source, train_target, train, train_alignment),
+        "valid": _corpora("valid", valid_source, valid_target, valid),
+        "test": _corpora("test", test_source, test_target),
     }
     data = _settings(config or [], [*(set_ or ()), *overrides], given)
     _run(data, tokenizer, processes, None if dry_run else output, report)
@@ -154,8 +151,10 @@ def _settings(config: list[Path], overrides: list[str], given: dict[str, list[di
     return data.model_copy(update=corpora)
 
 
-def _pairs(split: str, sources: Files, targets: Files, alignments: Files = None) -> list[dict[str, str]]:
-    """The files of both sides in order, with their alignments if any. Raises UserError if their numbers differ."""
+def _corpora(
+    split: str, sources: Files, targets: Files, both: Files = None, alignments: Files = None
+) -> list[dict[str, str]]:
+    """Files of each side in order, with their alignments if any, then files of both. Raises UserError if numbers differ."""
     if len(sources or ()) != len(targets or ()):
         raise UserError(
             f"{len(sources or ())} --{split}-source and {len(targets or ())} --{split}-target files:"
@@ -168,7 +167,9 @@ def _pairs(split: str, sources: Files, targets: Files, alignments: Files = None)
             "where only some corpora have one, list them in a YAML file under data.train",
         )
     pairs = [{"source": source, "target": target} for source, target in zip(sources or (), targets or (), strict=True)]
-    return [pair | {"alignment": name} for pair, name in zip(pairs, alignments, strict=True)] if alignments else pairs
+    if alignments:
+        pairs = [pair | {"alignment": name} for pair, name in zip(pairs, alignments, strict=True)]
+    return [*pairs, *({"path": path} for path in both or ())]
 
 
 @contextmanager
