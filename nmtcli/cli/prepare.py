@@ -27,9 +27,7 @@ def prepare(
     ] = None,
     train_source: Annotated[Files, _files("train-source", "Training text, source side: a path or a URL.")] = None,
     train_target: Annotated[Files, _files("train-target", "Training text, target side, line by line.")] = None,
-    train_alignment: Annotated[
-        Files, _files("train-alignment", "Its word alignment: lines of links 0-0 1-2 ….")
-    ] = None,
+    train_alignment: Annotated[Files, _files("train-alignment", "Its word alignment, such as 0-0 1-2.")] = None,
     train: Annotated[Files, _files("train", "Training text, both sides: TSV, JSONL, CSV, Parquet or TMX.")] = None,
     valid_source: Annotated[Files, _files("valid-source", "Validation text, source side.")] = None,
     valid_target: Annotated[Files, _files("valid-target", "Validation text, target side.")] = None,
@@ -91,13 +89,12 @@ def prepare(
         "data.tokenizer.vocab_size": vocab_size,
         "data.tokenizer.joint": joint,
     }
-    overrides = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
     given = {
         "train": _corpora("train", train_source, train_target, train, train_alignment),
         "valid": _corpora("valid", valid_source, valid_target, valid),
         "test": _corpora("test", test_source, test_target),
     }
-    data = _settings(config or [], [*(set_ or ()), *overrides], given)
+    data = _settings(config or [], set_ or [], flags, given)
     _run(data, tokenizer, processes, None if dry_run else output, report)
 
 
@@ -141,12 +138,15 @@ def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path 
         say(f"{output}: ready; next: nmt train {output} -o RUN")
 
 
-def _settings(config: list[Path], overrides: list[str], given: dict[str, list[dict[str, str]]]) -> Any:
-    """The data settings; corpora of the command line take the place of those in files."""
+def _settings(
+    config: list[Path], overrides: list[str], flags: dict[str, Any], given: dict[str, list[dict[str, str]]]
+) -> Any:
+    """The data settings; options of their own win, and corpora of the command line take the place of those in files."""
     from nmtcli.config import CorpusConfig
     from nmtcli.settings import load_config
 
-    data = load_config(files=config, overrides=overrides).data
+    named = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
+    data = load_config(files=config, overrides=[*overrides, *named]).data
     corpora = {split: tuple(map(CorpusConfig.model_validate, items)) for split, items in given.items() if items}
     return data.model_copy(update=corpora)
 
@@ -154,7 +154,10 @@ def _settings(config: list[Path], overrides: list[str], given: dict[str, list[di
 def _corpora(
     split: str, sources: Files, targets: Files, both: Files = None, alignments: Files = None
 ) -> list[dict[str, str]]:
-    """Files of each side in order, with their alignments if any, then files of both. Raises UserError if numbers differ."""
+    """Files of each side in order, with their alignments if any, then files of both.
+
+    Raises UserError if they do not pair up.
+    """
     if len(sources or ()) != len(targets or ()):
         raise UserError(
             f"{len(sources or ())} --{split}-source and {len(targets or ())} --{split}-target files:"
