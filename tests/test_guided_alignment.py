@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from nmtcli.checkpoint import find_model, load_model
 from nmtcli.config import TrainConfig
+from nmtcli.models import recurrent
+from nmtcli.models.loop import plain_product
 from nmtcli.prepare.directory import open_data
 from nmtcli.prepare.links import Links
 from nmtcli.prepare.shards import Sentences
@@ -86,6 +88,35 @@ def test_the_objective_adds_it_times_its_weight(tiny_model):
         loss = TrainingLoss(model, 0.1, guidance=weight)(batch)
         torch.testing.assert_close(loss, plain + weight * added)
     torch.testing.assert_close(TrainingLoss(model, 0.1, 2.0).evaluate(batch).loss, plain, rtol=1e-5, atol=1e-4)
+
+
+ATTENTIONS = [
+    *([f"model.attention.type={kind}"] for kind in ("dot", "scaled_dot", "general", "additive", "location")),
+    *(["model.attention.type=additive", f"model.attention.window={window}"] for window in ("local-m", "local-p")),
+    ["model.attention.type=additive", "model.attention.heads=2"],
+    ["model.decoder.input_feeding=true", "model.attention.window=local-m", "model.attention.window_size=1"],
+    ["model.decoder.query=previous_state", "model.attention.type=additive"],
+    ["model.decoder.query=first_layer", "model.decoder.layers=2"],
+]
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS, ids=" ".join)
+def test_every_kind_of_attention_is_guided_with_the_gradients_of_plain_autograd(attention, tiny_model, monkeypatch):
+    batch = batch_of([((4, 3), [(0, 0), (3, 1), (2, 1)]), ((2, 5), [(1, 4)]), ((3, 3), [])])
+    found = []
+    for product in (recurrent.loop_product, lambda: plain_product):
+        monkeypatch.setattr(recurrent, "loop_product", product)
+        model = tiny_model(*attention)
+        decoded = model.decode(batch.source, batch.source_length, batch.target_input, need_attention=True)
+        guided_alignment_loss(decoded.attention, batch.alignment).backward()
+        found.append({name: w.grad for name, w in model.named_parameters() if w.grad is not None})
+    assert any(
+        gradient.abs().max() > 0 for name, gradient in found[0].items() if "attention" in name or "encoder" in name
+    )
+    assert found[0].keys() == found[1].keys()
+    for name, gradient in found[0].items():
+        assert gradient.isfinite().all()
+        torch.testing.assert_close(gradient, found[1][name], rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_links_are_read_only_where_they_are_asked_for(aligned):
