@@ -18,8 +18,8 @@ from tests.conftest import TINY, nmt, overrides
 # A new option is a visible, argued change.
 OPTIONS = {
     "prepare": "--config --dry-run --help --joint --merge --output --processes --report --separate --set"
-    " --source-language --target-language --test-source --test-target --tokenizer --train --train-source"
-    " --train-target --valid --valid-source --valid-target --vocab-size",
+    " --source-language --target-language --test-source --test-target --tokenizer --train --train-alignment"
+    " --train-source --train-target --valid --valid-source --valid-target --vocab-size",
     "train": "--config --device --dry-run --help --output --precision --preset --set",
     "translate": "--attention --batch-tokens --beam-size --device --format --help --input --length-penalty"
     " --max-length-factor --model --n-best --output",

@@ -46,6 +46,13 @@ class TrainConfig(Section):
         "cosine", description="How the learning rate falls after the warm-up; cosine and linear reach zero at the end."
     )
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="Probability spread evenly over the vocabulary.")
+    guided_alignment: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight of the cross entropy between the data's word alignment and attention (Chen et al. 2016);"
+        " 0 for off, 1 is a start. Needs corpora with alignment.",
+    )
     clip_norm: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
     valid_every: int = Field(1000, ge=1, description="Updates between validations.")
     valid_sentences: int = Field(2000, ge=1, description="Validation sentences translated, at most, for BLEU and chrF.")

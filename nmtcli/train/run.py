@@ -31,6 +31,8 @@ def resolve(config: Config, data: PreparedData, device: torch.device) -> Config:
         lines = "\n".join(f"the data was prepared with other settings: {change}" for change in changes)
         raise UserError(lines, "leave out the data settings, or run nmt prepare with these to another directory")
     BatchPlan.training(data, config.train)  # may refuse
+    if config.train.guided_alignment:
+        _require_alignment(config, data)
     if config.train.subword_sampling is not None:
         for tokenizer in (data.tokenizers.source, data.tokenizers.target):
             tokenizer.sample([], config.train.subword_sampling, seed=0)  # may refuse
@@ -53,6 +55,23 @@ def resolve(config: Config, data: PreparedData, device: torch.device) -> Config:
             "train": config.train.model_copy(update=found_out),
         }
     )
+
+
+def _require_alignment(config: Config, data: PreparedData) -> None:
+    """Raises UserError where attention cannot be guided."""
+    model = config.model
+    if not data.train.aligned:
+        raise UserError(
+            "train.guided_alignment needs word alignments, and the training data has none",
+            "prepare it with --train-alignment, or set train.guided_alignment=0",
+        )
+    if model.decoder.type == "rnn" and model.attention.type == "none":
+        raise UserError("train.guided_alignment has nothing to guide: model.attention.type is none", "choose another")
+    if config.train.subword_sampling is not None:
+        raise UserError(
+            "train.guided_alignment and train.subword_sampling exclude each other: the data links the tokens it has",
+            "set one of them only",
+        )
 
 
 def open_run(path: Path, config: Config, fingerprint: str) -> tuple[RunDirectory, list[str]]:

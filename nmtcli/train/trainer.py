@@ -60,7 +60,7 @@ class Trainer:
         torch.manual_seed(settings.seed)
         sizes = len(data.tokenizers.source), len(data.tokenizers.target)
         self.model = Seq2Seq(config.model, *sizes).to(device)
-        self.objective = TrainingLoss(self.model, settings.label_smoothing)
+        self.objective = TrainingLoss(self.model, settings.label_smoothing, settings.guided_alignment)
         self.optimizer = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)
         self.precision = MixedPrecision(settings.precision, device)
         self.plan = BatchPlan.training(data, settings)
