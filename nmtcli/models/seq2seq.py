@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from nmtcli.config import ModelConfig
+from nmtcli.models.build import make_decoder, make_encoder
 from nmtcli.models.cells import flip_index, take
 from nmtcli.models.dropout import dropout_mask
 from nmtcli.models.halves import Decoded
 from nmtcli.models.protocol import Cache, Memory, Step
-from nmtcli.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from nmtcli.vocabulary import PAD
 
 
@@ -93,16 +93,6 @@ class Seq2Seq(nn.Module):
     def log_probs(self, features: Tensor) -> Tensor:
         """Features [..., E] to log-probabilities [..., V] in fp32."""
         return torch.log_softmax(self.output(features).float(), dim=-1)
-
-
-def make_encoder(config: ModelConfig) -> RecurrentEncoder:
-    """The encoder of these settings."""
-    return RecurrentEncoder(config)
-
-
-def make_decoder(config: ModelConfig) -> RecurrentDecoder:
-    """The decoder of these settings."""
-    return RecurrentDecoder(config)
 
 
 def repeat(source: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:

@@ -45,6 +45,10 @@ VARIANTS = [
     [*BAHDANAU, "model.decoder.readout=maxout", "model.decoder.bridge=backward", "model.encoder.cell=gru"],
     ["model.decoder.query=previous_state", "model.decoder.layers=2", "model.decoder.bridge=mean"],
     GNMT,
+    ["model.encoder.type=transformer", "model.decoder.type=transformer", "model.decoder.layers=2"],
+    ["model.encoder.type=transformer", "model.decoder.type=ssru", "model.encoder.layers=2"],
+    ["model.encoder.type=transformer", "model.encoder.reverse_source=true", "model.attention.type=additive"],
+    ["model.decoder.type=transformer", "model.decoder.positions=rotary"],
     [*GNMT, *HEADS, "model.decoder.readout=state", "model.decoder.bridge=zero", "model.decoder.layer_norm=true"],
 ]
 variants = pytest.mark.parametrize("settings", VARIANTS, ids=lambda settings: ",".join(settings) or "default")
