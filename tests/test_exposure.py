@@ -1,6 +1,7 @@
 """The exposure-bias meter against a slow loop, and in the log of a run."""
 
 import json
+from fractions import Fraction
 
 import pytest
 import torch
@@ -8,11 +9,11 @@ import torch
 from nmtcli.cli.training_display import show_accuracy
 from nmtcli.models.protocol import Step
 from nmtcli.prepare.directory import open_data
-from nmtcli.train.batches import BatchPlan
+from nmtcli.prepare.shards import Sentences
+from nmtcli.train.batches import BatchPlan, make_batch
 from nmtcli.train.epochs import Epochs
 from nmtcli.train.exposure import BUCKETS, accuracy_by_position, free_running, teacher_forced
 from nmtcli.vocabulary import BOS, EOS, PAD
-from tests.laws.test_training_laws import tiny_batch
 
 
 class Counting(torch.nn.Module):
@@ -40,9 +41,6 @@ class Counting(torch.nn.Module):
 
 
 def counting_batch(*targets):
-    from nmtcli.prepare.shards import Sentences
-    from nmtcli.train.batches import make_batch
-
     return make_batch(Sentences.of([[4]] * len(targets)), Sentences.of(targets))
 
 
@@ -65,8 +63,6 @@ def test_one_word_too_few_and_an_early_end_make_the_rest_wrong():
 @pytest.mark.parametrize("settings", [[], ["model.decoder.layers=2"]])
 @torch.no_grad()
 def test_the_meter_is_a_loop_over_sentences_and_positions(data, tiny_model, settings):
-    from fractions import Fraction
-
     prepared = open_data(data)
     model = tiny_model(*settings, vocabulary=len(prepared.tokenizers.target))
     plan = BatchPlan(prepared.valid, Epochs([17], [Fraction(1)], seed=0), 100, None)
@@ -119,7 +115,3 @@ def test_a_terminal_shows_a_table(monkeypatch, capsys):
     shown = [line.split() for line in capsys.readouterr().err.splitlines()]
     assert ["teacher-forced", "50.0%", "50.0%"] in shown
     assert ["free-running", "25.0%", "25.0%"] in shown
-
-
-def test_the_tiny_batch_has_padding():
-    assert (tiny_batch().target_output == PAD).any()

@@ -46,8 +46,8 @@ def accuracy_by_position(
 def _counts(model: Seq2Seq, batch: Batch) -> Tensor:
     """All tokens, those right by teacher forcing, those right running free: [3, buckets]."""
     real = batch.target_output != PAD  # [B, T]
-    position = torch.arange(1, real.size(1) + 1, device=real.device).expand_as(real)
-    bucket = torch.bucketize(position, torch.tensor(LAST, device=real.device))
+    position = torch.arange(1, real.size(1) + 1, device=real.device)
+    bucket = torch.bucketize(position, torch.tensor(LAST, device=real.device)).expand_as(real)
     right = [real, teacher_forced(model, batch), free_running(model, batch)]
     return torch.stack([torch.bincount(bucket[which], minlength=len(BUCKETS)) for which in right])
 
