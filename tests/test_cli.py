@@ -90,7 +90,7 @@ def test_a_bug_says_it_is_one(monkeypatch, capsys, trained):
 def test_a_dry_run_shows_the_model_and_makes_nothing(data, tmp_path, capsys):
     assert nmt("train", data, "-o", tmp_path / "run", "--dry-run", *overrides(*TINY)) == 0
     shown = capsys.readouterr().out
-    assert "decoder.attention.project.weight" in shown
+    assert "decoder.attention.project_keys.weight" in shown
     assert "an epoch: 400 pairs" in shown
     assert not (tmp_path / "run").exists()
 

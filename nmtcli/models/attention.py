@@ -1,38 +1,169 @@
-"""Attention of a decoder on the source (Luong, Pham and Manning 2015, section 3.1).
+"""Attention of a recurrent decoder on the source: score functions, windows, several heads.
 
-What does not depend on the decoder is worked out once a sentence: `keys` [B, S, H]. After that a score is a product.
+Bahdanau, Cho and Bengio 2015 (additive); Luong, Pham and Manning 2015 (section 3: dot, general, concat, location; local
+windows); Chen et al. 2018 (several additive heads). What does not depend on the decoder is worked out once a sentence.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nmtcli.config import AttentionConfig
+from nmtcli.models.loop import Product, plain_product
+
+Source = dict[str, Tensor]  # what attention needs of a sentence, one row each: part of the decoder's memory
+
+CHUNK = 2**20  # elements of the additive score's [B, Q, S, A] worked on at a time: they stay in the CPU's cache
 
 
 class Attention(nn.Module):
-    """Global attention with the `dot` or the `general` score.
+    """Context vectors for queries: a weighted mean of encoder states.
 
-    general: score(h_t, s) = h_t · W s (eq. 8), so the keys are W s; dot: the keys are the encoder states themselves.
+    dot h·s · scaled_dot h·s/√d · general h·(W s) · additive v·tanh(W h + U s) · location W h, one weight a position
+    (Luong et al. 2015, eq. 8). With several heads (scaled_dot and additive) query, keys and values are projected and
+    cut into heads. local-m and local-p keep to a window around a position; local-p multiplies by a Gaussian, so its
+    weights sum to less than one (eq. 9 and 10).
     """
 
     def __init__(self, config: AttentionConfig, encoder_size: int, decoder_size: int) -> None:
         super().__init__()
-        self.project = nn.Linear(encoder_size, decoder_size, bias=False) if config.type == "general" else nn.Identity()
+        self.kind, self.heads, self.window, self.reach = config.type, config.heads, config.window, config.window_size
+        width = config.hidden_size or decoder_size
+        several = config.heads > 1
+        self.context_size = width if several else encoder_size
+        self.project_query = self.project_keys = self.project_values = None
+        if self.kind == "additive" or several:
+            self.project_query = nn.Linear(decoder_size, width, bias=False)
+            self.project_keys = nn.Linear(encoder_size, width, bias=False)
+        elif self.kind == "general":
+            self.project_keys = nn.Linear(encoder_size, decoder_size, bias=False)
+        if several:
+            self.project_values = nn.Linear(encoder_size, width, bias=False)
+        if self.kind == "additive":
+            self.score = nn.Parameter(torch.empty(self.heads, width // self.heads).normal_(std=width**-0.5))
+        if self.kind == "location":
+            self.score = nn.Parameter(torch.empty(config.max_length, decoder_size).normal_(std=decoder_size**-0.5))
+        if self.window == "local-p":
+            self.project_position = nn.Linear(decoder_size, decoder_size, bias=False)
+            self.score_position = nn.Linear(decoder_size, 1, bias=False)
 
-    def keys(self, states: Tensor) -> Tensor:
-        """Encoder states [B, S, H_encoder] to keys [B, S, H_decoder]."""
-        keys: Tensor = self.project(states)
-        return keys
+    def source(self, states: Tensor, mask: Tensor) -> Source:
+        """Encoder states [B, S, H_encoder] and mask [B, S] as `forward` needs them; rows are sentences."""
+        found = {"mask": mask, "values": states if self.project_values is None else self.project_values(states)}
+        if self.project_keys is not None:
+            found["keys"] = self.project_keys(states)
+        return found
 
-    def forward(self, query: Tensor, keys: Tensor, states: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Context and weights for queries.
+    def forward(
+        self, query: Tensor, source: Source, position: Tensor | None = None, product: Product = plain_product
+    ) -> tuple[Tensor, Tensor]:
+        """Contexts and weights for queries.
 
         query [B, Q, H_decoder], where Q is target positions in training and hypotheses in search: hypotheses of one
-        sentence share its keys. mask [B, S]. Returns context [B, Q, H_encoder] and weights [B, Q, S], zero on padding.
+        sentence share its keys. position [B, Q], of the target, is for local-m. Returns context [B, Q, context_size]
+        and weights [B, Q, S] (the heads' mean), zero on padding.
         """
-        # bmm, not scaled_dot_product_attention: at sentence lengths its CPU kernel is 4 to 35 times slower.
-        scores = torch.bmm(query, keys.transpose(1, 2))  # [B, Q, S]
-        scores = scores.float().masked_fill(~mask[:, None, :], float("-inf"))
-        weights = torch.softmax(scores, dim=-1)  # [B, Q, S]
-        context = torch.bmm(weights.to(states.dtype), states)  # [B, Q, H_encoder]
-        return context, weights
+        mask = source["mask"][:, None, :]  # [B, 1, S]
+        centre = self._centre(query, source["mask"], position, product)  # [B, Q, 1]
+        if centre is not None:
+            distance = torch.arange(mask.size(-1), device=query.device) - centre.float()  # [B, Q, S]
+            mask = mask & (distance.abs() <= self.reach)
+        scores = self._scores(query, source, product).float()  # [B, heads, Q, S]
+        weights = torch.softmax(scores.masked_fill(~mask[:, None], float("-inf")), dim=-1)
+        if self.window == "local-p":
+            weights = weights * torch.exp(-2 * (distance / self.reach) ** 2)[:, None]  # deviation: half the reach
+        values = source["values"]
+        if self.heads == 1:
+            weights = weights[:, 0]
+            return product(weights.to(values.dtype), values, transposed=True), weights
+        context = torch.matmul(weights.to(values.dtype), self._cut(values))  # [B, heads, Q, A / heads]
+        return context.transpose(1, 2).flatten(2), weights.mean(dim=1)
+
+    def _scores(self, query: Tensor, source: Source, product: Product) -> Tensor:
+        """[B, heads, Q, S]; anything on padding."""
+        if self.kind == "location":
+            scores = product(query, self.score)  # [B, Q, max_length]
+            size = source["mask"].size(1)
+            missing = max(0, size - scores.size(-1))
+            return nn.functional.pad(scores, (0, missing), value=float("-inf"))[:, None, :, :size]
+        if self.project_query is not None:
+            query = product(query, self.project_query.weight)
+        keys = source.get("keys", source["values"])
+        if self.kind == "additive":
+            if self.heads == 1:
+                return additive_scores(query, keys, self.score[0])[:, None]
+            parts = zip(query.chunk(self.heads, -1), keys.chunk(self.heads, -1), self.score, strict=True)
+            return torch.stack([additive_scores(*part) for part in parts], dim=1)
+        if self.heads == 1:
+            scale = query.size(-1) ** -0.5 if self.kind == "scaled_dot" else 1.0
+            return product(query * scale if scale != 1.0 else query, keys)[:, None]
+        query = self._cut(query)  # [B, heads, Q, A / heads]
+        return torch.matmul(query * query.size(-1) ** -0.5, self._cut(keys).transpose(2, 3))
+
+    def _cut(self, rows: Tensor) -> Tensor:
+        """[B, L, A] into heads: [B, heads, L, A / heads]."""
+        return rows.view(*rows.shape[:2], self.heads, -1).transpose(1, 2)
+
+    def _centre(self, query: Tensor, mask: Tensor, position: Tensor | None, product: Product) -> Tensor | None:
+        """The middle of the window, [B, Q, 1], within a token of a real one; None without a window."""
+        if self.window == "global":
+            return None
+        length = mask.sum(dim=1)[:, None, None]  # [B, 1, 1]
+        if self.window == "local-m":
+            assert position is not None
+            return torch.minimum(position[..., None], length - 1)
+        inner = torch.tanh(product(query, self.project_position.weight))
+        return length * torch.sigmoid(product(inner, self.score_position.weight).float())
+
+
+def additive_scores(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
+    """v·tanh(q + k): query [B, Q, A], keys [B, S, A], vector [A] to [B, Q, S]."""
+    if torch.is_grad_enabled() and query.requires_grad:
+        found: Tensor = AdditiveScores.apply(query, keys.to(query.dtype), vector.to(query.dtype))  # type: ignore[no-untyped-call]
+        return found
+    return plain_additive_scores(query, keys, vector)
+
+
+def plain_additive_scores(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
+    """The reference; its [B, Q, S, A] lies whole in memory."""
+    return torch.tanh(query[:, :, None] + keys[:, None]) @ vector.to(query.dtype)
+
+
+class AdditiveScores(torch.autograd.Function):
+    """`plain_additive_scores`, some sentences at a time, with its gradient by hand."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
+        """See `plain_additive_scores`."""
+        batch, queries, size = query.shape
+        inner = query.new_empty(batch, queries, keys.size(1), size)  # tanh(q + k), kept for the gradient
+        scores = query.new_empty(batch, queries, keys.size(1))
+        for part in _chunks(batch, inner[0].numel()):
+            torch.add(query[part, :, None], keys[part, None], out=inner[part])
+            inner[part].tanh_()
+            torch.matmul(inner[part], vector, out=scores[part])
+        ctx.save_for_backward(inner, vector)
+        return scores
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of query, keys and vector."""
+        inner, vector = ctx.saved_tensors
+        grad = grads[0]  # [B, Q, S]
+        batch, queries, size, width = inner.shape
+        grad_query = grad.new_empty(batch, queries, width)
+        grad_keys = grad.new_empty(batch, size, width)
+        grad_vector = torch.zeros(width, dtype=torch.float32, device=grad.device)
+        for part in _chunks(batch, inner[0].numel()):
+            grad_vector += (grad[part].reshape(1, -1) @ inner[part].reshape(-1, width))[0]
+            slope = (1 - inner[part] * inner[part]).mul_(grad[part][..., None])  # before v, which comes last
+            torch.sum(slope, dim=2, out=grad_query[part])
+            torch.sum(slope, dim=1, out=grad_keys[part])
+        return grad_query * vector, grad_keys * vector, grad_vector.to(vector.dtype)
+
+
+def _chunks(rows: int, elements: int) -> list[slice]:
+    """Slices of so many rows whose `elements` each make about CHUNK."""
+    count = max(1, CHUNK // max(1, elements))
+    return [slice(start, start + count) for start in range(0, rows, count)]

@@ -1,8 +1,12 @@
-"""Recurrent encoder and decoder: stacked LSTMs, the encoder bidirectional, the decoder with attention on top.
+"""Recurrent encoder and decoder of the attention literature, from Sutskever et al. 2014 to RNMT+.
 
-The decoder is that of Luong, Pham and Manning 2015 (section 3), without input feeding: the recurrence sees target
-tokens only, so training runs it over all target positions in one call.
+A decoder whose recurrence sees target tokens only runs over all target positions in one call. Where a position needs
+what the one before it looked at or said (input feeding, `query: previous_state`), training goes through them in a loop
+(`nmtcli.models.loop`).
 """
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -10,115 +14,327 @@ from torch.nn import functional as F
 
 from nmtcli.config import ModelConfig
 from nmtcli.models.attention import Attention
+from nmtcli.models.cells import RecurrentLayer, flip_index, take
+from nmtcli.models.halves import Decoded, Encoded, State
+from nmtcli.models.loop import Product, compute_dtype, loop_product, plain_product
 from nmtcli.models.protocol import Cache, Memory
 
 
 class RecurrentEncoder(nn.Module):
-    """Stacked LSTM over source embeddings; with `bidirectional` half of each state reads from the right."""
+    """Stacked recurrent layers over source embeddings; where bidirectional, half of each state reads from the right."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         encoder = config.encoder
-        self.bidirectional = encoder.bidirectional
-        width = encoder.hidden_size // (2 if encoder.bidirectional else 1)
-        sizes = [config.embedding.size] + [encoder.hidden_size] * (encoder.layers - 1)
-        self.forwards = nn.ModuleList(nn.LSTM(size, width, batch_first=True) for size in sizes)
-        self.backwards = nn.ModuleList(nn.LSTM(size, width, batch_first=True) for size in sizes if self.bidirectional)
-        self.dropout = nn.Dropout(config.dropout)
+        self.residual = encoder.residual
+        self.keep_finals = config.decoder.type == "rnn" and config.decoder.bridge == "copy"
+        self.dropout, self.recurrent_dropout = nn.Dropout(config.dropout), config.recurrent_dropout
+        self.forwards, self.backwards = nn.ModuleList(), nn.ModuleList()
+        size = config.embedding.size
+        for index in range(encoder.layers):
+            both = encoder.bidirectional is True or (encoder.bidirectional == "first" and index == 0)
+            width = encoder.hidden_size // (2 if both else 1)
+            for layers in (self.forwards, self.backwards)[: 1 + both]:
+                layers.append(RecurrentLayer(size, width, encoder.cell, encoder.layer_norm))
+            size = encoder.hidden_size
 
-    def forward(self, embedded: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, S, E] and lengths [B] to states [B, S, H] and the last state of the top layer [B, H].
+    def forward(self, embedded: Tensor, length: Tensor) -> Encoded:
+        """[B, S, E] and lengths [B] to states [B, S, H].
 
-        The right-to-left LSTM runs on each sentence flipped within its own length, so that padding, which is last in
+        The right-to-left layer runs on each sentence flipped within its own length, so that padding, which is last in
         both directions, never reaches a real position; no packing.
         """
         flip = flip_index(length, embedded.size(1))  # [B, S]
         last = (length - 1)[:, None]  # [B, 1]
-        states = embedded
-        for layer, forwards in enumerate(self.forwards):
-            states = self.dropout(states)
-            rightward, _ = forwards(states)  # [B, S, H/2]
-            ends = [take(rightward, last)]
-            parts = [rightward]
-            if self.bidirectional:
-                leftward, _ = self.backwards[layer](take(states, flip))
-                ends.append(take(leftward, last))
-                parts.append(take(leftward, flip))
-            states = torch.cat(parts, dim=-1)  # [B, S, H]
-        return self.dropout(states), torch.cat(ends, dim=-1)[:, 0]
+        states, ends = embedded, embedded
+        finals: list[State] = []
+        for index, forwards in enumerate(self.forwards):
+            inputs = self.dropout(states)
+            states, final = self._read(forwards, inputs, length)
+            ends = take(states, last)[:, 0]
+            if index < len(self.backwards):
+                leftward, other = self._read(self.backwards[index], take(inputs, flip), length)
+                ends = torch.cat([ends, take(leftward, last)[:, 0]], dim=-1)  # [B, H]
+                states = torch.cat([states, take(leftward, flip)], dim=-1)  # [B, S, H]
+                if final and other:
+                    final = tuple(torch.cat(parts, dim=-1) for parts in zip(final, other, strict=True))
+            if final:
+                finals.append(final)
+            if self.residual and index:
+                states, ends = states + inputs, ends + take(inputs, last)[:, 0]
+        mask = torch.arange(embedded.size(1), device=length.device)[None] < length[:, None]  # [B, S]
+        return Encoded(self.dropout(states), mask, ends, tuple(finals))
+
+    def _read(self, layer: nn.Module, inputs: Tensor, length: Tensor) -> tuple[Tensor, State | None]:
+        assert isinstance(layer, RecurrentLayer)
+        mask = unit_mask(inputs, layer.hidden_size, self.recurrent_dropout) if self.training else None
+        states, final = layer(inputs, length=length if self.keep_finals else None, mask=mask)
+        return states, final
 
 
-class RecurrentDecoder(nn.Module):
-    """Stacked LSTM over target embeddings, then attention, then tanh(W [context; state]) (eq. 5).
-
-    Its initial state is tanh of a projection of the encoder's last state (the bridge); its initial cells are zero.
-    """
+class Bridge(nn.Module):
+    """From what the encoder read to the decoder's first state, one `State` a layer. An LSTM's cell begins at zero, but
+    for `copy`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         decoder = config.decoder
-        sizes = [config.embedding.size] + [decoder.hidden_size] * (decoder.layers - 1)
-        self.bridge = nn.Linear(config.encoder.hidden_size, decoder.layers * decoder.hidden_size)
-        self.layers = nn.ModuleList(nn.LSTM(size, decoder.hidden_size, batch_first=True) for size in sizes)
-        self.attention = Attention(config.attention, config.encoder.hidden_size, decoder.hidden_size)
-        self.combine = nn.Linear(config.encoder.hidden_size + decoder.hidden_size, config.embedding.size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.kind, self.layers, self.lstm, self.size = (
+            decoder.bridge,
+            decoder.layers,
+            decoder.cell == "lstm",
+            decoder.hidden_size,
+        )
+        if self.kind in ("dense", "mean", "backward"):
+            width = config.encoder.hidden_size // (2 if self.kind == "backward" else 1)
+            self.project = nn.Linear(width, decoder.layers * decoder.hidden_size)
 
-    def start(self, states: Tensor, last: Tensor, mask: Tensor) -> tuple[Memory, Cache]:
-        """What stays fixed for a batch of sentences, and the cache of their first hypotheses.
-
-        The cache is (hidden, cell), each [B, layers, H].
-        """
-        memory = {"keys": self.attention.keys(states), "states": states, "mask": mask}
-        hidden = torch.tanh(self.bridge(last)).reshape(len(last), len(self.layers), -1)  # [B, layers, H]
-        return memory, (hidden, torch.zeros_like(hidden))
-
-    def forward(self, embedded: Tensor, memory: Memory, cache: Cache) -> Tensor:
-        """All target positions at once: embedded [B, T, E] to features [B, T, E] for the output layer."""
-        hidden, cell = cache
-        state = embedded
-        for index, layer in enumerate(self.layers):
-            first = hidden[:, index][None].contiguous(), cell[:, index][None].contiguous()  # [1, B, H] each
-            state, _ = layer(self.dropout(state), first)  # [B, T, H]
-        features, _ = self._attend(self.dropout(state), memory)
-        return features
-
-    def step(self, embedded: Tensor, memory: Memory, cache: Cache) -> tuple[Tensor, Cache, Tensor]:
-        """One position: embedded [B, K, E] to features [B, K, E], the new cache, and attention [B, K, S]."""
-        hidden, cell = cache  # [N, layers, H]
-        state = self.dropout(embedded.flatten(0, 1))  # [N, E]
-        new_hidden, new_cell = [], []
-        for index, layer in enumerate(self.layers):
-            assert isinstance(layer, nn.LSTM)
-            state, next_cell = lstm_step(layer, state, hidden[:, index], cell[:, index])
-            new_hidden.append(state)
-            new_cell.append(next_cell)
-            state = self.dropout(state)
-        features, attention = self._attend(state.unflatten(0, embedded.shape[:2]), memory)
-        return features, (torch.stack(new_hidden, dim=1), torch.stack(new_cell, dim=1)), attention
-
-    def _attend(self, state: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        context, weights = self.attention(state, memory["keys"], memory["states"], memory["mask"])
-        features = torch.tanh(self.combine(torch.cat([context, state], dim=-1)))
-        return self.dropout(features), weights
+    def forward(self, encoded: Encoded) -> tuple[State, ...]:
+        """The first state of each layer, [B, H] each part."""
+        if self.kind == "copy":
+            return encoded.finals
+        summary = encoded.summary
+        if self.kind == "zero":
+            hidden = summary.new_zeros(summary.size(0), self.layers, self.size)
+        else:
+            if self.kind == "mean":
+                mask = encoded.mask[..., None].to(encoded.states.dtype)
+                summary = (encoded.states * mask).sum(dim=1) / mask.sum(dim=1)
+            elif self.kind == "backward":
+                summary = summary.chunk(2, dim=-1)[1]  # read from the right: Bahdanau et al. 2015, A.2.2
+            hidden = torch.tanh(self.project(summary)).view(-1, self.layers, self.size)  # [B, layers, H]
+        cell = [torch.zeros_like(hidden[:, 0], dtype=torch.float32)] if self.lstm else []
+        return tuple((state, *cell) for state in hidden.unbind(1))
 
 
-def lstm_step(layer: nn.LSTM, inputs: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """One step of a one-layer `nn.LSTM` with its own weights: inputs [N, E], state [N, H] to the next state."""
-    weight_ih, weight_hh, bias_ih, bias_hh = layer.all_weights[0]
-    gates = F.linear(inputs, weight_ih, bias_ih) + F.linear(hidden, weight_hh, bias_hh)  # [N, 4H]
-    write, forget, candidate, read = gates.chunk(4, dim=-1)
-    cell = torch.sigmoid(forget) * cell + torch.sigmoid(write) * torch.tanh(candidate)
-    return torch.sigmoid(read) * torch.tanh(cell), cell
+class Readout(nn.Module):
+    """From state, context and previous token to the features [.., E] for the output layer."""
+
+    def __init__(self, config: ModelConfig, context_size: int) -> None:
+        super().__init__()
+        self.kind = config.decoder.readout
+        size, width = config.decoder.hidden_size, config.embedding.size
+        if self.kind == "attentional":
+            self.combine: nn.Module = nn.Linear(size + context_size, width)
+        elif self.kind == "state":
+            self.combine = nn.Linear(size, width, bias=False) if size != width else nn.Identity()
+        else:
+            self.combine = nn.Linear(size + width + context_size, width * (2 if self.kind == "maxout" else 1))
+
+    def forward(
+        self, state: Tensor, embedded: Tensor, context: Tensor | None, product: Product = plain_product
+    ) -> Tensor:
+        """state [.., H], embedded [.., E] and context [.., C] if there is one."""
+        if isinstance(self.combine, nn.Identity):
+            return state
+        assert isinstance(self.combine, nn.Linear)
+        parts = [state, *([embedded] if self.kind in ("maxout", "deep") else [])]
+        if context is not None and self.kind != "state":
+            parts.append(context.to(state.dtype))
+        features = product(torch.cat(parts, dim=-1), self.combine.weight, self.combine.bias)
+        if self.kind == "maxout":  # the larger of each two neighbours (Goodfellow et al. 2013)
+            return features.view(*features.shape[:-1], -1, 2).amax(dim=-1)
+        return features if self.kind == "state" else torch.tanh(features)
 
 
-def flip_index(length: Tensor, size: int) -> Tensor:
-    """Positions [B, S] that reverse each sentence within its own length and leave its padding in place."""
-    position = torch.arange(size, device=length.device)[None]  # [1, S]
-    flipped = length[:, None] - 1 - position
-    return torch.where(flipped >= 0, flipped, position)
+@dataclass(frozen=True)
+class _Masks:
+    """Dropout inside a loop, for one position: masks [N, H] a layer, for its output and for its way to the next
+    position; None for none."""
+
+    outputs: Sequence[Tensor | None]
+    recurrent: Sequence[Tensor | None]
 
 
-def take(states: Tensor, index: Tensor) -> Tensor:
-    """states [B, S, H] at positions index [B, Q]: [B, Q, H]."""
-    return states.gather(1, index[..., None].expand(-1, -1, states.size(-1)))
+@dataclass(frozen=True)
+class _Position:
+    """What a position of the decoder gives."""
+
+    top: Tensor  # [B, Q, H], the top state with dropout
+    context: Tensor | None  # [B, Q, C]
+    attention: Tensor | None  # [B, Q, S]
+
+
+class RecurrentDecoder(nn.Module):
+    """Stacked recurrent layers over target embeddings, with or without attention.
+
+    `query` says who attends: the top state (Luong et al. 2015, section 3), the previous top state with the context
+    going into the cell (Bahdanau et al. 2015, A.2.2; the readout takes s_i as their eq. 4 does), or the first layer,
+    whose context goes into all layers above (GNMT and RNMT+, which also gives it to the readout). Attention and readout
+    see the top state with dropout.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        decoder, embedding = config.decoder, config.embedding.size
+        self.query, self.feeding, self.residual = decoder.query, decoder.input_feeding, decoder.residual
+        self.every_step = decoder.context_every_step
+        self.bridge = Bridge(config)
+        self.attention: Attention | None = None
+        context = config.encoder.hidden_size if self.every_step else 0
+        if config.attention.type != "none":
+            self.attention = Attention(config.attention, config.encoder.hidden_size, decoder.hidden_size)
+            context = self.attention.context_size
+        below = decoder.hidden_size + (context if self.query == "first_layer" else 0)
+        sizes = [embedding + (context if self.every_step else 0)] + [below] * (decoder.layers - 1)
+        self.layers = nn.ModuleList(
+            RecurrentLayer(size, decoder.hidden_size, decoder.cell, decoder.layer_norm) for size in sizes
+        )
+        fed = embedding if self.feeding else context if self.query == "previous_state" else 0
+        gates = (4 if decoder.cell == "lstm" else 3) * decoder.hidden_size
+        self.feed = nn.Linear(fed, gates, bias=False) if fed else None  # what one position hands to the first layer
+        self.readout = Readout(config, context)
+        self.dropout, self.recurrent_dropout = nn.Dropout(config.dropout), config.recurrent_dropout
+
+    def start(self, encoded: Encoded) -> tuple[Memory, Cache]:
+        """See `Decoder.start`."""
+        memory = {}
+        if self.attention is not None:
+            memory = self.attention.source(encoded.states, encoded.mask)
+        elif self.every_step:
+            memory = {"summary": encoded.summary}
+        cache: dict[str, object] = {"layers": self.bridge(encoded)}
+        if self.feeding and self.feed is not None:
+            cache["fed"] = encoded.states.new_zeros(encoded.states.size(0), self.feed.in_features)
+        if self.attention is not None and self.attention.window == "local-m":
+            cache["position"] = torch.zeros_like(encoded.mask[:, 0], dtype=torch.int64)  # [N], of the target
+        return memory, cache
+
+    def forward(self, embedded: Tensor, memory: Memory, cache: Cache, need_attention: bool = False) -> Decoded:
+        """All target positions at once: embedded [B, T, E] to features [B, T, E]."""
+        embedded = self.dropout(embedded)
+        if self.feed is not None:
+            return self._loop(embedded, memory, cache)
+        position = self._parallel(embedded, memory, cache)
+        features = self.readout(position.top, embedded, position.context)
+        return Decoded(self.dropout(features), position.attention)
+
+    def step(self, embedded: Tensor, memory: Memory, cache: Cache) -> tuple[Tensor, Cache, Tensor | None]:
+        """One position, without dropout: [B, K, E] to features [B, K, E], the new cache, attention [B, K, S] if any."""
+        projected = self._stack()[0].project(self._with_summary(embedded, memory))
+        nothing = [None] * len(self.layers)
+        position, cache = self._position(projected, memory, cache, plain_product, _Masks(nothing, nothing))
+        features = self.readout(position.top, embedded, position.context)
+        if self.feeding:
+            cache = {**cache, "fed": features.flatten(0, 1)}
+        return features, cache, position.attention
+
+    def _parallel(self, embedded: Tensor, memory: Memory, cache: Cache) -> _Position:
+        """All positions, layer after layer."""
+        batch, size, _ = embedded.shape
+        positions = torch.arange(size, device=embedded.device).expand(batch, -1)  # [B, T]
+        state = self._with_summary(embedded, memory)
+        context = attention = None
+        for index, layer in enumerate(self._stack()):
+            inputs = state if index == 0 else self.dropout(state)
+            if index == 1 and self.query == "first_layer":
+                context, attention = self._attend(inputs, memory, positions, plain_product)
+            widened = torch.cat([inputs, context], dim=-1) if index and context is not None else inputs
+            mask = unit_mask(inputs, layer.hidden_size, self.recurrent_dropout) if self.training else None
+            state, _ = layer(widened, cache["layers"][index], mask=mask)
+            if self.residual and index:
+                state = state + inputs
+        top = self.dropout(state)
+        if self.attention is not None and self.query == "state":
+            context, attention = self._attend(top, memory, positions, plain_product)
+        return _Position(top, self._context(context, memory, size), attention)
+
+    def _position(
+        self, projected: Tensor, memory: Memory, cache: Cache, product: Product, masks: _Masks
+    ) -> tuple[_Position, Cache]:
+        """One position of K hypotheses a sentence: the first layer's projected inputs [B, K, 4H] (3H of a GRU)."""
+        batch, beam, _ = projected.shape
+        position = cache["position"].view(batch, beam) if "position" in cache else None
+        projected = projected.flatten(0, 1)  # [N, 4H]
+        context = attention = None
+        if self.query == "previous_state":
+            query = cache["layers"][-1][0].view(batch, beam, -1)
+            context, attention = self._attend(query, memory, position, product)
+        if self.feed is not None:
+            fed = cache["fed"] if self.feeding or context is None else context.flatten(0, 1)
+            projected = product(fed, self.feed.weight, projected)
+        states: list[State] = []
+        state = inputs = projected
+        for index, layer in enumerate(self._stack()):
+            if index:
+                inputs = drop(state, masks.outputs[index - 1])
+                if index == 1 and self.query == "first_layer":
+                    context, attention = self._attend(inputs.view(batch, beam, -1), memory, position, product)
+                beside = [context.flatten(0, 1)] if context is not None and self.query == "first_layer" else []
+                projected = layer.project(torch.cat([inputs, *beside], dim=-1) if beside else inputs, product)
+            states.append(layer.step(projected, cache["layers"][index], product, masks.recurrent[index]))
+            state = states[-1][0] + inputs if self.residual and index else states[-1][0]
+        top = drop(state, masks.outputs[-1]).view(batch, beam, -1)
+        if self.attention is not None and self.query == "state":
+            context, attention = self._attend(top, memory, position, product)
+        following = {**cache, "layers": tuple(states)}
+        if position is not None:
+            following["position"] = cache["position"] + 1
+        return _Position(top, self._context(context, memory, beam), attention), following
+
+    def _loop(self, embedded: Tensor, memory: Memory, cache: Cache) -> Decoded:
+        """Position after position; what needs the tokens alone is done for all at once."""
+        product = loop_product()
+        projected = self._stack()[0].project(self._with_summary(embedded, memory).transpose(0, 1))  # [T, B, 4H]
+        tokens = embedded.transpose(0, 1).unbind(0)
+        masks = self._draw_masks(embedded)
+        found: list[_Position] = []
+        features: list[Tensor] = []
+        for number, gates in enumerate(projected.unbind(0)):
+            position, cache = self._position(gates[:, None], memory, cache, product, masks[number])
+            found.append(position)
+            if self.feeding:
+                context = None if position.context is None else position.context[:, 0]
+                features.append(self.readout(position.top[:, 0], tokens[number], context, product))
+                cache = {**cache, "fed": features[-1]}
+        weights = [position.attention for position in found if position.attention is not None]
+        attention = torch.cat(weights, dim=1) if weights else None
+        if self.feeding:
+            return Decoded(self.dropout(torch.stack(features, dim=1)), attention)
+        top = torch.cat([position.top for position in found], dim=1)
+        context = torch.cat([position.context for position in found if position.context is not None], dim=1)
+        return Decoded(self.dropout(self.readout(top, embedded, context)), attention)
+
+    def _draw_masks(self, embedded: Tensor) -> list[_Masks]:
+        """The dropout of all positions of [B, T, E], drawn at once: T small draws cost more than one."""
+        batch, size, _ = embedded.shape
+        count, width = len(self.layers), self._stack()[0].hidden_size
+        nothing: list[Tensor | None] = [None] * count
+        recurrent, outputs = nothing, [nothing] * size
+        if self.training:
+            like = embedded.new_empty(batch, dtype=compute_dtype(embedded))
+            recurrent = [unit_mask(like, width, self.recurrent_dropout) for _ in self.layers]
+            if self.dropout.p:
+                drawn = F.dropout(like.new_ones(size, count, batch, width), self.dropout.p)
+                outputs = [list(position.unbind(0)) for position in drawn.unbind(0)]
+        return [_Masks(masks, recurrent) for masks in outputs]
+
+    def _stack(self) -> list[RecurrentLayer]:
+        return [layer for layer in self.layers if isinstance(layer, RecurrentLayer)]
+
+    def _attend(
+        self, query: Tensor, memory: Memory, position: Tensor | None, product: Product
+    ) -> tuple[Tensor, Tensor]:
+        assert self.attention is not None
+        context, weights = self.attention(query, memory, position, product)
+        return context, weights
+
+    def _with_summary(self, embedded: Tensor, memory: Memory) -> Tensor:
+        """The first layer's inputs: with `context_every_step` the summary of the source beside each token."""
+        if not self.every_step:
+            return embedded
+        summary = memory["summary"].to(embedded.dtype)[:, None].expand(-1, embedded.size(1), -1)
+        return torch.cat([embedded, summary], dim=-1)
+
+    def _context(self, context: Tensor | None, memory: Memory, size: int) -> Tensor | None:
+        return memory["summary"][:, None].expand(-1, size, -1) if self.every_step else context
+
+
+def drop(state: Tensor, mask: Tensor | None) -> Tensor:
+    """Dropout with a mask that was drawn before."""
+    return state if mask is None else state * mask
+
+
+def unit_mask(like: Tensor, size: int, share: float) -> Tensor | None:
+    """[B, size] that drops a share of the units and scales up the rest; None where there is nothing to drop."""
+    return F.dropout(like.new_ones(like.size(0), size), share) if share else None

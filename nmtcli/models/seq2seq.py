@@ -4,12 +4,15 @@ Training calls `forward`, all target positions at once; search calls `start` and
 two equal.
 """
 
-from typing import cast
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from nmtcli.config import ModelConfig
+from nmtcli.models.cells import flip_index, take
+from nmtcli.models.halves import Decoded
 from nmtcli.models.protocol import Cache, Memory, Step
 from nmtcli.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from nmtcli.vocabulary import PAD
@@ -28,8 +31,8 @@ class Seq2Seq(nn.Module):
         self.source_embedding = nn.Embedding(source_size, width, padding_idx=PAD)
         self.target_embedding = nn.Embedding(target_size, width, padding_idx=PAD)
         self.output = nn.Linear(width, target_size, bias=False)
-        self.encoder = RecurrentEncoder(config)
-        self.decoder = RecurrentDecoder(config)
+        self.encoder = make_encoder(config)
+        self.decoder = make_decoder(config)
         self._initialise()
         if config.embedding.tie in ("all", "target"):
             self.output.weight = self.target_embedding.weight
@@ -41,12 +44,6 @@ class Seq2Seq(nn.Module):
         for table in (self.source_embedding.weight, self.target_embedding.weight, self.output.weight):
             nn.init.normal_(table, std=width**-0.5)
             nn.init.zeros_(table[PAD])
-        for name, weight in self.named_parameters():
-            if "bias_hh" in name:
-                nn.init.zeros_(weight)
-            elif "bias_ih" in name:
-                nn.init.zeros_(weight)
-                nn.init.ones_(weight.view(4, -1)[1])  # the forget gate starts open (Jozefowicz et al. 2015)
 
     def forward(self, source: Tensor, source_length: Tensor, target_input: Tensor) -> Tensor:
         """Teacher forcing: features [B, T, E] whose product with the output layer are the logits.
@@ -54,14 +51,29 @@ class Seq2Seq(nn.Module):
         source [B, S], source_length [B], target_input [B, T] which starts with BOS. The output layer is left to the
         loss, which needs it at real positions only.
         """
+        return self.decode(source, source_length, target_input).features
+
+    def decode(
+        self, source: Tensor, source_length: Tensor, target_input: Tensor, need_attention: bool = False
+    ) -> Decoded:
+        """`forward` with where the decoder looked, if asked for and if it looks anywhere."""
         memory, cache = self.start(source, source_length)
-        return cast(Tensor, self.decoder(self._embed(self.target_embedding, target_input), memory, cache))
+        embedded = self._embed(self.target_embedding, target_input)
+        return self.decoder.forward(embedded, memory, cache, need_attention)
 
     def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
         """Encode; see `StepDecoder.start`."""
-        mask = torch.arange(source.size(1), device=source.device)[None] < source_length[:, None]  # [B, S]
-        states, last = self.encoder(self._embed(self.source_embedding, source), source_length)
-        return self.decoder.start(states, last, mask)
+        encoder = self.config.encoder
+        if encoder.repeat_source:
+            source, source_length = repeat(source, source_length)
+        order = None
+        if encoder.reverse_source:  # all but the EOS at the end
+            order = flip_index(source_length - 1, source.size(1))  # [B, S]
+            source = source.gather(1, order)
+        encoded = self.encoder(self._embed(self.source_embedding, source), source_length)
+        if order is not None:  # attention and its pictures know the source as it was written
+            encoded = replace(encoded, states=take(encoded.states, order))
+        return self.decoder.start(encoded)
 
     def step(self, tokens: Tensor, memory: Memory, cache: Cache) -> Step:
         """One position; see `StepDecoder.step`."""
@@ -69,13 +81,38 @@ class Seq2Seq(nn.Module):
         return Step(self.log_probs(features), cache, attention)
 
     def _embed(self, table: nn.Embedding, ids: Tensor) -> Tensor:
-        """ids [B, L] to embeddings [B, L, E], with `scale` of unit variance at the start (Vaswani et al. 2017, 3.4)."""
+        """ids [B, L] to embeddings [B, L, E], with `scale` of unit variance at the start (Vaswani et al. 2017, 3.4).
+
+        Word dropout takes whole embeddings (Sennrich, Haddow and Birch 2016, WMT).
+        """
         embedded: Tensor = table(ids)
+        if self.training and self.config.word_dropout:
+            kept = F.dropout(torch.ones_like(ids, dtype=embedded.dtype), self.config.word_dropout)
+            embedded = embedded * kept[..., None]
         return embedded * self.config.embedding.size**0.5 if self.config.embedding.scale else embedded
 
     def log_probs(self, features: Tensor) -> Tensor:
         """Features [..., E] to log-probabilities [..., V] in fp32."""
         return torch.log_softmax(self.output(features).float(), dim=-1)
+
+
+def make_encoder(config: ModelConfig) -> RecurrentEncoder:
+    """The encoder of these settings."""
+    return RecurrentEncoder(config)
+
+
+def make_decoder(config: ModelConfig) -> RecurrentDecoder:
+    """The decoder of these settings."""
+    return RecurrentDecoder(config)
+
+
+def repeat(source: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """Sentences [B, S] with lengths [B], written twice before their EOS (Zaremba and Sutskever 2014)."""
+    position = torch.arange(2 * source.size(1) - 1, device=source.device)[None]  # [1, 2S - 1]
+    words = length[:, None] - 1
+    index = torch.where(position < words, position, position - words).clamp(max=source.size(1) - 1)
+    twice = 2 * length - 1
+    return source.gather(1, index).masked_fill(position >= twice[:, None], PAD), twice
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -6,14 +6,46 @@ import torch
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.vocabulary import BOS, EOS, PAD
 
+PLAIN = ["model.attention.type=none"]
+BAHDANAU = ["model.attention.type=additive", "model.decoder.query=previous_state", "model.decoder.cell=gru"]
+FEEDING = ["model.decoder.input_feeding=true"]
+GNMT = ["model.decoder.query=first_layer", "model.decoder.layers=3", "model.decoder.residual=true"]
+COPY = [*PLAIN, "model.decoder.bridge=copy", "model.encoder.layers=2", "model.decoder.layers=2"]
+HEADS = ["model.attention.type=additive", "model.attention.heads=4", "model.attention.hidden_size=8"]
 VARIANTS = [
     [],
     ["model.attention.type=dot"],
+    ["model.attention.type=scaled_dot"],
+    ["model.attention.type=concat"],
+    ["model.attention.type=location", "model.attention.max_length=4"],
+    HEADS,
+    ["model.attention.type=scaled_dot", "model.attention.heads=2"],
+    ["model.attention.window=local-m", "model.attention.window_size=1"],
+    ["model.attention.window=local-p", "model.attention.window_size=2"],
     ["model.encoder.layers=2", "model.decoder.layers=3"],
     ["model.encoder.bidirectional=false", "model.encoder.hidden_size=10"],
+    ["model.encoder.bidirectional=first", "model.encoder.layers=3", "model.encoder.residual=true"],
+    ["model.encoder.cell=gru", "model.decoder.cell=gru", "model.decoder.layers=2"],
+    ["model.encoder.layer_norm=true", "model.decoder.layer_norm=true"],
+    ["model.encoder.layer_norm=true", "model.decoder.layer_norm=true", "model.encoder.cell=gru", *BAHDANAU],
+    ["model.encoder.reverse_source=true"],
     ["model.embedding.tie=none"],
     ["model.embedding.scale=true"],
     ["model.embedding.tie=target", "model.encoder.layers=2"],
+    [*PLAIN, "model.decoder.bridge=copy"],
+    [*COPY, "model.encoder.cell=gru", "model.decoder.cell=gru", "model.encoder.reverse_source=true"],
+    [*COPY, "model.encoder.layer_norm=true", "model.encoder.bidirectional=first", "model.encoder.repeat_source=true"],
+    [*PLAIN, "model.decoder.context_every_step=true", "model.decoder.readout=maxout", "model.decoder.cell=gru"],
+    [*PLAIN, "model.encoder.repeat_source=true", "model.encoder.reverse_source=true", "model.decoder.readout=state"],
+    FEEDING,
+    [*FEEDING, "model.attention.type=concat", "model.decoder.layers=2", "model.decoder.residual=true"],
+    [*FEEDING, "model.attention.window=local-m", "model.attention.window_size=1", "model.decoder.cell=gru"],
+    [*FEEDING, "model.attention.window=local-p", "model.attention.type=location", "model.decoder.readout=deep"],
+    [*FEEDING, *PLAIN, "model.decoder.context_every_step=true", "model.decoder.layer_norm=true"],
+    [*BAHDANAU, "model.decoder.readout=maxout", "model.decoder.bridge=backward", "model.encoder.cell=gru"],
+    ["model.decoder.query=previous_state", "model.decoder.layers=2", "model.decoder.bridge=mean"],
+    GNMT,
+    [*GNMT, *HEADS, "model.decoder.readout=state", "model.decoder.bridge=zero", "model.decoder.layer_norm=true"],
 ]
 variants = pytest.mark.parametrize("settings", VARIANTS, ids=lambda settings: ",".join(settings) or "default")
 
@@ -35,7 +67,7 @@ def test_forward_equals_repeated_step(tiny_model, settings):
     for position in range(target.shape[1]):
         step = model.step(target[:, position, None], memory, cache)
         cache = step.cache
-        torch.testing.assert_close(step.log_probs[:, 0], parallel[:, position], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(step.log_probs[:, 0], parallel[:, position], atol=1e-4, rtol=1e-4)
 
 
 @variants
@@ -44,10 +76,10 @@ def test_padding_changes_nothing(tiny_model, settings):
     model = tiny_model(*settings)
     source, length, target = batch()
     padded = torch.cat([source, torch.full((3, 4), PAD)], dim=1)
-    torch.testing.assert_close(model(source, length, target), model(padded, length, target), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(model(source, length, target), model(padded, length, target), atol=1e-4, rtol=1e-4)
     for row in range(3):
         alone = model(source[row : row + 1, : length[row]], length[row : row + 1], target[row : row + 1])
-        torch.testing.assert_close(alone[0], model(source, length, target)[row], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(alone[0], model(source, length, target)[row], atol=1e-4, rtol=1e-4)
 
 
 @variants
@@ -72,8 +104,15 @@ def test_attention_is_a_distribution_over_real_source_tokens(tiny_model, setting
     source, length, _ = batch()
     found = beam_search(model, source, length, [7, 7, 7], SearchOptions(beam_size=3, keep_attention=True))
     for row, (hypothesis,) in enumerate(found):
+        if model.config.attention.type == "none":
+            assert hypothesis.attention is None
+            continue
         assert hypothesis.attention.shape == (len(hypothesis.tokens), source.shape[1])
-        torch.testing.assert_close(hypothesis.attention.sum(dim=1), torch.ones(len(hypothesis.tokens)))
+        total = hypothesis.attention.sum(dim=1)
+        if model.config.attention.window == "local-p":  # times a Gaussian
+            assert bool(((total > 0) & (total <= 1 + 1e-6)).all())
+        else:
+            torch.testing.assert_close(total, torch.ones(len(hypothesis.tokens)))
         assert float(hypothesis.attention[:, int(length[row]) :].sum()) == 0
 
 
