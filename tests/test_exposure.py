@@ -14,6 +14,7 @@ from nmtcli.train.batches import BatchPlan, make_batch
 from nmtcli.train.epochs import Epochs
 from nmtcli.train.exposure import BUCKETS, accuracy_by_position, free_running, teacher_forced
 from nmtcli.vocabulary import BOS, EOS, PAD
+from tests.laws.test_model_laws import FEEDING
 
 
 class Counting(torch.nn.Module):
@@ -60,7 +61,7 @@ def test_one_word_too_few_and_an_early_end_make_the_rest_wrong():
     assert free_running(model, batch).int().tolist() == [[1, 1, 0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0, 0, 0]]
 
 
-@pytest.mark.parametrize("settings", [[], ["model.decoder.layers=2"]])
+@pytest.mark.parametrize("settings", [[], FEEDING])
 @torch.no_grad()
 def test_the_meter_is_a_loop_over_sentences_and_positions(data, tiny_model, settings):
     prepared = open_data(data)

@@ -24,10 +24,10 @@ from nmtcli.train.sampling import draw, sample_translations
 from nmtcli.train.scheduled_sampling import ScheduledSampling, mixed_input, sigmoid_constant, teacher_forcing
 from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL
 from tests.conftest import TINY, nmt, overrides
+from tests.laws.test_model_laws import BAHDANAU, FEEDING, GNMT
 from tests.laws.test_training_laws import tiny_batch
 
 DECAYS = ["linear", "exponential", "inverse_sigmoid"]
-DEEP = ["model.encoder.layers=2", "model.decoder.layers=2"]
 
 
 def sampling(model: Seq2Seq, *settings: str) -> ScheduledSampling:
@@ -127,11 +127,11 @@ def test_always_the_true_token_is_cross_entropy_and_draws_nothing(tiny_model):
     assert objective.report(5) == {"teacher_forcing": 1.0}
 
 
-@pytest.mark.parametrize("settings", [[], DEEP])
+@pytest.mark.parametrize("settings", [[], FEEDING, GNMT])
 @torch.no_grad()
 def test_never_the_true_token_is_what_a_peaked_model_says_itself(tiny_model, settings):
-    model, batch = tiny_model(*settings, vocabulary=30), tiny_batch()
-    model.output.weight.mul_(1000)  # so peaked that a draw is the likeliest token
+    model, batch = tiny_model("model.embedding.tie=none", *settings, vocabulary=30), tiny_batch()
+    model.output.weight.mul_(1e5)  # so peaked that a draw is the likeliest token
     mixed = mixed_input(model, batch, probability=0.0)
     for row in range(len(batch.source)):
         tokens = [BOS]
@@ -187,10 +187,12 @@ def few_words(tokenizers) -> Batch:
     return make_batch(*map(Sentences.of, sides))
 
 
-@pytest.mark.parametrize("metric", ["bleu", "chrf"])
-@pytest.mark.parametrize(("alpha", "budget"), [(1.0, 4000), (0.3, 9), (0.005, 1)])
-def test_the_risk_of_all_candidates_is_the_explicit_sum(tiny_model, tokenizers, few_words, metric, alpha, budget):
-    model, batch = tiny_model("model.dropout=0", vocabulary=SPECIAL + 2).train(), few_words
+@pytest.mark.parametrize("network", [[], FEEDING, BAHDANAU], ids=["default", "feeding", "bahdanau"])
+@pytest.mark.parametrize(("metric", "alpha", "budget"), [("bleu", 1.0, 4000), ("chrf", 0.3, 9), ("bleu", 0.005, 1)])
+def test_the_risk_of_all_candidates_is_the_explicit_sum(
+    tiny_model, tokenizers, few_words, network, metric, alpha, budget
+):
+    model, batch = tiny_model("model.dropout=0", *network, vocabulary=SPECIAL + 2).train(), few_words
     settings = [f"train.mrt_metric={metric}", f"train.mrt_sharpness={alpha}", f"train.batch_tokens={budget}"]
     objective = risk_of(model, tokenizers, *settings)
     words = range(SPECIAL, SPECIAL + 2)
@@ -277,9 +279,9 @@ def halfway(data, tmp_path_factory):
 
 def test_minimum_risk_training_lowers_the_risk(data, halfway, tmp_path):
     run = tmp_path / "run"
-    settings = ["max_updates=25", "learning_rate=0.003", "warmup_updates=3", "log_every=5", "schedule=constant"]
+    settings = ["max_updates=15", "learning_rate=0.003", "warmup_updates=3", "log_every=5", "schedule=constant"]
     settings += ["objective=mrt", "mrt_metric=chrf", "mrt_samples=8", "mrt_sharpness=0.1"]
-    settings += ["batch_tokens=200", "precision=fp32", "valid_every=25", "valid_sentences=10"]
+    settings += ["batch_tokens=200", "precision=fp32", "valid_every=15", "valid_sentences=10"]
     command = ["train", data, "-o", run, "--finetune-from", halfway, "--device", "cpu"]
     assert nmt(*command, *overrides(*(f"train.{setting}" for setting in settings))) == 0
     risks = [record["risk"] for record in records(run, "updated")]

@@ -26,7 +26,7 @@ def as_in_search(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train(training)
-        # Weights that autocast has cast meanwhile know no gradient, and torch 2.8 would use them again (its issue 112583).
+        # Weights that autocast has cast meanwhile know no gradient; older torch uses them again (its issue 112583).
         torch.clear_autocast_cache()
 
 
