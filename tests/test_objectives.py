@@ -93,6 +93,8 @@ def test_a_draw_is_a_token_whatever_the_chance():
     certain[..., 4] = 0
     chance = torch.tensor([[[0.0, 0.5, 1 - 2**-24]]])
     assert draw(certain, chance).tolist() == [[[4, 4, 4]]]
+    of_bos = torch.tensor([-2000.0, 0.0, -3000.0, -2000.0, -1000.0, -2000.0])[None, None]
+    assert draw(of_bos, chance).tolist() == [[[4, 4, 4]]]
     assert int(draw(torch.full((1, 1, 7), torch.nan), chance).max()) < 7
 
 

@@ -33,9 +33,9 @@ def as_in_search(model: nn.Module) -> Iterator[None]:
 def draw(log_probs: Tensor, chance: Tensor) -> Tensor:
     """Tokens [B, K, n] from the distributions log_probs [B, K, V], one for each number of chance [B, K, n] in [0, 1).
 
-    PAD and BOS, which the search never takes, come before EOS and are never drawn.
+    PAD and BOS, which the search never takes, come before EOS and are never drawn, however sure the model is of them.
     """
-    cumulative = log_probs[..., EOS:].exp().cumsum(dim=-1)  # [B, K, V - 2]
+    cumulative = log_probs[..., EOS:].softmax(dim=-1).cumsum(dim=-1)  # [B, K, V - 2]
     place = torch.searchsorted(cumulative, chance * cumulative[..., -1:], right=True)
     return place.clamp(max=cumulative.size(-1) - 1) + EOS
 
