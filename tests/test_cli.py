@@ -20,7 +20,7 @@ OPTIONS = {
     "prepare": "--config --dry-run --help --joint --merge --output --processes --report --separate --set"
     " --source-language --target-language --test-source --test-target --tokenizer --train --train-alignment"
     " --train-source --train-target --valid --valid-source --valid-target --vocab-size",
-    "train": "--config --device --dry-run --help --output --precision --preset --set",
+    "train": "--config --device --dry-run --finetune-from --help --output --precision --preset --set",
     "translate": "--attention --batch-tokens --beam-size --device --format --help --input --length-penalty"
     " --max-length-factor --model --n-best --output",
     "score": "--at-least --help --json --lowercase --metric --reference --tokenize",
@@ -106,7 +106,7 @@ def test_a_run_writes_what_a_reader_expects(trained):
     assert [record["step"] for record in records if record["event"] == "updated"] == [2, 4, 6, 8, 10, 12]
     assert [record["step"] for record in records if record["event"] == "validated"] == [6, 12]
     (last,) = [r for r in records if r["event"] == "validated" and r["step"] == 12]
-    assert {"loss", "perplexity", "accuracy", "bleu", "chrf", "samples"} <= set(last)
+    assert {"loss", "perplexity", "accuracy", "accuracy_by_position", "bleu", "chrf", "samples"} <= set(last)
     assert list((trained / "tensorboard").iterdir())
 
 

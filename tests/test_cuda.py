@@ -44,3 +44,18 @@ def test_every_precision_trains_resumes_and_translates(data, corpus, tmp_path, p
         assert nmt(*command) == 0
     lines = [(tmp_path / device).read_bytes().split(b"\n") for device in ("cuda", "cpu")]
     assert sum(one == other for one, other in zip(*lines, strict=True)) >= 39
+
+
+OBJECTIVES = {
+    "scheduled sampling": ["train.scheduled_sampling=exponential", "train.teacher_forcing_half_life=5"],
+    "minimum risk": ["train.objective=mrt", "train.mrt_samples=4"],
+}
+
+
+@pytest.mark.parametrize("settings", OBJECTIVES.values(), ids=OBJECTIVES.keys())
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_every_objective_trains_and_resumes(data, tmp_path, settings, precision):
+    command = ["train", data, "-o", tmp_path / "run", "--device", "cuda", "--precision", precision]
+    for updates in (6, 12):
+        assert nmt(*command, *overrides(*TINY, *settings, f"train.max_updates={updates}")) == 0
+    assert RunDirectory(tmp_path / "run").steps()[-1] == 12

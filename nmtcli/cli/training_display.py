@@ -14,6 +14,7 @@ from nmtcli.cli.console import progress, say, stderr, stdout, warn
 from nmtcli.config import Config
 from nmtcli.export.exporter import reachable_formats
 from nmtcli.prepare.directory import PreparedData
+from nmtcli.train.exposure import Accuracies
 from nmtcli.train.logs import Metrics, Observer, Sample
 from nmtcli.train.plan import plan_run
 
@@ -55,6 +56,10 @@ class TrainingDisplay(Observer):
             f"epoch {metrics['epoch']:.2f}  loss {metrics['loss']:.3f}  {metrics['tokens_per_second']:,.0f} tok/s"
             f"  lr {metrics['learning_rate']:.2e}  data wait {metrics['data_wait']:.0%}"
         )
+        if "teacher_forcing" in metrics:
+            status += f"  teacher forcing {metrics['teacher_forcing']:.1%}"
+        if "risk" in metrics:
+            status += f"  risk {metrics['risk']:.3f}"
         if metrics["skipped"]:
             status += f"  skipped {metrics['skipped']}"
         self.bar.update(self.task, completed=metrics["step"], status=status)
@@ -73,6 +78,7 @@ class TrainingDisplay(Observer):
             f"  loss {metrics['loss']:.3f}  perplexity {metrics['perplexity']:.2f}"
             f"  accuracy {metrics['accuracy']:.1%}{mark}"
         )
+        show_accuracy(metrics["accuracy_by_position"])
         table = Table(show_header=False, box=None, padding=(0, 1))
         for source, reference, translation in samples:
             for label, text in (("source", source), ("reference", reference), ("translation", translation)):
@@ -85,6 +91,20 @@ class TrainingDisplay(Observer):
         self.bar.stop()
         say(f"stopped: {metrics['reason']}")
         say(f"next: nmt translate -m {self.run} -i FILE -o FILE")
+
+
+def show_accuracy(by_position: Accuracies) -> None:
+    """Accuracy after the true words and after the model's own: a table on a terminal, elsewhere a line."""
+    rows = {"teacher-forced": "teacher_forced", "free-running": "free_running"}
+    cells = [[f"{found[key]:.1%}" for found in by_position.values()] for key in rows.values()]
+    if stderr.is_terminal:
+        table = Table("accuracy at position", *by_position, box=None, padding=(0, 1))
+        for name, values in zip(rows, cells, strict=True):
+            table.add_row(name, *values)
+        stderr.print(table)
+    else:
+        parts = (f"{bucket} {forced}/{free}" for bucket, forced, free in zip(by_position, *cells, strict=True))
+        say(f"accuracy by position, {'/'.join(rows)}: {'  '.join(parts)}")
 
 
 def show_plan(config: Config, data: PreparedData, device: torch.device) -> None:

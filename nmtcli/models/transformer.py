@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nmtcli.config import DecoderConfig, EncoderConfig, ModelConfig
+from nmtcli.models.dropout import Dropout
 from nmtcli.models.halves import Decoded, Encoded
 from nmtcli.models.multihead import CrossAttention, SelfAttention
 from nmtcli.models.positions import SinusoidalPositions
@@ -25,7 +26,7 @@ class Residual(nn.Module):
         super().__init__()
         self.pre = norm == "pre"
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def read(self, state: Tensor) -> Tensor:
         """What the sublayer reads of a state."""
@@ -93,7 +94,7 @@ class TransformerEncoder(nn.Module):
         settings = config.encoder
         self.project = fit_width(config.embedding.size, settings.hidden_size)
         self.positions = SinusoidalPositions(settings.hidden_size) if settings.positions == "sinusoidal" else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(EncoderLayer(settings, config.dropout) for _ in range(settings.layers))
         self.norm = final_norm(settings)
         self.apply(initialise)
@@ -168,7 +169,7 @@ class LayeredDecoder(nn.Module):
         settings, source_width = config.decoder, config.encoder.hidden_size
         self.told = max(len(mixers) - 2, 0)
         self.project = fit_width(config.embedding.size, settings.hidden_size)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(DecoderLayer(settings, source_width, config.dropout, mixer) for mixer in mixers)
         self.norm = final_norm(settings)
         self.output = fit_width(settings.hidden_size, config.embedding.size)

@@ -22,6 +22,7 @@ from nmtcli.train.batches import Batch, BatchPlan
 from nmtcli.train.interrupts import Interrupts
 from nmtcli.train.logs import Observer
 from nmtcli.train.loss import TrainingLoss
+from nmtcli.train.objectives import make_objective
 from nmtcli.train.precision import MixedPrecision
 from nmtcli.train.schedule import learning_rate
 from nmtcli.train.subwords import SubwordSampling
@@ -53,21 +54,29 @@ class Trainer:
     """
 
     def __init__(
-        self, config: Config, data: PreparedData, run: RunDirectory, device: torch.device, observers: Sequence[Observer]
+        self,
+        config: Config,
+        data: PreparedData,
+        run: RunDirectory,
+        device: torch.device,
+        observers: Sequence[Observer],
+        finetune_from: Path | None = None,
     ) -> None:
+        """`finetune_from` is the model directory whose weights a new run begins with; random ones without."""
         settings = config.train
         self.config, self.data, self.run, self.device, self.observers = config, data, run, device, observers
         torch.manual_seed(settings.seed)
         sizes = len(data.tokenizers.source), len(data.tokenizers.target)
         self.model = Seq2Seq(config.model, *sizes).to(device)
-        self.objective = TrainingLoss(self.model, settings.label_smoothing, settings.guided_alignment)
+        loss = TrainingLoss(self.model, settings.label_smoothing, settings.guided_alignment)
+        self.objective = make_objective(config, loss, data.tokenizers)
         self.optimizer = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)
         self.precision = MixedPrecision(settings.precision, device)
         self.plan = BatchPlan.training(data, settings)
         self.subwords = None
         if settings.subword_sampling is not None:
             self.subwords = SubwordSampling(self.plan, data.tokenizers, settings.subword_sampling, settings.seed)
-        self.validator = Validator(self.objective, data, config, device)
+        self.validator = Validator(loss, data, config, device)
         self.total = settings.max_updates
         if settings.max_epochs is not None:
             self.total = min(self.total, self.plan.updates(settings.max_epochs))
@@ -77,6 +86,9 @@ class Trainer:
         self.passes = 0.0  # over the data
         if steps := run.steps():
             self._load(run.checkpoint(steps[-1]))
+        elif finetune_from is not None:
+            path = finetune_from / checkpoint.WEIGHTS
+            checkpoint.put_weights(self.model, checkpoint.load_tensors(path), path)
         else:
             self._put_word_vectors()
 
@@ -141,8 +153,8 @@ class Trainer:
         loss_sum = torch.zeros((), device=self.device)
         for batch in batches:
             with self.precision.autocast():
-                loss = self.objective(batch.to(self.device))
-            self.precision.scaler.scale(loss / tokens).backward()
+                loss = self.objective(batch.to(self.device), state.step + 1)
+            self.precision.scaler.scale(loss / tokens).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss.detach()
         norm = self.precision.step(self.optimizer, settings.clip_norm)
         self.optimizer.zero_grad(set_to_none=True)
@@ -153,6 +165,7 @@ class Trainer:
         if state.step % settings.log_every == 0 or state.step == self.total:
             metrics: dict[str, Any] = {"step": state.step, "epoch": self.passes}
             metrics |= {**self.meter.read(), "learning_rate": rate, "skipped": state.skipped_updates}
+            metrics |= self.objective.report(state.step)
             self._tell("updated", metrics)
 
     def _stop_reason(self) -> str | None:
