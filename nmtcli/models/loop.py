@@ -51,16 +51,18 @@ class DeferredProduct:
     """A `Product` for one forward pass through a loop."""
 
     def __init__(self) -> None:
-        self._fixed: dict[int, tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]] = {}
+        # A matrix may be used both ways round, as encoder states are by dot attention: as keys and as values.
+        self._fixed: dict[tuple[int, bool], tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]] = {}
 
     def __call__(self, inputs: Tensor, matrix: Tensor, base: Tensor | None = None, transposed: bool = False) -> Tensor:
         """See `Product`; in autocast's type where it is on."""
         dtype = compute_dtype(inputs)
-        if id(matrix) not in self._fixed:
+        key = (id(matrix), transposed)
+        if key not in self._fixed:
             uses: list[tuple[Tensor, Tensor]] = []
             # The matrix itself is kept too, so that its id stays its own.
-            self._fixed[id(matrix)] = (matrix, _Fixed.apply(matrix, dtype, transposed, uses), uses)  # type: ignore[no-untyped-call]
-        _, fixed, uses = self._fixed[id(matrix)]
+            self._fixed[key] = (matrix, _Fixed.apply(matrix, dtype, transposed, uses), uses)  # type: ignore[no-untyped-call]
+        _, fixed, uses = self._fixed[key]
         base = None if base is None else base.to(dtype)
         found: Tensor = _Product.apply(inputs.to(dtype), fixed, base, transposed, uses)  # type: ignore[no-untyped-call]
         return found
