@@ -75,7 +75,7 @@ class _Fixed(torch.autograd.Function):
     def forward(ctx: Any, matrix: Tensor, dtype: torch.dtype, transposed: bool, uses: list[Any]) -> Tensor:
         """The matrix in `dtype`; `uses` will hold the inputs and gradients of each use."""
         ctx.set_materialize_grads(False)
-        ctx.uses, ctx.transposed, ctx.dtype = uses, transposed, matrix.dtype
+        ctx.uses, ctx.transposed, ctx.dtype, ctx.per_sentence = uses, transposed, matrix.dtype, matrix.dim() == 3
         return matrix.to(dtype) if matrix.dtype != dtype else matrix.view_as(matrix)
 
     @staticmethod
@@ -84,6 +84,8 @@ class _Fixed(torch.autograd.Function):
         inputs, grads = zip(*ctx.uses, strict=True)
         ctx.uses.clear()
         left, right = torch.cat(grads, dim=-2), torch.cat(inputs, dim=-2)  # [T·N, M], [T·N, K]; or [B, T, ·]
+        if not ctx.per_sentence:
+            left, right = left.flatten(0, -2), right.flatten(0, -2)
         if ctx.transposed:
             left, right = right, left
         return torch.matmul(left.transpose(-1, -2), right).to(ctx.dtype), None, None, None
