@@ -97,8 +97,8 @@ def cho(w, source, target):
 
 
 def gnmt(w, source, target):
-    """Wu et al. 2016, section 3: the first layer attends and its context goes into all layers above, with residual sums;
-    one bidirectional encoder layer, the first. Not theirs: the bridge, the readout tanh(W [s; c]), residual sums from
+    """Wu et al. 2016, section 3: the first layer attends and its context goes into all layers above; residual sums; one
+    bidirectional encoder layer, the first. Not theirs: the bridge, the readout tanh(W [s; c]), residual sums from
     the second layer on, and that the query is of this position (theirs is of the one before)."""
     xs, ys = words(w, source, target)
     h, summary, _ = encode(lstm, part(w, "encoder"), xs, residual=True)
@@ -117,16 +117,18 @@ def gnmt(w, source, target):
     return found, looked
 
 
-def normed_bahdanau(w, source, target):
-    """Ba, Kiros and Hinton 2016: all that goes into the cell is normalised together, the context too."""
+def deep_bahdanau(w, source, target):
+    """Two layers, normalised: the upper one asks, and the context goes into the lower one, where all that goes in is
+    normalised together (Ba, Kiros and Hinton 2016)."""
     xs, ys = words(w, source, target)
     h, _, _ = encode(lstm, part(w, "encoder"), xs)
-    s = bridge(w, h.mean(axis=0))
-    state, found, looked = (s, np.zeros_like(s)), [], []
+    lower, upper = [(s, np.zeros_like(s)) for s in np.split(bridge(w, h.mean(axis=0)), 2)]
+    found, looked = [], []
     for y in ys:
-        weights, c = attend(equations.additive(part(w, "decoder.attention"), state[0], h), h)
-        state = equations.normed_lstm(with_fed(w), np.concatenate([y, c]), state)
-        features = np.tanh(affine(part(w, "decoder.readout.combine"), np.concatenate([state[0], y, c])))
+        weights, c = attend(equations.additive(part(w, "decoder.attention"), upper[0], h), h)
+        lower = equations.normed_lstm(with_fed(w), np.concatenate([y, c]), lower)
+        upper = equations.normed_lstm(with_fed(w, 1), lower[0], upper)
+        features = np.tanh(affine(part(w, "decoder.readout.combine"), np.concatenate([upper[0], y, c])))
         found.append(log_softmax(w["output.weight"] @ features))
         looked.append(weights)
     return found, looked
@@ -137,6 +139,7 @@ BAHDANAU = ["model.attention.type=additive", "model.decoder.query=previous_state
 PLAIN = ["model.attention.type=none", "model.encoder.bidirectional=false", "model.embedding.tie=target"]
 THREE = ["model.encoder.layers=3", "model.decoder.layers=3"]
 RESIDUAL = ["model.encoder.bidirectional=first", "model.encoder.residual=true", "model.decoder.residual=true"]
+DEEP = ["model.decoder.layers=2", "model.decoder.layer_norm=true"]
 FEEDING = ["model.decoder.input_feeding=true", "model.embedding.tie=all"]
 MODELS = {
     "bahdanau": (
@@ -171,9 +174,9 @@ MODELS = {
         gnmt,
         [*THREE, *RESIDUAL, "model.attention.type=additive", "model.decoder.query=first_layer"],
     ),
-    "layer-norm": (
-        normed_bahdanau,
-        [*BAHDANAU, "model.decoder.layer_norm=true", "model.decoder.bridge=mean", "model.decoder.readout=deep"],
+    "bahdanau-deep": (
+        deep_bahdanau,
+        [*BAHDANAU, *DEEP, "model.decoder.bridge=mean", "model.decoder.readout=deep"],
     ),
 }
 models = pytest.mark.parametrize("equation, settings", MODELS.values(), ids=MODELS.keys())
