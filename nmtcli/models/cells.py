@@ -12,8 +12,9 @@ from nmtcli.models.loop import Product, loop_product, plain_product
 class RecurrentLayer(nn.Module):
     """An LSTM or a GRU of one layer, the GRU in cuDNN's form (the reset gate applies after the product).
 
-    `layer_norm` normalises inside the cell (Ba, Kiros and Hinton 2016, eq. 20 to 22, and the same for the GRU). It and
-    recurrent dropout have no fused kernel: sequences then run in a Python loop.
+    `layer_norm` normalises inside the cell (Ba, Kiros and Hinton 2016, eq. 20 to 22 for the LSTM; of a GRU the two
+    gates together and the candidate apart, as in their supplement). It and recurrent dropout have no fused kernel:
+    sequences then run in a Python loop.
     """
 
     def __init__(
@@ -26,8 +27,8 @@ class RecurrentLayer(nn.Module):
         self.rnn = kind(input_size, hidden_size, batch_first=True)
         self.norms = nn.ModuleDict()
         if layer_norm:
-            gates = (4 if cell == "lstm" else 3) * hidden_size
-            self.norms["input"], self.norms["hidden"] = nn.LayerNorm(gates), nn.LayerNorm(gates)
+            parts = [4 * hidden_size] if cell == "lstm" else [2 * hidden_size, hidden_size]
+            self.norms["input"], self.norms["hidden"] = PartsNorm(parts), PartsNorm(parts)
             if cell == "lstm":
                 self.norms["cell"] = nn.LayerNorm(hidden_size)
         self._initialise()
@@ -92,11 +93,13 @@ class RecurrentLayer(nn.Module):
         return sequences[0], None if length is None else tuple(last_of(sequence, length) for sequence in sequences)
 
     def project(self, inputs: Tensor, product: Product = plain_product) -> Tensor:
-        """The part of the gates that comes from the inputs: [..., E] to [..., 4H] (3H of a GRU)."""
+        """The part of the gates that comes from the inputs: [..., E] to [..., 4H] (3H of a GRU).
+
+        What else goes into the cell is added to it before `step`, which normalises the sum where there is `layer_norm`.
+        """
         weight_ih, _, bias_ih, bias_hh = self.rnn.all_weights[0]
         if self.norms:
-            normed: Tensor = self.norms["input"](product(inputs, weight_ih))
-            return normed + bias_ih
+            return product(inputs, weight_ih)
         # The GRU's second bias sits inside the reset gate's product, so it stays with the recurrent part.
         return product(inputs, weight_ih, bias_ih + bias_hh if self.cell == "lstm" else bias_ih)
 
@@ -104,9 +107,10 @@ class RecurrentLayer(nn.Module):
         self, projected: Tensor, state: State, product: Product = plain_product, mask: Tensor | None = None
     ) -> State:
         """One position: projected inputs [N, 4H] (or 3H) and the state to the next state."""
-        _, weight_hh, _, bias_hh = self.rnn.all_weights[0]
+        _, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
         hidden = state[0] if mask is None else state[0] * mask
         if self.norms:
+            projected = self.norms["input"](projected) + bias_ih
             recurrent = self.norms["hidden"](product(hidden, weight_hh)) + bias_hh
             if self.cell == "gru":
                 return (gru_gates(projected, recurrent, state[0]),)
@@ -121,6 +125,20 @@ class RecurrentLayer(nn.Module):
             fused: State = FusedLstmGates.apply(gates, state[1])  # type: ignore[no-untyped-call]
             return fused
         return lstm_gates(gates, state[1])
+
+
+class PartsNorm(nn.Module):
+    """Layer normalisation of consecutive parts of a vector, each by itself."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.parts = nn.ModuleList(nn.LayerNorm(size) for size in sizes)
+
+    def forward(self, vector: Tensor) -> Tensor:
+        """[..., sum of sizes] to the same shape."""
+        parts = vector.split_with_sizes(self.sizes, dim=-1)
+        return torch.cat([norm(part) for norm, part in zip(self.parts, parts, strict=True)], dim=-1)
 
 
 def lstm_gates(gates: Tensor, cell: Tensor, norm: nn.Module | None = None) -> State:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nmtcli.config import ModelConfig
 from nmtcli.models.attention import Attention
-from nmtcli.models.cells import RecurrentLayer, flip_index, take
+from nmtcli.models.cells import RecurrentLayer, flip_index, last_of, take
 from nmtcli.models.dropout import Dropout, dropout_mask
 from nmtcli.models.halves import Decoded, Encoded, State
 from nmtcli.models.loop import Product, compute_dtype, loop_product, plain_product
@@ -45,23 +45,23 @@ class RecurrentEncoder(nn.Module):
         both directions, never reaches a real position; no packing.
         """
         flip = flip_index(length, embedded.size(1))  # [B, S]
-        last = (length - 1)[:, None]  # [B, 1]
-        states, ends = embedded, embedded
+        states = embedded
         finals: list[State] = []
         for index, forwards in enumerate(self.forwards):
             inputs = self.dropout(states)
             states, final = self._read(forwards, inputs, length)
-            ends = take(states, last)[:, 0]
             if index < len(self.backwards):
                 leftward, other = self._read(self.backwards[index], take(inputs, flip), length)
-                ends = torch.cat([ends, take(leftward, last)[:, 0]], dim=-1)  # [B, H]
                 states = torch.cat([states, take(leftward, flip)], dim=-1)  # [B, S, H]
                 if final and other:
                     final = tuple(torch.cat(parts, dim=-1) for parts in zip(final, other, strict=True))
             if final:
                 finals.append(final)
             if self.residual and index:
-                states, ends = states + inputs, ends + take(inputs, last)[:, 0]
+                states = states + inputs
+        ends = last_of(states, length)  # [B, H]
+        if len(self.backwards) == len(self.forwards):  # right to left ends at the first token
+            ends = torch.cat([ends.chunk(2, dim=-1)[0], states[:, 0].chunk(2, dim=-1)[1]], dim=-1)
         mask = torch.arange(embedded.size(1), device=length.device)[None] < length[:, None]  # [B, S]
         return Encoded(self.dropout(states), mask, ends, tuple(finals))
 
