@@ -119,18 +119,16 @@ class WithoutAttention(Seq2Seq):
         return replace(super().step(tokens, memory, cache), attention=None)
 
 
+ROTARY = ["model.encoder.type=transformer", "model.encoder.positions=rotary", "model.decoder.positions=rotary"]
+WIDER = ["model.decoder.type=transformer", "model.decoder.layers=2", "model.decoder.hidden_size=24"]
+
+
 @pytest.mark.parametrize(
     ("settings", "kind"),
-    [
-        (
-            ["decoder.type=transformer", "decoder.layers=2", "decoder.hidden_size=24", "decoder.positions=rotary"],
-            Seq2Seq,
-        ),
-        (["decoder.type=ssru", "encoder.positions=rotary", "encoder.norm=post"], WithoutAttention),
-    ],
+    [([*ROTARY, *WIDER], Seq2Seq), (["model.encoder.type=rnn", "model.decoder.type=ssru"], WithoutAttention)],
+    ids=["transformer", "ssru"],
 )
 def test_every_type_of_decoder_exports(tmp_path, settings, kind):
-    settings = [f"model.{setting}" for setting in ("encoder.type=transformer", *settings)]
     ours, theirs = untrained(tmp_path, *settings, kind=kind)
     random = np.random.default_rng(0)
     for batch, length in ((1, 1), (5, 9)):

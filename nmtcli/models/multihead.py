@@ -105,8 +105,10 @@ class CrossAttention(nn.Module):
 
     def keys_and_values(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Encoder states [B, S, H_encoder] to keys and values [B, A, S, d]."""
-        parts = self.project(states).unflatten(-1, (2, self.heads, -1))  # [B, S, 2, A, d]
-        keys, values = parts.permute(2, 0, 3, 1, 4).contiguous()  # else each step of a search would copy them
+        # Not a reshape: the exporter to ONNX would write into it the length that its example has above an LSTM. A copy
+        # in this order, as else each step of a search would make one.
+        parts = self.project(states).split(self.output.in_features // self.heads, dim=-1)  # 2 A of [B, S, d]
+        keys, values = torch.stack(parts[: self.heads], dim=1), torch.stack(parts[self.heads :], dim=1)
         return keys, values
 
     def forward(
