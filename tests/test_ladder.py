@@ -40,9 +40,7 @@ def test_a_row_sets_its_model_alone_and_names_its_paper(file):
 def test_a_row_is_a_model_of_like_size(file):
     config = load_config(files=[LADDER / "base.yaml", file], overrides=["model.embedding.tie=all"])
     assert config.model.encoder.hidden_size == config.model.decoder.hidden_size == config.model.embedding.size
-    if config.model.encoder.type == "rnn":
-        model = Seq2Seq(config.model, 6000, 6000)
-        assert 2.5e6 < parameter_count(model) < 3.7e6
+    assert 2.5e6 < parameter_count(Seq2Seq(config.model, 6000, 6000)) < 3.7e6
 
 
 def test_the_makefile_names_every_row_and_the_readme_tells_of_them_in_its_order():
