@@ -74,10 +74,10 @@ class RecurrentLayer(nn.Module):
         """
         padding = torch.arange(inputs.size(1), device=inputs.device)[None] >= length[:, None]  # [B, L]
         weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
-        shut = 1e4 * torch.tensor([-1.0, 1.0, 0.0, 0.0], device=inputs.device)
-        flag_weight = shut.repeat_interleave(self.hidden_size)[:, None]  # [4H, 1]
+        flag_weight = weight_ih.new_zeros(4, self.hidden_size)
+        flag_weight[0], flag_weight[1] = -1e4, 1e4
         flagged = torch.cat([inputs, padding[..., None].to(inputs.dtype)], dim=-1)
-        weights = [torch.cat([weight_ih, flag_weight.to(weight_ih.dtype)], dim=1), weight_hh, bias_ih, bias_hh]
+        weights = [torch.cat([weight_ih, flag_weight.view(-1, 1)], dim=1), weight_hh, bias_ih, bias_hh]
         hidden, _, cell = torch.lstm(flagged, initial, weights, True, 1, 0.0, self.training, False, True)
         return hidden, (last_of(hidden, length), cell[0])
 

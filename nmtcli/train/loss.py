@@ -127,5 +127,7 @@ class TrainingLoss(nn.Module):
 
     @staticmethod
     def _real_positions(decoded: Decoded, batch: Batch) -> tuple[Tensor, Tensor]:
-        real = batch.target_output != PAD  # [B, T]
-        return decoded.features[real], batch.target_output[real]  # [M, E], [M]
+        """Features and targets at real positions, found without asking the device how many they are."""
+        padding = (batch.target_output == PAD).flatten()  # [B · T]
+        real = padding.to(torch.uint8).argsort(stable=True)[: batch.target_tokens]  # [M]
+        return decoded.features.flatten(0, 1)[real], batch.target_output.flatten()[real]  # [M, E], [M]

@@ -81,6 +81,7 @@ class Trainer:
         if settings.max_epochs is not None:
             self.total = min(self.total, self.plan.updates(settings.max_epochs))
         self.state = TrainState()
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)  # updates not yet counted in `state`
         self.interrupts = Interrupts()
         self.meter = Meter()
         self.passes = 0.0  # over the data
@@ -157,16 +158,23 @@ class Trainer:
             self.precision.scaler.scale(loss / tokens).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss.detach()
         norm = self.precision.step(self.optimizer, settings.clip_norm)
+        applied = norm.isfinite()
+        self.skipped += ~applied
         self.optimizer.zero_grad(set_to_none=True)
         state.step += 1
         state.target_tokens += tokens
-        state.skipped_updates += norm is None
-        state.seconds += self.meter.update_done(loss_sum, tokens, norm)
+        state.seconds += self.meter.update_done(loss_sum, tokens, torch.where(applied, norm, 0.0))
         if state.step % settings.log_every == 0 or state.step == self.total:
             metrics: dict[str, Any] = {"step": state.step, "epoch": self.passes}
+            self._count_skipped()
             metrics |= {**self.meter.read(), "learning_rate": rate, "skipped": state.skipped_updates}
             metrics |= self.objective.report(state.step)
             self._tell("updated", metrics)
+
+    def _count_skipped(self) -> None:
+        """Read how many updates were skipped; the device is asked only here."""
+        self.state.skipped_updates += int(self.skipped.item())
+        self.skipped.zero_()
 
     def _stop_reason(self) -> str | None:
         patience = self.config.train.patience
@@ -242,6 +250,7 @@ class Trainer:
 
     def _save(self) -> None:
         """Write a checkpoint, let the pointers name it, delete those no longer kept."""
+        self._count_skipped()
         state, settings = self.state, self.config.train
         self.run.save(state.step, self._write)
         if state.best:
@@ -298,15 +307,15 @@ class Trainer:
 
 
 class Meter:
-    """Averages over the updates since the last reading. The loss stays on the device until it is read."""
+    """Averages over the updates since the last reading. Loss and norm stay on the device until they are read."""
 
     def __init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
         """Forget what was measured; called after time spent on something else."""
-        self.loss: Tensor | None = None
-        self.norm = 0.0
+        self.loss: Tensor | float = 0.0
+        self.norm: Tensor | float = 0.0
         self.tokens = self.updates = 0
         self.seconds = self.waiting = 0.0
         self.clock = time.perf_counter()
@@ -315,12 +324,12 @@ class Meter:
         """The batches of an update have come."""
         self.waiting += time.perf_counter() - self.clock
 
-    def update_done(self, loss: Tensor, tokens: int, norm: float | None) -> float:
+    def update_done(self, loss: Tensor, tokens: int, norm: Tensor) -> float:
         """Count an update; returns the seconds since the last one, data included."""
-        self.loss = loss if self.loss is None else self.loss + loss
+        self.loss = self.loss + loss
         self.tokens += tokens
         self.updates += 1
-        self.norm += norm or 0.0
+        self.norm = self.norm + norm
         now = time.perf_counter()
         seconds, self.clock = now - self.clock, now
         self.seconds += seconds
@@ -328,11 +337,10 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """Loss a token, gradient norm, target tokens a second, share of the time spent waiting for data."""
-        assert self.loss is not None
-        loss = self.loss.item() / self.tokens
+        loss = float(self.loss) / self.tokens
         metrics = {
             "loss": loss if math.isfinite(loss) else math.inf,
-            "gradient_norm": self.norm / self.updates,
+            "gradient_norm": float(self.norm) / self.updates,
             "tokens_per_second": self.tokens / self.seconds,
             "data_wait": self.waiting / self.seconds,
         }
