@@ -73,18 +73,16 @@ class RecurrentEncoder(nn.Module):
 
 
 class Bridge(nn.Module):
-    """From what the encoder read to the decoder's first state, one `State` a layer. An LSTM's cell begins at zero, but
-    for `copy`."""
+    """From what the encoder read to the decoder's first state, one `State` a layer.
+
+    The cell of an LSTM begins at zero, but for `copy`.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         decoder = config.decoder
-        self.kind, self.layers, self.lstm, self.size = (
-            decoder.bridge,
-            decoder.layers,
-            decoder.cell == "lstm",
-            decoder.hidden_size,
-        )
+        self.kind, self.lstm = decoder.bridge, decoder.cell == "lstm"
+        self.layers, self.size = decoder.layers, decoder.hidden_size
         if self.kind in ("dense", "mean", "backward"):
             width = config.encoder.hidden_size // (2 if self.kind == "backward" else 1)
             self.project = nn.Linear(width, decoder.layers * decoder.hidden_size)
@@ -161,7 +159,7 @@ class RecurrentDecoder(nn.Module):
     `query` says who attends: the top state (Luong et al. 2015, section 3), the previous top state with the context
     going into the cell (Bahdanau et al. 2015, A.2.2; the readout takes s_i as their eq. 4 does), or the first layer,
     whose context goes into all layers above (GNMT and RNMT+, which also gives it to the readout). Attention and readout
-    see the top state with dropout.
+    see the top state with dropout; a previous state attends as the cell left it.
     """
 
     def __init__(self, config: ModelConfig) -> None:

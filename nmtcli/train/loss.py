@@ -18,6 +18,7 @@ from nmtcli.train.batches import Batch
 from nmtcli.vocabulary import PAD
 
 _LEAST = 1e-12  # a weight counts as at least this: outside a local window it is zero, and its logarithm infinite
+ROUND_ROWS = 64
 CHUNK_ROWS = {"cpu": 512, "cuda": 8192}  # measured best on CPU; on a GPU a chunk must fill the device
 
 
@@ -29,8 +30,11 @@ class FusedSmoothedLoss(torch.autograd.Function):
         ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, smoothing: float, dtype: torch.dtype
     ) -> Tensor:
         """features [M, E], weight [V, E], targets [M] to the loss, a scalar in fp32; products run in `dtype`."""
-        size, rows = weight.size(0), CHUNK_ROWS[features.device.type]
-        inputs, table = features.to(dtype), weight.to(dtype)
+        size, rows, real = weight.size(0), CHUNK_ROWS[features.device.type], features.size(0)
+        # Zero rows up to a round number: oneDNN makes and keeps a kernel for each shape, and `real` is seldom twice
+        # the same.
+        inputs = F.pad(features.to(dtype), (0, 0, 0, -real % ROUND_ROWS))
+        targets, table = F.pad(targets, (0, len(inputs) - real)), weight.to(dtype)
         grad_features = torch.empty_like(inputs)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         loss = torch.zeros((), device=features.device)
@@ -39,14 +43,16 @@ class FusedSmoothedLoss(torch.autograd.Function):
             logits = (chunk @ table.t()).float()  # [M', V]
             normalizer = torch.logsumexp(logits, dim=1, keepdim=True)  # [M', 1]
             correct = logits.gather(1, target)
-            loss += (normalizer - (1 - smoothing) * correct).sum() - smoothing / size * logits.sum()
+            count = max(0, real - start)  # of the rows that are not padding
+            loss += (normalizer - (1 - smoothing) * correct)[:count].sum() - smoothing / size * logits[:count].sum()
             # softmax minus the smoothed target distribution
             grad = logits.sub_(normalizer).exp_().sub_(smoothing / size)
             grad.scatter_add_(1, target, torch.full_like(correct, smoothing - 1))
+            grad[count:] = 0
             grad = grad.to(dtype)
             torch.mm(grad, table, out=grad_features[start : start + rows])
             grad_weight += grad.t() @ chunk
-        ctx.save_for_backward(grad_features.to(features.dtype), grad_weight.to(weight.dtype))
+        ctx.save_for_backward(grad_features[:real].to(features.dtype), grad_weight.to(weight.dtype))
         return loss
 
     @staticmethod
