@@ -3,34 +3,28 @@
 from math import gcd
 
 from nmtcli.config import ModelConfig
+from nmtcli.config.model import types_of
 from nmtcli.settings import keys, load_config
 
 WIDTHS = ("size", "hidden_size", "feedforward_size")
 
 
 def shrunk(preset: str, width: int) -> list[str]:
-    """Overrides that make `width` of the preset's decoder and shrink all other widths in proportion.
+    """Overrides that make the preset's decoder `width` wide, an even number, and shrink other widths in proportion.
 
     Heads become fewer where they do not divide the new width. A preset that is no wider stays as it is.
     """
     model = load_config(preset).model
-    wide = model.decoder.hidden_size
-    if width >= wide:
+    if width >= model.decoder.hidden_size:
         return []
     found = {}
-    for (*sections, name), _ in keys(ModelConfig):
-        section = model
-        for part in sections:
-            section = getattr(section, part)
-        value = getattr(section, name)
-        if name in WIDTHS and value is not None:
-            found[".".join((*sections, name))] = max(
-                2, value * width // wide // 2 * 2
-            )  # both directions need an even one
-    sizes = {"encoder": found["encoder.hidden_size"], "decoder": found["decoder.hidden_size"]}
-    sizes["attention"] = found.get("attention.hidden_size", sizes["decoder"])
-    for part, size in sizes.items():
-        heads = getattr(model, part).heads
-        if size % heads:
-            found[f"{part}.heads"] = gcd(size, heads)
-    return [f"model.{key}={value}" for key, value in found.items()]
+    for path, field in keys(ModelConfig):
+        section = getattr(model, path[0])
+        value = getattr(section, path[1]) if len(path) > 1 else None
+        if value is not None and path[-1] in WIDTHS:
+            even = value * width // model.decoder.hidden_size // 2 * 2  # the directions of an encoder take half each
+            found[path] = max(2, even)
+        elif path[-1] == "heads" and section.type in (types_of(field) or [section.type]):
+            size = found.get((path[0], "hidden_size"), width)
+            found[path] = gcd(value, size)
+    return [f"model.{'.'.join(path)}={value}" for path, value in found.items()]
