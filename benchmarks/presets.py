@@ -45,7 +45,7 @@ from nmtcli.train.schedule import learning_rate
 
 ROOT = Path(__file__).parent.parent
 PAIRS, ACCURACY = 200, 0.99
-EVERY = 5  # passes over the pairs between measurements
+EVERY = 10  # passes over the pairs between measurements
 HEART = [
     *("model.dropout=0", "model.recurrent_dropout=0", "model.word_dropout=0", "train.label_smoothing=0"),
     *("train.batch_tokens=1000", "train.schedule=constant", "train.warmup_updates=50"),
@@ -112,6 +112,7 @@ def learn(model: Seq2Seq, plan: BatchPlan, config: Config, device: torch.device)
         epoch += 1
         if epoch % EVERY == 0 or update >= config.train.max_updates:
             accuracy = teacher_forced(objective.eval(), plan, device)
+            print(f"  {accuracy:.1%} after {update:,} updates", file=sys.stderr, flush=True)
     return accuracy, update
 
 

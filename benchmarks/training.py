@@ -35,8 +35,8 @@ def log(run: Path) -> Path:
 
 
 def last_words(run: Path) -> str:
-    """The last line that a run's process said."""
-    return log(run).read_text("utf-8").strip().rpartition("\n")[2]
+    """The end of what a run's process said: a mistake and its hint."""
+    return "; ".join(log(run).read_text("utf-8").splitlines()[-2:])
 
 
 def events(run: Path) -> list[Record]:
