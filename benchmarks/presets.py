@@ -45,10 +45,11 @@ from nmtcli.train.schedule import learning_rate
 
 ROOT = Path(__file__).parent.parent
 PAIRS, ACCURACY = 200, 0.99
-EVERY = 10  # passes over the pairs between measurements
+EVERY = 5  # passes over the pairs between measurements
+# Small batches: it is updates that count here, not tokens.
 HEART = [
     *("model.dropout=0", "model.recurrent_dropout=0", "model.word_dropout=0", "train.label_smoothing=0"),
-    *("train.batch_tokens=1000", "train.schedule=constant", "train.warmup_updates=50"),
+    *("train.batch_tokens=300", "train.schedule=constant", "train.warmup_updates=50"),
 ]
 # A warm-up of thousands of updates would outlast an epoch of a small corpus.
 EPOCH = [
@@ -217,7 +218,7 @@ def epoch_cells(epoch: Record | None) -> list[str]:
 def heart_settings(preset: str, options: argparse.Namespace) -> list[str]:
     """Overrides of the overfit check. A Transformer wants a lower rate after so short a warm-up."""
     recurrent = load_config(preset).model.encoder.type == "rnn"
-    rate = options.learning_rate or (1e-3 if recurrent else 5e-4)
+    rate = options.learning_rate or (2e-3 if recurrent else 5e-4)
     width = shrunk(preset, options.width) if options.width else []
     train = {"learning_rate": f"{rate:g}", "max_updates": options.updates, "threads": options.threads}
     return [*HEART, *(f"train.{key}={value}" for key, value in train.items()), *width]
@@ -255,8 +256,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=presets(), default=presets())
     parser.add_argument("--skip-epoch", action="store_true")
     parser.add_argument("--width", type=int, help="overfit: the decoder's width; the preset's own without")
-    parser.add_argument("--updates", type=int, default=2000, help="overfit: updates at most")
-    parser.add_argument("--learning-rate", type=float, help="overfit: 1e-3 for recurrent models, 5e-4 for others")
+    parser.add_argument("--updates", type=int, default=4000, help="overfit: updates at most")
+    parser.add_argument("--learning-rate", type=float, help="overfit: 2e-3 for recurrent models, 5e-4 for others")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="epoch: more settings")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
