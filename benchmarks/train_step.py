@@ -222,8 +222,7 @@ def parts(config: ModelConfig, precision_name: str, batch: Batch) -> dict[str, C
     }
     fixed, embedded = leaf(memory), torch.randn(SENTENCES, LENGTH, config.embedding.size)
     real = batch.target_output != 0
-    head = TrainingLoss(model, 0.1)
-    head._real_positions = lambda _: (features[real].requires_grad_(), batch.target_output[real])  # type: ignore[assignment]
+    head, features, targets = TrainingLoss(model, 0.1), features[real].requires_grad_(), batch.target_output[real]
     cache = detach(cache)
 
     def backward(make: Callable[[], Tensor]) -> Callable[[], None]:
@@ -241,7 +240,7 @@ def parts(config: ModelConfig, precision_name: str, batch: Batch) -> dict[str, C
     return {
         "encoder": backward(lambda: model.start(batch.source, batch.source_length)[0]["values"]),
         "decoder": backward(lambda: model.decoder.forward(embedded, fixed, cache).features),
-        "output layer and loss": backward(lambda: head(batch)),
+        "output layer and loss": backward(lambda: head._token_loss(features, targets)),
         "clipping and Adam": update,
     }
 

@@ -8,6 +8,7 @@ import torch
 from nmtcli.checkpoint import RunDirectory
 from nmtcli.train.loss import TrainingLoss
 from tests.conftest import TINY, nmt, overrides
+from tests.laws.test_model_laws import VARIANTS
 from tests.laws.test_training_laws import tiny_batch
 
 pytestmark = [
@@ -16,11 +17,12 @@ pytestmark = [
 ]
 
 
-def test_loss_and_gradients_equal_those_of_the_cpu(tiny_model):
+@pytest.mark.parametrize("settings", VARIANTS, ids=lambda settings: ",".join(settings) or "default")
+def test_loss_and_gradients_equal_those_of_the_cpu(tiny_model, settings):
     batch = tiny_batch()
     results = []
     for device in ("cpu", "cuda"):
-        model = tiny_model(vocabulary=30).to(device)
+        model = tiny_model(*settings, "model.dropout=0", vocabulary=30).to(device).train()
         loss = TrainingLoss(model, smoothing=0.1)(batch.to(torch.device(device)))
         loss.backward()
         results.append([loss.detach().cpu(), *(weight.grad.cpu() for weight in model.parameters())])
