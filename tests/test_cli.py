@@ -314,3 +314,12 @@ def test_a_reader_that_leaves_early_is_no_error(trained, tmp_path):
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def test_a_model_without_attention_has_none_to_draw(data, tmp_path, capsys):
+    settings = overrides(*TINY, "model.attention.type=none", "train.max_updates=1")
+    assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", *settings) == 0
+    picture = tmp_path / "attention.html"
+    assert nmt("translate", "-m", tmp_path / "run", "-i", os.devnull, "--attention", picture) == 2
+    assert "the model has no attention to draw" in capsys.readouterr().err
+    assert not picture.exists()

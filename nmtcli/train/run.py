@@ -65,7 +65,7 @@ def _require_alignment(config: Config, data: PreparedData) -> None:
             "train.guided_alignment needs word alignments, and the training data has none",
             "prepare it with --train-alignment, or set train.guided_alignment=0",
         )
-    if model.decoder.type == "rnn" and model.attention.type == "none":
+    if not model.attends:
         raise UserError("train.guided_alignment has nothing to guide: model.attention.type is none", "choose another")
     if config.train.subword_sampling is not None:
         raise UserError(
