@@ -76,7 +76,7 @@ class TrainingDisplay(Observer):
         stderr.print(
             f"[bold]validation at update {metrics['step']:,}[/]  BLEU {metrics['bleu']:.2f}  chrF {metrics['chrf']:.2f}"
             f"  loss {metrics['loss']:.3f}  perplexity {metrics['perplexity']:.2f}"
-            f"  accuracy {metrics['accuracy']:.1%}{mark}"
+            f"  accuracy {metrics['accuracy']:.1%}  exact {metrics['exact_match']:.1%}{mark}"
         )
         show_accuracy(metrics["accuracy_by_position"])
         table = Table(show_header=False, box=None, padding=(0, 1))

@@ -37,7 +37,7 @@ class Validator:
         self.translator = Translator(TorchRuntime(objective.model, device), data.tokenizers, config.search)
 
     def measure(self, go_on: Callable[[int, int], bool]) -> tuple[dict[str, Any], list[Sample]] | None:
-        """Loss, perplexity, accuracy (by position too), BLEU and chrF, and a few translations.
+        """Loss, perplexity, accuracy (by position too), BLEU, chrF, exact match, and a few translations.
 
         `go_on` hears of done and all sentences and may answer False: then there is no result. No random number is used.
         """
@@ -62,6 +62,8 @@ class Validator:
         names = ("bleu", "chrf")
         scores = score_corpus(translations, [self.references], names)
         metrics |= {name: score.value for name, score in zip(names, scores, strict=True)}
+        equal = sum(text == reference for text, reference in zip(translations, self.references, strict=True))
+        metrics["exact_match"] = equal / len(self.references)
         samples = list(zip(self.sources, self.references, translations, strict=True))
         return metrics, samples[:SAMPLES]
 
