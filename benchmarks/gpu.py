@@ -20,13 +20,23 @@ from nmtcli.train.run import resolve
 from nmtcli.train.trainer import Trainer
 
 UPDATES = 50
-SIZES = [(512, 1, 8_192), (1024, 2, 32_768), (1024, 4, 65_536)]  # hidden size, layers, batch tokens
+WIDE = [f"model.{part}=1024" for part in ("embedding.size", "encoder.hidden_size", "decoder.hidden_size")]
+TWO = ["model.encoder.layers=2", "model.decoder.layers=2"]
+WORKLOADS = {  # what: preset, settings, batch tokens
+    "luong-general": ("luong-general", [], 8_192),
+    "luong-general, 2 × 1024": ("luong-general", [*WIDE, *TWO], 32_768),
+    "the same, input feeding": ("luong-general", [*WIDE, *TWO, "model.decoder.input_feeding=true"], 32_768),
+    "bahdanau, 1024": ("bahdanau", WIDE, 32_768),
+    "gnmt, 1024": ("gnmt", WIDE, 32_768),
+    "transformer-base": ("transformer-base", [], 32_768),
+    "hybrid-ssru": ("hybrid-ssru", [], 32_768),
+}
 
 
-def trainer(data: PreparedData, device_name: str, *settings: str) -> Trainer:
+def trainer(data: PreparedData, device_name: str, *settings: str, preset: str | None = None) -> Trainer:
     """A fresh trainer with the given settings."""
     device = open_device("cuda" if device_name == "cuda" else "cpu")
-    config = load_config(overrides=settings, base={"data": data.manifest.data.model_dump()})
+    config = load_config(preset, overrides=settings, base={"data": data.manifest.data.model_dump()})
     folder = Path(tempfile.mkdtemp())
     return Trainer(resolve(config, data, device), data, RunDirectory(folder), device, [])
 
@@ -41,20 +51,11 @@ def losses(data: PreparedData, device: str, precision: str) -> list[float]:
     return found
 
 
-def throughput(data: PreparedData, precision: str, hidden: int, layers: int, tokens: int) -> tuple[float, float, int]:
+def throughput(data: PreparedData, precision: str, workload: str) -> tuple[float, float, int]:
     """Target tokens/s, peak GPU memory in GB, parameters."""
-    sizes = [
-        f"model.{side}.{key}"
-        for side in ("encoder", "decoder")
-        for key in (f"hidden_size={hidden}", f"layers={layers}")
-    ]
-    settings = [
-        *sizes,
-        f"model.embedding.size={hidden}",
-        f"train.batch_tokens={tokens}",
-        f"train.precision={precision}",
-    ]
-    made = trainer(data, "cuda", *settings)
+    preset, settings, tokens = WORKLOADS[workload]
+    settings = [*settings, f"train.batch_tokens={tokens}", f"train.precision={precision}"]
+    made = trainer(data, "cuda", *settings, preset=preset)
     updates = made._updates()
     for _ in range(5):
         made._update(next(updates))
@@ -79,15 +80,12 @@ def main() -> None:
         found = losses(data, "cuda", precision)
         worst = max(abs(ours / theirs - 1) for ours, theirs in zip(found, reference, strict=True))
         print(f"| {precision} | {worst:.2e} | {found[-1]:.4f} (CPU {reference[-1]:.4f}) |", flush=True)
-    print("\n| hidden × layers | parameters | batch tokens | precision | target tokens/s | peak memory, GB |")
+    print("\n| model | parameters | batch tokens | precision | target tokens/s | peak memory, GB |")
     print("|---|---|---|---|---|---|")
-    for hidden, layers, tokens in SIZES:
+    for workload, (_, _, tokens) in WORKLOADS.items():
         for precision in ("fp32", "bf16", "fp16"):
-            rate, memory, count = throughput(data, precision, hidden, layers, tokens)
-            print(
-                f"| {hidden} × {layers} | {count:,} | {tokens:,} | {precision} | {rate:,.0f} | {memory:.2f} |",
-                flush=True,
-            )
+            rate, memory, count = throughput(data, precision, workload)
+            print(f"| {workload} | {count:,} | {tokens:,} | {precision} | {rate:,.0f} | {memory:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def kind(annotation: Any) -> str:
     if get_origin(annotation) is tuple:
         item = get_args(annotation)[0]
         return "list of corpora, see below" if item is CorpusConfig else f"list of {kind(item)}"
-    if any(get_origin(part) is tuple for part in get_args(annotation)):
+    if any(get_origin(part) for part in get_args(annotation)):
         return " or ".join(kind(part) for part in get_args(annotation))
     names = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null"}
     parts = [names[part] for part in get_args(annotation) or (annotation,)]

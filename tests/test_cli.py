@@ -18,9 +18,9 @@ from tests.conftest import TINY, nmt, overrides
 # A new option is a visible, argued change.
 OPTIONS = {
     "prepare": "--config --dry-run --help --joint --merge --output --processes --report --separate --set"
-    " --source-language --target-language --test-source --test-target --tokenizer --train --train-source"
-    " --train-target --valid --valid-source --valid-target --vocab-size",
-    "train": "--config --device --dry-run --help --output --precision --preset --set",
+    " --source-language --target-language --test-source --test-target --tokenizer --train --train-alignment"
+    " --train-source --train-target --valid --valid-source --valid-target --vocab-size",
+    "train": "--config --device --dry-run --finetune-from --help --output --precision --preset --set",
     "translate": "--attention --batch-tokens --beam-size --device --format --help --input --length-penalty"
     " --max-length-factor --model --n-best --output",
     "score": "--at-least --help --json --lowercase --metric --reference --tokenize",
@@ -91,7 +91,8 @@ def test_a_dry_run_shows_the_model_and_makes_nothing(data, tmp_path, capsys):
     assert nmt("train", data, "-o", tmp_path / "run", "--dry-run", *overrides(*TINY)) == 0
     shown = capsys.readouterr().out
     assert "decoder.attention.project_keys.weight" in shown
-    assert "an epoch: 400 pairs" in shown
+    for words in ("400 pairs, 20 updates", "largest batch", "MB activations", "safetensors, onnx"):
+        assert words in shown
     assert not (tmp_path / "run").exists()
 
 
@@ -106,6 +107,7 @@ def test_a_run_writes_what_a_reader_expects(trained):
     assert [record["step"] for record in records if record["event"] == "validated"] == [6, 12]
     (last,) = [r for r in records if r["event"] == "validated" and r["step"] == 12]
     assert {"loss", "perplexity", "accuracy", "bleu", "chrf", "exact_match", "samples"} <= set(last)
+    assert "accuracy_by_position" in last
     assert list((trained / "tensorboard").iterdir())
 
 
@@ -313,3 +315,12 @@ def test_a_reader_that_leaves_early_is_no_error(trained, tmp_path):
     assert done.stdout.count("\n") == 1
     assert done.stderr == ""
     assert done.returncode == 0
+
+
+def test_a_model_without_attention_has_none_to_draw(data, tmp_path, capsys):
+    settings = overrides(*TINY, "model.attention.type=none", "train.max_updates=1")
+    assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", *settings) == 0
+    picture = tmp_path / "attention.html"
+    assert nmt("translate", "-m", tmp_path / "run", "-i", os.devnull, "--attention", picture) == 2
+    assert "the model has no attention to draw" in capsys.readouterr().err
+    assert not picture.exists()

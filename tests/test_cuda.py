@@ -8,6 +8,7 @@ import torch
 from nmtcli.checkpoint import RunDirectory
 from nmtcli.train.loss import TrainingLoss
 from tests.conftest import TINY, nmt, overrides
+from tests.laws.test_model_laws import VARIANTS
 from tests.laws.test_training_laws import tiny_batch
 
 pytestmark = [
@@ -16,11 +17,12 @@ pytestmark = [
 ]
 
 
-def test_loss_and_gradients_equal_those_of_the_cpu(tiny_model):
+@pytest.mark.parametrize("settings", VARIANTS, ids=lambda settings: ",".join(settings) or "default")
+def test_loss_and_gradients_equal_those_of_the_cpu(tiny_model, settings):
     batch = tiny_batch()
     results = []
     for device in ("cpu", "cuda"):
-        model = tiny_model(vocabulary=30).to(device)
+        model = tiny_model(*settings, "model.dropout=0", vocabulary=30).to(device).train()
         loss = TrainingLoss(model, smoothing=0.1)(batch.to(torch.device(device)))
         loss.backward()
         results.append([loss.detach().cpu(), *(weight.grad.cpu() for weight in model.parameters())])
@@ -44,3 +46,18 @@ def test_every_precision_trains_resumes_and_translates(data, corpus, tmp_path, p
         assert nmt(*command) == 0
     lines = [(tmp_path / device).read_bytes().split(b"\n") for device in ("cuda", "cpu")]
     assert sum(one == other for one, other in zip(*lines, strict=True)) >= 39
+
+
+OBJECTIVES = {
+    "scheduled sampling": ["train.scheduled_sampling=exponential", "train.teacher_forcing_half_life=5"],
+    "minimum risk": ["train.objective=mrt", "train.mrt_samples=4"],
+}
+
+
+@pytest.mark.parametrize("settings", OBJECTIVES.values(), ids=OBJECTIVES.keys())
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_every_objective_trains_and_resumes(data, tmp_path, settings, precision):
+    command = ["train", data, "-o", tmp_path / "run", "--device", "cuda", "--precision", precision]
+    for updates in (6, 12):
+        assert nmt(*command, *overrides(*TINY, *settings, f"train.max_updates={updates}")) == 0
+    assert RunDirectory(tmp_path / "run").steps()[-1] == 12

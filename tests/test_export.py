@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ import torch
 from nmtcli.checkpoint import find_model, load_model, read_info
 from nmtcli.errors import CheckFailed
 from nmtcli.export.exporter import check_equal
+from nmtcli.export.onnx import export_onnx
+from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.translate.runtimes.onnx import OnnxRuntime
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import SearchOptions, beam_search
-from tests.conftest import nmt
+from tests.conftest import model_config, nmt
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +98,50 @@ def test_an_export_of_other_weights_fails_its_check(trained):
             weight.add_(torch.randn_like(weight))
     with pytest.raises(CheckFailed, match="nothing was written"):
         check_equal(model, TorchRuntime(other, torch.device("cpu")), read_info(find_model(trained)))
+
+
+def untrained(tmp_path, *settings, kind):
+    """A model of random weights, and its export."""
+    torch.manual_seed(0)
+    model = kind(model_config(*settings), 40, 40).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight.mul_(3.0)
+    export_onnx(model, tmp_path)
+    return TorchRuntime(model, torch.device("cpu")), OnnxRuntime(tmp_path)
+
+
+class WithoutAttention(Seq2Seq):
+    """A model that does not tell where it looked."""
+
+    def step(self, tokens, memory, cache):
+        return replace(super().step(tokens, memory, cache), attention=None)
+
+
+ROTARY = ["model.encoder.type=transformer", "model.encoder.positions=rotary", "model.decoder.positions=rotary"]
+WIDER = ["model.decoder.type=transformer", "model.decoder.layers=2", "model.decoder.hidden_size=24"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind"),
+    [([*ROTARY, *WIDER], Seq2Seq), (["model.encoder.type=rnn", "model.decoder.type=ssru"], WithoutAttention)],
+    ids=["transformer", "ssru"],
+)
+def test_every_type_of_decoder_exports(tmp_path, settings, kind):
+    ours, theirs = untrained(tmp_path, *settings, kind=kind)
+    random = np.random.default_rng(0)
+    for batch, length in ((1, 1), (5, 9)):
+        source = random.integers(4, 40, (batch, length))
+        lengths = random.integers(1, length + 1, batch)
+        for beam in (1, 3):
+            options = SearchOptions(beam, n_best=beam, keep_attention=True)
+            expected = beam_search(ours, ours.array(source), ours.array(lengths), [12] * batch, options)
+            found = beam_search(theirs, source, lengths, [12] * batch, options)
+            for left, right in zip(expected, found, strict=True):
+                assert [h.tokens for h in left] == [h.tokens for h in right]
+                assert [h.log_prob for h in left] == pytest.approx([h.log_prob for h in right], abs=1e-3)
+                if kind is WithoutAttention:
+                    assert left[0].attention is None is right[0].attention
+                else:
+                    np.testing.assert_allclose(left[0].attention, right[0].attention, atol=1e-5)

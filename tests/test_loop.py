@@ -99,6 +99,17 @@ def test_a_deferred_product_has_the_gradients_of_a_plain_one(transposed, per_sen
         torch.testing.assert_close(ours, theirs)
 
 
+def test_a_matrix_may_be_used_both_ways_round():
+    torch.manual_seed(0)
+    states, query = (torch.randn(2, 4, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    found = []
+    for product in (DeferredProduct(), plain_product):
+        context = product(product(query, states).softmax(-1), states, transposed=True)  # dot attention
+        found.append(torch.autograd.grad(context.sin().sum(), (states, query)))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_no_gradient_is_deferred_where_none_is_wanted():
     with torch.no_grad():
         assert loop.loop_product() is plain_product

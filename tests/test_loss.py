@@ -5,6 +5,7 @@ import torch
 
 from nmtcli.train import loss as loss_module
 from nmtcli.train.loss import FusedSmoothedLoss, TrainingLoss, plain_smoothed_loss
+from nmtcli.train.precision import MixedPrecision
 from tests.laws.test_training_laws import tiny_batch
 
 
@@ -43,3 +44,23 @@ def test_evaluation_gives_the_loss_that_training_minimises(tiny_model):
     torch.testing.assert_close(sums.loss, objective(batch).detach(), rtol=1e-5, atol=1e-4)
     assert 0 <= sums.correct.item() <= batch.target_tokens
     assert sums.negative_log_prob.item() > 0
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["host", "device"])
+def test_an_update_that_is_not_finite_is_not_applied(scaled):
+    """By asking on a CPU; by the scaler's flag, as on a GPU, without asking."""
+    precision = MixedPrecision("fp32", torch.device("cpu"))
+    if scaled:
+        precision.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([weight], lr=0.5, fused=True)
+    for factor, finite in ((1.0, True), (float("nan"), False), (2.0, True), (float("inf"), False)):
+        before = weight.detach().clone()
+        precision.scaler.scale((weight * factor).sum()).backward()
+        norm = precision.step(optimizer, clip_norm=10.0)
+        optimizer.zero_grad(set_to_none=True)
+        assert norm.isfinite().item() == finite
+        assert torch.equal(weight.detach(), before) != finite
+        if finite:
+            assert norm.item() == pytest.approx(factor * 3**0.5)
+    assert precision.state() == {}

@@ -27,6 +27,7 @@ def prepare(
     ] = None,
     train_source: Annotated[Files, _files("train-source", "Training text, source side: a path or a URL.")] = None,
     train_target: Annotated[Files, _files("train-target", "Training text, target side, line by line.")] = None,
+    train_alignment: Annotated[Files, _files("train-alignment", "Its word alignment, such as 0-0 1-2.")] = None,
     train: Annotated[Files, _files("train", "Training text, both sides: TSV, JSONL, CSV, Parquet or TMX.")] = None,
     valid_source: Annotated[Files, _files("valid-source", "Validation text, source side.")] = None,
     valid_target: Annotated[Files, _files("valid-target", "Validation text, target side.")] = None,
@@ -76,9 +77,9 @@ def prepare(
     if output is None and not dry_run:
         raise UserError("-o DATA is needed: the directory to make", "or --dry-run for the report alone")
     if merge:
-        text = (train_source, train_target, train, valid_source, valid_target, valid, test_source, test_target)
+        text = (train_source, train_target, train_alignment, train, valid_source, valid_target, valid)
         settings = (source_language, target_language, vocab_size, joint, tokenizer, config, set_, report, processes)
-        if any(option not in (None, False) for option in (*text, *settings, dry_run)):
+        if any(option not in (None, False) for option in (*text, test_source, test_target, *settings, dry_run)):
             raise UserError("--merge joins data directories as they are: beside it there is only -o DATA")
         _merge(output, merge)
         return
@@ -88,13 +89,12 @@ def prepare(
         "data.tokenizer.vocab_size": vocab_size,
         "data.tokenizer.joint": joint,
     }
-    overrides = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
     given = {
-        "train": [*_pairs("train", train_source, train_target), *({"path": path} for path in train or ())],
-        "valid": [*_pairs("valid", valid_source, valid_target), *({"path": path} for path in valid or ())],
-        "test": _pairs("test", test_source, test_target),
+        "train": _corpora("train", train_source, train_target, train, train_alignment),
+        "valid": _corpora("valid", valid_source, valid_target, valid),
+        "test": _corpora("test", test_source, test_target),
     }
-    data = _settings(config or [], [*(set_ or ()), *overrides], given)
+    data = _settings(config or [], set_ or [], flags, given)
     _run(data, tokenizer, processes, None if dry_run else output, report)
 
 
@@ -138,24 +138,41 @@ def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path 
         say(f"{output}: ready; next: nmt train {output} -o RUN")
 
 
-def _settings(config: list[Path], overrides: list[str], given: dict[str, list[dict[str, str]]]) -> Any:
-    """The data settings; corpora of the command line take the place of those in files."""
+def _settings(
+    config: list[Path], overrides: list[str], flags: dict[str, Any], given: dict[str, list[dict[str, str]]]
+) -> Any:
+    """The data settings; options of their own win, and corpora of the command line take the place of those in files."""
     from nmtcli.config import CorpusConfig
     from nmtcli.settings import load_config
 
-    data = load_config(files=config, overrides=overrides).data
+    named = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
+    data = load_config(files=config, overrides=[*overrides, *named]).data
     corpora = {split: tuple(map(CorpusConfig.model_validate, items)) for split, items in given.items() if items}
     return data.model_copy(update=corpora)
 
 
-def _pairs(split: str, sources: Files, targets: Files) -> list[dict[str, str]]:
-    """The files of both sides in order. Raises UserError if their numbers differ."""
+def _corpora(
+    split: str, sources: Files, targets: Files, both: Files = None, alignments: Files = None
+) -> list[dict[str, str]]:
+    """Files of each side in order, with their alignments if any, then files of both.
+
+    Raises UserError if they do not pair up.
+    """
     if len(sources or ()) != len(targets or ()):
         raise UserError(
             f"{len(sources or ())} --{split}-source and {len(targets or ())} --{split}-target files:"
             " they pair up in order, so there must be as many"
         )
-    return [{"source": source, "target": target} for source, target in zip(sources or (), targets or (), strict=True)]
+    if alignments and len(alignments) != len(sources or ()):
+        raise UserError(
+            f"{len(alignments)} --{split}-alignment and {len(sources or ())} --{split}-source files:"
+            " they go together in order, so there must be as many",
+            "where only some corpora have one, list them in a YAML file under data.train",
+        )
+    pairs = [{"source": source, "target": target} for source, target in zip(sources or (), targets or (), strict=True)]
+    if alignments:
+        pairs = [pair | {"alignment": name} for pair, name in zip(pairs, alignments, strict=True)]
+    return [*pairs, *({"path": path} for path in both or ())]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from nmtcli.cli.console import warn
 from nmtcli.cli.options import ConfigFiles, Device, Overrides, Preset
 
 
@@ -21,6 +22,12 @@ def train(
         Literal["auto", "fp32", "bf16", "fp16"] | None,
         typer.Option("--precision", help="Arithmetic; same as --set train.precision=…"),
     ] = None,
+    finetune_from: Annotated[
+        Path | None,
+        typer.Option(
+            "--finetune-from", metavar="MODEL", help="Run, checkpoint or export that gives the first weights."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the model and the plan; train nothing.")] = False,
 ) -> None:
     """Train a model. Run the same command again to go on after an interruption, exactly."""
@@ -28,17 +35,24 @@ def train(
     from nmtcli.models.device import explain_out_of_memory, open_device
     from nmtcli.prepare.directory import open_data
     from nmtcli.settings import load_config
+    from nmtcli.train.finetuning import FirstModel
     from nmtcli.train.logs import MetricsLog, Observer, TensorBoardLog
     from nmtcli.train.run import open_run, resolve
     from nmtcli.train.trainer import Trainer
 
     given = [*(overrides or []), *([f"train.precision={precision}"] if precision else [])]
     prepared = open_data(data)
-    settings = load_config(preset, config or [], given, base={"data": prepared.manifest.data.model_dump()})
+    first = FirstModel.find(finetune_from, output) if finetune_from else None
+    base = {"data": prepared.manifest.data.model_dump(), **({"model": first.model.model_dump()} if first else {})}
+    settings = load_config(preset, config or [], given, base=base)
     where = open_device(device, settings.train.threads)
     settings = resolve(settings, prepared, where)
+    if first:
+        first.check(settings, prepared)
+    elif settings.train.objective == "mrt" and not (output / "last").exists():
+        warn("train.objective mrt begins with random weights; --finetune-from gives it a trained model")
     if dry_run:
-        show_plan(settings, prepared)
+        show_plan(settings, prepared, where)
         return
     run, changes = open_run(output, settings, prepared.manifest.fingerprint)
     with TrainingDisplay(output, changes) as display:
@@ -46,4 +60,5 @@ def train(
         if TensorBoardLog.installed():
             observers.append(TensorBoardLog(output / "tensorboard"))
         with explain_out_of_memory("train.batch_tokens; run the same command to go on from the last checkpoint"):
-            Trainer(settings, prepared, run, where, observers).fit()
+            trainer = Trainer(settings, prepared, run, where, observers, first.directory if first else None)
+            trainer.fit()

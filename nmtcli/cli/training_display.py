@@ -1,19 +1,22 @@
 """Training as a person sees it: one live line, a table at each validation, the model as a table."""
 
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import torch
 from rich.markup import escape
 from rich.progress import Progress, TextColumn
 from rich.table import Table
 
 from nmtcli.cli.console import progress, say, stderr, stdout, warn
 from nmtcli.config import Config
-from nmtcli.models.seq2seq import Seq2Seq, parameter_count
+from nmtcli.export.exporter import reachable_formats
 from nmtcli.prepare.directory import PreparedData
-from nmtcli.train.batches import BatchPlan
+from nmtcli.train.exposure import Accuracies
 from nmtcli.train.logs import Metrics, Observer, Sample
+from nmtcli.train.plan import plan_run
 
 
 class TrainingDisplay(Observer):
@@ -53,6 +56,10 @@ class TrainingDisplay(Observer):
             f"epoch {metrics['epoch']:.2f}  loss {metrics['loss']:.3f}  {metrics['tokens_per_second']:,.0f} tok/s"
             f"  lr {metrics['learning_rate']:.2e}  data wait {metrics['data_wait']:.0%}"
         )
+        if "teacher_forcing" in metrics:
+            status += f"  teacher forcing {metrics['teacher_forcing']:.1%}"
+        if "risk" in metrics:
+            status += f"  risk {metrics['risk']:.3f}"
         if metrics["skipped"]:
             status += f"  skipped {metrics['skipped']}"
         self.bar.update(self.task, completed=metrics["step"], status=status)
@@ -71,6 +78,7 @@ class TrainingDisplay(Observer):
             f"  loss {metrics['loss']:.3f}  perplexity {metrics['perplexity']:.2f}"
             f"  accuracy {metrics['accuracy']:.1%}  exact {metrics['exact_match']:.1%}{mark}"
         )
+        show_accuracy(metrics["accuracy_by_position"])
         table = Table(show_header=False, box=None, padding=(0, 1))
         for source, reference, translation in samples:
             for label, text in (("source", source), ("reference", reference), ("translation", translation)):
@@ -85,21 +93,46 @@ class TrainingDisplay(Observer):
         say(f"next: nmt translate -m {self.run} -i FILE -o FILE")
 
 
-def show_plan(config: Config, data: PreparedData) -> None:
-    """Print the model and what an epoch is made of, on stdout."""
-    model = Seq2Seq(config.model, len(data.tokenizers.source), len(data.tokenizers.target))
+def show_accuracy(by_position: Accuracies) -> None:
+    """Accuracy after the true words and after the model's own: a table on a terminal, elsewhere a line."""
+    rows = {"teacher-forced": "teacher_forced", "free-running": "free_running"}
+    cells = [[f"{found[key]:.1%}" for found in by_position.values()] for key in rows.values()]
+    if stderr.is_terminal:
+        table = Table("accuracy at position", *by_position, box=None, padding=(0, 1))
+        for name, values in zip(rows, cells, strict=True):
+            table.add_row(name, *values)
+        stderr.print(table)
+    else:
+        parts = (f"{bucket} {forced}/{free}" for bucket, forced, free in zip(by_position, *cells, strict=True))
+        say(f"accuracy by position, {'/'.join(rows)}: {'  '.join(parts)}")
+
+
+def show_plan(config: Config, data: PreparedData, device: torch.device) -> None:
+    """Print the model, an epoch, memory, and what the model can be exported to, on stdout."""
+    plan = plan_run(config, data, device)
     table = Table(title="model")
     for column in ("part", "shape", "parameters"):
         table.add_column(column, justify="left" if column == "part" else "right")
-    for name, weight in model.named_parameters():
-        table.add_row(name, " × ".join(map(str, weight.shape)), f"{weight.numel():,}")
+    for name, shape in plan.weights.items():
+        table.add_row(name, " × ".join(map(str, shape)), f"{math.prod(shape):,}")
     table.add_section()
-    table.add_row("all", "", f"{parameter_count(model):,}")
+    table.add_row("all", "", f"{plan.parameters:,}")
     stdout.print(table)
-    plan = BatchPlan.training(data, config.train)
-    first = plan.block(0, 0)
-    tokens = int(data.train.lengths(first.rows)[1].sum()) + len(first.rows)
-    stdout.print(
-        f"an epoch: {plan.epochs.pairs(1):,} pairs, {plan.updates(1):,} updates"
-        f" of {tokens / max(1, len(first)):,.0f} target tokens"
+    sentences, source, target = plan.largest
+    rows = Table(show_header=False, box=None)
+    rows.add_row(
+        "an epoch", f"{plan.pairs:,} pairs, {plan.updates:,} updates of {plan.target_tokens:,.0f} target tokens"
     )
+    rows.add_row("largest batch", f"{sentences:,} sentences, {source} source and {target} target tokens each")
+    rows.add_row(
+        "memory",
+        f"{megabytes(plan.state_bytes)} weights, gradients and optimizer,"
+        f" {megabytes(plan.activation_bytes)} activations of the largest batch",
+    )
+    rows.add_row("export to", ", ".join(reachable_formats(config.model)))
+    stdout.print(rows)
+
+
+def megabytes(size: int) -> str:
+    """Bytes as a person reads them."""
+    return f"{size / 1e6:,.0f} MB"

@@ -58,6 +58,7 @@ def translate(
     """
     if n_best > 1 and form == "text":
         raise UserError(f"--n-best {n_best} would break one line out for each line in", "use --format tsv or jsonl")
+    from nmtcli.checkpoint import find_model, read_info
     from nmtcli.settings import replace_search
     from nmtcli.translate.alignment import check_attention_path, write_attention
     from nmtcli.translate.lines import LineReader
@@ -65,6 +66,8 @@ def translate(
 
     if attention is not None:
         check_attention_path(attention)
+        if not read_info(find_model(model)).model.attends:
+            raise UserError(f"--attention {attention}: the model has no attention to draw", "leave the option out")
     given = {
         "beam_size": beam_size,
         "length_penalty": length_penalty,

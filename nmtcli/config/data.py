@@ -76,6 +76,10 @@ class CorpusConfig(Section):
     columns: tuple[str, str] | None = Field(
         None, description="Source and target columns: names, or numbers from 1 in TSV; null finds the usual ones."
     )
+    alignment: str | None = Field(
+        None,
+        description="Word alignment of source and target, line by line: links 0-0 1-2 …, for train.guided_alignment.",
+    )
     tag: str | None = Field(
         None,
         pattern=r"^<[^\s<>]+>$",
@@ -94,6 +98,8 @@ class CorpusConfig(Section):
             raise ValueError("source and target go together")
         if pair + (self.path is not None) + (self.hub is not None) != 1:
             raise ValueError("a corpus is either source and target, or path, or hub")
+        if self.alignment is not None and not pair:
+            raise ValueError("alignment goes with source and target; it is for two line files")
         return self
 
 

@@ -266,11 +266,16 @@ class ModelConfig(Section):
                 raise ValueError(message)
         return self
 
+    @property
+    def attends(self) -> bool:
+        """Whether the decoder looks at source tokens."""
+        return self.decoder.type != "rnn" or self.attention.type != "none"
+
     def _rules(self) -> list[tuple[bool, str]]:
         """What must not be, and the words for it."""
         encoder, decoder, attention = self.encoder, self.decoder, self.attention
         recurrent = decoder.type == "rnn"
-        attends = recurrent and attention.type != "none"
+        attends = recurrent and self.attends
         same_width = encoder.hidden_size == decoder.hidden_size
         direct = attention.type == "dot" or (attention.type == "scaled_dot" and attention.heads == 1)
         halves = encoder.type == "rnn" and encoder.bidirectional is True

@@ -46,6 +46,40 @@ class TrainConfig(Section):
         "cosine", description="How the learning rate falls after the warm-up; cosine and linear reach zero at the end."
     )
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="Probability spread evenly over the vocabulary.")
+    guided_alignment: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Weight of the cross entropy between the data's word alignment and attention (Chen et al. 2016);"
+        " 0 for off, 1 is a start. Needs corpora with alignment.",
+    )
+    scheduled_sampling: Literal["linear", "exponential", "inverse_sigmoid"] | None = Field(
+        None,
+        description="Decay of teacher forcing: ever more often a target token fed is drawn from the model itself"
+        " (Bengio et al. 2015); null feeds the true tokens always.",
+    )
+    teacher_forcing_half_life: int = Field(
+        10_000, ge=1, description="Scheduled sampling: the update at which half the tokens fed are the true ones."
+    )
+    teacher_forcing_floor: float = Field(
+        0.0, ge=0, le=1, description="Scheduled sampling: least share of true tokens fed."
+    )
+    objective: Literal["cross_entropy", "mrt"] = Field(
+        "cross_entropy",
+        description="What is minimised: label-smoothed cross entropy, or the expected loss of a metric (minimum risk"
+        " training, Shen et al. 2016), which begins with a trained model: --finetune-from.",
+    )
+    mrt_metric: Literal["bleu", "chrf"] = Field(
+        "bleu", description="Objective mrt: the metric of a sentence; risk is 1 - metric / 100."
+    )
+    mrt_samples: int = Field(
+        16, ge=1, description="Objective mrt: translations drawn for each sentence; the paper has 100."
+    )
+    mrt_sharpness: float = Field(
+        0.005,
+        gt=0,
+        description="Objective mrt: power of the model's probabilities by which candidates are weighted (alpha).",
+    )
     clip_norm: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
     valid_every: int = Field(1000, ge=1, description="Updates between validations.")
     valid_sentences: int = Field(2000, ge=1, description="Validation sentences translated, at most, for BLEU and chrF.")
@@ -69,6 +103,22 @@ class TrainConfig(Section):
     def _one_mixture(self) -> Self:
         if self.corpus_weights and self.corpus_temperature is not None:
             raise ValueError("corpus_weights and corpus_temperature exclude each other; give one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _one_objective(self) -> Self:
+        if self.objective == "mrt" and self.scheduled_sampling is not None:
+            raise ValueError("scheduled_sampling is for objective cross_entropy, not mrt")
+        if self.objective == "mrt" and self.guided_alignment:
+            raise ValueError("guided_alignment is for objective cross_entropy, not mrt")
+        owners = {
+            "teacher_forcing_": ("scheduled_sampling", self.scheduled_sampling is not None),
+            "mrt_": ("objective mrt", self.objective == "mrt"),
+        }
+        for name, field in type(self).model_fields.items():
+            for prefix, (owner, wanted) in owners.items():
+                if name.startswith(prefix) and not wanted and getattr(self, name) != field.default:
+                    raise ValueError(f"{name} is for {owner}, which is not set")
         return self
 
 

@@ -7,7 +7,7 @@ does the directory appear.
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from nmtcli import __version__, checkpoint
 from nmtcli.checkpoint import ModelInfo, RunDirectory, find_model, read_info
+from nmtcli.config import ModelConfig
 from nmtcli.errors import CheckFailed, DataError, UserError
 from nmtcli.export.onnx import export_onnx
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
@@ -30,6 +31,15 @@ ExportFormat = Literal["safetensors", "onnx"]
 PROBES, PROBE_LENGTH, PROBE_LIMIT = 64, 24, 40
 LEAST_MATCH = 0.98  # share of probes with the same greedy translation; one may be a tie within rounding
 MOST_DIFFERENCE = 1e-3  # of the log-probability of a token
+
+
+def reachable_formats(model: ModelConfig) -> list[str]:
+    """The export formats that a model of these settings can have.
+
+    A recurrent encoder that normalises inside the cell runs in a Python loop, which no ONNX graph holds for any length.
+    """
+    looping = model.encoder.type == "rnn" and model.encoder.layer_norm
+    return [form for form in get_args(ExportFormat) if form != "onnx" or not looping]
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,8 @@ class ExportReport:
 def export_model(source: Path, output: Path, form: ExportFormat, average: str | None = None) -> ExportReport:
     """Export the model that `source` means (see `find_model`), or the mean of a run's checkpoints, to `output`.
 
-    `average` is last:N or best:N. Raises CheckFailed, and writes nothing, where the export does not translate alike.
+    `average` is last:N or best:N. Raises UserError for a format the model cannot have, and CheckFailed where the export
+    does not translate alike; nothing is written then.
     """
     if output.exists():
         raise UserError(f"{output}: is there already", "choose another -o; nmt never overwrites a model")
@@ -58,6 +69,11 @@ def export_model(source: Path, output: Path, form: ExportFormat, average: str | 
     info = read_info(origins[-1])
     if info.kind != "pytorch":
         raise DataError(f"{source}: is an export to {info.kind} already", "export from the run or a checkpoint")
+    if form not in (reachable := reachable_formats(info.model)):
+        raise UserError(
+            f"{source}: a model with model.encoder.layer_norm cannot be exported to {form}",
+            f"--format {' or '.join(reachable)}",
+        )
     model = checkpoint.load_model(origins[-1])
     if average:
         checkpoint.put_weights(model, checkpoint.average_weights(origins), origins[-1])

@@ -9,13 +9,15 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from nmtcli.errors import UserError
+from nmtcli.models.protocol import Cache, Memory, select_rows
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.translate.runtimes.onnx import ENCODER_FILE, STEP_FILE
 
@@ -44,10 +46,11 @@ class StepGraph(nn.Module):
         self.structure = (memory, cache)
 
     def forward(self, tokens: Tensor, arrays: list[Tensor]) -> tuple[Tensor, ...]:
-        """tokens [B, K] and the arrays of memory and cache to log_probs, attention and the arrays of the next cache."""
+        """tokens [B, K] and the arrays of memory and cache to log_probs, attention if any, and the next cache."""
         memory, cache = unflatten(self.structure, iter(arrays))
         step = self.model.step(tokens, memory, cache)
-        return (step.log_probs, step.attention, *(array for _, array in flatten(step.cache)))
+        attention = () if step.attention is None else (step.attention,)
+        return (step.log_probs, *attention, *(array for _, array in flatten(step.cache)))
 
 
 def flatten(tree: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
@@ -74,49 +77,84 @@ def export_onnx(model: Seq2Seq, directory: Path) -> None:
         import onnxscript  # noqa: F401, PLC0415 - an extra
     except ImportError:
         raise UserError("ONNX export needs the onnx extra", "pip install 'nmtcli[onnx]'") from None
-    batch, beam, length = 2, 3, 5
-    source = torch.full((batch, length), 4)
-    source_length = torch.tensor([length, length - 2])
-    with torch.no_grad():
-        memory, cache = model.start(source, source_length)
-    memory_names = [name for name, _ in flatten(memory, "memory")]
-    cache_names = [name for name, _ in flatten(cache, "cache")]
+    # No two sizes are equal, and none is 0 or 1, which the exporter would take for a rule.
+    example, larger = _Example.of(model, 2, 5, 3, 4), _Example.of(model, 3, 7, 4, 6)
+    memory_names = [name for name, _ in flatten(example.memory, "memory")]
+    cache_names = [name for name, _ in flatten(example.cache, "cache")]
     _export(
         StartGraph(model),
-        (source, source_length),
-        (2, 1),
+        example.start_inputs,
+        larger.start_inputs,
         ["source", "source_length"],
         [*memory_names, *cache_names],
         directory / ENCODER_FILE,
     )
-    memory_arrays = [array for _, array in flatten(memory)]
-    cache_arrays = [array.repeat_interleave(beam, dim=0) for _, array in flatten(cache)]
+    attention = ["attention"] if example.attends else []
     _export(
-        StepGraph(model, memory, cache),
-        (torch.full((batch, beam), 4), [*memory_arrays, *cache_arrays]),
-        (2, [2] * len(memory_arrays) + [1] * len(cache_arrays)),
+        StepGraph(model, example.memory, example.cache),
+        example.step_inputs,
+        larger.step_inputs,
         ["tokens", *memory_names, *cache_names],
-        ["log_probs", "attention", *(f"next_{name}" for name in cache_names)],
+        ["log_probs", *attention, *(f"next_{name}" for name in cache_names)],
         directory / STEP_FILE,
     )
 
 
+@dataclass(frozen=True)
+class _Example:
+    """Inputs of both graphs, in the middle of a search."""
+
+    source: Tensor  # [B, S]
+    tokens: Tensor  # [B, K]
+    memory: Memory
+    cache: Cache
+    attends: bool
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model: Seq2Seq, batch: int, length: int, beam: int, steps: int) -> Self:
+        """An example of these sizes, after so many steps."""
+        source, tokens = torch.full((batch, length), 4), torch.full((batch, beam), 4)
+        memory, cache = model.start(source, torch.full((batch,), length))
+        cache = select_rows(cache, torch.arange(batch).repeat_interleave(beam))
+        attends = False
+        for _ in range(steps):
+            step = model.step(tokens, memory, cache)
+            cache, attends = step.cache, step.attention is not None
+        return cls(source, tokens, memory, cache, attends)
+
+    @property
+    def start_inputs(self) -> tuple[Any, ...]:
+        return self.source, torch.full((len(self.source),), self.source.size(1))
+
+    @property
+    def step_inputs(self) -> tuple[Any, ...]:
+        return self.tokens, [array for _, array in flatten((self.memory, self.cache))]
+
+
+def _varying(tree: Any, larger: Any) -> Any:
+    """For each array of nested tuples and lists, the axes whose size is not that of the larger example."""
+    if isinstance(tree, Tensor):
+        free = [axis for axis, (size, other) in enumerate(zip(tree.shape, larger.shape, strict=True)) if size != other]
+        return dict.fromkeys(free, torch.export.Dim.DYNAMIC)
+    return type(tree)(_varying(item, other) for item, other in zip(tree, larger, strict=True))
+
+
 def _export(
-    module: nn.Module, inputs: tuple[Any, ...], free: Any, names: Sequence[str], outputs: Sequence[str], path: Path
+    module: nn.Module,
+    inputs: tuple[Any, ...],
+    larger: tuple[Any, ...],
+    names: Sequence[str],
+    outputs: Sequence[str],
+    path: Path,
 ) -> None:
-    """Write one graph. `free` says for each input how many of its first axes vary: batch and length, or rows."""
-
-    def shapes(tree: Any) -> Any:
-        if isinstance(tree, int):
-            return dict.fromkeys(range(tree), torch.export.Dim.DYNAMIC)
-        return type(tree)(shapes(item) for item in tree)
-
+    """Write one graph. What differs in size between both inputs may have any size."""
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             module.eval(),
             inputs,
             dynamo=True,
-            dynamic_shapes=shapes(free),
+            dynamic_shapes=_varying(inputs, larger),
             input_names=list(names),
             output_names=list(outputs),
             opset_version=OPSET,

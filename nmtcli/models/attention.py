@@ -50,6 +50,8 @@ class Attention(nn.Module):
 
     def source(self, states: Tensor, mask: Tensor) -> Source:
         """Encoder states [B, S, H_encoder] and mask [B, S] as `forward` needs them; rows are sentences."""
+        if self.kind == "location":  # positions without a weight of their own cannot be looked at
+            mask = mask & (torch.arange(mask.size(1), device=mask.device) < self.score.size(0))
         found = {"mask": mask, "values": states if self.project_values is None else self.project_values(states)}
         if self.project_keys is not None:
             found["keys"] = self.project_keys(states)
@@ -86,7 +88,7 @@ class Attention(nn.Module):
             scores = product(query, self.score)  # [B, Q, max_length]
             size = source["mask"].size(1)
             missing = max(0, size - scores.size(-1))
-            return nn.functional.pad(scores, (0, missing), value=float("-inf"))[:, None, :, :size]
+            return nn.functional.pad(scores, (0, missing))[:, None, :, :size]
         if self.project_query is not None:
             query = product(query, self.project_query.weight)
         keys = source.get("keys", source["values"])

@@ -12,8 +12,9 @@ from nmtcli.models.loop import Product, loop_product, plain_product
 class RecurrentLayer(nn.Module):
     """An LSTM or a GRU of one layer, the GRU in cuDNN's form (the reset gate applies after the product).
 
-    `layer_norm` normalises inside the cell (Ba, Kiros and Hinton 2016, eq. 20 to 22, and the same for the GRU). It and
-    recurrent dropout have no fused kernel: sequences then run in a Python loop.
+    `layer_norm` normalises inside the cell (Ba, Kiros and Hinton 2016, eq. 20 to 22 for the LSTM; of a GRU the two
+    gates together and the candidate apart, as in their supplement). It and recurrent dropout have no fused kernel:
+    sequences then run in a Python loop.
     """
 
     def __init__(
@@ -26,8 +27,8 @@ class RecurrentLayer(nn.Module):
         self.rnn = kind(input_size, hidden_size, batch_first=True)
         self.norms = nn.ModuleDict()
         if layer_norm:
-            gates = (4 if cell == "lstm" else 3) * hidden_size
-            self.norms["input"], self.norms["hidden"] = nn.LayerNorm(gates), nn.LayerNorm(gates)
+            parts = [4 * hidden_size] if cell == "lstm" else [2 * hidden_size, hidden_size]
+            self.norms["input"], self.norms["hidden"] = PartsNorm(parts), PartsNorm(parts)
             if cell == "lstm":
                 self.norms["cell"] = nn.LayerNorm(hidden_size)
         self._initialise()
@@ -73,10 +74,10 @@ class RecurrentLayer(nn.Module):
         """
         padding = torch.arange(inputs.size(1), device=inputs.device)[None] >= length[:, None]  # [B, L]
         weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
-        shut = 1e4 * torch.tensor([-1.0, 1.0, 0.0, 0.0], device=inputs.device)
-        flag_weight = shut.repeat_interleave(self.hidden_size)[:, None]  # [4H, 1]
+        flag_weight = weight_ih.new_zeros(4, self.hidden_size)
+        flag_weight[0], flag_weight[1] = -1e4, 1e4
         flagged = torch.cat([inputs, padding[..., None].to(inputs.dtype)], dim=-1)
-        weights = [torch.cat([weight_ih, flag_weight.to(weight_ih.dtype)], dim=1), weight_hh, bias_ih, bias_hh]
+        weights = [torch.cat([weight_ih, flag_weight.view(-1, 1)], dim=1), weight_hh, bias_ih, bias_hh]
         hidden, _, cell = torch.lstm(flagged, initial, weights, True, 1, 0.0, self.training, False, True)
         return hidden, (last_of(hidden, length), cell[0])
 
@@ -92,11 +93,13 @@ class RecurrentLayer(nn.Module):
         return sequences[0], None if length is None else tuple(last_of(sequence, length) for sequence in sequences)
 
     def project(self, inputs: Tensor, product: Product = plain_product) -> Tensor:
-        """The part of the gates that comes from the inputs: [..., E] to [..., 4H] (3H of a GRU)."""
+        """The part of the gates that comes from the inputs: [..., E] to [..., 4H] (3H of a GRU).
+
+        What else goes into the cell is added to it before `step`, which normalises the sum where there is `layer_norm`.
+        """
         weight_ih, _, bias_ih, bias_hh = self.rnn.all_weights[0]
         if self.norms:
-            normed: Tensor = self.norms["input"](product(inputs, weight_ih))
-            return normed + bias_ih
+            return product(inputs, weight_ih)
         # The GRU's second bias sits inside the reset gate's product, so it stays with the recurrent part.
         return product(inputs, weight_ih, bias_ih + bias_hh if self.cell == "lstm" else bias_ih)
 
@@ -104,9 +107,10 @@ class RecurrentLayer(nn.Module):
         self, projected: Tensor, state: State, product: Product = plain_product, mask: Tensor | None = None
     ) -> State:
         """One position: projected inputs [N, 4H] (or 3H) and the state to the next state."""
-        _, weight_hh, _, bias_hh = self.rnn.all_weights[0]
+        _, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
         hidden = state[0] if mask is None else state[0] * mask
         if self.norms:
+            projected = self.norms["input"](projected) + bias_ih
             recurrent = self.norms["hidden"](product(hidden, weight_hh)) + bias_hh
             if self.cell == "gru":
                 return (gru_gates(projected, recurrent, state[0]),)
@@ -121,6 +125,20 @@ class RecurrentLayer(nn.Module):
             fused: State = FusedLstmGates.apply(gates, state[1])  # type: ignore[no-untyped-call]
             return fused
         return lstm_gates(gates, state[1])
+
+
+class PartsNorm(nn.Module):
+    """Layer normalisation of consecutive parts of a vector, each by itself."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.parts = nn.ModuleList(nn.LayerNorm(size) for size in sizes)
+
+    def forward(self, vector: Tensor) -> Tensor:
+        """[..., sum of sizes] to the same shape."""
+        parts = vector.split_with_sizes(self.sizes, dim=-1)
+        return torch.cat([norm(part) for norm, part in zip(self.parts, parts, strict=True)], dim=-1)
 
 
 def lstm_gates(gates: Tensor, cell: Tensor, norm: nn.Module | None = None) -> State:

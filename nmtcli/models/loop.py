@@ -51,16 +51,18 @@ class DeferredProduct:
     """A `Product` for one forward pass through a loop."""
 
     def __init__(self) -> None:
-        self._fixed: dict[int, tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]] = {}
+        # A matrix may be used both ways round, as encoder states are by dot attention: as keys and as values.
+        self._fixed: dict[tuple[int, bool], tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]] = {}
 
     def __call__(self, inputs: Tensor, matrix: Tensor, base: Tensor | None = None, transposed: bool = False) -> Tensor:
         """See `Product`; in autocast's type where it is on."""
         dtype = compute_dtype(inputs)
-        if id(matrix) not in self._fixed:
+        key = (id(matrix), transposed)
+        if key not in self._fixed:
             uses: list[tuple[Tensor, Tensor]] = []
             # The matrix itself is kept too, so that its id stays its own.
-            self._fixed[id(matrix)] = (matrix, _Fixed.apply(matrix, dtype, transposed, uses), uses)  # type: ignore[no-untyped-call]
-        _, fixed, uses = self._fixed[id(matrix)]
+            self._fixed[key] = (matrix, _Fixed.apply(matrix, dtype, transposed, uses), uses)  # type: ignore[no-untyped-call]
+        _, fixed, uses = self._fixed[key]
         base = None if base is None else base.to(dtype)
         found: Tensor = _Product.apply(inputs.to(dtype), fixed, base, transposed, uses)  # type: ignore[no-untyped-call]
         return found
@@ -73,7 +75,7 @@ class _Fixed(torch.autograd.Function):
     def forward(ctx: Any, matrix: Tensor, dtype: torch.dtype, transposed: bool, uses: list[Any]) -> Tensor:
         """The matrix in `dtype`; `uses` will hold the inputs and gradients of each use."""
         ctx.set_materialize_grads(False)
-        ctx.uses, ctx.transposed, ctx.dtype = uses, transposed, matrix.dtype
+        ctx.uses, ctx.transposed, ctx.dtype, ctx.per_sentence = uses, transposed, matrix.dtype, matrix.dim() == 3
         return matrix.to(dtype) if matrix.dtype != dtype else matrix.view_as(matrix)
 
     @staticmethod
@@ -82,6 +84,8 @@ class _Fixed(torch.autograd.Function):
         inputs, grads = zip(*ctx.uses, strict=True)
         ctx.uses.clear()
         left, right = torch.cat(grads, dim=-2), torch.cat(inputs, dim=-2)  # [T·N, M], [T·N, K]; or [B, T, ·]
+        if not ctx.per_sentence:
+            left, right = left.flatten(0, -2), right.flatten(0, -2)
         if ctx.transposed:
             left, right = right, left
         return torch.matmul(left.transpose(-1, -2), right).to(ctx.dtype), None, None, None

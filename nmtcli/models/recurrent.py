@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nmtcli.config import ModelConfig
 from nmtcli.models.attention import Attention
-from nmtcli.models.cells import RecurrentLayer, flip_index, take
+from nmtcli.models.cells import RecurrentLayer, flip_index, last_of, take
+from nmtcli.models.dropout import Dropout, dropout_mask
 from nmtcli.models.halves import Decoded, Encoded, State
 from nmtcli.models.loop import Product, compute_dtype, loop_product, plain_product
 from nmtcli.models.protocol import Cache, Memory
@@ -28,7 +28,7 @@ class RecurrentEncoder(nn.Module):
         encoder = config.encoder
         self.residual = encoder.residual
         self.keep_finals = config.decoder.type == "rnn" and config.decoder.bridge == "copy"
-        self.dropout, self.recurrent_dropout = nn.Dropout(config.dropout), config.recurrent_dropout
+        self.dropout, self.recurrent_dropout = Dropout(config.dropout), config.recurrent_dropout
         self.forwards, self.backwards = nn.ModuleList(), nn.ModuleList()
         size = config.embedding.size
         for index in range(encoder.layers):
@@ -45,23 +45,23 @@ class RecurrentEncoder(nn.Module):
         both directions, never reaches a real position; no packing.
         """
         flip = flip_index(length, embedded.size(1))  # [B, S]
-        last = (length - 1)[:, None]  # [B, 1]
-        states, ends = embedded, embedded
+        states = embedded
         finals: list[State] = []
         for index, forwards in enumerate(self.forwards):
             inputs = self.dropout(states)
             states, final = self._read(forwards, inputs, length)
-            ends = take(states, last)[:, 0]
             if index < len(self.backwards):
                 leftward, other = self._read(self.backwards[index], take(inputs, flip), length)
-                ends = torch.cat([ends, take(leftward, last)[:, 0]], dim=-1)  # [B, H]
                 states = torch.cat([states, take(leftward, flip)], dim=-1)  # [B, S, H]
                 if final and other:
                     final = tuple(torch.cat(parts, dim=-1) for parts in zip(final, other, strict=True))
             if final:
                 finals.append(final)
             if self.residual and index:
-                states, ends = states + inputs, ends + take(inputs, last)[:, 0]
+                states = states + inputs
+        ends = last_of(states, length)  # [B, H]
+        if len(self.backwards) == len(self.forwards):  # right to left ends at the first token
+            ends = torch.cat([ends.chunk(2, dim=-1)[0], states[:, 0].chunk(2, dim=-1)[1]], dim=-1)
         mask = torch.arange(embedded.size(1), device=length.device)[None] < length[:, None]  # [B, S]
         return Encoded(self.dropout(states), mask, ends, tuple(finals))
 
@@ -73,18 +73,16 @@ class RecurrentEncoder(nn.Module):
 
 
 class Bridge(nn.Module):
-    """From what the encoder read to the decoder's first state, one `State` a layer. An LSTM's cell begins at zero, but
-    for `copy`."""
+    """From what the encoder read to the decoder's first state, one `State` a layer.
+
+    The cell of an LSTM begins at zero, but for `copy`.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         decoder = config.decoder
-        self.kind, self.layers, self.lstm, self.size = (
-            decoder.bridge,
-            decoder.layers,
-            decoder.cell == "lstm",
-            decoder.hidden_size,
-        )
+        self.kind, self.lstm = decoder.bridge, decoder.cell == "lstm"
+        self.layers, self.size = decoder.layers, decoder.hidden_size
         if self.kind in ("dense", "mean", "backward"):
             width = config.encoder.hidden_size // (2 if self.kind == "backward" else 1)
             self.project = nn.Linear(width, decoder.layers * decoder.hidden_size)
@@ -161,7 +159,7 @@ class RecurrentDecoder(nn.Module):
     `query` says who attends: the top state (Luong et al. 2015, section 3), the previous top state with the context
     going into the cell (Bahdanau et al. 2015, A.2.2; the readout takes s_i as their eq. 4 does), or the first layer,
     whose context goes into all layers above (GNMT and RNMT+, which also gives it to the readout). Attention and readout
-    see the top state with dropout.
+    see the top state with dropout; a previous state attends as the cell left it.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -184,7 +182,7 @@ class RecurrentDecoder(nn.Module):
         gates = (4 if decoder.cell == "lstm" else 3) * decoder.hidden_size
         self.feed = nn.Linear(fed, gates, bias=False) if fed else None  # what one position hands to the first layer
         self.readout = Readout(config, context)
-        self.dropout, self.recurrent_dropout = nn.Dropout(config.dropout), config.recurrent_dropout
+        self.dropout, self.recurrent_dropout = Dropout(config.dropout), config.recurrent_dropout
 
     def start(self, encoded: Encoded) -> tuple[Memory, Cache]:
         """See `Decoder.start`."""
@@ -304,8 +302,8 @@ class RecurrentDecoder(nn.Module):
         if self.training:
             like = embedded.new_empty(batch, dtype=compute_dtype(embedded))
             recurrent = [unit_mask(like, width, self.recurrent_dropout) for _ in self.layers]
-            if self.dropout.p:
-                drawn = F.dropout(like.new_ones(size, count, batch, width), self.dropout.p)
+            if self.dropout.share:
+                drawn = dropout_mask(like, (size, count, batch, width), self.dropout.share)
                 outputs = [list(position.unbind(0)) for position in drawn.unbind(0)]
         return [_Masks(masks, recurrent) for masks in outputs]
 
@@ -337,4 +335,4 @@ def drop(state: Tensor, mask: Tensor | None) -> Tensor:
 
 def unit_mask(like: Tensor, size: int, share: float) -> Tensor | None:
     """[B, size] that drops a share of the units and scales up the rest; None where there is nothing to drop."""
-    return F.dropout(like.new_ones(like.size(0), size), share) if share else None
+    return dropout_mask(like, (like.size(0), size), share) if share else None

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nmtcli.config import ModelConfig
+from nmtcli.models.build import make_decoder, make_encoder
 from nmtcli.models.cells import flip_index, take
+from nmtcli.models.dropout import dropout_mask
 from nmtcli.models.halves import Decoded
 from nmtcli.models.protocol import Cache, Memory, Step
-from nmtcli.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from nmtcli.vocabulary import PAD
 
 
@@ -87,23 +87,12 @@ class Seq2Seq(nn.Module):
         """
         embedded: Tensor = table(ids)
         if self.training and self.config.word_dropout:
-            kept = F.dropout(torch.ones_like(ids, dtype=embedded.dtype), self.config.word_dropout)
-            embedded = embedded * kept[..., None]
+            embedded = embedded * dropout_mask(embedded, ids.shape, self.config.word_dropout)[..., None]
         return embedded * self.config.embedding.size**0.5 if self.config.embedding.scale else embedded
 
     def log_probs(self, features: Tensor) -> Tensor:
         """Features [..., E] to log-probabilities [..., V] in fp32."""
         return torch.log_softmax(self.output(features).float(), dim=-1)
-
-
-def make_encoder(config: ModelConfig) -> RecurrentEncoder:
-    """The encoder of these settings."""
-    return RecurrentEncoder(config)
-
-
-def make_decoder(config: ModelConfig) -> RecurrentDecoder:
-    """The decoder of these settings."""
-    return RecurrentDecoder(config)
 
 
 def repeat(source: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:

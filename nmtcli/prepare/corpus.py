@@ -10,6 +10,7 @@ from posixpath import commonprefix
 from nmtcli.config import CorpusConfig, DataConfig
 from nmtcli.errors import UserError, each
 from nmtcli.prepare.files import File
+from nmtcli.prepare.readers.alignments import AlignedLines
 from nmtcli.prepare.readers.jsonl import JsonLines
 from nmtcli.prepare.readers.lines import LinePairs, TsvFile
 from nmtcli.prepare.readers.records import Sides
@@ -36,6 +37,11 @@ class Corpus:
     name: str
     tag: str | None
     reader: Reader
+
+    @property
+    def aligned(self) -> bool:
+        """Whether its pairs have links between their words."""
+        return isinstance(self.reader, AlignedLines)
 
 
 @dataclass(frozen=True)
@@ -118,7 +124,9 @@ def _open(name: str, corpus: CorpusConfig, languages: tuple[str, str], cache: Pa
         assert corpus.source is not None
         assert corpus.target is not None
         pair = LinePairs(File.fetch(corpus.source, cache), File.fetch(corpus.target, cache))
-        return Corpus(name, corpus.tag, pair)
+        if corpus.alignment is None:
+            return Corpus(name, corpus.tag, pair)
+        return Corpus(name, corpus.tag, AlignedLines(pair, File.fetch(corpus.alignment, cache)))
     file = File.fetch(corpus.path, cache)
     return Corpus(name, corpus.tag, _reader(file, _format(corpus), sides))
 

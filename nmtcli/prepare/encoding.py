@@ -10,6 +10,7 @@ import numpy as np
 from nmtcli.config import DataConfig
 from nmtcli.prepare.cleaning.characters import Mask
 from nmtcli.prepare.cleaning.rules import EMPTY, EXAMPLES, TOO_MANY_TOKENS, Example, Verdicts, code, example
+from nmtcli.prepare.links import EncodedSide, LinkCounts, Links, token_links
 from nmtcli.prepare.reading import SplitRead
 from nmtcli.prepare.rows import Block, OnProgress
 from nmtcli.prepare.shards import Sentences, ShardWriter, record_batch
@@ -26,6 +27,7 @@ class ReadyBlock:
     training: bool
     verdicts: Verdicts
     tag: str | None
+    aligned: bool  # whether rows of this split have links
 
 
 @dataclass
@@ -35,6 +37,7 @@ class EncodedBlock:
     verdicts: Verdicts
     batch: bytes
     counts: tuple[TokenCounts, TokenCounts]
+    links: LinkCounts
     examples: dict[str, list[Example]] = field(default_factory=dict)
 
 
@@ -74,11 +77,20 @@ class EncodingTask:
         source, target = source.select(good), target.select(good)
         kept = [_select(side, good) for side in (sources, targets)]
         texts = None if self._training else (kept[0], kept[1])
-        batch = record_batch(source, target, texts, self._size).serialize().to_pybytes()
+        links, link_counts = None, LinkCounts()
+        if ready.aligned:
+            between_words = rows.links.select(verdicts == 0) if rows.links else Links.none(len(source.lengths))
+            between_tokens, link_counts = token_links(
+                between_words if ready.tag is None else between_words.behind_tag(),
+                EncodedSide(_select(tagged, good), source, self._tokenizers.source),
+                EncodedSide(kept[1], target, self._tokenizers.target),
+            )
+            links = between_tokens.pack()
+        batch = record_batch(source, target, texts, self._size, links).serialize().to_pybytes()
         pieces = self._tokenizers.source.byte_pieces, self._tokenizers.target.byte_pieces
         words = ["".join(side).count(" ") + len(side) for side in kept]
         counts = TokenCounts.of(source, words[0], pieces[0]), TokenCounts.of(target, words[1], pieces[1])
-        return EncodedBlock(verdicts, batch, counts, examples)
+        return EncodedBlock(verdicts, batch, counts, link_counts, examples)
 
     def _encode(self, tokenizer: Tokenizer, texts: list[str]) -> Sentences:
         rows = tokenizer.encode_arrays(texts, self._threads)
@@ -110,8 +122,8 @@ def write_split(
     Rows that are dropped now get their verdict in `split`.
     """
     total = TokenCounts(), TokenCounts()
-    place = directory / split.name
-    with ShardWriter(place, vocabulary_size, with_text=not split.training, fingerprint=fingerprint) as writer:
+    columns = {"with_text": not split.training, "with_links": split.aligned}
+    with ShardWriter(directory / split.name, vocabulary_size, **columns, fingerprint=fingerprint) as writer:
         done = 0
         for result in workers.map(_ready(split)):
             split.verdicts[done : done + len(result.verdicts)] = result.verdicts
@@ -120,6 +132,7 @@ def write_split(
                 writer.write(result.batch)
             for sums, counts in zip(total, result.counts, strict=True):
                 add(sums, counts)
+            split.links += result.links
             done += len(result.verdicts)
             on_progress(f"encoding {split.name}", done, len(split.verdicts))
     return total
@@ -127,7 +140,7 @@ def write_split(
 
 def _ready(split: SplitRead) -> Iterator[ReadyBlock]:
     for found, block, verdicts in split.blocks():
-        yield ReadyBlock(block, split.training, verdicts, found.corpus.tag)
+        yield ReadyBlock(block, split.training, verdicts, found.corpus.tag, split.aligned)
 
 
 def sample_rows(verdicts: Verdicts, size: int, seed: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":

@@ -34,6 +34,7 @@ from nmtcli.prepare.cleaning.rules import (
     validation_rules,
 )
 from nmtcli.prepare.corpus import Corpus
+from nmtcli.prepare.links import LinkCounts
 from nmtcli.prepare.rows import Block, OnProgress
 from nmtcli.prepare.statistics import RATIO_BINS, Counts, TextCounts, add, ratios
 from nmtcli.prepare.workers import Workers
@@ -106,11 +107,17 @@ class SplitRead:
     examples: dict[str, list[Example]] = field(default_factory=dict)
     counts: tuple[TextCounts, TextCounts] = field(default_factory=lambda: (TextCounts(), TextCounts()))
     ratios: Counts = field(default_factory=lambda: np.zeros(RATIO_BINS, np.int64))
+    links: LinkCounts = field(default_factory=LinkCounts)  # known after the second pass
 
     @property
     def training(self) -> bool:
         """Whether this is the training split."""
         return self.name == TRAIN
+
+    @property
+    def aligned(self) -> bool:
+        """Whether any of its corpora has links between words."""
+        return any(found.corpus.aligned for found in self.corpora)
 
     @property
     def kept(self) -> int:

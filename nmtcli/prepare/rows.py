@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from nmtcli.prepare.files import File
+from nmtcli.prepare.links import Links
 
 OnProgress = Callable[[str, int, int | None], None]  # stage, pairs done, all pairs if known
 
@@ -35,6 +36,7 @@ class Rows:
     problems: dict[int, Problem] = field(default_factory=dict)  # by index in the block
     crlf_lines: int = 0  # line ends that were CRLF; the CR is dropped
     line_breaks: int = 0  # LF inside a text, which is no line end there; replaced by a blank
+    links: Links | None = None  # between words of the raw texts, where the corpus has any
 
 
 class Block(Protocol):

@@ -20,10 +20,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from nmtcli.errors import DataError
+from nmtcli.prepare.dataset_info import describe
 
 SHARD_BYTES = 256 * 2**20
 _SHORT_VOCABULARY = 2**16  # ids below it fit in uint16
 
+_ALIGNMENT = "alignment"  # the third column where there is one
 _TEXT_COLUMNS = ("source_text", "target_text")
 
 Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
@@ -32,7 +34,7 @@ Lengths = npt.NDArray[np.int32]
 
 
 def _id_columns(kind: Any) -> list[Any]:
-    return [pa.field(name, pa.list_(kind)) for name in ("source", "target")]
+    return [pa.field(name, pa.list_(kind)) for name in ("source", "target", _ALIGNMENT)]
 
 
 _ID_COLUMNS = (_id_columns(pa.uint16()), _id_columns(pa.uint32()))  # for a short and a long vocabulary
@@ -71,11 +73,16 @@ class Sentences:
 
 
 def record_batch(
-    source: Sentences, target: Sentences, texts: tuple[Sequence[str], Sequence[str]] | None, vocabulary_size: int
+    source: Sentences,
+    target: Sentences,
+    texts: tuple[Sequence[str], Sequence[str]] | None,
+    vocabulary_size: int,
+    links: Sentences | None = None,
 ) -> Any:
-    """Rows as an Arrow record batch, with the text of both sides for a split that keeps it."""
-    schema = _schema(vocabulary_size, with_text=texts is not None)
-    arrays = [_list_array(side, field.type) for side, field in zip((source, target), schema, strict=False)]
+    """Rows as an Arrow record batch, with the text of both sides and packed links for a split that keeps them."""
+    schema = _schema(vocabulary_size, with_text=texts is not None, with_links=links is not None)
+    columns = (source, target) if links is None else (source, target, links)
+    arrays = [_list_array(column, field.type) for column, field in zip(columns, schema, strict=False)]
     arrays += [pa.array(side, pa.string()) for side in texts or ()]
     return pa.record_batch(arrays, schema=schema)
 
@@ -87,8 +94,8 @@ def _list_array(sentences: Sentences, kind: Any) -> Any:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=kind)
 
 
-def _schema(vocabulary_size: int, *, with_text: bool) -> Any:
-    fields = list(_ID_COLUMNS[vocabulary_size > _SHORT_VOCABULARY])
+def _schema(vocabulary_size: int, *, with_text: bool, with_links: bool) -> Any:
+    fields = _ID_COLUMNS[vocabulary_size > _SHORT_VOCABULARY][: 2 + with_links]
     return pa.schema(fields + [pa.field(name, pa.string()) for name in _TEXT_COLUMNS if with_text])
 
 
@@ -101,11 +108,12 @@ class ShardWriter:
         vocabulary_size: int,
         *,
         with_text: bool,
+        with_links: bool = False,
         fingerprint: str,
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
         """`vocabulary_size` is the larger of both sides'; a new file begins after about `shard_bytes` bytes."""
-        self._schema = _schema(vocabulary_size, with_text=with_text)
+        self._schema = _schema(vocabulary_size, with_text=with_text, with_links=with_links)
         self._directory = directory
         self._fingerprint = fingerprint
         self._shard_bytes = shard_bytes
@@ -135,7 +143,7 @@ class ShardWriter:
         names = _names(len(self._files))
         for file, name in zip(self._files, names, strict=True):
             file.rename(file.with_name(name))
-        _describe(self._directory, names, self._schema, self._rows, self._fingerprint)
+        describe(self._directory, names, self._schema, self._rows, self._fingerprint)
 
     def __enter__(self) -> Self:
         return self
@@ -168,7 +176,7 @@ class _File(NamedTuple):
     ids: Ids
     offsets: npt.NDArray[np.int32]
     batches: list[Any]  # Arrow record batches
-    places: list[list[tuple[int, int]]]  # of each record batch and side: where in `offsets` and `ids` its own begin
+    places: list[list[tuple[int, int]]]  # of each record batch and column: where in `offsets` and `ids` its own begin
 
 
 class Shards:
@@ -181,7 +189,9 @@ class Shards:
         self._starts = np.cumsum([0, *batches], dtype=np.int64)  # first row of each record batch, then the rows of all
         self._file = np.repeat(np.arange(len(files)), [len(file.batches) for file in files])  # of each record batch
         places = [place for file in files for place in file.places]
-        self._places = np.array(places, dtype=np.int64).reshape(-1, 2, 2)  # [record batch, side, offsets or ids]
+        self.aligned = any(len(columns) > 2 for columns in places)  # whether rows have links
+        # [record batch, column, offsets or ids]
+        self._places = np.array(places, dtype=np.int64).reshape(-1, 2 + self.aligned, 2)
 
     @classmethod
     def open(cls, directory: Path) -> Self:
@@ -192,7 +202,10 @@ class Shards:
             rows = sum(split["num_examples"] for split in info["splits"].values())
         except (KeyError, TypeError, AttributeError):
             raise DataError(f"{directory}: state.json or dataset_info.json is not one of nmt prepare", _AGAIN) from None
-        shards = cls([_map(file) for file in files])
+        mapped = [_map(file) for file in files]
+        if len({len(columns) for file in mapped for columns in file.places}) > 1:
+            raise DataError(f"{directory}: damaged: some of its files have links, others none", _AGAIN)
+        shards = cls(mapped)
         if len(shards) != rows:
             raise DataError(f"{directory}: {len(shards)} pairs where {rows} were written", _AGAIN)
         return shards
@@ -205,7 +218,7 @@ class Shards:
         """Number of ids of the longest side of any row, 0 without rows."""
         longest = 0
         for file, batch, sides in self._record_batches():
-            for offsets_at, _ in sides:
+            for offsets_at, _ in sides[:2]:
                 own = file.offsets[offsets_at : offsets_at + batch.num_rows + 1]
                 longest = max(longest, int(np.diff(own).max(initial=0)))
         return longest
@@ -220,6 +233,10 @@ class Shards:
         found = self._find(rows)
         return self._read(0, *found), self._read(1, *found)
 
+    def links(self, rows: Rows) -> Sentences:
+        """The packed links of the rows, where they are `aligned`. Raises IndexError for a row that is not there."""
+        return self._read(2, *self._find(rows))
+
     def _find(self, rows: Rows) -> tuple[Rows, Rows]:
         """The record batch of each row, and the row's number in it."""
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
@@ -227,9 +244,9 @@ class Shards:
         batch = np.searchsorted(self._starts, rows, side="right") - 1
         return batch, rows - self._starts[batch]
 
-    def _spans(self, side: int, batch: Rows, row: Rows) -> tuple[Rows, Lengths]:
+    def _spans(self, column: int, batch: Rows, row: Rows) -> tuple[Rows, Lengths]:
         """Where in its file the ids of each row begin, and how many they are."""
-        offsets_at, ids_at = self._places[batch, side].T
+        offsets_at, ids_at = self._places[batch, column].T
         at = offsets_at + row
         begin, end = np.empty((2, len(row)), np.int32)
         file_of = self._file[batch]
@@ -239,8 +256,8 @@ class Shards:
             end[here] = self._files[number].offsets[at[here] + 1]
         return ids_at + begin, end - begin
 
-    def _read(self, side: int, batch: Rows, row: Rows) -> Sentences:
-        begin, lengths = self._spans(side, batch, row)
+    def _read(self, column: int, batch: Rows, row: Rows) -> Sentences:
+        begin, lengths = self._spans(column, batch, row)
         ends = lengths.cumsum(dtype=np.int64)
         total = int(ends[-1]) if len(ends) else 0
         at = np.repeat(begin - (ends - lengths), lengths) + np.arange(total)  # of each id in its file
@@ -274,13 +291,14 @@ def _map(file: Path) -> _File:
     try:
         content = pa.memory_map(str(file)).read_buffer()
         stream = pa.ipc.open_stream(content)
-        if list(stream.schema)[:2] not in _ID_COLUMNS:
+        columns = 2 + (_ALIGNMENT in stream.schema.names)
+        if list(stream.schema)[:columns] not in [fields[:columns] for fields in _ID_COLUMNS]:
             raise DataError(f"{file}: damaged: not the columns of nmt prepare", _AGAIN)
         batches = stream.read_all().to_batches()
         for batch in batches:
             batch.validate()
         kind = stream.schema.field(0).type.value_type.to_pandas_dtype()
-        places = [[_place(batch.column(side), content) for side in (0, 1)] for batch in batches]
+        places = [[_place(batch.column(number), content) for number in range(columns)] for batch in batches]
     except FileNotFoundError:
         raise DataError(f"{file}: missing", _AGAIN) from None
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name is not UTF-8, a buffer elsewhere
@@ -306,65 +324,40 @@ def _view(content: Any, kind: Any) -> npt.NDArray[Any]:
 def join(directory: Path, parts: Sequence[Path], fingerprint: str) -> None:
     """A new split of the rows of several, in order: links to their files, or copies where links cannot be made.
 
+    Where the rows of some parts have word links, those of the others get an empty list.
     Raises DataError if a part is missing or damaged.
     """
     opened = [Shards.open(part) for part in parts]
     files = [part / item["filename"] for part in parts for item in _read_json(part / "state.json")["_data_files"]]
     names = _names(len(files))
     directory.mkdir()
+    schema = max(map(_schema_of, files), key=len)
     for file, name in zip(files, names, strict=True):
+        if _schema_of(file) != schema:
+            _copy_with_links(file, directory / name, schema)
+            continue
         try:
             os.link(file, directory / name)
         except OSError:  # another disk, or one without links
             shutil.copyfile(file, directory / name)
-    with pa.memory_map(str(directory / names[0])) as file:
-        schema = pa.ipc.open_stream(file).schema
-    _describe(directory, names, schema, sum(map(len, opened)), fingerprint)
+    describe(directory, names, schema, sum(map(len, opened)), fingerprint)
+
+
+def _schema_of(file: Path) -> Any:
+    with pa.memory_map(str(file)) as source:
+        return pa.ipc.open_stream(source).schema
+
+
+def _copy_with_links(file: Path, copy: Path, schema: Any) -> None:
+    """A copy of rows without links that has the column for them, with none in it."""
+    with pa.memory_map(str(file)) as source, pa.ipc.new_stream(str(copy), schema) as stream:
+        for batch in pa.ipc.open_stream(source):
+            links = pa.array([[]] * batch.num_rows, schema.field(2).type)
+            stream.write_batch(pa.record_batch([*batch.columns[:2], links, *batch.columns[2:]], schema=schema))
 
 
 def _names(files: int) -> list[str]:
     return [f"data-{number:05d}-of-{files:05d}.arrow" for number in range(files)]
-
-
-def _describe(directory: Path, names: Sequence[str], schema: Any, rows: int, fingerprint: str) -> None:
-    """Beside the files, what `datasets` wants to know of them."""
-    _write_json(directory / "state.json", _state(names, fingerprint))
-    _write_json(directory / "dataset_info.json", _dataset_info(schema, directory.name, rows))
-
-
-def _state(names: Sequence[str], fingerprint: str) -> dict[str, Any]:
-    return {
-        "_data_files": [{"filename": name} for name in names],
-        "_fingerprint": fingerprint[:16],
-        "_format_columns": None,
-        "_format_kwargs": {},
-        "_format_type": None,
-        "_output_all_columns": False,
-        "_split": None,
-    }
-
-
-def _dataset_info(schema: Any, split: str, rows: int) -> dict[str, Any]:
-    features = {field.name: _feature(field.type) for field in schema}
-    return {
-        "citation": "",
-        "description": "",
-        "features": features,
-        "homepage": "",
-        "license": "",
-        "splits": {split: {"name": split, "num_examples": rows}},
-    }
-
-
-def _feature(kind: Any) -> dict[str, Any]:
-    if pa.types.is_list(kind):
-        # "Sequence" is what every release of datasets reads; newer ones write "List"
-        return {"feature": _feature(kind.value_type), "_type": "Sequence"}
-    return {"dtype": str(kind), "_type": "Value"}
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", "utf-8")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -154,6 +154,22 @@ class Tokenizer:
         """Which ids spell a byte of a rare character, [vocabulary]: `byte_pieces[ids].sum()` counts them."""
         return np.array(self._processor.is_byte(list(range(len(self)))))
 
+    @cached_property
+    def word_starts(self) -> NDArray[np.bool_]:
+        """Which ids begin a word wherever they stand, [vocabulary]; the first of a sentence always does."""
+        starts = np.array([piece.startswith("▁") for piece in self._all_pieces])
+        starts[UNK] = self.type == "word"  # elsewhere it is characters, and the ▁ before them a piece of its own
+        return starts
+
+    @cached_property
+    def over_blanks(self) -> NDArray[np.bool_]:
+        """Which ids hold a blank behind their first character, and so parts of two words, [vocabulary]."""
+        return np.array(["▁" in piece[1:] for piece in self._all_pieces])
+
+    @property
+    def _all_pieces(self) -> list[str]:
+        return self.pieces(range(len(self)))
+
     def encode(self, lines: list[str], threads: int | None = None) -> list[list[int]]:
         """Ids of each line, without BOS and EOS; an empty list where nothing is left after normalisation.
 

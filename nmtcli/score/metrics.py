@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sacrebleu import BLEU, CHRF, TER
 from sacrebleu.metrics.base import Metric
@@ -56,6 +57,17 @@ def score_corpus(
         raise ValueError(f"{len(hypotheses)} hypotheses but {[len(reference) for reference in references]} references")
     built = [_metric(name, lowercase, tokenize) for name in metrics]
     return [_score(metric, hypotheses, references, bootstrap) for metric in built]
+
+
+def score_sentences(
+    hypotheses: Sequence[str], references: Sequence[str], metric: Literal["bleu", "chrf"]
+) -> list[float]:
+    """The score of each sentence by itself, 0 to 100: BLEU with the effective order (no n-gram longer than the sentence
+    counts) and sacreBLEU's exponential smoothing, or chrF.
+    """
+    scorer = BLEU(effective_order=True) if metric == "bleu" else CHRF()
+    pairs = zip(hypotheses, references, strict=True)
+    return [float(scorer.sentence_score(hypothesis, [reference]).score) for hypothesis, reference in pairs]
 
 
 def _metric(name: str, lowercase: bool, tokenize: str | None) -> Metric:

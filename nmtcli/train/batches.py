@@ -14,6 +14,7 @@ from torch import Tensor
 from nmtcli.config import TrainConfig
 from nmtcli.errors import UserError
 from nmtcli.prepare.directory import PreparedData
+from nmtcli.prepare.links import Links
 from nmtcli.prepare.shards import Rows, Sentences, Shards
 from nmtcli.train.epochs import Epochs, Purpose, corpus_weights
 from nmtcli.vocabulary import BOS, EOS, PAD
@@ -28,6 +29,7 @@ class Batch:
     target_input: Tensor  # [B, T]
     target_output: Tensor  # [B, T]
     target_tokens: int  # real target tokens, EOS counted; known on the host, so counting never waits for the device
+    alignment: Tensor | None = None  # [B, T, S], what `guide` gives, where the objective asks for it
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
@@ -43,11 +45,12 @@ class Batch:
             move(self.target_input),
             move(self.target_output),
             self.target_tokens,
+            None if self.alignment is None else move(self.alignment),
         )
 
 
-def make_batch(source: Sentences, target: Sentences) -> Batch:
-    """A batch of the given pairs."""
+def make_batch(source: Sentences, target: Sentences, links: Links | None = None) -> Batch:
+    """A batch of the given pairs, with their alignment where links are given."""
     padded_source, source_length = pad(source, after=EOS)
     target_input, _ = pad(target, before=BOS)
     target_output, target_length = pad(target, after=EOS)
@@ -57,7 +60,20 @@ def make_batch(source: Sentences, target: Sentences) -> Batch:
         torch.from_numpy(target_input),
         torch.from_numpy(target_output),
         int(target_length.sum()),
+        None if links is None else torch.from_numpy(guide(links, target_output.shape[1], padded_source.shape[1])),
     )
+
+
+def guide(links: Links, target_size: int, source_size: int) -> NDArray[np.float32]:
+    """Where attention should lie, [B, T, S]: evenly on the source tokens a target token is linked to.
+
+    A target token without links has a row of zeros, and so has EOS: no aligner speaks of it, and attention need not be
+    anywhere to know that a sentence ends.
+    """
+    weights = np.zeros((len(links.counts), target_size, source_size), np.float32)
+    weights[links.pair, links.positions[:, 1], links.positions[:, 0]] = 1
+    weights /= np.maximum(weights.sum(axis=2, keepdims=True), 1)
+    return weights
 
 
 def pad(
@@ -123,6 +139,7 @@ class BatchPlan:
     epochs: Epochs
     batch_tokens: int
     update_tokens: int | None
+    guided: bool = False  # whether batches have alignments
 
     @classmethod
     def training(cls, data: PreparedData, settings: TrainConfig) -> "BatchPlan":
@@ -136,7 +153,7 @@ class BatchPlan:
         corpora = data.manifest.corpora
         weights = corpus_weights(corpora, settings)
         epochs = Epochs([corpus.pairs for corpus in corpora], weights, settings.seed)
-        return cls(data.train, epochs, settings.batch_tokens, settings.update_tokens)
+        return cls(data.train, epochs, settings.batch_tokens, settings.update_tokens, settings.guided_alignment > 0)
 
     def block(self, epoch: int, number: int) -> Updates:
         """The updates of one block of an epoch."""
@@ -158,7 +175,8 @@ class BatchPlan:
 
     def load(self, rows: Rows) -> Batch:
         """The pairs at `rows`."""
-        return make_batch(*self.shards.gather(rows))
+        links = Links.unpack(self.shards.links(rows)) if self.guided else None
+        return make_batch(*self.shards.gather(rows), links)
 
     def _group(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where in the batches with so many target tokens each update begins, and the end of the last."""

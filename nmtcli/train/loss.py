@@ -12,10 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nmtcli.models.halves import Decoded
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import Batch
 from nmtcli.vocabulary import PAD
 
+_LEAST = 1e-12  # a weight counts as at least this: outside a local window it is zero, and its logarithm infinite
+ROUND_ROWS = 64
 CHUNK_ROWS = {"cpu": 512, "cuda": 8192}  # measured best on CPU; on a GPU a chunk must fill the device
 
 
@@ -27,8 +30,11 @@ class FusedSmoothedLoss(torch.autograd.Function):
         ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, smoothing: float, dtype: torch.dtype
     ) -> Tensor:
         """features [M, E], weight [V, E], targets [M] to the loss, a scalar in fp32; products run in `dtype`."""
-        size, rows = weight.size(0), CHUNK_ROWS[features.device.type]
-        inputs, table = features.to(dtype), weight.to(dtype)
+        size, rows, real = weight.size(0), CHUNK_ROWS[features.device.type], features.size(0)
+        # Zero rows up to a round number: oneDNN makes and keeps a kernel for each shape, and `real` is seldom twice
+        # the same.
+        inputs = F.pad(features.to(dtype), (0, 0, 0, -real % ROUND_ROWS))
+        targets, table = F.pad(targets, (0, len(inputs) - real)), weight.to(dtype)
         grad_features = torch.empty_like(inputs)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         loss = torch.zeros((), device=features.device)
@@ -37,14 +43,16 @@ class FusedSmoothedLoss(torch.autograd.Function):
             logits = (chunk @ table.t()).float()  # [M', V]
             normalizer = torch.logsumexp(logits, dim=1, keepdim=True)  # [M', 1]
             correct = logits.gather(1, target)
-            loss += (normalizer - (1 - smoothing) * correct).sum() - smoothing / size * logits.sum()
+            count = max(0, real - start)  # of the rows that are not padding
+            loss += (normalizer - (1 - smoothing) * correct)[:count].sum() - smoothing / size * logits[:count].sum()
             # softmax minus the smoothed target distribution
             grad = logits.sub_(normalizer).exp_().sub_(smoothing / size)
             grad.scatter_add_(1, target, torch.full_like(correct, smoothing - 1))
+            grad[count:] = 0
             grad = grad.to(dtype)
             torch.mm(grad, table, out=grad_features[start : start + rows])
             grad_weight += grad.t() @ chunk
-        ctx.save_for_backward(grad_features.to(features.dtype), grad_weight.to(weight.dtype))
+        ctx.save_for_backward(grad_features[:real].to(features.dtype), grad_weight.to(weight.dtype))
         return loss
 
     @staticmethod
@@ -60,6 +68,16 @@ def plain_smoothed_loss(features: Tensor, weight: Tensor, targets: Tensor, smoot
     return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
 
 
+def guided_alignment_loss(attention: Tensor, alignment: Tensor) -> Tensor:
+    """Cross entropy of attention [B, T, S] against an alignment [B, T, S], summed over target tokens with links.
+
+    −Σ_t Σ_s G[t, s] log A[t, s] (Chen et al. 2016, "Guided Alignment Training for Topic-Aware Neural Machine
+    Translation"; Mi et al. 2016, "Supervised Attentions for Neural Machine Translation"). A weight below 1e-12 counts
+    as that and has no gradient.
+    """
+    return -(alignment * attention.float().clamp_min(_LEAST).log()).sum()
+
+
 @dataclass(frozen=True)
 class TokenSums:
     """Sums over the real target tokens of a batch, as tensors on the device."""
@@ -72,14 +90,28 @@ class TokenSums:
 class TrainingLoss(nn.Module):
     """A model and its objective as one module: batch in, loss sum out."""
 
-    def __init__(self, model: Seq2Seq, smoothing: float) -> None:
+    def __init__(self, model: Seq2Seq, smoothing: float, guidance: float = 0.0) -> None:
+        """`guidance` is the weight of guided alignment, for batches that have one."""
         super().__init__()
         self.model = model
         self.smoothing = smoothing
+        self.guidance = guidance
 
     def forward(self, batch: Batch) -> Tensor:
-        """Sum of the loss over the real target tokens, to be divided once by the tokens of the whole update."""
-        features, targets = self._real_positions(batch)
+        """Sum of the loss over the real target tokens, to be divided once by the tokens of the whole update.
+
+        Guided alignment adds its sum times `guidance`. It is divided by all target tokens as well: those without links
+        count as zero, so that sparse alignments weigh less than dense ones.
+        """
+        decoded = self._decode(batch, need_attention=batch.alignment is not None)
+        loss = self._token_loss(*self._real_positions(decoded, batch))
+        if batch.alignment is None:
+            return loss
+        assert decoded.attention is not None
+        return loss + self.guidance * guided_alignment_loss(decoded.attention, batch.alignment)
+
+    def _token_loss(self, features: Tensor, targets: Tensor) -> Tensor:
+        """features [M, E], targets [M]."""
         weight, kind = self.model.output.weight, features.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
         if dtype == torch.float16:  # the stored gradients would not carry the scale that keeps fp16 from underflow
@@ -90,13 +122,18 @@ class TrainingLoss(nn.Module):
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> TokenSums:
         """The sums that validation reports."""
-        features, targets = self._real_positions(batch)
+        features, targets = self._real_positions(self._decode(batch), batch)
         log_probs = self.model.log_probs(features)  # [M, V]
         negative_log_prob = -log_probs.gather(1, targets[:, None]).sum()
         loss = (1 - self.smoothing) * negative_log_prob - self.smoothing * log_probs.mean(dim=1).sum()
         return TokenSums(loss, negative_log_prob, (log_probs.argmax(dim=1) == targets).sum())
 
-    def _real_positions(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        features = self.model(batch.source, batch.source_length, batch.target_input)  # [B, T, E]
-        real = batch.target_output != PAD  # [B, T]
-        return features[real], batch.target_output[real]  # [M, E], [M]
+    def _decode(self, batch: Batch, need_attention: bool = False) -> Decoded:
+        return self.model.decode(batch.source, batch.source_length, batch.target_input, need_attention)
+
+    @staticmethod
+    def _real_positions(decoded: Decoded, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Features and targets at real positions, found without asking the device how many they are."""
+        padding = (batch.target_output == PAD).flatten()  # [B · T]
+        real = padding.to(torch.uint8).argsort(stable=True)[: batch.target_tokens]  # [M]
+        return decoded.features.flatten(0, 1)[real], batch.target_output.flatten()[real]  # [M, E], [M]

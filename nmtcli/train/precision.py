@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nmtcli.config import Precision
 from nmtcli.errors import UserError
@@ -29,28 +30,34 @@ class MixedPrecision:
     def __init__(self, precision: Precision, device: torch.device) -> None:
         self.dtype = DTYPES.get(precision)
         self.device = device
-        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self.fixed = precision != "fp16"
+        # Of bf16 and fp32 the scale is one for ever: there it only skips updates that are not finite, on the device,
+        # without waiting for it. A CPU needs no such help.
+        self.scaler = torch.amp.GradScaler(
+            device.type, init_scale=1.0 if self.fixed else 2.0**16, enabled=not self.fixed or device.type == "cuda"
+        )
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context of a forward pass."""
         return torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext()
 
-    def step(self, optimizer: torch.optim.Optimizer, clip_norm: float) -> float | None:
-        """Clip and apply the gradients; returns their norm, or None where it was not finite and nothing was applied."""
+    def step(self, optimizer: torch.optim.Optimizer, clip_norm: float) -> Tensor:
+        """Clip and apply the gradients; returns their norm, on the device. One that is not finite is not applied."""
         self.scaler.unscale_(optimizer)
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(weights, clip_norm).item()
-        finite = norm - norm == 0
-        if finite or self.scaler.is_enabled():  # the scaler itself skips the step, and must see it to lower its scale
+        norm = torch.nn.utils.clip_grad_norm_(weights, clip_norm)
+        if self.scaler.is_enabled():
             self.scaler.step(optimizer)
-            self.scaler.update()
-        return norm if finite else None
+            self.scaler.update(1.0 if self.fixed else None)
+        elif norm.isfinite():
+            optimizer.step()
+        return norm
 
     def state(self) -> dict[str, Any]:
         """The scaler's numbers, for JSON."""
-        return dict(self.scaler.state_dict())
+        return {} if self.fixed else dict(self.scaler.state_dict())
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up saved numbers."""
-        if state:
+        if state and not self.fixed:
             self.scaler.load_state_dict(state)

@@ -27,10 +27,12 @@ def resolve(config: Config, data: PreparedData, device: torch.device) -> Config:
     """The settings with every `auto` and null that depends on data or device found out, and the data's own section."""
     config = config.model_copy(update={"data": config.data.settings()})
     prepared = config.model_copy(update={"data": data.manifest.data})
-    if changes := [change for _, change in _changes(prepared, config)]:
+    if changes := [change for _, change in differences(prepared, config)]:
         lines = "\n".join(f"the data was prepared with other settings: {change}" for change in changes)
         raise UserError(lines, "leave out the data settings, or run nmt prepare with these to another directory")
     BatchPlan.training(data, config.train)  # may refuse
+    if config.train.guided_alignment:
+        _require_alignment(config, data)
     if config.train.subword_sampling is not None:
         for tokenizer in (data.tokenizers.source, data.tokenizers.target):
             tokenizer.sample([], config.train.subword_sampling, seed=0)  # may refuse
@@ -55,6 +57,23 @@ def resolve(config: Config, data: PreparedData, device: torch.device) -> Config:
     )
 
 
+def _require_alignment(config: Config, data: PreparedData) -> None:
+    """Raises UserError where attention cannot be guided."""
+    model = config.model
+    if not data.train.aligned:
+        raise UserError(
+            "train.guided_alignment needs word alignments, and the training data has none",
+            "prepare it with --train-alignment, or set train.guided_alignment=0",
+        )
+    if not model.attends:
+        raise UserError("train.guided_alignment has nothing to guide: model.attention.type is none", "choose another")
+    if config.train.subword_sampling is not None:
+        raise UserError(
+            "train.guided_alignment and train.subword_sampling exclude each other: the data links the tokens it has",
+            "set one of them only",
+        )
+
+
 def open_run(path: Path, config: Config, fingerprint: str) -> tuple[RunDirectory, list[str]]:
     """The run directory for these settings: a new one, or an earlier run of the same settings to go on with.
 
@@ -76,7 +95,7 @@ def open_run(path: Path, config: Config, fingerprint: str) -> tuple[RunDirectory
             f"{path}: this run was trained on other data", "choose another -o, or give the data it began with"
         )
     before = load_config(files=[path / "config.yaml"])
-    changes = list(_changes(before, config))
+    changes = list(differences(before, config))
     fixed = [change for key, change in changes if key not in FREE]
     if fixed:
         lines = "\n".join(f"{path}: the run began with other settings: {change}" for change in fixed)
@@ -91,7 +110,7 @@ def _write_settings(run: RunDirectory, config: Config, fingerprint: str) -> None
     write_whole(run.path / "config.yaml", dump_config(config).encode())
 
 
-def _changes(before: Config, now: Config) -> Iterator[tuple[str, str]]:
+def differences(before: Config, now: Config) -> Iterator[tuple[str, str]]:
     """The settings that differ: which, and how in words."""
     for path, _ in keys():
         old: Any = before

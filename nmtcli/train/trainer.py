@@ -22,10 +22,12 @@ from nmtcli.train.batches import Batch, BatchPlan
 from nmtcli.train.interrupts import Interrupts
 from nmtcli.train.logs import Observer
 from nmtcli.train.loss import TrainingLoss
+from nmtcli.train.objectives import make_objective
 from nmtcli.train.precision import MixedPrecision
 from nmtcli.train.schedule import learning_rate
 from nmtcli.train.subwords import SubwordSampling
 from nmtcli.train.validation import Validator
+from nmtcli.train.vectors import WordVectors
 
 
 @dataclass
@@ -52,30 +54,44 @@ class Trainer:
     """
 
     def __init__(
-        self, config: Config, data: PreparedData, run: RunDirectory, device: torch.device, observers: Sequence[Observer]
+        self,
+        config: Config,
+        data: PreparedData,
+        run: RunDirectory,
+        device: torch.device,
+        observers: Sequence[Observer],
+        finetune_from: Path | None = None,
     ) -> None:
+        """`finetune_from` is the model directory whose weights a new run begins with; random ones without."""
         settings = config.train
         self.config, self.data, self.run, self.device, self.observers = config, data, run, device, observers
         torch.manual_seed(settings.seed)
         sizes = len(data.tokenizers.source), len(data.tokenizers.target)
         self.model = Seq2Seq(config.model, *sizes).to(device)
-        self.objective = TrainingLoss(self.model, settings.label_smoothing)
+        loss = TrainingLoss(self.model, settings.label_smoothing, settings.guided_alignment)
+        self.objective = make_objective(config, loss, data.tokenizers)
         self.optimizer = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)
         self.precision = MixedPrecision(settings.precision, device)
         self.plan = BatchPlan.training(data, settings)
         self.subwords = None
         if settings.subword_sampling is not None:
             self.subwords = SubwordSampling(self.plan, data.tokenizers, settings.subword_sampling, settings.seed)
-        self.validator = Validator(self.objective, data, config, device)
+        self.validator = Validator(loss, data, config, device)
         self.total = settings.max_updates
         if settings.max_epochs is not None:
             self.total = min(self.total, self.plan.updates(settings.max_epochs))
         self.state = TrainState()
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)  # updates not yet counted in `state`
         self.interrupts = Interrupts()
         self.meter = Meter()
         self.passes = 0.0  # over the data
         if steps := run.steps():
             self._load(run.checkpoint(steps[-1]))
+        elif finetune_from is not None:
+            path = finetune_from / checkpoint.WEIGHTS
+            checkpoint.put_weights(self.model, checkpoint.load_tensors(path), path)
+        else:
+            self._put_word_vectors()
 
     def fit(self) -> str:
         """Train to the end; returns the reason to stop.
@@ -138,19 +154,27 @@ class Trainer:
         loss_sum = torch.zeros((), device=self.device)
         for batch in batches:
             with self.precision.autocast():
-                loss = self.objective(batch.to(self.device))
-            self.precision.scaler.scale(loss / tokens).backward()
+                loss = self.objective(batch.to(self.device), state.step + 1)
+            self.precision.scaler.scale(loss / tokens).backward()  # type: ignore[no-untyped-call]
             loss_sum += loss.detach()
         norm = self.precision.step(self.optimizer, settings.clip_norm)
+        applied = norm.isfinite()
+        self.skipped += ~applied
         self.optimizer.zero_grad(set_to_none=True)
         state.step += 1
         state.target_tokens += tokens
-        state.skipped_updates += norm is None
-        state.seconds += self.meter.update_done(loss_sum, tokens, norm)
+        state.seconds += self.meter.update_done(loss_sum, tokens, torch.where(applied, norm, 0.0))
         if state.step % settings.log_every == 0 or state.step == self.total:
             metrics: dict[str, Any] = {"step": state.step, "epoch": self.passes}
+            self._count_skipped()
             metrics |= {**self.meter.read(), "learning_rate": rate, "skipped": state.skipped_updates}
+            metrics |= self.objective.report(state.step)
             self._tell("updated", metrics)
+
+    def _count_skipped(self) -> None:
+        """Read how many updates were skipped; the device is asked only here."""
+        self.state.skipped_updates += int(self.skipped.item())
+        self.skipped.zero_()
 
     def _stop_reason(self) -> str | None:
         patience = self.config.train.patience
@@ -203,6 +227,17 @@ class Trainer:
             terminated=signal.name == "SIGTERM",
         )
 
+    def _put_word_vectors(self) -> None:
+        embedding, size = self.config.model.embedding, self.config.model.embedding.size
+        tokenizers, model = self.data.tokenizers, self.model
+        sides = (
+            (embedding.source_vectors, tokenizers.source, model.source_embedding),
+            (embedding.target_vectors, tokenizers.target, model.target_embedding),
+        )
+        for name, tokenizer, table in sides:
+            if name is not None:
+                WordVectors.read(name, tokenizer, size).put(table.weight)
+
     def _tell_start(self) -> None:
         start: dict[str, Any] = {"step": self.state.step, "total": self.total, "epoch": self.state.epoch}
         start |= {"parameters": parameter_count(self.model), "pairs": len(self.data.train)}
@@ -215,6 +250,7 @@ class Trainer:
 
     def _save(self) -> None:
         """Write a checkpoint, let the pointers name it, delete those no longer kept."""
+        self._count_skipped()
         state, settings = self.state, self.config.train
         self.run.save(state.step, self._write)
         if state.best:
@@ -271,15 +307,15 @@ class Trainer:
 
 
 class Meter:
-    """Averages over the updates since the last reading. The loss stays on the device until it is read."""
+    """Averages over the updates since the last reading. Loss and norm stay on the device until they are read."""
 
     def __init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
         """Forget what was measured; called after time spent on something else."""
-        self.loss: Tensor | None = None
-        self.norm = 0.0
+        self.loss: Tensor | float = 0.0
+        self.norm: Tensor | float = 0.0
         self.tokens = self.updates = 0
         self.seconds = self.waiting = 0.0
         self.clock = time.perf_counter()
@@ -288,12 +324,12 @@ class Meter:
         """The batches of an update have come."""
         self.waiting += time.perf_counter() - self.clock
 
-    def update_done(self, loss: Tensor, tokens: int, norm: float | None) -> float:
+    def update_done(self, loss: Tensor, tokens: int, norm: Tensor) -> float:
         """Count an update; returns the seconds since the last one, data included."""
-        self.loss = loss if self.loss is None else self.loss + loss
+        self.loss = self.loss + loss
         self.tokens += tokens
         self.updates += 1
-        self.norm += norm or 0.0
+        self.norm = self.norm + norm
         now = time.perf_counter()
         seconds, self.clock = now - self.clock, now
         self.seconds += seconds
@@ -301,11 +337,10 @@ class Meter:
 
     def read(self) -> dict[str, float]:
         """Loss a token, gradient norm, target tokens a second, share of the time spent waiting for data."""
-        assert self.loss is not None
-        loss = self.loss.item() / self.tokens
+        loss = float(self.loss) / self.tokens
         metrics = {
             "loss": loss if math.isfinite(loss) else math.inf,
-            "gradient_norm": self.norm / self.updates,
+            "gradient_norm": float(self.norm) / self.updates,
             "tokens_per_second": self.tokens / self.seconds,
             "data_wait": self.waiting / self.seconds,
         }

@@ -13,6 +13,7 @@ from nmtcli.prepare.directory import PreparedData
 from nmtcli.score.metrics import score_corpus
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.epochs import Epochs
+from nmtcli.train.exposure import accuracy_by_position
 from nmtcli.train.logs import Sample
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
@@ -26,15 +27,17 @@ class Validator:
 
     def __init__(self, objective: TrainingLoss, data: PreparedData, config: Config, device: torch.device) -> None:
         self.objective, self.device = objective, device
-        epochs = Epochs([len(data.valid)], [Fraction(1)], seed=0)
-        self.plan = BatchPlan(data.valid, epochs, config.train.batch_tokens, update_tokens=None)
         texts = data.valid.texts()[: config.train.valid_sentences]
+        self.plan, self.few = (
+            BatchPlan(data.valid, Epochs([rows], [Fraction(1)], seed=0), config.train.batch_tokens, update_tokens=None)
+            for rows in (len(data.valid), len(texts))
+        )
         self.sources = [pair.source for pair in texts]
         self.references = [pair.target for pair in texts]
         self.translator = Translator(TorchRuntime(objective.model, device), data.tokenizers, config.search)
 
     def measure(self, go_on: Callable[[int, int], bool]) -> tuple[dict[str, Any], list[Sample]] | None:
-        """Loss, perplexity, accuracy, BLEU, chrF and exact match of whole translations, and a few translations.
+        """Loss, perplexity, accuracy (by position too), BLEU, chrF, exact match, and a few translations.
 
         `go_on` hears of done and all sentences and may answer False: then there is no result. No random number is used.
         """
@@ -42,6 +45,12 @@ class Validator:
         if not go_on(0, len(self.sources)):
             return None
         metrics = self._teacher_forced()
+        by_position = accuracy_by_position(
+            self.objective.model, self.few, self.device, lambda: go_on(0, len(self.sources))
+        )
+        if by_position is None:
+            return None
+        metrics["accuracy_by_position"] = by_position
         translations = [""] * len(self.sources)
         done = 0
         for rows, candidates in self.translator.batches(self.sources):

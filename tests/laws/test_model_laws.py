@@ -12,6 +12,7 @@ FEEDING = ["model.decoder.input_feeding=true"]
 GNMT = ["model.decoder.query=first_layer", "model.decoder.layers=3", "model.decoder.residual=true"]
 COPY = [*PLAIN, "model.decoder.bridge=copy", "model.encoder.layers=2", "model.decoder.layers=2"]
 HEADS = ["model.attention.type=additive", "model.attention.heads=4", "model.attention.hidden_size=8"]
+LOCAL_M = ["model.attention.window=local-m", "model.attention.window_size=1"]
 VARIANTS = [
     [],
     ["model.attention.type=dot"],
@@ -20,7 +21,8 @@ VARIANTS = [
     ["model.attention.type=location", "model.attention.max_length=4"],
     HEADS,
     ["model.attention.type=scaled_dot", "model.attention.heads=2"],
-    ["model.attention.window=local-m", "model.attention.window_size=1"],
+    LOCAL_M,
+    ["model.attention.type=location", "model.attention.max_length=2", *LOCAL_M],
     ["model.attention.window=local-p", "model.attention.window_size=2"],
     ["model.encoder.layers=2", "model.decoder.layers=3"],
     ["model.encoder.bidirectional=false", "model.encoder.hidden_size=10"],
@@ -38,13 +40,18 @@ VARIANTS = [
     [*PLAIN, "model.decoder.context_every_step=true", "model.decoder.readout=maxout", "model.decoder.cell=gru"],
     [*PLAIN, "model.encoder.repeat_source=true", "model.encoder.reverse_source=true", "model.decoder.readout=state"],
     FEEDING,
+    [*FEEDING, "model.attention.type=dot"],
     [*FEEDING, "model.attention.type=concat", "model.decoder.layers=2", "model.decoder.residual=true"],
-    [*FEEDING, "model.attention.window=local-m", "model.attention.window_size=1", "model.decoder.cell=gru"],
+    [*FEEDING, *LOCAL_M, "model.decoder.cell=gru"],
     [*FEEDING, "model.attention.window=local-p", "model.attention.type=location", "model.decoder.readout=deep"],
     [*FEEDING, *PLAIN, "model.decoder.context_every_step=true", "model.decoder.layer_norm=true"],
     [*BAHDANAU, "model.decoder.readout=maxout", "model.decoder.bridge=backward", "model.encoder.cell=gru"],
     ["model.decoder.query=previous_state", "model.decoder.layers=2", "model.decoder.bridge=mean"],
     GNMT,
+    ["model.encoder.type=transformer", "model.decoder.type=transformer", "model.decoder.layers=2"],
+    ["model.encoder.type=transformer", "model.decoder.type=ssru", "model.encoder.layers=2"],
+    ["model.encoder.type=transformer", "model.encoder.reverse_source=true", "model.attention.type=additive"],
+    ["model.decoder.type=transformer", "model.decoder.positions=rotary"],
     [*GNMT, *HEADS, "model.decoder.readout=state", "model.decoder.bridge=zero", "model.decoder.layer_norm=true"],
 ]
 variants = pytest.mark.parametrize("settings", VARIANTS, ids=lambda settings: ",".join(settings) or "default")

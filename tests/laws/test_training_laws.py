@@ -146,6 +146,13 @@ MIXTURES = {
     "temperature": ["train.corpus_temperature=3"],
     "large updates": ["train.update_tokens=400"],
     "subword sampling": ["train.subword_sampling=0.1"],
+    "scheduled sampling": ["train.scheduled_sampling=inverse_sigmoid", "train.teacher_forcing_half_life=15"],
+    "minimum risk": [
+        "train.objective=mrt",
+        "train.mrt_metric=chrf",
+        "train.mrt_samples=2",
+        "search.max_length_factor=0.3",
+    ],
 }
 
 

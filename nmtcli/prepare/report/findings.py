@@ -44,6 +44,8 @@ _MUCH_MORE = 2.0  # times the share in training text: the same characters are ra
 _TOKENS_PER_WORD = 2.5  # 8,000 pieces give 1.2 to 1.7 for European languages, 2.2 for Korean
 _SPACED = 0.08  # share of blanks from which a text is written in words
 
+_LINKS_LOST = 0.05, 0.50  # of pairs with links: odd blanks and characters come in every text, not in every other line
+
 _FEW_PAIRS, _VERY_FEW_PAIRS = 10_000, 1_000  # the smallest corpora that translators are trained on have some 10,000
 _FEW_VALID = 200  # with fewer, BLEU moves by several points by chance
 _OTHER_LENGTH = 2.0  # times longer or shorter: another kind of text
@@ -60,7 +62,7 @@ class Finding:
 
 def findings(report: Report) -> tuple[Finding, ...]:
     """All that looks wrong, worst first; one that says so if nothing does."""
-    checks = (_scripts, _alignment, _corpora, _rules, _validation, _second_scripts, _tokens, _sizes, _line_ends)
+    checks = (_scripts, _alignment, _corpora, _rules, _validation, _second_scripts, _tokens, _links, _sizes, _line_ends)
     found = [finding for check in checks for finding in check(report)]
     if not found:
         return (Finding("fine", "Nothing looks wrong.", ""),)
@@ -268,6 +270,18 @@ def _rare_characters(here: str, tokens: TokenReport, training: TokenReport | Non
             f"{percent(tokens.byte_share)} of the tokens of the {here} spell single bytes of rare characters.{new}",
             "Raise data.tokenizer.character_coverage (up to 1), and data.tokenizer.vocab_size with it.",
         )
+
+
+def _links(report: Report) -> Iterator[Finding]:
+    for name, split in _splits(report):
+        if (found := split.alignment) and found.pairs_lost > _LINKS_LOST[0] * (found.pairs + found.pairs_lost):
+            share = found.pairs_lost / (found.pairs + found.pairs_lost)
+            yield Finding(
+                "bad" if share > _LINKS_LOST[1] else "look",
+                f"Of the {name} pairs with a word alignment {percent(share)} lost it: their words are others for the"
+                " tokenizer than those between blanks.",
+                "Clear odd blanks and invisible characters away before you align the text.",
+            )
 
 
 def _sizes(report: Report) -> Iterator[Finding]:

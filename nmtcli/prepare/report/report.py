@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from nmtcli.config import Section
 from nmtcli.errors import DataError
@@ -68,6 +68,13 @@ class TokenReport(Section):
     lengths: Histogram
 
 
+class AlignmentReport(Section):
+    """The pairs that stay whose words are linked."""
+
+    pairs: int
+    pairs_lost: int  # it was not certain which tokens their words became, so their links were dropped
+
+
 class SplitReport(Section):
     """One split. Tokens are None where nothing was encoded (a dry run)."""
 
@@ -78,6 +85,12 @@ class SplitReport(Section):
     ratios: Histogram  # target characters for each source character
     source_tokens: TokenReport | None
     target_tokens: TokenReport | None
+    alignment: AlignmentReport | None = None  # left out of the file where there is none
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        return fields if self.alignment else {name: value for name, value in fields.items() if name != "alignment"}
 
     @property
     def pairs_read(self) -> int:
@@ -146,6 +159,9 @@ def split_report(split: SplitRead, tokens: tuple[TokenCounts, TokenCounts] | Non
         ),
         source_tokens=_token_report(tokens[0]) if tokens else None,
         target_tokens=_token_report(tokens[1]) if tokens else None,
+        alignment=AlignmentReport(pairs=split.links.kept, pairs_lost=split.links.lost)
+        if tokens and split.aligned
+        else None,
     )
 
 

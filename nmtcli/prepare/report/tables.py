@@ -49,6 +49,10 @@ def _pairs_table(report: Report) -> Table:
         sums = [sum(getattr(corpus, field) for corpus in split.corpora) for split in splits]
         if any(sums):
             table.add_row(title, *(f"{getattr(corpus, field):,}" for corpus in corpora), *(f"{n:,}" for n in sums))
+    if any(split.alignment for split in splits):
+        for title, field in (("with word links", "pairs"), ("word links dropped", "pairs_lost")):
+            shown = (f"{getattr(split.alignment, field):,}" if split.alignment else "–" for split in splits)
+            table.add_row(title, *("" for _ in corpora), *shown)
     return table
 
 

@@ -36,7 +36,7 @@ class OnnxRuntime:
         arrays = self.stepper.run(None, {"tokens": tokens, **memory, **cache})
         named = dict(zip(self.step_names, arrays, strict=True))
         following = {name: named[f"next_{name}"] for name in cache}
-        return Step(named["log_probs"], following, named["attention"])
+        return Step(named["log_probs"], following, named.get("attention"))
 
 
 def _session(path: Path, threads: int | None) -> Any:

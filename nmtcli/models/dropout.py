@@ -1,0 +1,35 @@
+"""Dropout with random numbers that are cheap on a CPU, where they took a tenth of a recurrent training step."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Dropout(nn.Module):
+    """`nn.Dropout`; on a CPU the share is rounded to 1/256."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Any shape; in training some elements are zero and the others larger, so that the mean stays."""
+        if not self.training or self.share == 0:
+            return states
+        if states.device.type == "cpu":
+            return states * dropout_mask(states, states.shape, self.share)
+        return F.dropout(states, self.share)
+
+
+def dropout_mask(like: Tensor, shape: tuple[int, ...], share: float) -> Tensor:
+    """What to multiply by: zero for a share of the elements, elsewhere what keeps the mean. Type and device as `like`.
+
+    On a CPU one 64-bit number decides on eight elements, by its bytes: 5 times faster than `bernoulli_`.
+    """
+    if like.device.type != "cpu":
+        return F.dropout(like.new_ones(shape), share)
+    size = torch.Size(shape).numel()
+    drawn = torch.empty((size + 7) // 8, dtype=torch.int64).random_(-(2**63), None)  # all of its 64 bits
+    threshold = min(max(round(share * 256), 1), 255)
+    kept = (drawn.view(torch.uint8)[:size] >= threshold).view(shape)
+    return kept.to(like.dtype).mul_(256 / (256 - threshold))

@@ -1,0 +1,128 @@
+"""Word alignments beside two line files, as fast_align, eflomal and awesome-align write them (Pharaoh's format).
+
+Line n has the links of pair n, `0-0 1-2 …`: the words between blanks of the raw lines, source first, counted from 0.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nmtcli.errors import DataError, each
+from nmtcli.prepare.files import File, LineReader
+from nmtcli.prepare.links import Links, count_words
+from nmtcli.prepare.readers.lines import LinePairs, PairBlock
+from nmtcli.prepare.rows import Rows, decode_lines
+
+_LINK = "[0-9]{1,9}-[0-9]{1,9}"
+_LINE = re.compile(rf"\s*(?:{_LINK}\s+)*(?:{_LINK}\s*)?")
+_FORMAT = "a line has links between words, source and target counted from 0, such as 0-0 1-2; or none"
+
+
+@dataclass(frozen=True)
+class AlignedBlock:
+    """Lines of two files and of their alignment, as bytes."""
+
+    pairs: PairBlock
+    alignment: str  # the file
+    lines: bytes
+
+    @property
+    def line(self) -> int:
+        """See `Block`."""
+        return self.pairs.line
+
+    @property
+    def size(self) -> int:
+        """See `Block`."""
+        return self.pairs.size
+
+    @property
+    def file(self) -> str:
+        """The source file."""
+        return self.pairs.file
+
+    def rows(self) -> Rows:
+        """Decode both sides and parse the links. Raises DataError for the first line whose links cannot be."""
+        rows = self.pairs.rows()
+        texts, problems, _ = decode_lines(self.lines, self.size, self.line, self.alignment)
+        for index, problem in sorted(problems.items()):
+            raise DataError(f"{self._place(index)}: {problem.reason}", _FORMAT)
+        links = self._parse(texts)
+        self._check(links, rows)
+        return replace(rows, links=links)
+
+    def _place(self, index: int) -> str:
+        return f"{self.alignment}:{self.line + index}"
+
+    def _parse(self, texts: list[str]) -> Links:
+        for index, text in enumerate(texts):
+            if not _LINE.fullmatch(text):
+                wrong = next(part for part in text.split() if not re.fullmatch(_LINK, part))
+                raise DataError(f"{self._place(index)}: {wrong[:40]} is not a link", _FORMAT)
+        numbers = np.fromiter(map(int, " ".join(texts).replace("-", " ").split()), np.int64)
+        counts = np.fromiter((text.count("-") for text in texts), np.int32, len(texts))
+        return Links(numbers.reshape(-1, 2), counts)
+
+    def _check(self, links: Links, rows: Rows) -> None:
+        """Raises DataError for a link to a word that is not there."""
+        readable = np.ones(self.size, np.bool_)
+        readable[list(rows.problems)] = False
+        for number, (side, texts) in enumerate((("source", rows.sources), ("target", rows.targets))):
+            words = np.fromiter(map(count_words, texts), np.int64, self.size)
+            beyond = readable[links.pair] & (links.positions[:, number] >= words[links.pair])
+            if beyond.any():
+                found = int(beyond.argmax())
+                index = int(links.pair[found])
+                link = "-".join(map(str, links.positions[found]))
+                raise DataError(
+                    f"{self._place(index)}: link {link}, but the {side} has {words[index]} words between blanks",
+                    "align the very lines that are given here; words count from 0, the source's first",
+                )
+
+
+@dataclass(frozen=True)
+class AlignedLines:
+    """Two line files, and line by line the links between their words."""
+
+    pairs: LinePairs
+    alignment: File
+
+    @property
+    def name(self) -> str:
+        """The two line files."""
+        return self.pairs.name
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """All three."""
+        return (*self.pairs.files, self.alignment)
+
+    def check(self) -> None:
+        """Look at the start of all files; raises one DataError with all that is wrong."""
+        each(File.check, dict.fromkeys(self.files))
+
+    def digest(self) -> str:
+        """Sha256 of all files."""
+        return f"{self.pairs.digest()} {self.alignment.digest()}"
+
+    def blocks(self) -> Iterator[AlignedBlock]:
+        """As many lines of all three at a time. Raises DataError if their numbers of lines differ."""
+        done = 0
+        with self.alignment.readable(), self.alignment.open() as file:
+            reader = LineReader(file)
+            for block in self.pairs.blocks():
+                lines, found = reader.take(block.size)
+                if found < block.size:
+                    raise self._mismatch(sum(block.size for block in self.pairs.blocks()), done + found)
+                yield AlignedBlock(block, self.alignment.name, lines)
+                done += block.size
+            if reader.take(1)[1]:
+                raise self._mismatch(done, sum(count for _, count in self.alignment.blocks()))
+
+    def _mismatch(self, pairs: int, lines: int) -> DataError:
+        return DataError(
+            f"{self.pairs.source.name} has {pairs:,} lines but {self.alignment.name} has {lines:,}",
+            "line n of an alignment has the links of pair n; where there are none it is empty",
+        )

@@ -1,0 +1,122 @@
+"""Minimum risk training (Shen et al. 2016): fewer expected mistakes by the metric that translations are judged by.
+
+The risk of a sentence is the mean cost of its candidates y under Q(y) ∝ P(y)^α, cost = 1 - metric / 100 (eq. 7 and 8 of
+the paper). Candidates are translations drawn from the model, each once, and the reference.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from nmtcli.config import SearchConfig, TrainConfig
+from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.prepare.shards import Sentences
+from nmtcli.prepare.tokenizer import Tokenizer
+from nmtcli.score.metrics import score_sentences
+from nmtcli.train.batches import Batch, cut, pad
+from nmtcli.train.sampling import sample_translations
+from nmtcli.vocabulary import BOS, EOS, PAD
+
+Candidates = list[list[tuple[int, ...]]]  # of each sentence, each up to and with EOS; the reference first
+
+
+class MinimumRisk:
+    """The sum of the risks of a batch's sentences: every sentence counts alike, as in the paper.
+
+    The trainer divides it by target tokens, a matter of scale that Adam does not feel; `report` tells the risk a
+    sentence.
+    """
+
+    def __init__(self, model: Seq2Seq, tokenizer: Tokenizer, settings: TrainConfig, search: SearchConfig) -> None:
+        """`tokenizer` is that of the target."""
+        self.model, self.tokenizer, self.settings, self.search = model, tokenizer, settings, search
+        self.total, self.sentences = torch.zeros(()), 0
+
+    def __call__(self, batch: Batch, update: int) -> Tensor:
+        """See `Objective`."""
+        risk = self.risks(batch, self.draw_candidates(batch)).sum()
+        self.total = self.total.to(risk.device) + risk.detach()
+        self.sentences += len(batch.source)
+        return risk
+
+    def report(self, update: int) -> dict[str, float]:
+        """See `Objective`."""
+        risk = self.total.item() / max(1, self.sentences)
+        self.total, self.sentences = torch.zeros(()), 0
+        return {"risk": risk}
+
+    def draw_candidates(self, batch: Batch) -> Candidates:
+        """The reference of each sentence and what the model says itself, as it is used: no dropout, length limited."""
+        length = batch.source_length
+        limits = (length * self.search.max_length_factor).long() + self.search.max_length_offset
+        drawn = sample_translations(self.model, batch.source, length, limits, self.settings.mrt_samples)
+        references = (tuple(row[: row.index(EOS) + 1]) for row in batch.target_output.tolist())
+        return [list(dict.fromkeys([reference, *own])) for reference, own in zip(references, drawn, strict=True)]
+
+    def risks(self, batch: Batch, candidates: Candidates) -> Tensor:
+        """The risk of each sentence [B], with gradients."""
+        counts = torch.tensor([len(own) for own in candidates])
+        there = (torch.arange(int(counts.max()))[None] < counts[:, None]).to(batch.source.device)  # [B, C]
+        costs = torch.tensor(self._costs(candidates), device=batch.source.device)
+        flat = self._log_probs(batch, candidates)
+        log_probs = torch.full(there.shape, -math.inf, device=flat.device).masked_scatter(there, flat)  # [B, C]
+        weights = torch.softmax(self.settings.mrt_sharpness * log_probs, dim=1)  # Q
+        return (weights * torch.zeros_like(weights).masked_scatter(there, costs)).sum(dim=1)
+
+    def _costs(self, candidates: Candidates) -> list[float]:
+        """1 - metric / 100 of all candidates, one sentence after the other."""
+        texts = [self.tokenizer.decode_all(own) for own in candidates]
+        hypotheses = [text for own in texts for text in own]
+        references = [own[0] for own in texts for _ in own]
+        return [1 - score / 100 for score in score_sentences(hypotheses, references, self.settings.mrt_metric)]
+
+    def _log_probs(self, batch: Batch, candidates: Candidates) -> Tensor:
+        """Log-probabilities of all candidates [M], one sentence after the other, with gradients.
+
+        Worked out in batches of the usual budget, each once more in the backward pass: memory is that of one.
+        """
+        pairs = [(row, tokens) for row, own in enumerate(candidates) for tokens in own]
+        source_length = batch.source_length.tolist()
+        longest = np.array([max(source_length[row], len(tokens)) for row, tokens in pairs])
+        order = np.argsort(longest, kind="stable")
+        bounds = cut(longest[order], self.settings.batch_tokens)
+        parts = []
+        for start, end in pairwise(bounds.tolist()):
+            chosen = [pairs[place] for place in order[start:end]]
+            part = _repeat(batch, source_length, chosen)
+            parts.append(checkpoint(sequence_log_probs, self.model, *part, use_reentrant=False))
+        back = torch.from_numpy(np.argsort(order)).to(batch.source.device)
+        return torch.cat(parts)[back]
+
+
+def _repeat(
+    batch: Batch, source_length: Sequence[int], chosen: Sequence[tuple[int, tuple[int, ...]]]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Source, its length, target input and output of (sentence, candidate) pairs."""
+    where = batch.source.device
+    rows = [row for row, _ in chosen]
+    width = max(source_length[row] for row in rows)
+    index = torch.tensor(rows, device=where)
+    words = Sentences.of([tokens[:-1] for _, tokens in chosen])
+    target_input, target_output = pad(words, before=BOS)[0], pad(words, after=EOS)[0]
+    return (
+        batch.source[index, :width],
+        batch.source_length[index],
+        torch.from_numpy(target_input).to(where),
+        torch.from_numpy(target_output).to(where),
+    )
+
+
+def sequence_log_probs(
+    model: Seq2Seq, source: Tensor, source_length: Tensor, target_input: Tensor, target_output: Tensor
+) -> Tensor:
+    """The log-probability of each target sentence, EOS counted: [B]. Nothing [B, T, V] is made of padding."""
+    real = target_output != PAD  # [B, T]
+    features = model(source, source_length, target_input)[real]  # [M, E]
+    log_probs = model.log_probs(features).gather(1, target_output[real][:, None])[:, 0]  # [M]
+    return torch.zeros(real.shape, device=log_probs.device).masked_scatter(real, log_probs).sum(dim=1)

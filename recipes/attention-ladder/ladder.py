@@ -1,0 +1,346 @@
+"""The table and the figures of the rows that are finished: `python ladder.py work plain bahdanau …`.
+
+Reads work/ROW (run, translations, score.json) and work/test, writes work/ladder.md, ladder.png, length.png and
+curves.png. All scores are sacreBLEU's.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from nmtcli.checkpoint import STATE, RunDirectory, read_json
+from nmtcli.config import Config
+from nmtcli.errors import UserError
+from nmtcli.score.metrics import score_corpus
+from nmtcli.score.texts import read_text
+from nmtcli.settings import load_config
+
+ROWS = Path(__file__).parent / "rows"
+SOURCE, TARGET = "en", "de"
+JOINED = (1, 2, 3)  # captions joined to one line
+QUARTERS = 4
+
+# The lines that the figures tell apart, in Okabe and Ito's colours, safe for the colour-blind; the others are grey.
+HIGHLIGHTED = {
+    "plain": ("#d55e00", "o"),
+    "plain-reversed": ("#b87f00", "s"),
+    "attention-location": ("#aa4f88", "v"),
+    "bahdanau": ("#0072b2", "^"),
+    "transformer": ("#00805e", "D"),
+}
+FAMILIES = {"one vector": "#d55e00", "recurrent attention": "#0072b2", "self-attention": "#00805e"}
+INK, GREY = "#1b1b1b", "#c8c8c8"
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test set: sources and references, line by line."""
+
+    sources: list[str]
+    references: list[str]
+
+    @cached_property
+    def words(self) -> list[int]:
+        """The length of each source in words."""
+        return [len(line.split()) for line in self.sources]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One finished row."""
+
+    name: str
+    config: Config
+    started: dict[str, Any]  # the event of metrics.jsonl: parameters, pairs, precision, torch
+    passes: float  # over the data
+    updates: int
+    tokens: int  # of the target
+    seconds: float  # in updates; validation is not counted
+    validated: list[dict[str, Any]]
+    scores: list[dict[str, Any]]  # BLEU and chrF on the test set
+    translations: dict[int, list[str]]  # by captions joined
+
+    @property
+    def paper(self) -> str:
+        """Up to the colon, the first line."""
+        first = (ROWS / f"{self.name}.yaml").read_text("utf-8").partition("\n")[0]
+        return first.removeprefix("# ").partition(":")[0]
+
+    @property
+    def family(self) -> str:
+        """What the model passes from source to target, and how."""
+        model = self.config.model
+        if model.decoder.type != "rnn":
+            return "self-attention"
+        return "one vector" if model.attention.type == "none" else "recurrent attention"
+
+    def curve(self) -> tuple[list[float], list[float]]:
+        """Millions of target tokens and validation loss; updates are of nearly the same number of tokens."""
+        tokens = [event["step"] * self.tokens / self.updates / 1e6 for event in self.validated]
+        return tokens, [event["loss"] for event in self.validated]
+
+
+def read_row(work: Path, name: str) -> Row:
+    """A finished row."""
+    folder = work / name
+    run = RunDirectory(folder / "run")
+    state = read_json(run.checkpoint(run.steps()[-1]) / STATE)
+    events = read_events(run.path / "metrics.jsonl")
+    (score,) = read_json(folder / "score.json")["systems"]
+    return Row(
+        name=name,
+        config=load_config(files=[run.path / "config.yaml"]),
+        started=next(event for event in events if event["event"] == "started"),
+        passes=next(event["epoch"] for event in reversed(events) if event["event"] == "updated"),
+        updates=state["step"],
+        tokens=state["target_tokens"],
+        seconds=state["seconds"],
+        validated=[event for event in events if event["event"] == "validated"],
+        scores=score["scores"],
+        translations={n: read_text(folder / f"{n}.{TARGET}").lines for n in JOINED},
+    )
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """The events of a run without those of work that was lost with its process and done again."""
+    events: list[dict[str, Any]] = []
+    for line in path.read_text("utf-8").splitlines():
+        event = json.loads(line)
+        if event["event"] == "started":
+            events = [before for before in events if before["step"] <= event["step"]]
+        events.append(event)
+    return events
+
+
+def quarters(lengths: Sequence[int]) -> list[range]:
+    """Ranges of length that hold about as many lines each; lines of the same length stay together."""
+    ordered = sorted(lengths)
+    starts = sorted({ordered[len(ordered) * k // QUARTERS] for k in range(QUARTERS)})
+    return [range(first, end) for first, end in zip(starts, [*starts[1:], ordered[-1] + 1], strict=True)]
+
+
+def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """BLEU of a part of a test set, or of a whole one."""
+    (score,) = score_corpus(hypotheses, [references], ["bleu"])
+    return score.value
+
+
+def bleu_by_length(row: Row, test: Test) -> list[float]:
+    """BLEU of each quarter of the test set."""
+    found = []
+    for part in quarters(test.words):
+        inside = [number for number, length in enumerate(test.words) if length in part]
+        translations = [row.translations[1][number] for number in inside]
+        found.append(bleu(translations, [test.references[number] for number in inside]))
+    return found
+
+
+def bleu_by_joined(row: Row, tests: dict[int, Test]) -> list[float]:
+    """BLEU with 1, 2 and 3 captions a line."""
+    return [bleu(row.translations[n], tests[n].references) for n in JOINED]
+
+
+def table(rows: list[Row], tests: dict[int, Test]) -> str:
+    """The rows as a Markdown table, and how it was measured."""
+    parts = quarters(tests[1].words)
+    head = (
+        "row",
+        "paper",
+        "parameters",
+        "training, minutes",
+        "target tokens/s",
+        "best validation BLEU",
+        "test BLEU (95 %)",
+        "chrF2",
+        f"BLEU, sources of at most {parts[0][-1]} / at least {parts[-1][0]} words",
+        "BLEU, 2 / 3 captions joined",
+    )
+    lines = [cells(head), "|---|---|" + "---:|" * (len(head) - 2)]
+    for row in rows:
+        of_bleu, of_chrf = row.scores
+        by_length, by_joined = bleu_by_length(row, tests[1]), bleu_by_joined(row, tests)
+        values = (
+            row.name,
+            row.paper,
+            f"{row.started['parameters']:,}",
+            f"{row.seconds / 60:.1f}",
+            f"{row.tokens / row.seconds:,.0f}",
+            f"{max(event['bleu'] for event in row.validated):.1f}",
+            f"{of_bleu['value']:.1f} ({of_bleu['low']:.1f}–{of_bleu['high']:.1f})",
+            f"{of_chrf['value']:.1f}",
+            f"{by_length[0]:.1f} / {by_length[-1]:.1f}",
+            f"{by_joined[1]:.1f} / {by_joined[2]:.1f}",
+        )
+        lines.append(cells(values))
+    return "\n".join([*lines, "", *notes(rows, tests), ""])
+
+
+def cells(values: Sequence[str]) -> str:
+    """One line of a Markdown table."""
+    return f"| {' | '.join(values)} |"
+
+
+def notes(rows: list[Row], tests: dict[int, Test]) -> list[str]:
+    """Budget, search and signatures, a line each."""
+    first = rows[0]
+    train, search = first.config.train, first.config.search
+    minutes = [row.seconds / 60 for row in rows]
+    return [
+        f"Budget of each row: {first.passes:.2f} passes over {first.started['pairs']:,} pairs, {first.updates:,}"
+        f" updates, {first.tokens / 1e6:.2f} M target tokens; {min(minutes):.1f} to {max(minutes):.1f} minutes"
+        f" of updates, median {median(minutes):.1f}. {train.threads} thread,"
+        f" {train.precision} on {first.started['device']},"
+        f" torch {first.started['torch']}, seed {train.seed}.",
+        "",
+        f"Checkpoint of the best validation {train.valid_metric} (of {train.valid_sentences} sentences), beam"
+        f" {search.beam_size}, length penalty {search.length_penalty:g}. The joined lines are the same test set with"
+        f" {JOINED[1]} and {JOINED[2]} neighbouring captions on a line, {mean(tests[2].words):.0f} and"
+        f" {mean(tests[3].words):.0f} words in the mean instead of {mean(tests[1].words):.0f}; training has hardly any"
+        " line of that length.",
+        "",
+        *(f"`{score['name']}|{score['signature']}`" for score in first.scores),
+    ]
+
+
+def draw(rows: list[Row], tests: dict[int, Test], work: Path) -> None:
+    """The three figures."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra, and slow to import
+
+    plt.switch_backend("agg")
+    plt.rcParams |= {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "text.color": INK}
+    plt.rcParams |= {"axes.titlesize": 10, "axes.titlelocation": "left", "figure.dpi": 144}
+    for name, figure in (
+        ("ladder", draw_ladder(plt, rows)),
+        ("length", draw_lengths(plt, rows, tests)),
+        ("curves", draw_curves(plt, rows)),
+    ):
+        figure.savefig(work / f"{name}.png", bbox_inches="tight", facecolor="white")
+        plt.close(figure)
+
+
+def draw_ladder(plt: Any, rows: list[Row]) -> Any:
+    """BLEU of each row with its interval, in the table's order."""
+    figure, axes = plt.subplots(figsize=(6.5, 0.32 * len(rows) + 1.2))
+    for place, row in enumerate(rows):
+        score = row.scores[0]
+        colour = FAMILIES[row.family]
+        axes.plot([score["low"], score["high"]], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
+        axes.plot(score["value"], place, "o", color=colour, markersize=6)
+        axes.annotate(
+            f"{score['value']:.1f}", (score["high"], place), (5, 0), textcoords="offset points", va="center_baseline"
+        )
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel("BLEU, test 2016, with 95 % interval")
+    axes.grid(axis="x", color="#ececec")
+    axes.set_axisbelow(True)
+    drawn = [family for family in FAMILIES if any(row.family == family for row in rows)]
+    for number, family in enumerate(drawn):
+        axes.annotate(
+            f"● {family}", (number / len(drawn), 1), (0, 6), "axes fraction", "offset points", color=FAMILIES[family]
+        )
+    return figure
+
+
+def draw_lengths(plt: Any, rows: list[Row], tests: dict[int, Test]) -> Any:
+    """BLEU by the length of the source: quarters of the test set, and captions joined."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 4), sharey=True, gridspec_kw={"wspace": 0.08})
+    parts = quarters(tests[1].words)
+    names = [f"{part[0]}–{part[-1]}" if len(part) > 1 else f"{part[0]}" for part in parts]
+    left.set_xticks(range(len(parts)), names)
+    left.set(xlabel="words in the source, quarters of the lines", ylabel="BLEU", title="test 2016")
+    right.set_xticks(range(len(JOINED)), [f"{n}\n{mean(tests[n].words):.0f} words" for n in JOINED])
+    right.set(xlabel="captions on a line, mean length", title="the same captions joined")
+    by_length = {row.name: bleu_by_length(row, tests[1]) for row in rows}
+    by_joined = {row.name: bleu_by_joined(row, tests) for row in rows}
+    draw_lines(left, rows, {name: (range(len(parts)), values) for name, values in by_length.items()}, labels=False)
+    draw_lines(right, rows, {name: (range(len(JOINED)), values) for name, values in by_joined.items()})
+    left.set_ylim(bottom=0)
+    return figure
+
+
+def draw_curves(plt: Any, rows: list[Row]) -> Any:
+    """Validation loss against target tokens."""
+    figure, axes = plt.subplots(figsize=(6.5, 4))
+    draw_lines(axes, rows, {row.name: row.curve() for row in rows})
+    axes.set(xlabel="target tokens trained on, millions", ylabel="validation loss, label-smoothed")
+    return figure
+
+
+def draw_lines(axes: Any, rows: list[Row], lines: dict[str, tuple[Any, Any]], labels: bool = True) -> None:
+    """A line for each row: those of `highlighted` in colour and named at their end, the others grey."""
+    styles = highlighted([row.name for row in rows])
+    ends = []
+    for name, (x, y) in sorted(lines.items(), key=lambda line: line[0] in styles):
+        colour, marker = styles.get(name, (GREY, ""))
+        axes.plot(x, y, color=colour, marker=marker, markersize=4, linewidth=1.8 if name in styles else 1)
+        if name in styles:
+            ends.append((y[-1], x[-1], name, colour))
+    axes.grid(axis="y", color="#ececec")
+    axes.set_axisbelow(True)
+    if not labels:
+        return
+    low, high = axes.get_ylim()
+    places = apart([end[0] for end in sorted(ends)], 0.05 * (high - low))
+    right = max(end[1] for end in ends)
+    for place, (value, _, name, colour) in zip(places, sorted(ends), strict=True):
+        axes.annotate(
+            name, (right, value), (1.04, place), textcoords=axes.get_yaxis_transform(), color=colour, va="center"
+        )
+    if len(lines) > len(ends):
+        axes.annotate("grey: the other rows", (1.04, 1.02), xycoords="axes fraction", color="#777777")
+
+
+def highlighted(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of the rows that are told apart; where none of them is here, of the first rows."""
+    chosen = {name: style for name, style in HIGHLIGHTED.items() if name in names}
+    return chosen or dict(zip(names, HIGHLIGHTED.values(), strict=False))
+
+
+def apart(values: Sequence[float], least: float) -> list[float]:
+    """Ascending places near ascending values, at least so far from each other: labels that do not overlap."""
+    groups: list[tuple[float, int]] = []  # middle and size
+    for value in values:
+        middle, size = value, 1
+        while groups and middle - groups[-1][0] < least * (size + groups[-1][1]) / 2:
+            before, count = groups.pop()
+            middle, size = (before * count + middle * size) / (count + size), count + size
+        groups.append((middle, size))
+    return [middle + least * (k - (size - 1) / 2) for middle, size in groups for k in range(size)]
+
+
+def main(work: Path, names: list[str]) -> None:
+    """Table and figures of those rows that are finished."""
+    finished = [name for name in names if (work / name / "score.json").is_file()]
+    if missing := [name for name in names if name not in finished]:
+        print(f"not finished, left out: {', '.join(missing)}", file=sys.stderr)
+    if not finished:
+        raise UserError(f"{work}: no row is finished", "make row ROW=bahdanau")
+    rows = [read_row(work, name) for name in finished]
+    if len({row.updates for row in rows}) > 1:
+        budgets = ", ".join(f"{row.name} {row.updates:,}" for row in rows)
+        raise UserError(f"{work}: rows of different budgets are no comparison; updates: {budgets}")
+    tests = {
+        n: Test(*(read_text(work / "test" / f"{n}.{language}").lines for language in (SOURCE, TARGET))) for n in JOINED
+    }
+    text = table(rows, tests)
+    (work / "ladder.md").write_text(text, "utf-8")
+    print(text)
+    try:
+        draw(rows, tests, work)
+    except ModuleNotFoundError as error:
+        if error.name != "matplotlib":
+            raise
+        print("no figures: matplotlib is not installed (pip install 'nmtcli[plot]')", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]), sys.argv[2:])
+    except UserError as error:
+        sys.exit("\n".join(filter(None, (error.message, error.hint))))

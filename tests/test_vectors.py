@@ -1,0 +1,73 @@
+"""Word vectors of text files: every format, every mistake, and that a run begins with them."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from nmtcli.checkpoint import WEIGHTS, RunDirectory, load_tensors
+from nmtcli.config import TokenizerConfig
+from nmtcli.errors import DataError
+from nmtcli.prepare.tokenizer import Tokenizer
+from nmtcli.train.vectors import WordVectors
+from tests.conftest import TINY, nmt, overrides
+
+TEXT = ["der Hund sieht die Katze", "die Katze sieht den Hund"] * 5
+ROWS = ["Hund 1 2 3", "Katze 4 5 6e-1", "Maus 7 8 9", ". . . 0 0 0"]
+
+
+@pytest.fixture(scope="module")
+def words():
+    return Tokenizer.train(TEXT, TokenizerConfig(type="word", vocab_size=40))
+
+
+@pytest.mark.parametrize("header", ["", "4 3\n"], ids=["glove", "word2vec"])
+@pytest.mark.parametrize("opener", [open, gzip.open], ids=["plain", "gzip"])
+def test_vectors_go_to_their_words(tmp_path, words, header, opener):
+    path = tmp_path / "vectors.txt"
+    with opener(path, "wt", encoding="utf-8") as file:
+        file.write(header + "\n".join(ROWS) + "\n")
+    found = WordVectors.read(str(path), words, 3)
+    assert {words.pieces([number])[0].strip("▁") for number in found.ids} == {"Hund", "Katze"}
+    dog = found.ids.index(words.encode(["Hund"])[0][0])
+    assert found.vectors[dog].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Hund 1 2\nKatze 1 2\n", ":1: vectors of 2 numbers, but model.embedding.size is 3"),
+        ("2 300\nHund 1 2 3\n", ":1: vectors of 300 numbers"),
+        ("Maus 1 2 3\nAffe 1 2 3\nHund 1 zwei 3\n", ":3: not a word and 3 numbers"),
+        ("Maus 1 2 3\nAffe 1 2 3\nHund 1 nan 3\n", ":3: not a word and 3 numbers"),
+        ("Maus 1 2 3\n", "for none of the vocabulary's words"),
+        ("", "is empty"),
+    ],
+)
+def test_mistakes_are_told_with_their_line(tmp_path, words, text, message):
+    path = tmp_path / "vectors.txt"
+    path.write_text(text, "utf-8")
+    with pytest.raises(DataError) as error:
+        WordVectors.read(str(path), words, 3)
+    assert message in error.value.message
+
+
+def test_a_run_begins_with_them_and_a_resume_does_not_need_them(data, tmp_path):
+    path = tmp_path / "vectors.txt"
+    path.write_text("three " + " ".join(["0.5"] * 16) + "\n", "utf-8")
+    vectors = [f"model.embedding.source_vectors={path}", f"model.embedding.target_vectors={path}"]
+    # one update with a tiny rate: what is saved is what the run began with
+    settings = [*TINY, *vectors, "train.learning_rate=1e-9"]
+    command = ["train", data, "-o", tmp_path / "run", "--device", "cpu"]
+    assert nmt(*command, *overrides(*settings, "train.max_updates=1")) == 0
+    run = RunDirectory(tmp_path / "run")
+    table = load_tensors(run.checkpoint(1) / WEIGHTS)["source_embedding.weight"].numpy()
+    rows = np.isclose(table, 0.5, atol=1e-6).all(axis=1)
+    assert rows.sum() == 1
+    path.unlink()
+    assert nmt(*command, *overrides(*settings, "train.max_updates=2")) == 0
+
+
+def test_one_embedding_for_both_sides_has_one_file(data, tmp_path):
+    settings = [*TINY, "model.embedding.tie=all", "model.embedding.source_vectors=a.txt"]
+    assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 2
