@@ -173,7 +173,10 @@ def _explain(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator
 
 
 def _place(path: KeyPath, origins: Mapping[KeyPath, str]) -> str:
-    """Where a key, or the section it is in, was set."""
+    """Where a key was set; else what lies in it, or the section it lies in."""
+    inside = (place for key, place in origins.items() if key[: len(path)] == path)
+    if path not in origins and (place := next(inside, None)) is not None:
+        return place
     return next((origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in origins), "settings")
 
 

@@ -31,6 +31,11 @@ def test_all_mistakes_at_once_each_with_its_place(tmp_path):
     assert len(lines) == 4
 
 
+def test_a_mistyped_section_is_placed_where_it_was_given():
+    lines = message(preset="gnmt", overrides=["model.atention.heads=2"])
+    assert lines.startswith("--set model.atention.heads: unknown key model.atention")
+
+
 def test_later_files_win_and_overrides_win_over_files(tmp_path):
     first = write(tmp_path, "train: {seed: 1, max_updates: 5}\n", "a.yaml")
     second = write(tmp_path, "train: {seed: 2}\n", "b.yaml")

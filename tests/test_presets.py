@@ -26,7 +26,7 @@ from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import SearchOptions, beam_search, length_normalizer
 from nmtcli.translate.translator import Translator
 from nmtcli.vocabulary import BOS, EOS, PAD, UNK
-from tests.laws.test_model_laws import batch
+from tests.laws.test_model_laws import batch, check_forward_equals_repeated_step
 
 WIDTH = 16
 VOCABULARY = 12
@@ -94,16 +94,8 @@ def test_shrinking_changes_widths_alone(preset):
 
 
 @each_preset
-@torch.no_grad()
 def test_forward_equals_repeated_step(preset):
-    model = tiny(preset)
-    source, length, target = batch()
-    parallel = model.log_probs(model(source, length, target))  # [B, T, V]
-    memory, cache = model.start(source, length)
-    for position in range(target.shape[1]):
-        step = model.step(target[:, position, None], memory, cache)
-        cache = step.cache
-        torch.testing.assert_close(step.log_probs[:, 0], parallel[:, position], atol=1e-4, rtol=1e-4)
+    check_forward_equals_repeated_step(tiny(preset))
 
 
 @each_preset

@@ -68,6 +68,14 @@ def test_a_run_begins_with_them_and_a_resume_does_not_need_them(data, tmp_path):
     assert nmt(*command, *overrides(*settings, "train.max_updates=2")) == 0
 
 
+def test_a_file_that_cannot_be_read_leaves_no_run_behind(data, tmp_path, capsys):
+    (tmp_path / "empty.txt").touch()
+    vectors = [f"model.embedding.{side}_vectors={tmp_path / 'empty.txt'}" for side in ("source", "target")]
+    assert nmt("train", data, "-o", tmp_path / "run", *overrides(*TINY, *vectors)) == 3
+    assert "empty.txt: is empty" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_one_embedding_for_both_sides_has_one_file(data, tmp_path):
     settings = [*TINY, "model.embedding.tie=all", "model.embedding.source_vectors=a.txt"]
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 2

@@ -31,6 +31,7 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the model and the plan; train nothing.")] = False,
 ) -> None:
     """Train a model. Run the same command again to go on after an interruption, exactly."""
+    from nmtcli.checkpoint import RunDirectory
     from nmtcli.cli.training_display import TrainingDisplay, show_plan
     from nmtcli.models.device import explain_out_of_memory, open_device
     from nmtcli.prepare.directory import open_data
@@ -39,6 +40,7 @@ def train(
     from nmtcli.train.logs import MetricsLog, Observer, TensorBoardLog
     from nmtcli.train.run import open_run, resolve
     from nmtcli.train.trainer import Trainer
+    from nmtcli.train.vectors import read_word_vectors
 
     given = [*(overrides or []), *([f"train.precision={precision}"] if precision else [])]
     prepared = open_data(data)
@@ -51,6 +53,9 @@ def train(
         first.check(settings, prepared)
     elif settings.train.objective == "mrt" and not (output / "last").exists():
         warn("train.objective mrt begins with random weights; --finetune-from gives it a trained model")
+    vectors = (None, None)
+    if not RunDirectory(output).steps():  # a run that goes on has embeddings of its own
+        vectors = read_word_vectors(settings.model.embedding, prepared.tokenizers)
     if dry_run:
         show_plan(settings, prepared, where)
         return
@@ -60,5 +65,5 @@ def train(
         if TensorBoardLog.installed():
             observers.append(TensorBoardLog(output / "tensorboard"))
         with explain_out_of_memory("train.batch_tokens; run the same command to go on from the last checkpoint"):
-            trainer = Trainer(settings, prepared, run, where, observers, first.directory if first else None)
-            trainer.fit()
+            directory = first.directory if first else None
+            Trainer(settings, prepared, run, where, observers, directory, vectors).fit()

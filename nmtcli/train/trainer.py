@@ -61,8 +61,10 @@ class Trainer:
         device: torch.device,
         observers: Sequence[Observer],
         finetune_from: Path | None = None,
+        word_vectors: tuple[WordVectors | None, WordVectors | None] = (None, None),
     ) -> None:
-        """`finetune_from` is the model directory whose weights a new run begins with; random ones without."""
+        """A new run begins with the weights of the model directory `finetune_from`; without, with random ones and the
+        vectors of the source and the target that are given."""
         settings = config.train
         self.config, self.data, self.run, self.device, self.observers = config, data, run, device, observers
         torch.manual_seed(settings.seed)
@@ -91,7 +93,11 @@ class Trainer:
             path = finetune_from / checkpoint.WEIGHTS
             checkpoint.put_weights(self.model, checkpoint.load_tensors(path), path)
         else:
-            self._put_word_vectors()
+            for vectors, table in zip(
+                word_vectors, (self.model.source_embedding, self.model.target_embedding), strict=True
+            ):
+                if vectors is not None:
+                    vectors.put(table.weight)
 
     def fit(self) -> str:
         """Train to the end; returns the reason to stop.
@@ -226,17 +232,6 @@ class Trainer:
             "run the same command again to go on",
             terminated=signal.name == "SIGTERM",
         )
-
-    def _put_word_vectors(self) -> None:
-        embedding, size = self.config.model.embedding, self.config.model.embedding.size
-        tokenizers, model = self.data.tokenizers, self.model
-        sides = (
-            (embedding.source_vectors, tokenizers.source, model.source_embedding),
-            (embedding.target_vectors, tokenizers.target, model.target_embedding),
-        )
-        for name, tokenizer, table in sides:
-            if name is not None:
-                WordVectors.read(name, tokenizer, size).put(table.weight)
 
     def _tell_start(self) -> None:
         start: dict[str, Any] = {"step": self.state.step, "total": self.total, "epoch": self.state.epoch}

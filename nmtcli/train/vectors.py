@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nmtcli.config import EmbeddingConfig
 from nmtcli.errors import DataError
 from nmtcli.prepare.files import File
-from nmtcli.prepare.tokenizer import Tokenizer
+from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 
 _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁
 
@@ -55,6 +56,15 @@ class WordVectors:
         """Into an embedding [V, E]; other rows stay as they are."""
         with torch.no_grad():
             table[self.ids] = torch.from_numpy(self.vectors).to(table)
+
+
+def read_word_vectors(
+    embedding: EmbeddingConfig, tokenizers: Tokenizers
+) -> tuple[WordVectors | None, WordVectors | None]:
+    """Those of the source and of the target, where the settings name a file. Raises DataError as `WordVectors.read`."""
+    sides = ((embedding.source_vectors, tokenizers.source), (embedding.target_vectors, tokenizers.target))
+    source, target = (None if name is None else WordVectors.read(name, own, embedding.size) for name, own in sides)
+    return source, target
 
 
 def _check_width(name: str, line: int, width: int, size: int) -> None:

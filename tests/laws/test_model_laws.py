@@ -64,10 +64,8 @@ def batch():
     return source, torch.tensor([6, 3, 2]), target
 
 
-@variants
 @torch.no_grad()
-def test_forward_equals_repeated_step(tiny_model, settings):
-    model = tiny_model(*settings)
+def check_forward_equals_repeated_step(model):
     source, length, target = batch()
     parallel = model.log_probs(model(source, length, target))  # [B, T, V]
     memory, cache = model.start(source, length)
@@ -75,6 +73,11 @@ def test_forward_equals_repeated_step(tiny_model, settings):
         step = model.step(target[:, position, None], memory, cache)
         cache = step.cache
         torch.testing.assert_close(step.log_probs[:, 0], parallel[:, position], atol=1e-4, rtol=1e-4)
+
+
+@variants
+def test_forward_equals_repeated_step(tiny_model, settings):
+    check_forward_equals_repeated_step(tiny_model(*settings))
 
 
 @variants
