@@ -40,7 +40,7 @@ def train(
     from nmtcli.train.logs import MetricsLog, Observer, TensorBoardLog
     from nmtcli.train.run import open_run, resolve
     from nmtcli.train.trainer import Trainer
-    from nmtcli.train.vectors import read_word_vectors
+    from nmtcli.train.vectors import WordVectorPair, read_word_vectors
 
     given = [*(overrides or []), *([f"train.precision={precision}"] if precision else [])]
     prepared = open_data(data)
@@ -53,7 +53,7 @@ def train(
         first.check(settings, prepared)
     elif settings.train.objective == "mrt" and not (output / "last").exists():
         warn("train.objective mrt begins with random weights; --finetune-from gives it a trained model")
-    vectors = (None, None)
+    vectors: WordVectorPair = (None, None)
     if not RunDirectory(output).steps():  # a run that goes on has embeddings of its own
         vectors = read_word_vectors(settings.model.embedding, prepared.tokenizers)
     if dry_run:

@@ -27,7 +27,7 @@ from nmtcli.train.precision import MixedPrecision
 from nmtcli.train.schedule import learning_rate
 from nmtcli.train.subwords import SubwordSampling
 from nmtcli.train.validation import Validator
-from nmtcli.train.vectors import WordVectors
+from nmtcli.train.vectors import WordVectorPair
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Trainer:
         device: torch.device,
         observers: Sequence[Observer],
         finetune_from: Path | None = None,
-        word_vectors: tuple[WordVectors | None, WordVectors | None] = (None, None),
+        word_vectors: WordVectorPair = (None, None),
     ) -> None:
         """A new run begins with the weights of the model directory `finetune_from`; without, with random ones and the
         vectors of the source and the target that are given."""

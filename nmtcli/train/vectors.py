@@ -58,10 +58,11 @@ class WordVectors:
             table[self.ids] = torch.from_numpy(self.vectors).to(table)
 
 
-def read_word_vectors(
-    embedding: EmbeddingConfig, tokenizers: Tokenizers
-) -> tuple[WordVectors | None, WordVectors | None]:
-    """Those of the source and of the target, where the settings name a file. Raises DataError as `WordVectors.read`."""
+WordVectorPair = tuple[WordVectors | None, WordVectors | None]  # of the source and of the target, where there are any
+
+
+def read_word_vectors(embedding: EmbeddingConfig, tokenizers: Tokenizers) -> WordVectorPair:
+    """The vectors that the settings name. Raises DataError as `WordVectors.read`."""
     sides = ((embedding.source_vectors, tokenizers.source), (embedding.target_vectors, tokenizers.target))
     source, target = (None if name is None else WordVectors.read(name, own, embedding.size) for name, own in sides)
     return source, target
