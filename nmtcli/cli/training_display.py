@@ -1,6 +1,7 @@
 """Training as a person sees it: one live line, a table at each validation, the model as a table."""
 
 import math
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,11 +13,13 @@ from rich.table import Table
 
 from nmtcli.cli.console import progress, say, stderr, stdout, warn
 from nmtcli.config import Config
+from nmtcli.errors import CheckFailed
 from nmtcli.export.exporter import reachable_formats
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.exposure import Accuracies
 from nmtcli.train.logs import Metrics, Observer, Sample
 from nmtcli.train.plan import plan_run
+from nmtcli.train.verify import TOLERANCE, Resumption
 
 
 class TrainingDisplay(Observer):
@@ -131,6 +134,27 @@ def show_plan(config: Config, data: PreparedData, device: torch.device) -> None:
     )
     rows.add_row("export to", ", ".join(reachable_formats(config.model)))
     stdout.print(rows)
+
+
+def show_resumption(found: Resumption, output: Path, device: str) -> None:
+    """Say whether a killed run was the uninterrupted one; raises CheckFailed where it was not."""
+    say(f"{found.updates} updates straight, and killed by SIGKILL with the checkpoint of update {found.killed_after}:")
+    if found.exact:
+        stdout.print(f"identical: all {found.tensors} tensors and the state of training, bit for bit")
+        shutil.rmtree(output)
+        return
+    table = Table("tensor", "relative difference")
+    for name, difference in sorted(found.different.items(), key=lambda entry: -entry[1])[:10]:
+        table.add_row(name, f"{difference:.1e}")
+    stdout.print(table)
+    worst = max(found.different.values(), default=0.0)
+    words = f"{len(found.different)} of {found.tensors} tensors differ, by {worst:.1e} of their norm at most"
+    if device == "cuda" and not found.state and worst <= TOLERANCE:
+        stdout.print(f"equal within {TOLERANCE:.0e}: {words}; kernels of a GPU do not repeat themselves to the bit")
+        shutil.rmtree(output)
+        return
+    state = f"; of the state differ: {', '.join(found.state)}" if found.state else ""
+    raise CheckFailed(f"resuming is not exact: {words}{state}", f"please report it; both runs lie in {output}")
 
 
 def megabytes(size: int) -> str:

@@ -19,6 +19,12 @@ class Observer:
     def updated(self, metrics: Metrics) -> None:
         """The averages since the last call, every `train.log_every` updates."""
 
+    def split(self, metrics: Metrics) -> None:
+        """Memory ran out for a batch of `tokens`; from now on one has `limit` at most."""
+
+    def recovered(self, metrics: Metrics) -> None:
+        """Training diverged and went back from `step` to `to_step`: `reason`, `precision`, `rate_scale`."""
+
     def validating(self, done: int, total: int) -> None:
         """`done` of `total` validation sentences are translated."""
 
