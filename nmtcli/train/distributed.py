@@ -7,6 +7,7 @@ for. One process alone is the same code with nothing to agree on.
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
@@ -162,7 +163,10 @@ class Replicated:
 
     def __init__(self, objective: nn.Module, ranks: Ranks) -> None:
         self.ranks = ranks
-        self.module = DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
+        with warnings.catch_warnings():
+            # newer versions of torch have another name for broadcast_buffers, older ones do not know it
+            warnings.simplefilter("ignore", FutureWarning)
+            self.module = DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
 
     def __call__(self, *inputs: Any) -> Tensor:
         """See `Parallel`."""
