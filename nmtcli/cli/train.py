@@ -1,5 +1,6 @@
 """`nmt train`: a data directory and settings to a run directory."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +8,21 @@ import typer
 
 from nmtcli.cli.console import warn
 from nmtcli.cli.options import ConfigFiles, Device, Overrides, Preset
+
+
+def _plot(runs: list[Path] | None) -> None:
+    """Print the page of curves of these runs, and end."""
+    if not runs:
+        return
+    from nmtcli.errors import UserError, each
+    from nmtcli.train.curves import page
+    from nmtcli.train.history import read_history
+
+    if sys.stdout.isatty():
+        raise UserError("--plot writes a web page to stdout", f"nmt train --plot {runs[0]} > curves.html")
+    histories = each(lambda run: read_history(run, str(run) if len(runs) > 1 else None), runs)
+    print(page(histories), end="")
+    raise typer.Exit
 
 
 def train(
@@ -28,16 +44,28 @@ def train(
             "--finetune-from", metavar="MODEL", help="Run, checkpoint or export that gives the first weights."
         ),
     ] = None,
+    plot: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--plot",
+            metavar="RUN",
+            callback=_plot,
+            is_eager=True,
+            help="Only draw the curves of runs that are there, as a web page on stdout. Repeatable.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the model and the plan; train nothing.")] = False,
 ) -> None:
     """Train a model. Run the same command again to go on after an interruption, exactly."""
-    from nmtcli.checkpoint import RunDirectory
+    from nmtcli.checkpoint import AGAIN, RunDirectory
     from nmtcli.cli.training_display import TrainingDisplay, show_plan
     from nmtcli.models.device import explain_out_of_memory, open_device
     from nmtcli.prepare.directory import open_data
     from nmtcli.settings import load_config
+    from nmtcli.staging import writing
+    from nmtcli.train.curves import CurvesPage
     from nmtcli.train.finetuning import FirstModel
-    from nmtcli.train.logs import MetricsLog, Observer, TensorBoardLog
+    from nmtcli.train.logs import WandbLog, open_logs
     from nmtcli.train.run import open_run, resolve
     from nmtcli.train.trainer import Trainer
     from nmtcli.train.vectors import WordVectorPair, read_word_vectors
@@ -56,14 +84,17 @@ def train(
     vectors: WordVectorPair = (None, None)
     if not RunDirectory(output).steps():  # a run that goes on has embeddings of its own
         vectors = read_word_vectors(settings.model.embedding, prepared.tokenizers)
+    if settings.train.wandb_project:
+        WandbLog.require()
     if dry_run:
         show_plan(settings, prepared, where)
         return
-    run, changes = open_run(output, settings, prepared.manifest.fingerprint)
-    with TrainingDisplay(output, changes) as display:
-        observers: list[Observer] = [display, MetricsLog(output / "metrics.jsonl")]
-        if TensorBoardLog.installed():
-            observers.append(TensorBoardLog(output / "tensorboard"))
-        with explain_out_of_memory("train.batch_tokens; run the same command to go on from the last checkpoint"):
-            directory = first.directory if first else None
-            Trainer(settings, prepared, run, where, observers, directory, vectors).fit()
+    with RunDirectory(output).lock():
+        with writing(output, AGAIN):
+            run, changes = open_run(output, settings, prepared.manifest.fingerprint)
+        logs = open_logs(output, settings)
+        with TrainingDisplay(output, changes) as display:
+            observers = [display, *logs, CurvesPage(output)]
+            with explain_out_of_memory("train.batch_tokens; run the same command to go on from the last checkpoint"):
+                directory = first.directory if first else None
+                Trainer(settings, prepared, run, where, observers, directory, vectors).fit()
