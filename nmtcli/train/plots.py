@@ -133,9 +133,7 @@ def _powers(low: float, high: float) -> list[float]:
 
 
 def short(value: float) -> str:
-    """A number for an axis: 20k, 0.5, 3e-04."""
-    if value and abs(value) < 0.001:
-        return f"{value:.0e}" if float(f"{value:.0e}") == value else f"{value:.1e}"
+    """A number for an axis: 20k, 0.5, 3e-05."""
     for least, unit, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= least:
             return f"{value / unit:g}{letter}"
