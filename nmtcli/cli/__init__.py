@@ -79,6 +79,7 @@ def run(arguments: list[str]) -> int:
             show_error(error.message, error.hint)
         return error.exit_code
     except KeyboardInterrupt:
+        show_error("SIGINT: stopped")
         return ExitCode.INTERRUPTED
     except Exception as error:
         if keep_traceback:

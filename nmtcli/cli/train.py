@@ -1,5 +1,6 @@
 """`nmt train`: a data directory and settings to a run directory."""
 
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,6 +12,21 @@ from nmtcli.cli.options import ConfigFiles, Device, Overrides, Preset
 
 if TYPE_CHECKING:
     from nmtcli.models.device import DeviceName
+
+
+def _plot(runs: list[Path] | None) -> None:
+    """Print the page of curves of these runs, and end."""
+    if not runs:
+        return
+    from nmtcli.errors import UserError, each
+    from nmtcli.train.curves import page
+    from nmtcli.train.history import read_history
+
+    if sys.stdout.isatty():
+        raise UserError("--plot writes a web page to stdout", f"nmt train --plot {runs[0]} > curves.html")
+    histories = each(lambda run: read_history(run, str(run) if len(runs) > 1 else None), runs)
+    print(page(histories), end="")
+    raise typer.Exit
 
 
 def train(
@@ -49,6 +65,16 @@ def train(
             help="Train 2N updates straight, and N, a kill and the rest; compare all bits. RUN must be new.",
         ),
     ] = 0,
+    plot: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--plot",
+            metavar="RUN",
+            callback=_plot,
+            is_eager=True,
+            help="Only draw the curves of runs that are there, as a web page on stdout. Repeatable.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the model and the plan; train nothing.")] = False,
 ) -> None:
     """Train a model. Run the same command again to go on after an interruption, exactly."""
@@ -84,14 +110,16 @@ def _train(
     dry_run: bool,
 ) -> None:
     """Train in this process, as one of several ranks where torchrun started it."""
-    from nmtcli.checkpoint import RunDirectory
+    from nmtcli.checkpoint import AGAIN, RunDirectory
     from nmtcli.cli.training_display import TrainingDisplay, show_plan
     from nmtcli.models.device import explain_out_of_memory, open_device
     from nmtcli.prepare.directory import open_data
     from nmtcli.settings import load_config
+    from nmtcli.staging import writing
+    from nmtcli.train.curves import CurvesPage
     from nmtcli.train.distributed import joined, local_rank
     from nmtcli.train.finetuning import FirstModel
-    from nmtcli.train.logs import MetricsLog, Observer, TensorBoardLog
+    from nmtcli.train.logs import Observer, WandbLog, open_logs
     from nmtcli.train.run import open_run, resolve
     from nmtcli.train.trainer import Trainer
     from nmtcli.train.vectors import WordVectorPair, read_word_vectors
@@ -109,6 +137,8 @@ def _train(
     vectors: WordVectorPair = (None, None)
     if not RunDirectory(output).steps():  # a run that goes on has embeddings of its own
         vectors = read_word_vectors(settings.model.embedding, prepared.tokenizers)
+    if settings.train.wandb_project:
+        WandbLog.require()
     if dry_run:
         show_plan(settings, prepared, where)
         return
@@ -117,11 +147,12 @@ def _train(
         ranks = stack.enter_context(joined(where))
         observers: list[Observer] = []
         if ranks.first:
-            _, changes = open_run(output, settings, fingerprint, allow_changes)
+            stack.enter_context(RunDirectory(output).lock())
+            with writing(output, AGAIN):
+                _, changes = open_run(output, settings, fingerprint, allow_changes)
+            logs = open_logs(output, settings)
             display = stack.enter_context(TrainingDisplay(output, changes))
-            observers = [display, MetricsLog(output / "metrics.jsonl")]
-            if TensorBoardLog.installed():
-                observers.append(TensorBoardLog(output / "tensorboard"))
+            observers = [display, *logs, CurvesPage(output)]
         ranks.most(0)  # until here the others wait for the directory
         with explain_out_of_memory("train.batch_tokens; the same command goes on from the last checkpoint"):
             directory = first.directory if first else None

@@ -93,6 +93,11 @@ class TrainConfig(Section):
     keep_last: int = Field(3, ge=1, description="Newest checkpoints kept.")
     keep_best: int = Field(1, ge=1, description="Best checkpoints kept.")
     log_every: int = Field(50, ge=1, description="Updates between lines of the training log.")
+    wandb_project: str | None = Field(
+        None,
+        min_length=1,
+        description="Project at Weights & Biases that the numbers of the run are sent to; null for none. Needs wandb.",
+    )
     precision: Precision = Field(
         "auto", description="Arithmetic of training; auto is bf16 where the device is made for it."
     )

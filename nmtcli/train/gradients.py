@@ -29,9 +29,9 @@ class Gradients:
         ranks: Ranks,
         device: torch.device,
         seed: int,
-        on_split: Callable[[Batch, int], None],
+        on_split: Callable[[Batch], None],
     ) -> None:
-        """`on_split` hears of a micro-batch that did not fit, and of how many cells one may have from now on."""
+        """`on_split` hears of each micro-batch that did not fit and will be halved."""
         self.parallel, self.ranks, self.device, self.seed, self.on_split = parallel, ranks, device, seed, on_split
         self.limit: int | None = None  # cells of a micro-batch, once one did not fit
         self.proven = 0  # cells of the largest micro-batch that went through
@@ -126,7 +126,7 @@ class Gradients:
                 "use a smaller model, or prepare with a smaller data.cleaning.max_tokens",
             )
         self.limit = max(half.cells for half in failed.halves())
-        self.on_split(failed, self.limit)
+        self.on_split(failed)
         self.parallel.forget()
         free_memory(self.device)
         return self._fitting(micro)

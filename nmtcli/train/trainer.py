@@ -220,9 +220,10 @@ class Trainer:
             metrics |= {"out_of_memory": self.splits, **self.objective.report(state.step, self.ranks)}
             self._tell("updated", metrics)
 
-    def _on_split(self, batch: Batch, cells: int) -> None:
+    def _on_split(self, batch: Batch) -> None:
         self.splits += 1
-        self._tell("split", {"step": self.state.step, "tokens": batch.cells, "limit": cells})
+        split = {"step": self.state.step, "tokens": batch.cells, "parts": 2, "setting": "train.batch_tokens"}
+        self._tell("split", split)
 
     def _diverged(self) -> bool:
         """Whether too many updates in a row were skipped; the device is asked only now and then."""
