@@ -385,7 +385,8 @@ class Trainer:
         moments: dict[int, dict[str, Tensor]] = {}
         for index, (name, weight) in enumerate(self.model.named_parameters()):
             keys = [key.split(".")[1] for key in tensors if key.startswith("adam.") and key.split(".", 2)[2] == name]
-            found = {key: tensors[f"adam.{key}.{name}"] for key in keys}
+            # cloned: what was read lies in the memory map of a file that will be deleted
+            found = {key: tensors[f"adam.{key}.{name}"].clone() for key in keys}
             moments[index] = {key: divided(own, weight) if own.dim() else own for key, own in found.items()}
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         if self.ranks.first:
