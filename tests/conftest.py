@@ -1,5 +1,6 @@
 """Shared by all tests: a tiny corpus, a data directory made of it, tiny models, a short run."""
 
+import gc
 import os
 import random
 import subprocess
@@ -120,5 +121,6 @@ def make_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
         return place
 
     yield make
+    gc.collect()  # a trainer that was broken off may still have files there
     for place in made:
         subprocess.run(["umount", place], check=True)
