@@ -122,7 +122,7 @@ def test_training_lowers_the_loss(data, tmp_path):
 def test_early_stopping_says_why(data, tmp_path, capsys):
     settings = [*TINY, "train.valid_every=2", "train.patience=2", "train.learning_rate=1e-12", "train.max_updates=50"]
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 0
-    assert "bleu did not improve in 2 validations; best" in capsys.readouterr().err
+    assert "stopped: BLEU did not improve in 2 of 2 validations; best" in capsys.readouterr().err
 
 
 def test_epochs_limit_a_run_and_updates_gather_batches(data, tmp_path):

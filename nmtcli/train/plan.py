@@ -12,6 +12,7 @@ from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.batches import Batch, BatchPlan
 from nmtcli.train.loss import TrainingLoss
+from nmtcli.train.optimizers import state_bytes
 from nmtcli.train.precision import MixedPrecision
 
 
@@ -25,7 +26,7 @@ class RunPlan:
     updates: int  # of an epoch
     target_tokens: float  # of an update, on average
     largest: tuple[int, int, int]  # sentences, source tokens and target tokens of a sentence
-    state_bytes: int  # weights, their gradients and Adam's two moments
+    state_bytes: int  # weights, gradients, the optimizer's moments, the moving average
     activation_bytes: int  # kept by the largest batch for its gradients
 
 
@@ -44,7 +45,7 @@ def plan_run(config: Config, data: PreparedData, device: torch.device) -> RunPla
         updates=plan.updates(1),
         target_tokens=(int(target.sum()) + len(target)) / max(1, len(first)),
         largest=(len(largest.source), largest.source.size(1), largest.target_output.size(1)),
-        state_bytes=4 * sum(weight.nbytes for weight in model.parameters()),
+        state_bytes=state_bytes(model, config.train),
         activation_bytes=activation_bytes(
             TrainingLoss(model, config.train.label_smoothing), largest.to(device), config, device
         ),

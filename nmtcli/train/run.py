@@ -14,6 +14,7 @@ from nmtcli.settings import dump_config, keys, load_config
 from nmtcli.staging import write_whole
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.precision import resolve_precision
+from nmtcli.train.schedule import peak_rate
 
 # Settings that a run may go on with changed: they decide what is written down, or how long it lasts.
 FREE = {
@@ -47,6 +48,7 @@ def resolve(config: Config, data: PreparedData, device: torch.device) -> Config:
     embedding = config.model.embedding.model_copy(update={"tie": tie})
     found_out = {
         "precision": resolve_precision(config.train.precision, device),
+        "learning_rate": peak_rate(config.train),
         "threads": config.train.threads or torch.get_num_threads(),
     }
     return config.model_copy(

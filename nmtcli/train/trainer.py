@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,10 @@ from nmtcli.train.interrupts import Interrupts
 from nmtcli.train.logs import Observer
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.objectives import make_objective
+from nmtcli.train.optimizers import load_optimizer, make_optimizer, optimizer_tensors
 from nmtcli.train.precision import MixedPrecision
-from nmtcli.train.schedule import learning_rate
+from nmtcli.train.schedule import Schedule
+from nmtcli.train.stopping import EarlyStopping
 from nmtcli.train.subwords import SubwordSampling
 from nmtcli.train.validation import Validator
 from nmtcli.train.vectors import WordVectorPair
@@ -38,9 +40,7 @@ class TrainState:
     epoch: int = 0
     block: int = 0  # of this epoch
     position: int = 0  # updates done in this block
-    validated_step: int = 0
-    best: list[tuple[float, int]] = field(default_factory=list)  # (score, step), best first
-    without_improvement: int = 0  # validations in a row
+    rate_scale: float = 1.0  # of the learning rate
     target_tokens: int = 0
     skipped_updates: int = 0
     seconds: float = 0.0  # spent in updates
@@ -49,8 +49,9 @@ class TrainState:
 class Trainer:
     """Trains one model on one device.
 
-    Everything that decides the next weights is in the checkpoint: weights, Adam's moments, the loss scale, random
-    numbers, and `TrainState`. The data follows from the seed, the epoch, the block and the position in it.
+    Everything that decides the next weights is in the checkpoint: weights, the optimizer's moments, the loss scale,
+    random numbers, `TrainState` and `EarlyStopping`. The data follows from the seed, the epoch, the block and the
+    position in it.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Trainer:
         self.model = Seq2Seq(config.model, *sizes).to(device)
         loss = TrainingLoss(self.model, settings.label_smoothing, settings.guided_alignment)
         self.objective = make_objective(config, loss, data.tokenizers)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)
+        self.optimizer = make_optimizer(self.model, settings)
         self.precision = MixedPrecision(settings.precision, device)
         self.plan = BatchPlan.training(data, settings)
         self.subwords = None
@@ -82,7 +83,8 @@ class Trainer:
         self.total = settings.max_updates
         if settings.max_epochs is not None:
             self.total = min(self.total, self.plan.updates(settings.max_epochs))
-        self.state = TrainState()
+        self.schedule = Schedule.of(config, self.total)
+        self.state, self.stopping = TrainState(), EarlyStopping.of(settings)
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)  # updates not yet counted in `state`
         self.interrupts = Interrupts()
         self.meter = Meter()
@@ -111,7 +113,7 @@ class Trainer:
         with self.interrupts:
             while True:
                 due = self.state.step % self.config.train.valid_every == 0 or self._stop_reason() is not None
-                validated = due and self.state.validated_step != self.state.step and self._validate()
+                validated = due and self.stopping.validated_step != self.state.step and self._validate()
                 stopping = self.interrupts.received is not None or self._stop_reason() is not None
                 if self.state.step != saved_step and (
                     validated or stopping or self.state.step % self.config.train.save_every == 0
@@ -153,7 +155,7 @@ class Trainer:
         self.model.train()
         self.meter.data_ready()
         state, settings = self.state, self.config.train
-        rate = learning_rate(state.step + 1, self.total, settings)
+        rate = self.schedule.rate(state.step + 1, state.rate_scale)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         tokens = sum(batch.target_tokens for batch in batches)
@@ -183,14 +185,9 @@ class Trainer:
         self.skipped.zero_()
 
     def _stop_reason(self) -> str | None:
-        patience = self.config.train.patience
         if self.state.step >= self.total:
             return f"all {self.total} updates done"
-        if patience is not None and self.state.without_improvement >= patience:
-            score, step = self.state.best[0]
-            metric = self.config.train.valid_metric
-            return f"{metric} did not improve in {patience} validations; best {abs(score):.2f} at update {step}"
-        return None
+        return self.stopping.reason()
 
     def _validate(self) -> bool:
         """Measure the model on the validation set; False if a signal came in between, and nothing is changed."""
@@ -201,19 +198,10 @@ class Trainer:
         if measured is None:
             return False
         metrics, samples = measured
-        state, settings = self.state, self.config.train
-        score = -metrics["loss"] if settings.valid_metric == "loss" else metrics[settings.valid_metric]
-        improved = not state.best or score > state.best[0][0]
-        ranked = sorted([*state.best, (score, state.step)], key=lambda entry: (-entry[0], entry[1]))
-        state.best = ranked[: settings.keep_best]
-        state.without_improvement = 0 if improved else state.without_improvement + 1
-        state.validated_step = state.step
-        metrics = {
-            "step": state.step,
-            **metrics,
-            "improved": improved,
-            "without_improvement": state.without_improvement,
-        }
+        improved = self.stopping.validated(metrics, self.state.step)
+        waited = self.stopping.without_improvement
+        self.state.rate_scale = self.schedule.after_validation(self.state.rate_scale, waited)
+        metrics = {"step": self.state.step, **metrics, "improved": improved, "without_improvement": waited}
         for observer in self.observers:
             observer.validated(metrics, samples)
         return True
@@ -248,9 +236,9 @@ class Trainer:
         self._count_skipped()
         state, settings = self.state, self.config.train
         self.run.save(state.step, self._write)
-        if state.best:
-            self.run.point("best", state.best[0][1])
-        self.run.prune({step for _, step in state.best} | set(self.run.steps()[-settings.keep_last :]))
+        if self.stopping.best_step is not None:
+            self.run.point("best", self.stopping.best_step)
+        self.run.prune({step for _, step in self.stopping.best} | set(self.run.steps()[-settings.keep_last :]))
         for observer in self.observers:
             observer.saved(self.run.checkpoint(state.step))
 
@@ -267,17 +255,14 @@ class Trainer:
             search=self.config.search,
         )
         checkpoint.write_model(directory, info, checkpoint.model_weights(self.model), self.data.tokenizers)
-        state = {**asdict(self.state), "scaler": self.precision.state()}
+        state = {**asdict(self.state), **self.stopping.state(), "scaler": self.precision.state()}
         checkpoint.write_trainer_state(directory, state, self._tensors())
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Adam's moments by the weight's name, and the state of the random numbers."""
-        names = {id(weight): name for name, weight in self.model.named_parameters()}
-        tensors = {"random.cpu": torch.get_rng_state()}
+        """The optimizer's moments by the weight's name, and the state of the random numbers."""
+        tensors = {"random.cpu": torch.get_rng_state(), **optimizer_tensors(self.optimizer, self.model)}
         if self.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
-        for weight, moments in self.optimizer.state.items():
-            tensors |= {f"adam.{key}.{names[id(weight)]}": value for key, value in moments.items()}
         return tensors
 
     def _load(self, directory: Path) -> None:
@@ -286,19 +271,15 @@ class Trainer:
         checkpoint.put_weights(self.model, weights, directory / checkpoint.WEIGHTS)
         state, tensors = checkpoint.read_trainer_state(directory)
         self.precision.load_state(state.pop("scaler"))
-        state["best"] = [(score, step) for score, step in state["best"]]
-        self.state = TrainState(**state)
-        moments: dict[int, dict[str, Tensor]] = {}
-        for index, (name, _) in enumerate(self.model.named_parameters()):
-            keys = [key.split(".")[1] for key in tensors if key.startswith("adam.") and key.split(".", 2)[2] == name]
-            moments[index] = {key: tensors[f"adam.{key}.{name}"] for key in keys}
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.stopping.load(state)
+        self.state = TrainState(**{key: value for key, value in state.items() if key not in self.stopping.state()})
+        load_optimizer(self.optimizer, self.model, tensors)
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda" and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
         self.run.point("last", self.state.step)
-        if self.state.best:
-            self.run.point("best", self.state.best[0][1])
+        if self.stopping.best_step is not None:
+            self.run.point("best", self.stopping.best_step)
 
 
 class Meter:
