@@ -20,7 +20,8 @@ OPTIONS = {
     "prepare": "--config --dry-run --help --joint --merge --output --processes --report --separate --set"
     " --source-language --target-language --test-source --test-target --tokenizer --train --train-alignment"
     " --train-source --train-target --valid --valid-source --valid-target --vocab-size",
-    "train": "--config --device --dry-run --finetune-from --help --output --precision --preset --set",
+    "train": "--config --device --dry-run --extend-vocabulary --finetune-from --help --output --precision --preset"
+    " --set",
     "translate": "--attention --batch-tokens --beam-size --device --format --help --input --length-penalty"
     " --max-length-factor --model --n-best --output",
     "score": "--at-least --help --json --lowercase --metric --reference --tokenize",
@@ -133,12 +134,12 @@ def test_epochs_limit_a_run_and_updates_gather_batches(data, tmp_path):
     assert state["step"] == state["position"] < 10
 
 
-@pytest.mark.parametrize("schedule", ["linear", "inverse_sqrt", "constant"])
+@pytest.mark.parametrize("schedule", ["linear", "inverse_sqrt", "noam", "luong234"])
 def test_each_schedule_trains(data, tmp_path, schedule):
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*TINY, f"train.schedule={schedule}")) == 0
 
 
-@pytest.mark.parametrize("metric", ["loss", "chrf"])
+@pytest.mark.parametrize("metric", ["loss", "accuracy"])
 def test_each_validation_metric_chooses_the_best(data, tmp_path, metric):
     settings = [*TINY, f"train.valid_metric={metric}", "train.valid_every=3"]
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 0

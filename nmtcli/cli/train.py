@@ -5,8 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from nmtcli.cli.console import warn
+from nmtcli.cli.console import say, warn
 from nmtcli.cli.options import ConfigFiles, Device, Overrides, Preset
+from nmtcli.errors import UserError
 
 
 def train(
@@ -28,6 +29,12 @@ def train(
             "--finetune-from", metavar="MODEL", help="Run, checkpoint or export that gives the first weights."
         ),
     ] = None,
+    extend_vocabulary: Annotated[
+        bool,
+        typer.Option(
+            "--extend-vocabulary", help="With --finetune-from: data with other tokenizers; pieces in both stay."
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the model and the plan; train nothing.")] = False,
 ) -> None:
     """Train a model. Run the same command again to go on after an interruption, exactly."""
@@ -42,6 +49,8 @@ def train(
     from nmtcli.train.trainer import Trainer
     from nmtcli.train.vectors import WordVectorPair, read_word_vectors
 
+    if extend_vocabulary and finetune_from is None:
+        raise UserError("--extend-vocabulary goes with --finetune-from MODEL")
     given = [*(overrides or []), *([f"train.precision={precision}"] if precision else [])]
     prepared = open_data(data)
     first = FirstModel.find(finetune_from, output) if finetune_from else None
@@ -50,7 +59,8 @@ def train(
     where = open_device(device, settings.train.threads)
     settings = resolve(settings, prepared, where)
     if first:
-        first.check(settings, prepared)
+        for line in first.check(settings, prepared, extend_vocabulary):
+            say(line)
     elif settings.train.objective == "mrt" and not (output / "last").exists():
         warn("train.objective mrt begins with random weights; --finetune-from gives it a trained model")
     vectors: WordVectorPair = (None, None)
@@ -65,5 +75,4 @@ def train(
         if TensorBoardLog.installed():
             observers.append(TensorBoardLog(output / "tensorboard"))
         with explain_out_of_memory("train.batch_tokens; run the same command to go on from the last checkpoint"):
-            directory = first.directory if first else None
-            Trainer(settings, prepared, run, where, observers, directory, vectors).fit()
+            Trainer(settings, prepared, run, where, observers, first, vectors).fit()

@@ -42,8 +42,9 @@ class TrainingDisplay(Observer):
         """Say what is trained, where, and whether it goes on."""
         for change in self.changes:
             warn(f"changed since this run began: {change}")
+        frozen = f" ({metrics['frozen']:,} of them frozen)" if metrics["frozen"] else ""
         say(
-            f"{metrics['parameters']:,} parameters, {metrics['pairs']:,} pairs,"
+            f"{metrics['parameters']:,} parameters{frozen}, {metrics['pairs']:,} pairs,"
             f" {metrics['device']} in {metrics['precision']}, torch {metrics['torch']}"
         )
         if metrics["step"]:
@@ -73,11 +74,7 @@ class TrainingDisplay(Observer):
     def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
         """Print the scores and a few translations."""
         mark = " [green]best so far[/]" if metrics["improved"] else f" (best was {metrics['without_improvement']} ago)"
-        stderr.print(
-            f"[bold]validation at update {metrics['step']:,}[/]  BLEU {metrics['bleu']:.2f}  chrF {metrics['chrf']:.2f}"
-            f"  loss {metrics['loss']:.3f}  perplexity {metrics['perplexity']:.2f}"
-            f"  accuracy {metrics['accuracy']:.1%}  exact {metrics['exact_match']:.1%}{mark}"
-        )
+        stderr.print(f"[bold]validation at update {metrics['step']:,}[/]  {scores(metrics)}{mark}")
         show_accuracy(metrics["accuracy_by_position"])
         table = Table(show_header=False, box=None, padding=(0, 1))
         for source, reference, translation in samples:
@@ -86,11 +83,25 @@ class TrainingDisplay(Observer):
         if stderr.is_terminal:
             stderr.print(table)
 
+    def averaged(self, metrics: Metrics) -> None:
+        """Print the scores of the average."""
+        mark = " [green]best of all[/]" if metrics["improved"] else " (not better than the best checkpoint)"
+        stderr.print(f"[bold]average of {len(metrics['checkpoints'])} checkpoints[/]  {scores(metrics)}{mark}")
+
     def stopped(self, metrics: Metrics) -> None:
         """Say why, and what to do next."""
         self.bar.stop()
         say(f"stopped: {metrics['reason']}")
         say(f"next: nmt translate -m {self.run} -i FILE -o FILE")
+
+
+def scores(metrics: Metrics) -> str:
+    """What was measured in a validation."""
+    return (
+        f"BLEU {metrics['bleu']:.2f}  chrF {metrics['chrf']:.2f}"
+        f"  loss {metrics['loss']:.3f}  perplexity {metrics['perplexity']:.2f}"
+        f"  accuracy {metrics['accuracy']:.1%}  exact {metrics['exact_match']:.1%}"
+    )
 
 
 def show_accuracy(by_position: Accuracies) -> None:

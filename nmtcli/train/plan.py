@@ -11,6 +11,7 @@ from nmtcli.config import Config
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.batches import Batch, BatchPlan
+from nmtcli.train.freezing import freeze
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.optimizers import state_bytes
 from nmtcli.train.precision import MixedPrecision
@@ -33,6 +34,7 @@ class RunPlan:
 def plan_run(config: Config, data: PreparedData, device: torch.device) -> RunPlan:
     """Build the model and run the forward pass of the largest batch of the first epoch."""
     model = Seq2Seq(config.model, len(data.tokenizers.source), len(data.tokenizers.target)).to(device)
+    freeze(model, config.train.freeze)
     plan = BatchPlan.training(data, config.train)
     first = plan.block(0, 0)
     _, target = data.train.lengths(first.rows)

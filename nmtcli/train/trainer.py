@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,7 +19,10 @@ from nmtcli.errors import Interrupted
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.prepare.shards import Rows
+from nmtcli.train.averaging import FinalAverage, MovingAverage
 from nmtcli.train.batches import Batch, BatchPlan
+from nmtcli.train.finetuning import FirstModel
+from nmtcli.train.freezing import freeze
 from nmtcli.train.interrupts import Interrupts
 from nmtcli.train.logs import Observer
 from nmtcli.train.loss import TrainingLoss
@@ -61,16 +65,17 @@ class Trainer:
         run: RunDirectory,
         device: torch.device,
         observers: Sequence[Observer],
-        finetune_from: Path | None = None,
+        first: FirstModel | None = None,
         word_vectors: WordVectorPair = (None, None),
     ) -> None:
-        """A new run begins with the weights of the model directory `finetune_from`; without, with random ones and the
-        vectors of the source and the target that are given."""
+        """A new run begins with the weights of the model `first`; without, with random ones and the vectors of the
+        source and the target that are given."""
         settings = config.train
         self.config, self.data, self.run, self.device, self.observers = config, data, run, device, observers
         torch.manual_seed(settings.seed)
         sizes = len(data.tokenizers.source), len(data.tokenizers.target)
         self.model = Seq2Seq(config.model, *sizes).to(device)
+        freeze(self.model, settings.freeze)
         loss = TrainingLoss(self.model, settings.label_smoothing, settings.guided_alignment)
         self.objective = make_objective(config, loss, data.tokenizers)
         self.optimizer = make_optimizer(self.model, settings)
@@ -89,17 +94,20 @@ class Trainer:
         self.interrupts = Interrupts()
         self.meter = Meter()
         self.passes = 0.0  # over the data
-        if steps := run.steps():
-            self._load(run.checkpoint(steps[-1]))
-        elif finetune_from is not None:
-            path = finetune_from / checkpoint.WEIGHTS
-            checkpoint.put_weights(self.model, checkpoint.load_tensors(path), path)
+        steps = run.steps()
+        if steps:
+            self._put_weights(run.checkpoint(steps[-1]))
+        elif first is not None:
+            first.give_weights(self.model, data.tokenizers)
         else:
             for vectors, table in zip(
                 word_vectors, (self.model.source_embedding, self.model.target_embedding), strict=True
             ):
                 if vectors is not None:
                     vectors.put(table.weight)
+        self.ema = None if settings.ema is None else MovingAverage(self.model, settings.ema)
+        if steps:
+            self._load(run.checkpoint(steps[-1]))
 
     def fit(self) -> str:
         """Train to the end; returns the reason to stop.
@@ -123,6 +131,8 @@ class Trainer:
                 if self.interrupts.received is not None:
                     raise self._interrupted()
                 if (reason := self._stop_reason()) is not None:
+                    if self.config.train.average is not None:
+                        self._average(self.config.train.average)
                     self._tell("stopped", {"step": self.state.step, "reason": reason})
                     return reason
                 self._update(next(updates))
@@ -170,6 +180,8 @@ class Trainer:
         self.skipped += ~applied
         self.optimizer.zero_grad(set_to_none=True)
         state.step += 1
+        if self.ema is not None:
+            self.ema.update(state.step)
         state.target_tokens += tokens
         state.seconds += self.meter.update_done(loss_sum, tokens, torch.where(applied, norm, 0.0))
         if state.step % settings.log_every == 0 or state.step == self.total:
@@ -193,7 +205,8 @@ class Trainer:
         """Measure the model on the validation set; False if a signal came in between, and nothing is changed."""
         if self.state.step == 0:
             return False
-        measured = self.validator.measure(self._on_validating)
+        with self._smoothed():
+            measured = self.validator.measure(self._on_validating)
         self.meter.restart()
         if measured is None:
             return False
@@ -205,6 +218,23 @@ class Trainer:
         for observer in self.observers:
             observer.validated(metrics, samples)
         return True
+
+    def _average(self, selection: str) -> None:
+        """The average of the last or best checkpoints, at the end, as a checkpoint of its own. Raises Interrupted."""
+        average = FinalAverage(self.run, selection, self.stopping)
+
+        def measure() -> dict[str, Any] | None:
+            measured = self.validator.measure(self._on_validating)
+            return None if measured is None else measured[0]
+
+        metrics = average.make(self.model, measure, self._write_model)
+        if metrics is None:
+            raise self._interrupted()
+        self._tell("averaged", {"step": self.state.step, **metrics})
+
+    def _smoothed(self) -> AbstractContextManager[None]:
+        """Context in which the model is the one to validate and save: with EMA, the average."""
+        return nullcontext() if self.ema is None else self.ema.swap()
 
     def _on_validating(self, done: int, total: int) -> bool:
         """Passes progress on; False once a signal asks to stop."""
@@ -224,6 +254,7 @@ class Trainer:
     def _tell_start(self) -> None:
         start: dict[str, Any] = {"step": self.state.step, "total": self.total, "epoch": self.state.epoch}
         start |= {"parameters": parameter_count(self.model), "pairs": len(self.data.train)}
+        start |= {"frozen": sum(weight.numel() for weight in self.model.parameters() if not weight.requires_grad)}
         start |= {"device": str(self.device), "precision": self.config.train.precision, "torch": torch.__version__}
         self._tell("started", start)
 
@@ -243,6 +274,12 @@ class Trainer:
             observer.saved(self.run.checkpoint(state.step))
 
     def _write(self, directory: Path) -> None:
+        with self._smoothed():
+            self._write_model(directory)
+        state = {**asdict(self.state), **self.stopping.state(), "scaler": self.precision.state()}
+        checkpoint.write_trainer_state(directory, state, self._tensors())
+
+    def _write_model(self, directory: Path) -> None:
         manifest = self.data.manifest
         info = ModelInfo(
             source_language=manifest.source_language,
@@ -255,25 +292,29 @@ class Trainer:
             search=self.config.search,
         )
         checkpoint.write_model(directory, info, checkpoint.model_weights(self.model), self.data.tokenizers)
-        state = {**asdict(self.state), **self.stopping.state(), "scaler": self.precision.state()}
-        checkpoint.write_trainer_state(directory, state, self._tensors())
 
     def _tensors(self) -> dict[str, Tensor]:
-        """The optimizer's moments by the weight's name, and the state of the random numbers."""
+        """The optimizer's moments and the raw weights of EMA by name, and the state of the random numbers."""
         tensors = {"random.cpu": torch.get_rng_state(), **optimizer_tensors(self.optimizer, self.model)}
+        if self.ema is not None:
+            tensors |= self.ema.tensors()
         if self.device.type == "cuda":
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
         return tensors
 
+    def _put_weights(self, directory: Path) -> None:
+        path = directory / checkpoint.WEIGHTS
+        checkpoint.put_weights(self.model, checkpoint.load_tensors(path), path)
+
     def _load(self, directory: Path) -> None:
-        """Take up everything from a checkpoint."""
-        weights = checkpoint.load_tensors(directory / checkpoint.WEIGHTS)
-        checkpoint.put_weights(self.model, weights, directory / checkpoint.WEIGHTS)
+        """Take up everything from a checkpoint, after its weights."""
         state, tensors = checkpoint.read_trainer_state(directory)
         self.precision.load_state(state.pop("scaler"))
         self.stopping.load(state)
         self.state = TrainState(**{key: value for key, value in state.items() if key not in self.stopping.state()})
         load_optimizer(self.optimizer, self.model, tensors)
+        if self.ema is not None:
+            self.ema.load(tensors)
         torch.set_rng_state(tensors["random.cpu"])
         if self.device.type == "cuda" and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
