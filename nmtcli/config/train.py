@@ -66,8 +66,8 @@ class TrainConfig(Section):
         "cosine", "linear", "inverse_sqrt", "constant", "noam", "luong5", "luong10", "luong234", "plateau"
     ] = Field(
         "cosine",
-        description="How the learning rate falls after the warm-up; cosine and linear reach zero at the end, luong*"
-        " halve it in steps, plateau when validations improve no more (docs/training.md).",
+        description="How the learning rate falls after the warm-up; cosine and linear reach zero at the end, the"
+        " luong schedules halve it in steps, plateau when validations improve no more (docs/training.md).",
     )
     plateau_patience: int = Field(
         3, ge=1, description="Schedule plateau: validations without improvement before each halving."
