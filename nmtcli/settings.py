@@ -3,6 +3,7 @@
 All mistakes are reported at once, each with its place (file and line) and, for an unknown key, the nearest valid one.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from importlib import resources
@@ -165,9 +166,11 @@ def _explain(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator
         key = ".".join(path)
         if item["type"] == "extra_forbidden":
             yield f"{_place(path, origins)}: unknown key {key}{_nearest_key(path)}"
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(item["input"], dict | Section) else f" (is {item['input']!r})"
+            continue
+        given = "" if isinstance(item["input"], dict | Section) else f" (is {item['input']!r})"
+        if item["type"] == "literal_error":
+            given += nearest(str(item["input"]), re.findall("'([^']*)'", item["ctx"]["expected"]))
+        for message in item["msg"].removeprefix("Value error, ").split("\n"):
             subject = (*path, *message.split()[0].split("."))  # rules of a section begin with the key they are about
             yield f"{_place(subject, origins)}: {key}: {message[0].lower() + message[1:]}{given}"
 

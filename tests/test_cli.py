@@ -20,7 +20,8 @@ OPTIONS = {
     "prepare": "--config --dry-run --help --joint --merge --output --processes --report --separate --set"
     " --source-language --target-language --test-source --test-target --tokenizer --train --train-alignment"
     " --train-source --train-target --valid --valid-source --valid-target --vocab-size",
-    "train": "--config --device --dry-run --finetune-from --help --output --plot --precision --preset --set",
+    "train": "--allow-changes --config --device --dry-run --extend-vocabulary --finetune-from --gpus --help --output"
+    " --plot --precision --preset --set --verify-resume",
     "translate": "--attention --batch-tokens --beam-size --device --format --help --input --length-penalty"
     " --max-length-factor --model --n-best --output",
     "score": "--at-least --help --json --lowercase --metric --reference --tokenize",
@@ -122,7 +123,7 @@ def test_training_lowers_the_loss(data, tmp_path):
 def test_early_stopping_says_why(data, tmp_path, capsys):
     settings = [*TINY, "train.valid_every=2", "train.patience=2", "train.learning_rate=1e-12", "train.max_updates=50"]
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 0
-    assert "bleu did not improve in 2 validations; best" in capsys.readouterr().err
+    assert "stopped: BLEU did not improve in 2 of 2 validations; best" in capsys.readouterr().err
 
 
 def test_epochs_limit_a_run_and_updates_gather_batches(data, tmp_path):
@@ -133,12 +134,12 @@ def test_epochs_limit_a_run_and_updates_gather_batches(data, tmp_path):
     assert state["step"] == state["position"] < 10
 
 
-@pytest.mark.parametrize("schedule", ["linear", "inverse_sqrt", "constant"])
+@pytest.mark.parametrize("schedule", ["linear", "inverse_sqrt", "noam", "luong234"])
 def test_each_schedule_trains(data, tmp_path, schedule):
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*TINY, f"train.schedule={schedule}")) == 0
 
 
-@pytest.mark.parametrize("metric", ["loss", "chrf"])
+@pytest.mark.parametrize("metric", ["loss", "accuracy"])
 def test_each_validation_metric_chooses_the_best(data, tmp_path, metric):
     settings = [*TINY, f"train.valid_metric={metric}", "train.valid_every=3"]
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 0

@@ -80,6 +80,43 @@ def test_settings_that_do_not_fit_together_are_refused():
     assert "attention.type dot needs" in message(overrides=["model.attention.type=dot", "model.decoder.hidden_size=10"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["train.weight_decay=0.1"], "weight_decay is for adamw and sgd"),
+        (["train.schedule=noam", "train.learning_rate=2"], "learning_rate must be null with schedule noam"),
+        (["train.schedule=noam", "train.warmup_updates=0"], "warmup_updates must be 1 or more"),
+        (["train.schedule=plateau", "train.plateau_patience=10"], "plateau_patience must be less than patience, 10"),
+        (["train.plateau_patience=2"], "plateau_patience is for schedule plateau, which is not set"),
+        (["train.average=last:5"], "average last:5 needs that many checkpoints kept: set keep_last=5"),
+        (["train.average=best:2"], "set keep_best=2"),
+        (["train.average=median:2"], "write it as last:5 or best:3"),
+        (["train.average=last:0"], "write it as last:5 or best:3"),
+        (["train.ema=1"], "train.ema"),
+        (["train.schedule=luong50"], "did you mean luong5"),
+        (["train.optimizer=adamv"], "did you mean adam"),
+        (["train.freeze=[encoders]"], "did you mean encoder?"),
+        (["train.valid_metric=blue"], "did you mean bleu?"),
+    ],
+)
+def test_training_settings_that_cannot_be_are_refused_with_what_can(settings, words):
+    assert words in message(overrides=settings)
+
+
+def test_all_training_settings_that_do_not_fit_together_are_named_each_with_its_place(tmp_path):
+    path = write(tmp_path, "train:\n  weight_decay: 0.1\n  schedule: noam\n  learning_rate: 2\n  average: last:7\n")
+    lines = message(files=[path]).splitlines()
+    assert len(lines) == 3
+    for number, key in ((2, "weight_decay"), (4, "learning_rate"), (5, "average")):
+        assert any(f"conf.yaml:{number}: train: {key} " in line for line in lines)
+
+
+def test_training_settings_that_fit_together_load():
+    load_config(overrides=["train.optimizer=adamw", "train.weight_decay=0.1", "train.ema=0.999"])
+    load_config(overrides=["train.average=last:5", "train.keep_last=5", "train.schedule=noam"])
+    load_config(overrides=["train.schedule=plateau", "train.patience=null", "train.plateau_patience=20"])
+
+
 def test_weights_of_corpora_come_from_files_and_overrides(tmp_path):
     path = write(tmp_path, "train:\n  corpus_weights:\n    news: 2\n    talks.v2: 0.5\n")
     settings = load_config(files=[path], overrides=["train.corpus_weights.news=3", "train.corpus_weights={old: 0}"])

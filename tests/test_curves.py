@@ -158,7 +158,6 @@ ANY = st.floats(-1e12, 1e12, allow_subnormal=False)
 VALUES = st.one_of(st.none(), st.floats(1e-12, 1e12), ANY.filter(lambda value: value == 0 or abs(value) > 1e-99))
 
 
-
 @settings(max_examples=60, deadline=None)
 @given(values=st.lists(VALUES, max_size=450), zero=st.booleans(), log=st.booleans(), dots=st.booleans())
 def test_every_point_lies_on_the_canvas_and_ticks_are_few(values, zero, log, dots):

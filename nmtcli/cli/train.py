@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from nmtcli.cli.console import warn
+from nmtcli.cli.console import say, warn
 from nmtcli.cli.options import ConfigFiles, Device, Overrides, Preset
+from nmtcli.errors import UserError
 
 if TYPE_CHECKING:
     from nmtcli.models.device import DeviceName
@@ -18,7 +19,7 @@ def _plot(runs: list[Path] | None) -> None:
     """Print the page of curves of these runs, and end."""
     if not runs:
         return
-    from nmtcli.errors import UserError, each
+    from nmtcli.errors import each
     from nmtcli.train.curves import page
     from nmtcli.train.history import read_history
 
@@ -49,6 +50,12 @@ def train(
             "--finetune-from", metavar="MODEL", help="Run, checkpoint or export that gives the first weights."
         ),
     ] = None,
+    extend_vocabulary: Annotated[
+        bool,
+        typer.Option(
+            "--extend-vocabulary", help="With --finetune-from: data with other tokenizers; pieces in both stay."
+        ),
+    ] = False,
     gpus: Annotated[
         int | None,
         typer.Option("--gpus", min=1, help="Train on so many GPUs of this machine; with --device cpu, processes."),
@@ -78,24 +85,38 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the model and the plan; train nothing.")] = False,
 ) -> None:
     """Train a model. Run the same command again to go on after an interruption, exactly."""
-    from nmtcli.models.device import open_device
-    from nmtcli.train.distributed import launched
-
+    if extend_vocabulary and finetune_from is None:
+        raise UserError("--extend-vocabulary goes with --finetune-from MODEL")
     if verify_resume:
-        from nmtcli.cli.training_display import show_resumption
-        from nmtcli.train.verify import verify_resume as verify
-
-        show_resumption(verify(verify_resume, context.obj, output), output, open_device(device).type)
+        _verify(verify_resume, context.obj, output, device)
         return
-    if gpus is not None and gpus > 1 and not launched() and not dry_run:
-        from nmtcli.train.launch import check_count, launch
-
-        check_count(gpus, device)
-        if code := launch(gpus, context.obj):
-            raise typer.Exit(code)
+    if gpus is not None and gpus > 1 and not dry_run and _launch(gpus, context.obj, device):
         return
     given = [*(overrides or []), *([f"train.precision={precision}"] if precision else [])]
-    _train(data, output, preset, config or [], given, device, finetune_from, allow_changes, dry_run)
+    finetuning = finetune_from, extend_vocabulary
+    _train(data, output, preset, config or [], given, device, finetuning, allow_changes, dry_run)
+
+
+def _verify(updates: int, arguments: list[str], output: Path, device: "DeviceName") -> None:
+    from nmtcli.cli.training_display import show_resumption
+    from nmtcli.models.device import open_device
+    from nmtcli.train.verify import verify_resume
+
+    where = open_device(device)
+    show_resumption(verify_resume(updates, arguments, output), output, where.type)
+
+
+def _launch(count: int, arguments: list[str], device: "DeviceName") -> bool:
+    """Train in so many other processes; False where this is one of them."""
+    from nmtcli.train.distributed import launched
+    from nmtcli.train.launch import check_count, launch
+
+    if launched():
+        return False
+    check_count(count, device)
+    if code := launch(count, arguments):
+        raise typer.Exit(code)
+    return True
 
 
 def _train(
@@ -105,7 +126,7 @@ def _train(
     files: list[Path],
     given: list[str],
     device: "DeviceName",
-    finetune_from: Path | None,
+    finetuning: tuple[Path | None, bool],
     allow_changes: bool,
     dry_run: bool,
 ) -> None:
@@ -125,13 +146,15 @@ def _train(
     from nmtcli.train.vectors import WordVectorPair, read_word_vectors
 
     prepared = open_data(data)
+    finetune_from, extend_vocabulary = finetuning
     first = FirstModel.find(finetune_from, output) if finetune_from else None
     base = {"data": prepared.manifest.data.model_dump(), **({"model": first.model.model_dump()} if first else {})}
     settings = load_config(preset, files, given, base=base)
     where = open_device(device, settings.train.threads, local_rank())
     settings = resolve(settings, prepared, where)
     if first:
-        first.check(settings, prepared)
+        for line in first.check(settings, prepared, extend_vocabulary):
+            say(line)
     elif settings.train.objective == "mrt" and not (output / "last").exists():
         warn("train.objective mrt begins with random weights; --finetune-from gives it a trained model")
     vectors: WordVectorPair = (None, None)
@@ -155,6 +178,4 @@ def _train(
             observers = [display, *logs, CurvesPage(output)]
         ranks.most(0)  # until here the others wait for the directory
         with explain_out_of_memory("train.batch_tokens; the same command goes on from the last checkpoint"):
-            directory = first.directory if first else None
-            run = RunDirectory(output)
-            Trainer(settings, prepared, run, where, observers, directory, vectors, ranks).fit()
+            Trainer(settings, prepared, RunDirectory(output), where, observers, first, vectors, ranks).fit()

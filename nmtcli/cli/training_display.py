@@ -62,8 +62,9 @@ class TrainingDisplay(Observer):
         for change in self.changes:
             warn(f"changed since this run began: {change}")
         ranks = f", {metrics['ranks']} processes" if metrics.get("ranks", 1) > 1 else ""
+        frozen = f" ({metrics['frozen']:,} of them frozen)" if metrics.get("frozen") else ""
         say(
-            f"{metrics['parameters']:,} parameters, {metrics['pairs']:,} pairs,"
+            f"{metrics['parameters']:,} parameters{frozen}, {metrics['pairs']:,} pairs,"
             f" {metrics['device']} in {metrics['precision']}{ranks}, torch {metrics['torch']}"
         )
         if metrics["step"]:
@@ -104,11 +105,15 @@ class TrainingDisplay(Observer):
             stderr.print(f"\n[bold]validation at update {metrics['step']:,}[/]{_standing(metrics)}")
             stderr.print(score_table(metrics, self.before), soft_wrap=False)
         else:
-            scores = "  ".join(f"{name} {form.format(metrics[key])}" for key, name, form in SCORES)
-            stderr.print(f"validation at update {metrics['step']:,}  {scores}{_standing(metrics)}")
+            stderr.print(f"validation at update {metrics['step']:,}  {scores(metrics)}{_standing(metrics)}")
         show_accuracy(metrics["accuracy_by_position"])
         show_samples(samples)
         self.before = metrics
+
+    def averaged(self, metrics: Metrics) -> None:
+        """Print the scores of the average."""
+        mark = "[green]best of all[/]" if metrics["improved"] else "[yellow]not better than the best checkpoint[/]"
+        stderr.print(f"[bold]average of {len(metrics['checkpoints'])} checkpoints[/]  {scores(metrics)}  {mark}")
 
     def stopped(self, metrics: Metrics) -> None:
         """Say why, and what to do next."""
@@ -117,6 +122,11 @@ class TrainingDisplay(Observer):
         say(f"stopped: {metrics['reason']}")
         say(f"curves: {self.run / PAGE_FILE}")
         say(f"next: nmt translate -m {self.run} -i FILE -o FILE")
+
+
+def scores(metrics: Metrics) -> str:
+    """What was measured in a validation, in a line."""
+    return "  ".join(f"{name} {form.format(metrics[key])}" for key, name, form in SCORES)
 
 
 def _standing(metrics: Metrics) -> str:

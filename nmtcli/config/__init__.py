@@ -5,7 +5,7 @@ from pydantic import Field
 from nmtcli.config.data import CleaningConfig, CorpusConfig, DataConfig, TokenizerConfig
 from nmtcli.config.model import AttentionConfig, DecoderConfig, EmbeddingConfig, EncoderConfig, ModelConfig
 from nmtcli.config.section import Section
-from nmtcli.config.train import Precision, SearchConfig, TrainConfig
+from nmtcli.config.train import ModelPart, Precision, SearchConfig, TrainConfig
 
 __all__ = [
     "AttentionConfig",
@@ -17,6 +17,7 @@ __all__ = [
     "EmbeddingConfig",
     "EncoderConfig",
     "ModelConfig",
+    "ModelPart",
     "Precision",
     "SearchConfig",
     "Section",

@@ -1,12 +1,15 @@
 """Settings of `nmt train` and of the search."""
 
+import re
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from nmtcli.config.section import Section
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+ModelPart = Literal["source_embedding", "target_embedding", "encoder", "decoder", "attention", "output"]
 
 
 class TrainConfig(Section):
@@ -38,12 +41,51 @@ class TrainConfig(Section):
         description="Draws another segmentation of each training sentence each time it is read: smoothing of unigram"
         " sampling (0.2 to 0.5; lower is wilder), or the share of merges BPE-dropout leaves out (0.1); null for off.",
     )
-    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of Adam.")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field(
+        "adam",
+        description="Adam (Kingma and Ba 2015, with the Transformer's betas 0.9 and 0.98), Adam with decoupled weight"
+        " decay (Loshchilov and Hutter 2019), or plain stochastic gradient descent.",
+    )
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="Share of each matrix, times the learning rate, that an update takes away; biases, gains and other"
+        " vectors keep theirs. For adamw and sgd.",
+    )
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Peak learning rate; null for 0.001 with adam and adamw, 1 with sgd. Schedule noam has its own.",
+    )
     warmup_updates: int = Field(
         400, ge=0, description="Updates in which the learning rate rises from zero to its peak."
     )
-    schedule: Literal["cosine", "linear", "inverse_sqrt", "constant"] = Field(
-        "cosine", description="How the learning rate falls after the warm-up; cosine and linear reach zero at the end."
+    schedule: Literal[
+        "cosine", "linear", "inverse_sqrt", "constant", "noam", "luong5", "luong10", "luong234", "plateau"
+    ] = Field(
+        "cosine",
+        description="How the learning rate falls after the warm-up; cosine and linear reach zero at the end, the"
+        " luong schedules halve it in steps, plateau when validations improve no more (docs/training.md).",
+    )
+    plateau_patience: int = Field(
+        3, ge=1, description="Schedule plateau: validations without improvement before each halving."
+    )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Decay of a moving average of the weights, for example 0.999; the average is what is validated and"
+        " saved as the model; null for off.",
+    )
+    average: str | None = Field(
+        None,
+        description="Checkpoints averaged at the end, last:5 or best:3; the average is validated and saved, and best"
+        " names it if it is; null for none.",
+    )
+    freeze: tuple[ModelPart, ...] = Field(
+        (), description="Parts that keep the weights they begin with; attention is the decoder's, to the source."
     )
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="Probability spread evenly over the vocabulary.")
     guided_alignment: float = Field(
@@ -83,8 +125,8 @@ class TrainConfig(Section):
     clip_norm: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
     valid_every: int = Field(1000, ge=1, description="Updates between validations.")
     valid_sentences: int = Field(2000, ge=1, description="Validation sentences translated, at most, for BLEU and chrF.")
-    valid_metric: Literal["bleu", "chrf", "loss"] = Field(
-        "bleu", description="Decides the best checkpoint and patience."
+    valid_metric: Literal["bleu", "chrf", "loss", "perplexity", "accuracy"] = Field(
+        "bleu", description="Decides the best checkpoint, patience and schedule plateau."
     )
     save_every: int = Field(500, ge=1, description="Updates between checkpoints; there is one at each validation too.")
     patience: int | None = Field(
@@ -117,35 +159,58 @@ class TrainConfig(Section):
     threads: int | None = Field(None, ge=1, description="CPU threads; null for one a core.")
     seed: int = Field(1, ge=0, description="Seed of the weights, dropout and the order of the data.")
 
+    @field_validator("average")
+    @classmethod
+    def _selection(cls, average: str | None) -> str | None:
+        if average is not None and not re.fullmatch("(last|best):[1-9][0-9]*", average):
+            raise ValueError("write it as last:5 or best:3")
+        return average
+
     @model_validator(mode="after")
-    def _one_mixture(self) -> Self:
+    def _settings_fit_together(self) -> Self:
+        if conflicts := list(self._conflicts()):
+            raise ValueError("\n".join(conflicts))  # each begins with the key it is about
+        return self
+
+    def _conflicts(self) -> Iterator[str]:
+        """What does not fit together, in words."""
         if self.corpus_weights and self.corpus_temperature is not None:
-            raise ValueError("corpus_weights and corpus_temperature exclude each other; give one of them")
-        return self
-
-    @model_validator(mode="after")
-    def _whole_where_needed(self) -> Self:
-        if self.sharded and (self.scheduled_sampling is not None or self.objective == "mrt"):
-            raise ValueError("sharded weights cannot be sampled from: not with scheduled_sampling or objective mrt")
-        if self.sharded and self.precision == "fp16":
-            raise ValueError("sharded weights train in bf16 or fp32, not fp16")
-        return self
-
-    @model_validator(mode="after")
-    def _one_objective(self) -> Self:
+            yield "corpus_weights and corpus_temperature exclude each other; give one of them"
         if self.objective == "mrt" and self.scheduled_sampling is not None:
-            raise ValueError("scheduled_sampling is for objective cross_entropy, not mrt")
+            yield "scheduled_sampling is for objective cross_entropy, not mrt"
         if self.objective == "mrt" and self.guided_alignment:
-            raise ValueError("guided_alignment is for objective cross_entropy, not mrt")
+            yield "guided_alignment is for objective cross_entropy, not mrt"
+        yield from self._orphans()
+        if self.sharded and (self.scheduled_sampling is not None or self.objective == "mrt"):
+            yield "sharded weights cannot be sampled from: not with scheduled_sampling or objective mrt"
+        if self.sharded and self.precision == "fp16":
+            yield "sharded weights train in bf16 or fp32: set precision"
+        if self.optimizer == "adam" and self.weight_decay:
+            yield "weight_decay is for adamw and sgd: Adam would divide it by the gradient's size; set optimizer=adamw"
+        if self.schedule == "noam":
+            if self.learning_rate is not None:
+                yield "learning_rate must be null with schedule noam, which sets it; inverse_sqrt is the same fall"
+            if self.warmup_updates == 0:
+                yield "warmup_updates must be 1 or more with schedule noam"
+        if self.schedule == "plateau" and self.patience is not None and self.plateau_patience >= self.patience:
+            yield f"plateau_patience must be less than patience, {self.patience}: training stops before the rate halves"
+        if self.average is not None:
+            kind, number = self.average.split(":")
+            key = f"keep_{kind}"
+            if int(number) > getattr(self, key):
+                yield f"average {self.average} needs that many checkpoints kept: set {key}={number}"
+
+    def _orphans(self) -> Iterator[str]:
+        """Settings of something that is off."""
         owners = {
             "teacher_forcing_": ("scheduled_sampling", self.scheduled_sampling is not None),
             "mrt_": ("objective mrt", self.objective == "mrt"),
+            "plateau_": ("schedule plateau", self.schedule == "plateau"),
         }
         for name, field in type(self).model_fields.items():
             for prefix, (owner, wanted) in owners.items():
                 if name.startswith(prefix) and not wanted and getattr(self, name) != field.default:
-                    raise ValueError(f"{name} is for {owner}, which is not set")
-        return self
+                    yield f"{name} is for {owner}, which is not set"
 
 
 class SearchConfig(Section):

@@ -1,15 +1,20 @@
 """A new run whose first weights are those of a trained model."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from nmtcli.checkpoint import RunDirectory, find_model, read_info
+import torch
+
+from nmtcli.checkpoint import RunDirectory, find_model, load_model, model_weights, read_info
 from nmtcli.config import Config, ModelConfig
 from nmtcli.errors import DataError, UserError
+from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.prepare.directory import PreparedData
-from nmtcli.prepare.tokenizer import Tokenizers
+from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.train.run import DROPOUTS, differences
+from nmtcli.vocabulary import SPECIAL
 
 
 @dataclass(frozen=True)
@@ -38,15 +43,69 @@ class FirstModel:
         embedding = info.model.embedding.model_copy(update={"source_vectors": None, "target_vectors": None})
         return cls(directory, info.model.model_copy(update={"embedding": embedding}))
 
-    def check(self, config: Config, data: PreparedData) -> None:
-        """Raises UserError where the settings are of another model, or the data has other tokenizers."""
+    def check(self, config: Config, data: PreparedData, extend: bool = False) -> list[str]:
+        """What becomes of the vocabulary if it is another, in words; `extend` allows that.
+
+        Raises UserError where the settings are of another model, or the data has other tokenizers and may not.
+        """
         own = config.model_copy(update={"model": self.model})
         if changes := [change for key, change in differences(own, config) if key not in DROPOUTS]:
             lines = "\n".join(f"{self.directory}: the model has other settings: {change}" for change in changes)
             raise UserError(lines, "leave out the model settings: with --finetune-from they are the given model's")
         theirs, ours = Tokenizers.load(self.directory), data.tokenizers
-        if [theirs.source.digest, theirs.target.digest] != [ours.source.digest, ours.target.digest]:
+        if [theirs.source.digest, theirs.target.digest] == [ours.source.digest, ours.target.digest]:
+            return []
+        if not extend:
             raise UserError(
                 f"{self.directory}: the model has other tokenizers than the data",
-                f"prepare the data with --tokenizer {self.directory}",
+                f"prepare the data with --tokenizer {self.directory}, or give --extend-vocabulary",
             )
+        if frozen := [
+            part for part in config.train.freeze if part in ("source_embedding", "target_embedding", "output")
+        ]:
+            raise UserError(
+                f"train.freeze {', '.join(frozen)} would leave new pieces with random weights for ever",
+                "leave that out with --extend-vocabulary",
+            )
+        return list(self._extension(theirs, ours))
+
+    def _extension(self, theirs: Tokenizers, ours: Tokenizers) -> Iterator[str]:
+        """The count of pieces that are known, a vocabulary at a time."""
+        sides = [("source", theirs.source, ours.source), ("target", theirs.target, ours.target)]
+        for side, old, new in sides[:1] if theirs.joint and ours.joint else sides:
+            known = len(common_pieces(old, new)[0]) - SPECIAL
+            name = "joint" if theirs.joint and ours.joint else side
+            if known == 0:
+                raise UserError(f"{self.directory}: its {name} vocabulary has no piece in common with the data's")
+            total = len(new) - SPECIAL
+            fresh = total - known
+            yield f"{name} vocabulary: {known:,} of {total:,} pieces have the model's weights, {fresh:,} are new"
+
+    def give_weights(self, model: Seq2Seq, tokenizers: Tokenizers) -> None:
+        """The weights into a fresh model of the same settings; of other vocabularies, those of the pieces in both.
+
+        Rows of embeddings and output layer go by piece. Pieces the model did not have keep their random weights.
+        """
+        theirs, old = Tokenizers.load(self.directory), model_weights(load_model(self.directory))
+        source, target = (
+            common_pieces(theirs.source, tokenizers.source),
+            common_pieces(theirs.target, tokenizers.target),
+        )
+        rows = {"source_embedding.weight": source, "target_embedding.weight": target, "output.weight": target}
+        with torch.no_grad():
+            for name, weight in model_weights(model).items():  # tied ones once, by the same name in both
+                given = old[name].to(weight)
+                if name in rows:
+                    their_ids, our_ids = rows[name]
+                    weight[our_ids] = given[their_ids]
+                else:
+                    weight.copy_(given)
+
+
+def common_pieces(theirs: Tokenizer, ours: Tokenizer) -> tuple[list[int], list[int]]:
+    """The ids in one and in the other vocabulary of the pieces in both; the special ones come first."""
+    known = {piece: number for number, piece in enumerate(theirs.pieces(range(len(theirs))))}
+    pieces = ours.pieces(range(SPECIAL, len(ours)))
+    shared = [(known[piece], number) for number, piece in enumerate(pieces, SPECIAL) if known.get(piece, 0) >= SPECIAL]
+    special = list(range(SPECIAL))
+    return [*special, *(old for old, _ in shared)], [*special, *(new for _, new in shared)]

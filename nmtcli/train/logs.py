@@ -46,6 +46,9 @@ class Observer:
     def saved(self, path: Path) -> None:
         """A checkpoint lies at `path`."""
 
+    def averaged(self, metrics: Metrics) -> None:
+        """Scores of the average of `checkpoints`, at the end of training; `improved` where it is the best."""
+
     def stopped(self, metrics: Metrics) -> None:
         """Training ends; `reason` says why."""
 
@@ -103,6 +106,10 @@ class MetricsLog(Observer):
         """See `Observer`."""
         named = [dict(zip(("source", "reference", "translation"), sample, strict=True)) for sample in samples]
         self._write("validated", {**metrics, "samples": named})
+
+    def averaged(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        self._write("averaged", metrics)
 
     def stopped(self, metrics: Metrics) -> None:
         """See `Observer`."""

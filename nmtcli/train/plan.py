@@ -11,7 +11,9 @@ from nmtcli.config import Config
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.batches import Batch, BatchPlan
+from nmtcli.train.freezing import freeze
 from nmtcli.train.loss import TrainingLoss
+from nmtcli.train.optimizers import state_bytes
 from nmtcli.train.precision import MixedPrecision
 
 
@@ -25,13 +27,14 @@ class RunPlan:
     updates: int  # of an epoch
     target_tokens: float  # of an update, on average
     largest: tuple[int, int, int]  # sentences, source tokens and target tokens of a sentence
-    state_bytes: int  # weights, their gradients and Adam's two moments
+    state_bytes: int  # weights, gradients, the optimizer's moments, the moving average
     activation_bytes: int  # kept by the largest batch for its gradients
 
 
 def plan_run(config: Config, data: PreparedData, device: torch.device) -> RunPlan:
     """Build the model and run the forward pass of the largest batch of the first epoch."""
     model = Seq2Seq(config.model, len(data.tokenizers.source), len(data.tokenizers.target)).to(device)
+    freeze(model, config.train.freeze)
     plan = BatchPlan.training(data, config.train)
     first = plan.block(0, 0)
     _, target = data.train.lengths(first.rows)
@@ -43,7 +46,7 @@ def plan_run(config: Config, data: PreparedData, device: torch.device) -> RunPla
         updates=plan.updates(1),
         target_tokens=(int(target.sum()) + len(target)) / max(1, len(first)),
         largest=(len(largest.source), largest.source.size(1), largest.target_output.size(1)),
-        state_bytes=4 * sum(weight.nbytes for weight in model.parameters()),
+        state_bytes=state_bytes(model, config.train),
         activation_bytes=activation_bytes(
             TrainingLoss(model, config.train.label_smoothing), largest.to(device), config, device
         ),

@@ -13,14 +13,16 @@ from nmtcli.prepare.directory import PreparedData
 from nmtcli.settings import dump_config, keys, load_config
 from nmtcli.staging import write_whole
 from nmtcli.train.batches import BatchPlan
+from nmtcli.train.freezing import check_freeze
 from nmtcli.train.precision import resolve_precision
+from nmtcli.train.schedule import peak_rate
 
 DROPOUTS = {f"model.{key}" for key in ("dropout", "recurrent_dropout", "word_dropout")}  # shape no weight
 # Settings that a run may go on with changed: they decide what is written down, or how long it lasts.
 FREE = {
     *(f"train.{key}" for key in ("max_updates", "max_epochs", "patience", "valid_every", "save_every")),
-    *(f"train.{key}" for key in ("keep_last", "keep_best", "log_every", "valid_sentences")),
-    *(f"train.{key}" for key in ("threads", "sharded", "max_skipped", "on_divergence")),
+    *(f"train.{key}" for key in ("keep_last", "keep_best", "average", "log_every", "valid_sentences")),
+    *(f"train.{key}" for key in ("threads", "sharded", "max_skipped", "on_divergence", "wandb_project")),
     *(".".join(path) for path, _ in keys() if path[0] == "search"),
 }
 
@@ -47,16 +49,15 @@ def resolve(config: Config, data: PreparedData, device: torch.device) -> Config:
     if tie == "auto":
         tie = "all" if data.tokenizers.joint else "target"
     embedding = config.model.embedding.model_copy(update={"tie": tie})
+    config = config.model_copy(update={"model": config.model.model_copy(update={"embedding": embedding})})
+    if config.train.freeze:
+        check_freeze(config)
     found_out = {
         "precision": resolve_precision(config.train.precision, device),
+        "learning_rate": peak_rate(config.train),
         "threads": config.train.threads or torch.get_num_threads(),
     }
-    return config.model_copy(
-        update={
-            "model": config.model.model_copy(update={"embedding": embedding}),
-            "train": config.train.model_copy(update=found_out),
-        }
-    )
+    return config.model_copy(update={"train": config.train.model_copy(update=found_out)})
 
 
 def _require_alignment(config: Config, data: PreparedData) -> None:

@@ -147,6 +147,9 @@ MIXTURES = {
     "large updates": ["train.update_tokens=400"],
     "subword sampling": ["train.subword_sampling=0.1"],
     "scheduled sampling": ["train.scheduled_sampling=inverse_sigmoid", "train.teacher_forcing_half_life=15"],
+    "adamw, moving average, frozen parts": [
+        *("train.optimizer=adamw", "train.weight_decay=0.1", "train.ema=0.9", "train.freeze=[attention, encoder]"),
+    ],
     "minimum risk": [
         "train.objective=mrt",
         "train.mrt_metric=chrf",
@@ -170,6 +173,20 @@ def test_a_run_over_several_corpora_and_blocks_goes_on_exactly(data, tmp_path, m
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
     assert any(place["block"] > 0 for place in places[:-1])
     assert places[-1]["epoch"] > 0
+
+
+def test_a_run_whose_rate_was_halved_goes_on_exactly(data, tmp_path):
+    settings = ["train.optimizer=sgd", "train.schedule=plateau", "train.plateau_patience=1", "train.valid_every=2"]
+    settings += ["train.learning_rate=0.1", "train.warmup_updates=0"]  # BLEU is zero throughout
+    for name, stops in (("whole", [8]), ("parts", [4, 8])):  # where a run ends it is validated, so at validations
+        for updates in stops:
+            command = ["train", data, "-o", tmp_path / name, "--device", "cpu"]
+            assert nmt(*command, *overrides(*TINY, *settings, f"train.max_updates={updates}")) == 0
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
+    states = [
+        json.loads((RunDirectory(tmp_path / "whole").checkpoint(step) / "state.json").read_text()) for step in (4, 8)
+    ]
+    assert states[1]["rate_scale"] < states[0]["rate_scale"] < 1
 
 
 def test_a_checkpoint_from_before_there_were_blocks_goes_on(data, trained, tmp_path):

@@ -1,0 +1,58 @@
+"""The batches that a rank computes, update after update, from wherever training stands."""
+
+from collections.abc import Iterator
+from itertools import chain
+
+import numpy as np
+
+from nmtcli.config import TrainConfig
+from nmtcli.prepare.directory import PreparedData
+from nmtcli.prepare.shards import Rows
+from nmtcli.train.batches import Batch, BatchPlan, share
+from nmtcli.train.distributed import Ranks
+from nmtcli.train.state import TrainState
+from nmtcli.train.subwords import SubwordSampling
+
+
+class Feed:
+    """One rank's share of the training data."""
+
+    def __init__(self, data: PreparedData, settings: TrainConfig, ranks: Ranks) -> None:
+        self.plan, self.ranks = BatchPlan.training(data, settings), ranks
+        self.passes = 0.0  # over the data, so far
+        self.subwords = None
+        if settings.subword_sampling is not None:
+            self.subwords = SubwordSampling(self.plan, data.tokenizers, settings.subword_sampling, settings.seed)
+
+    def updates(self, state: TrainState) -> Iterator[list[Batch]]:
+        """The batches of each update, from where `state` stands on; moves its epoch, block and position."""
+        while True:
+            blocks = self.plan.epochs.blocks(state.epoch)
+            while state.block < blocks:
+                updates = self.plan.block(state.epoch, state.block)
+                while state.position < len(updates):
+                    batches = self._load(updates[state.position], state)
+                    state.position += 1
+                    self.passes = state.epoch + (state.block + state.position / len(updates)) / blocks
+                    yield batches
+                state.block, state.position = state.block + 1, 0
+            state.epoch, state.block = state.epoch + 1, 0
+
+    def largest(self, state: TrainState) -> list[Batch]:
+        """The batch of the block with the most tokens, as an update of it alone would come to this rank."""
+        rows = self.plan.largest(state.epoch, state.block)
+        if self.plan.update_tokens is None:
+            rows = rows[self.ranks.rank :: self.ranks.size]
+        return [self.plan.load(rows)] if len(rows) else []
+
+    def one_pair(self) -> Batch:
+        """Any pair, for a rank that has none where others have."""
+        return self.plan.load(np.zeros(1, np.int64))
+
+    def _load(self, update: list[Rows], state: TrainState) -> list[Batch]:
+        own = share(update, self.ranks.rank, self.ranks.size)
+        if self.subwords is None:
+            return [self.plan.load(update[number][taken]) for number, taken in own]
+        place = (state.epoch, state.block, state.position)
+        loaded = (self.subwords.load(update[number], (*place, number), taken) for number, taken in own)
+        return list(chain.from_iterable(loaded))

@@ -1,0 +1,173 @@
+"""A run that begins with a model: parts that stay as they are, and vocabularies that grow."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from nmtcli.checkpoint import find_model, load_model
+from nmtcli.errors import UserError
+from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.prepare.tokenizer import Tokenizers
+from nmtcli.settings import load_config, presets
+from nmtcli.train.finetuning import FirstModel, common_pieces
+from nmtcli.train.freezing import PARTS, check_freeze, freeze, part_names
+from nmtcli.train.loss import TrainingLoss
+from tests.conftest import TINY, model_config, nmt, overrides, prepare_arguments
+from tests.laws.test_training_laws import tiny_batch
+
+# ---- frozen parts ----
+
+MODELS = {
+    "recurrent": [],
+    "bahdanau": ["model.attention.type=additive", "model.decoder.query=previous_state", "model.decoder.cell=gru"],
+    "input feeding": ["model.decoder.input_feeding=true", "model.attention.type=scaled_dot", "model.attention.heads=2"],
+    "transformer": ["model.encoder.type=transformer", "model.decoder.type=transformer"],
+    "ssru": ["model.encoder.type=transformer", "model.decoder.type=ssru"],
+}
+
+
+@pytest.mark.parametrize("settings", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("part", PARTS)
+def test_a_frozen_part_has_no_gradient_and_leaves_those_of_the_others(settings, part):
+    torch.manual_seed(0)
+    own = ["model.embedding.tie=none", "model.dropout=0", *settings]
+    model = Seq2Seq(model_config(*own), 30, 30)
+    objective, batch = TrainingLoss(model, smoothing=0.1), tiny_batch()
+    objective(batch).backward()
+    whole = {name: weight.grad for name, weight in model.named_parameters()}
+    model.zero_grad()
+    freeze(model, [part])
+    objective(batch).backward()
+    frozen = part_names(model, part)
+    assert frozen
+    for name, weight in model.named_parameters():
+        if name in frozen:
+            assert weight.grad is None, name
+        else:
+            torch.testing.assert_close(weight.grad, whole[name], msg=name)
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_weight_of_every_preset_is_of_a_part(name):
+    with torch.device("meta"):
+        model = Seq2Seq(load_config(name, overrides=["model.embedding.tie=none"]).model, 5, 5)
+    parts = [part_names(model, part) for part in PARTS]
+    assert set().union(*parts) == {name for name, _ in model.named_parameters()}
+    attention = part_names(model, "attention")
+    assert len(attention) == sum("attention" in weight or "cross" in weight for weight in part_names(model, "decoder"))
+
+
+def refused(*settings):
+    with pytest.raises(UserError) as error:
+        check_freeze(load_config(overrides=list(settings)))
+    return error.value.message
+
+
+def test_what_cannot_be_frozen_is_refused_in_words():
+    tied = refused("model.embedding.tie=all", "train.freeze=[source_embedding]")
+    assert "target_embedding would be frozen as well: model.embedding.tie is all" in tied
+    assert "output would be frozen as well" in tied
+    assert "attention has no weights" in refused("model.attention.type=dot", "train.freeze=[attention]")
+    everything = f"train.freeze=[{', '.join(PARTS)}]"
+    assert "leaves nothing to train" in refused("model.embedding.tie=none", everything)
+    check_freeze(load_config(overrides=["model.embedding.tie=all", "train.freeze=[decoder]"]))
+    check_freeze(
+        load_config(overrides=["model.embedding.tie=target", "train.freeze=[target_embedding, output, encoder]"])
+    )
+
+
+def test_frozen_parts_keep_their_weights_in_a_run_that_tells_how_many(data, trained, tmp_path, capsys):
+    frozen = ["train.freeze=[source_embedding, target_embedding, output]", "train.learning_rate=0.01"]
+    mine = [setting for setting in TINY if not setting.startswith("model")]
+    command = ["train", data, "-o", tmp_path / "run", "--finetune-from", trained, "--device", "cpu"]
+    assert nmt(*command, *overrides(*mine, *frozen)) == 0
+    before, after = (load_file(find_model(path) / "model.safetensors") for path in (trained, tmp_path / "run"))
+    kept = {name for name, weight in before.items() if torch.equal(weight, after[name])}
+    assert kept == {"source_embedding.weight"}  # one table for all three
+    assert f"({before['source_embedding.weight'].numel():,} of them frozen)" in capsys.readouterr().err
+    assert nmt("train", data, "-o", tmp_path / "x", *overrides(*TINY, "train.freeze=[output]")) == 2
+    assert "would be frozen as well" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+# ---- another vocabulary ----
+
+
+@pytest.fixture(scope="module")
+def other_data(corpus, tmp_path_factory):
+    """The corpus with a smaller joint vocabulary, and with one for each side."""
+    folder = tmp_path_factory.mktemp("other")
+    for name, options in (("joint", []), ("apart", ["--set", "data.tokenizer.joint=false"])):
+        arguments = prepare_arguments(corpus, folder / name)
+        arguments[arguments.index("--vocab-size") + 1] = "40"
+        assert nmt(*arguments, *options, "--set", "data.tokenizer.byte_fallback=false") == 0
+    return folder
+
+
+def first_weights(directory, data, tie):
+    """A fresh model of the data's vocabularies before and after it took the weights of a directory."""
+    first, tokenizers = FirstModel.find(directory, output=data / "none"), Tokenizers.load(data)
+    assert first.model.embedding.tie == tie
+    torch.manual_seed(5)
+    model = Seq2Seq(first.model, len(tokenizers.source), len(tokenizers.target))
+    fresh = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    first.give_weights(model, tokenizers)
+    return model, fresh, tokenizers
+
+
+def test_rows_go_by_piece_and_new_pieces_keep_their_own(data, other_data, tmp_path):
+    for name, tie in (("joint", "all"), ("apart", "target")):
+        settings = overrides(*TINY, "train.max_updates=2")
+        assert nmt("train", other_data / name, "-o", tmp_path / name, "--device", "cpu", *settings) == 0
+        directory = find_model(tmp_path / name)
+        model, fresh, ours = first_weights(directory, data, tie)
+        old, theirs = load_model(directory), Tokenizers.load(directory)
+        for table, side in (("source_embedding", "source"), ("target_embedding", "target"), ("output", "target")):
+            given, got = getattr(old, table).weight, getattr(model, table).weight
+            known, pieces = (
+                tokenizer.pieces(range(len(tokenizer))) for tokenizer in (getattr(theirs, side), getattr(ours, side))
+            )
+            own = next(fresh[name] for name, weight in model.named_parameters() if weight is got)
+            assert not set(pieces) <= set(known)
+            for number, piece in enumerate(pieces):
+                expected = given[known.index(piece)] if piece in known else own[number]
+                assert torch.equal(got[number], expected), (table, piece)
+        assert (model.output.weight is model.target_embedding.weight) == (tie != "none")
+        others = dict(old.named_parameters())
+        for weight_name, weight in model.named_parameters():
+            if not weight_name.startswith(("source_embedding", "target_embedding", "output")):
+                assert torch.equal(weight, others[weight_name]), weight_name
+
+
+def test_the_same_vocabulary_gives_the_same_model(trained, data):
+    model, _, _ = first_weights(find_model(trained), data, "all")
+    old = load_model(find_model(trained))
+    for weight, other in zip(model.parameters(), old.parameters(), strict=True):
+        assert torch.equal(weight, other)
+
+
+def test_common_pieces_are_the_same_pieces(data, other_data):
+    theirs, ours = Tokenizers.load(data).source, Tokenizers.load(other_data / "joint").source
+    their_ids, our_ids = common_pieces(theirs, ours)
+    assert theirs.pieces(their_ids) == ours.pieces(our_ids)
+    assert their_ids[:4] == our_ids[:4] == [0, 1, 2, 3]
+    assert len(set(our_ids)) == len(our_ids) > 4
+
+
+def test_a_run_with_another_vocabulary_says_what_is_new_and_goes_on(other_data, trained, tmp_path, capsys):
+    mine = [setting for setting in TINY if not setting.startswith("model")]
+    command = ["train", other_data / "joint", "-o", tmp_path / "run", "--finetune-from", trained, "--device", "cpu"]
+    assert nmt(*command, *overrides(*mine)) == 2
+    assert "give --extend-vocabulary" in capsys.readouterr().err
+    frozen = "train.freeze=[source_embedding, target_embedding, output]"
+    assert nmt(*command, "--extend-vocabulary", *overrides(*mine, frozen)) == 2
+    assert "random weights for ever" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert nmt(*command, "--extend-vocabulary", *overrides(*mine)) == 0
+    assert "joint vocabulary: " in capsys.readouterr().err
+    assert nmt(*command, "--extend-vocabulary", *overrides(*mine, "train.max_updates=13")) == 0
+    words = capsys.readouterr().err
+    assert "going on from update 12" in words
+    assert "joint vocabulary" not in words
+    assert nmt("train", other_data / "joint", "-o", tmp_path / "x", "--extend-vocabulary") == 2
+    assert "goes with --finetune-from" in capsys.readouterr().err
