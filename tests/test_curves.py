@@ -70,7 +70,7 @@ def test_what_was_undone_is_left_out_and_told(tmp_path):
     assert [record["step"] for record in history.updated] == list(range(1, 11))
     text = page([history])
     assert "went back to update 9: 20 updates; now fp32, learning rate times 0.5" in text
-    assert text.count("train.batch_tokens is the setting to lower; 2 times in all") == 1
+    assert text.count("train.batch_tokens is the one to lower; 2 times in all") == 1
 
 
 class Reader(HTMLParser):

@@ -4,7 +4,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -53,6 +53,7 @@ SAMPLES = [(f"source [b]{n}[/b] " + "long " * 30, f"reference {n}", f"translatio
 MORE = {"skipped": 2, "out_of_memory": 1, "gpu_memory": 23.4e9, "teacher_forcing": 0.9, "risk": 0.5}
 
 
+@settings(deadline=None)
 @given(
     optional=st.sets(st.sampled_from(sorted({*UPDATED, *MORE} - {"step"}))),
     left=st.one_of(st.none(), st.integers(-5, 10**6)),

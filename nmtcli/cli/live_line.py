@@ -110,7 +110,7 @@ class LiveLine:
         if self.validating is None:
             shown = line(fitting(figures(self.metrics, total, self.left()), width))
         else:
-            shown = Text(f"validating{GAP}{done:,}/{total:,} sentences")
+            shown = line([*figures(self.metrics, self.total, None)[:1], Figure(1, f"validating {done:,}/{total:,}")])
         shown.truncate(width)
         cells: list[Any] = [self.spinner.render(console.get_time()), shown]
         if (room := width - shown.cell_len - 1) >= _LEAST_BAR:

@@ -156,6 +156,7 @@ def show_samples(samples: list[Sample]) -> None:
             table.add_row(f"[dim]{label}[/]", escape(text))
         table.add_row()
     if stderr.is_terminal:
+        stderr.print()
         stderr.print(table, soft_wrap=False)
 
 

@@ -147,10 +147,11 @@ def _turns(run: History) -> Iterator[tuple[int, str]]:
                 words = f"{turn.get('device')} in {turn.get('precision')}, torch {turn.get('torch')}"
                 yield step, f"{'went on' if step else 'began'}: {words}"
             case "recovered":
-                words = f"went back to update {turn.get('to_step'):,}: {turn.get('reason')}"
+                words = f"went back to update {_cell(turn.get('to_step'), '{:,}')}: {turn.get('reason')}"
                 yield step, f"{words}; now {turn.get('precision')}, learning rate times {turn.get('rate_scale')}"
             case "split" if turn is splits[0]:
-                words = f"a batch of {turn.get('tokens'):,} tokens did not fit into memory: done in {turn.get('parts')}"
-                yield step, f"{words} parts; {turn.get('setting')} is the setting to lower; {len(splits)} times in all"
+                words = f"a batch of {_cell(turn.get('tokens'), '{:,}')} tokens did not fit into memory"
+                often = f"; {len(splits)} times in all" if len(splits) > 1 else ""
+                yield step, f"{words}: {turn.get('parts')} parts; {turn.get('setting')} is the one to lower{often}"
             case "stopped":
                 yield step, f"stopped: {turn.get('reason')}"
