@@ -102,3 +102,16 @@ def tiny_model() -> Callable[..., Seq2Seq]:
         return model.eval()
 
     return make
+
+
+@pytest.fixture
+def write_texts(tmp_path, monkeypatch):
+    """Writes texts by name into the working directory, a new one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SACREBLEU_SEED", raising=False)
+
+    def write(**texts: list[str]) -> None:
+        for name, lines in texts.items():
+            Path(name).write_bytes("".join(f"{line}\n" for line in lines).encode())
+
+    return write

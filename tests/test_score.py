@@ -32,17 +32,10 @@ HYPOTHESIS = [
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
-    """Write texts by name into the working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SACREBLEU_SEED", raising=False)
-
-    def write(**texts: list[str]) -> None:
-        for name, lines in texts.items():
-            Path(name).write_bytes("".join(f"{line}\n" for line in lines).encode())
-
-    write(hyp=HYPOTHESIS, ref=REFERENCE)
-    return write
+def files(write_texts):
+    """Write texts by name into the working directory, where hyp and ref are."""
+    write_texts(hyp=HYPOTHESIS, ref=REFERENCE)
+    return write_texts
 
 
 def scored(capsys, *arguments: str) -> dict:

@@ -127,6 +127,8 @@ def score_texts(work: TextWork) -> None:
         comparison = compare([system.lines for system in texts.systems], metrics, work.paired)
     scores = [score_system(metrics, system.lines, resamples) for system in texts.systems]
     analysis = _analyse(work, texts, variant) if work.details or work.report else None
+    if work.report and analysis:
+        _write_report(work.report, texts, scores, advice, comparison, analysis)
     if work.as_json:
         print(_json(texts, scores, advice, comparison, analysis))
     else:
@@ -134,8 +136,6 @@ def score_texts(work: TextWork) -> None:
         print_scores(names, scores, comparison)
         if work.details and analysis:
             print_details(names, analysis)
-    if work.report and analysis:
-        _write_report(work.report, texts, scores, advice, comparison, analysis)
     for system, of_system in zip(texts.systems, scores, strict=True):
         for name, found in zip(work.metrics, of_system, strict=True):
             if found.value < least.get(name, found.value):

@@ -51,7 +51,7 @@ class Chart:
     @property
     def label_lines(self) -> int:
         """How many lines the labels below take."""
-        return max((label.count("\n") + 1 for _, label in self.across), default=1)
+        return max((label.count("\n") + 1 for _, label in self.across), default=0)
 
 
 def height_of(value: float, low: float, high: float) -> float:

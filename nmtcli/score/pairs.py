@@ -56,7 +56,8 @@ class PairScorer:
         scores: list[PairScore | None] = [None] * len(sources)
         lengths = [max(map(len, pair)) + 1 if pair[0] else 0 for pair in zip(source_ids, target_ids, strict=True)]
         for rows in _batches(lengths, self._batch_tokens):
-            found = self.score_ids([source_ids[row] for row in rows], [target_ids[row] for row in rows], links)
+            batch = [source_ids[row] for row in rows], [target_ids[row] for row in rows]
+            found = score_ids(self._forced, *batch, attention=links)
             for row, (log_probs, weights) in zip(rows, found, strict=True):
                 pieces = [*self._tokenizers.target.pieces(target_ids[row]), "</s>"]
                 linked = None
@@ -68,15 +69,16 @@ class PairScorer:
                 scores[row] = PairScore(pieces, log_probs, linked)
         return scores
 
-    def score_ids(
-        self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], attention: bool = False
-    ) -> Iterator[tuple[list[float], Floats | None]]:
-        """One batch of ids without EOS: log-probabilities [T] and attention [T, S] of each pair, with that of EOS."""
-        source, source_length = _padded(sources)
-        target, target_length = _padded(targets)
-        log_probs, weights = self._forced(source, source_length, target, attention)
-        for row, (read, written) in enumerate(zip(source_length.tolist(), target_length.tolist(), strict=True)):
-            yield log_probs[row, :written].tolist(), None if weights is None else weights[row, :written, :read]
+
+def score_ids(
+    forced: Forced, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], attention: bool = False
+) -> Iterator[tuple[list[float], Floats | None]]:
+    """One batch of ids without EOS: log-probabilities [T] and attention [T, S] of each pair, with those of EOS."""
+    source, source_length = _padded(sources)
+    target, target_length = _padded(targets)
+    log_probs, weights = forced(source, source_length, target, attention)
+    for row, (read, written) in enumerate(zip(source_length.tolist(), target_length.tolist(), strict=True)):
+        yield log_probs[row, :written].tolist(), None if weights is None else weights[row, :written, :read]
 
 
 def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

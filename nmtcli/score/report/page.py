@@ -117,7 +117,11 @@ def _intervals(results: Results) -> Iterator[tuple[str, Chart]]:
 
 def _bucket_charts(breakdown: Breakdown, names: Sequence[str]) -> Iterator[tuple[str, str, Chart]]:
     for metric in breakdown.metrics:
-        yield f"{metric} by {breakdown.title}", f"{breakdown.unit} (number of {breakdown.counted})", bucket_chart(breakdown, metric, names)
+        yield (
+            f"{metric} by {breakdown.title}",
+            f"{breakdown.unit} (number of {breakdown.counted})",
+            bucket_chart(breakdown, metric, names),
+        )
 
 
 @dataclass(frozen=True)
