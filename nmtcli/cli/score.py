@@ -22,7 +22,9 @@ TestSetName = Annotated[
 ]
 LanguagePair = Annotated[
     str | None,
-    typer.Option("-l", "--language-pair", metavar="en-de", help="Chooses the test set, and BLEU's tokenizer."),
+    typer.Option(
+        "-l", "--language-pair", metavar="PAIR", help="Such as en-de: the test set's, and for BLEU's tokenizer."
+    ),
 ]
 Metrics = Annotated[str, typer.Option("--metric", metavar="LIST", help="Of bleu, chrf, ter, comet.")]
 Lowercase = Annotated[bool, typer.Option("--lowercase", help="BLEU and chrF ignore case, as TER always does.")]

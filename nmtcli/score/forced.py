@@ -45,13 +45,25 @@ class ForcedTorch:
             ids, lengths, inputs, outputs = (torch.as_tensor(array, device=self.device) for array in arrays)
             decoded = self.model.decode(ids, lengths, inputs, attention)
             real = outputs != PAD  # [B, T]
-            parts = zip(
-                torch.split(decoded.features[real], _AT_ONCE), torch.split(outputs[real], _AT_ONCE), strict=True
-            )
-            found = [self.model.log_probs(rows).gather(1, true[:, None])[:, 0] for rows, true in parts]
-            log_probs = torch.zeros(real.shape, device=self.device).masked_scatter(real, torch.cat(found))
+            log_probs = torch.zeros(real.shape, device=self.device)
+            log_probs[real] = self._of_tokens(decoded.features[real], outputs[real])
             weights = None if decoded.attention is None else decoded.attention.float().cpu().numpy()
             return log_probs.cpu().numpy(), weights
+
+    def _of_tokens(self, features: "torch.Tensor", tokens: "torch.Tensor") -> "torch.Tensor":
+        """Log-probabilities [M] of tokens [M] after features [M, E].
+
+        The output layer always sees as many rows: each new shape would cost memory that is not given back.
+        """
+        import torch
+
+        count = len(tokens)
+        rows = torch.arange(-(-count // _AT_ONCE) * _AT_ONCE, device=self.device).clamp(max=count - 1)
+        found = [
+            self.model.log_probs(features[part]).gather(1, tokens[part][:, None])[:, 0]
+            for part in rows.view(-1, _AT_ONCE)
+        ]
+        return torch.cat(found)[:count]
 
 
 class ForcedSteps:
@@ -74,7 +86,7 @@ class ForcedSteps:
         return np.concatenate(log_probs, axis=1), np.concatenate(weights, axis=1) if weights else None
 
 
-_AT_ONCE = 1024  # rows of the output layer: 1024 × vocabulary numbers in memory
+_AT_ONCE = 128  # rows of the output layer
 
 
 def _shifted(target: Ids) -> Ids:

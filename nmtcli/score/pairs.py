@@ -54,7 +54,8 @@ class PairScorer:
         source_ids = self._tokenizers.source.encode(list(sources))
         target_ids = self._tokenizers.target.encode(list(targets))
         scores: list[PairScore | None] = [None] * len(sources)
-        lengths = [max(map(len, pair)) + 1 if pair[0] else 0 for pair in zip(source_ids, target_ids, strict=True)]
+        pairs = zip(source_ids, target_ids, strict=True)
+        lengths = [_rounded(max(map(len, pair)) + 1) if pair[0] else 0 for pair in pairs]
         for rows in _batches(lengths, self._batch_tokens):
             batch = [source_ids[row] for row in rows], [target_ids[row] for row in rows]
             found = score_ids(self._forced, *batch, attention=links)
@@ -91,10 +92,15 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         start += count
 
 
+def _rounded(length: int) -> int:
+    """The length to which a batch is padded: each new shape would cost memory that is not given back."""
+    return -(-length // 8) * 8
+
+
 def _padded(sentences: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
     """Ids [B, L] with EOS, padded, and their lengths [B]."""
     lengths = np.array([len(sentence) + 1 for sentence in sentences], dtype=np.int64)
-    ids = np.full((len(sentences), int(lengths.max())), PAD, dtype=np.int64)
+    ids = np.full((len(sentences), _rounded(int(lengths.max()))), PAD, dtype=np.int64)
     for row, sentence in enumerate(sentences):
         ids[row, : lengths[row]] = [*sentence, EOS]
     return ids, lengths
