@@ -20,7 +20,7 @@ OPTIONS = {
     "prepare": "--config --dry-run --help --joint --merge --output --processes --report --separate --set"
     " --source-language --target-language --test-source --test-target --tokenizer --train --train-alignment"
     " --train-source --train-target --valid --valid-source --valid-target --vocab-size",
-    "train": "--config --device --dry-run --finetune-from --help --output --precision --preset --set",
+    "train": "--config --device --dry-run --finetune-from --help --output --plot --precision --preset --set",
     "translate": "--attention --batch-tokens --beam-size --device --format --help --input --length-penalty"
     " --max-length-factor --model --n-best --output",
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
