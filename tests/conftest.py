@@ -107,6 +107,19 @@ def tiny_model() -> Callable[..., Seq2Seq]:
 
 
 @pytest.fixture
+def write_texts(tmp_path, monkeypatch):
+    """Writes texts by name into the working directory, a new one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SACREBLEU_SEED", raising=False)
+
+    def write(**texts: list[str]) -> None:
+        for name, lines in texts.items():
+            Path(name).write_bytes("".join(f"{line}\n" for line in lines).encode())
+
+    return write
+
+
+@pytest.fixture
 def make_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     """Makes a small file system of its own, where the system lets us: size such as 100k to where it is mounted."""
     made = []

@@ -13,7 +13,7 @@ PACKAGE = ROOT / "nmtcli"
 
 # Each room may import rooms of a lower floor, and itself.
 FLOORS = [
-    {"errors", "vocabulary"},
+    {"errors", "vocabulary", "page"},
     {"staging"},
     {"config"},
     {"settings"},

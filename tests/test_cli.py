@@ -24,7 +24,9 @@ OPTIONS = {
     " --plot --precision --preset --set --verify-resume",
     "translate": "--attention --batch-tokens --beam-size --device --format --help --input --length-penalty"
     " --max-length-factor --model --n-best --output",
-    "score": "--at-least --help --json --lowercase --metric --reference --tokenize",
+    "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
+    " --language-pair --lowercase --metric --model --paired --reference --report --source --target --test-set"
+    " --tokenize --train-target",
     "export": "--average --format --help --output",
 }
 

@@ -27,6 +27,17 @@ def onnx(trained, tmp_path_factory):
     return output
 
 
+def test_onnx_scores_pairs_like_pytorch(trained, onnx, corpus, capsys):
+    sides = ["--source", corpus / "valid.words", "--target", corpus / "valid.digits", "--device", "cpu"]
+    for form in ("tsv", "pharaoh"):
+        outputs = []
+        for model in (trained, onnx):
+            assert nmt("score", "-m", model, *sides, "--format", form) == 0
+            outputs.append([line.replace("-", " ").split() for line in capsys.readouterr().out.splitlines()])
+        for ours, theirs in zip(*outputs, strict=True):
+            assert [float(one) for one in theirs] == pytest.approx([float(one) for one in ours], abs=2e-3)
+
+
 def test_onnx_translates_like_pytorch_in_batches_of_any_size(trained, onnx):
     ours, theirs = TorchRuntime(load_model(find_model(trained)), torch.device("cpu")), OnnxRuntime(onnx)
     size = read_info(onnx).source_size

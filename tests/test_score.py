@@ -10,7 +10,7 @@ import pytest
 
 from nmtcli.cli import run
 from nmtcli.errors import UserError
-from nmtcli.score.metrics import score_corpus
+from nmtcli.score.metrics import Variant, score_corpus
 from nmtcli.score.texts import Text, read_text, warnings
 
 REFERENCE = [
@@ -32,17 +32,10 @@ HYPOTHESIS = [
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch):
-    """Write texts by name into the working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("SACREBLEU_SEED", raising=False)
-
-    def write(**texts: list[str]) -> None:
-        for name, lines in texts.items():
-            Path(name).write_bytes("".join(f"{line}\n" for line in lines).encode())
-
-    write(hyp=HYPOTHESIS, ref=REFERENCE)
-    return write
+def files(write_texts):
+    """Write texts by name into the working directory, where hyp and ref are."""
+    write_texts(hyp=HYPOTHESIS, ref=REFERENCE)
+    return write_texts
 
 
 def scored(capsys, *arguments: str) -> dict:
@@ -127,7 +120,7 @@ def test_tokenize_reaches_bleu(files, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--metric", "bleu,comet"], ["unknown metric 'comet'", "bleu, chrf, ter"]),
+        (["--metric", "bleu,meteor"], ["unknown metric 'meteor'", "bleu, chrf, ter"]),
         (["--tokenize", "14a"], ["unknown BLEU tokenizer '14a'", "ja-mecab"]),
     ],
 )
@@ -142,18 +135,18 @@ def test_a_tokenizer_that_is_not_installed_says_what_to_install(monkeypatch, nam
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(sys.modules, f"sacrebleu.tokenizers.tokenizer_{name.replace('-', '_')}", raising=False)
     with pytest.raises(UserError, match=name) as caught:
-        score_corpus(HYPOTHESIS, [REFERENCE], ["bleu"], tokenize=name)
+        score_corpus(HYPOTHESIS, [REFERENCE], ["bleu"], variant=Variant(tokenize=name))
     assert f"sacrebleu[{name[:2]}]" in str(caught.value.hint)
 
 
 def test_a_tokenizer_that_cannot_be_downloaded_is_no_bug(monkeypatch):
-    def no_network(lowercase: bool, tokenize: str, force: bool) -> None:
+    def no_network(**_: object) -> None:
         raise OSError("Name or service not known")
 
     no_network.TOKENIZERS = {"flores200"}
     monkeypatch.setattr("nmtcli.score.metrics.BLEU", no_network)
     with pytest.raises(UserError, match="could not download"):
-        score_corpus(HYPOTHESIS, [REFERENCE], ["bleu"], tokenize="flores200")
+        score_corpus(HYPOTHESIS, [REFERENCE], ["bleu"], variant=Variant(tokenize="flores200"))
 
 
 def test_files_of_different_length_are_named_with_their_lengths(files, capsys):
@@ -200,7 +193,7 @@ def test_an_empty_line_is_a_poor_translation_not_an_error(files, capsys):
 
 
 def test_a_long_test_set_is_scored_without_interval(files, capsys, monkeypatch):
-    monkeypatch.setattr(sys.modules["nmtcli.cli.score"], "_MOST_LINES_RESAMPLED", 5)
+    monkeypatch.setattr(sys.modules["nmtcli.cli.score_texts"], "_MOST_LINES_RESAMPLED", 5)
     assert run(["score", "hyp", "-r", "ref"]) == 0
     out, err = capsys.readouterr()
     assert "95 %" not in out

@@ -1,134 +1,178 @@
-"""`nmt score`."""
+"""`nmt score`: what was asked for, and which of its three kinds of work that is."""
 
-from __future__ import annotations
-
-import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from nmtcli.cli.console import say, stdout, warn
-from nmtcli.errors import CheckFailed, UserError
+from nmtcli.cli.options import Device
+from nmtcli.errors import UserError
 
-if TYPE_CHECKING:
-    from nmtcli.score.metrics import Score
-    from nmtcli.score.texts import Text
+Hypotheses = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="HYPOTHESIS", help="Translated text, one file a system; - or none: standard input."),
+]
+References = Annotated[
+    list[Path] | None,
+    typer.Option("-r", "--reference", metavar="FILE", help="Reference translation; repeat for several."),
+]
+TestSetName = Annotated[
+    str | None,
+    typer.Option("--test-set", metavar="NAME", help="Official test set in place of -r, such as wmt14; needs -l."),
+]
+LanguagePair = Annotated[
+    str | None,
+    typer.Option(
+        "-l", "--language-pair", metavar="PAIR", help="Such as en-de: the test set's, and for BLEU's tokenizer."
+    ),
+]
+Metrics = Annotated[str, typer.Option("--metric", metavar="LIST", help="Of bleu, chrf, ter, comet.")]
+Lowercase = Annotated[bool, typer.Option("--lowercase", help="BLEU and chrF ignore case, as TER always does.")]
+Tokenize = Annotated[
+    str | None,
+    typer.Option(
+        "--tokenize",
+        metavar="NAME",
+        help="BLEU's tokenizer: 13a (default), intl, zh, ja-mecab, ko-mecab, char, flores200, none …",
+    ),
+]
+CometModel = Annotated[
+    str | None,
+    typer.Option("--comet-model", metavar="NAME", help="Name or file. Default: Unbabel/wmt22-comet-da."),
+]
+Paired = Annotated[
+    Literal["bootstrap", "randomization"] | None,
+    typer.Option("--paired", help="Is each system's difference from the first more than chance?"),
+]
+Details = Annotated[
+    bool, typer.Option("--details", help="Also scores by length and word frequency, and single sentences.")
+]
+Report = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE.html", help="Everything as one web page, with charts.")
+]
+TrainTarget = Annotated[
+    Path | None,
+    typer.Option("--train-target", metavar="FILE", help="Training text: scores by how rare words are in it."),
+]
+AtLeast = Annotated[
+    str | None,
+    typer.Option("--at-least", metavar="METRIC=SCORE,…", help="Exit with code 5 where a score is lower."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Unrounded scores for programs.")]
+Model = Annotated[
+    Path | None,
+    typer.Option("-m", "--model", metavar="MODEL", help="Score the pairs of --source and --target by this model."),
+]
+Source = Annotated[
+    Path | None,
+    typer.Option("--source", metavar="FILE", help="Source text: of the pairs; or for COMET, scores by its length."),
+]
+Target = Annotated[Path | None, typer.Option("--target", metavar="FILE", help="Target text of the pairs.")]
+Form = Annotated[
+    Literal["tsv", "jsonl", "pharaoh"],
+    typer.Option("--format", help="Of the scores of pairs; pharaoh: links between their words."),
+]
+BatchTokens = Annotated[
+    int | None, typer.Option("--batch-tokens", min=1, help="Tokens at a time. Default: the model's, 2000.")
+]
+Gold = Annotated[
+    Path | None,
+    typer.Option(
+        "--gold-alignment",
+        metavar="FILE",
+        help="Alignment error rate of HYPOTHESIS (Pharaoh), or of the model's links; 0-0 is sure, 0?0 possible.",
+    ),
+]
 
-_RESAMPLES = 1000
-# 20 000 lines of 1000 resamples take 1.6 GB; the interval of so long a test set is narrow anyway
-_MOST_LINES_RESAMPLED = 20_000
+# What goes with each kind of work, beside what it is known by.
+_TEXTS = "reference test_set language_pair metric lowercase tokenize comet_model paired details report train_target"
+_ALLOWED = {
+    "translations": {"hypothesis", "source", "at_least", "as_json", "device", *_TEXTS.split()},
+    "--model": {"model", "source", "target", "form", "batch_tokens", "device", "gold_alignment", "as_json"},
+    "alignments": {"hypothesis", "gold_alignment", "as_json"},
+}
 
 
 def score(
-    reference: Annotated[
-        list[Path], typer.Option("-r", "--reference", metavar="FILE", help="Reference translation; repeat for several.")
-    ],
-    hypothesis: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="HYPOTHESIS", help="Translated text, one file a system; - or none: standard input."),
-    ] = None,
+    context: typer.Context,
+    hypothesis: Hypotheses = None,
     *,
-    metric: Annotated[str, typer.Option("--metric", metavar="LIST", help="Of bleu, chrf, ter.")] = "bleu,chrf,ter",
-    lowercase: Annotated[
-        bool, typer.Option("--lowercase", help="BLEU and chrF ignore case, as TER always does.")
-    ] = False,
-    tokenize: Annotated[
-        str | None,
-        typer.Option(
-            "--tokenize",
-            metavar="NAME",
-            help="BLEU's tokenizer: 13a (default), intl, zh, ja-mecab, ko-mecab, char, flores200, none …",
-        ),
-    ] = None,
-    at_least: Annotated[
-        str | None,
-        typer.Option("--at-least", metavar="METRIC=SCORE,…", help="Exit with code 5 where a score is lower."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Unrounded scores for programs.")] = False,
+    reference: References = None,
+    test_set: TestSetName = None,
+    language_pair: LanguagePair = None,
+    metric: Metrics = "bleu,chrf,ter",
+    lowercase: Lowercase = False,
+    tokenize: Tokenize = None,
+    comet_model: CometModel = None,
+    source: Source = None,
+    paired: Paired = None,
+    details: Details = False,
+    report: Report = None,
+    train_target: TrainTarget = None,
+    at_least: AtLeast = None,
+    as_json: AsJson = False,
+    model: Model = None,
+    target: Target = None,
+    form: Form = "tsv",
+    batch_tokens: BatchTokens = None,
+    gold_alignment: Gold = None,
+    device: Device = "auto",
 ) -> None:
     """Score translations with sacreBLEU: BLEU, chrF and TER with 95 % intervals and signatures.
 
-    Give plain text: joined to words, detokenised, one sentence a line.
+    Give plain text: joined to words, detokenised, one sentence a line. Several systems are compared side by side.
+
+    With -m, score given pairs by a model: a line for each pair with its number, log-probability, mean over tokens,
+    perplexity and number of tokens. With --gold-alignment, score word alignments.
     """
-    from nmtcli.score import texts
-    from nmtcli.score.metrics import score_corpus
+    work = "--model" if model else "alignments" if gold_alignment else "translations"
+    _check_options(context, work)
+    if model is not None:
+        if source is None or target is None:
+            raise UserError("-m scores pairs of lines", "give both sides: --source FILE --target FILE")
+        from nmtcli.cli.score_pairs import PairWork, score_pairs
 
-    paths = hypothesis or [texts.STDIN]
-    if [*paths, *reference].count(texts.STDIN) > 1:
-        raise UserError("standard input can be read only once", "give a file for every text but one")
-    metrics = list(dict.fromkeys(name.strip().lower() for name in metric.split(",")))
-    least = _minima(at_least, metrics) if at_least else {}
-    references = [texts.read_text(path) for path in reference]
-    systems = [texts.read_text(path) for path in paths]
-    for system in systems:
-        for one in references:
-            texts.require_parallel(system, one)
-    advice = texts.warnings(systems, references, metrics, tokenize)
-    for line in advice:
-        warn(line)
+        if as_json and gold_alignment is None:
+            raise UserError("--json: the scores of pairs have formats of their own", "use --format jsonl")
+        score_pairs(PairWork(model, source, target, form, batch_tokens, gold_alignment, as_json, device))
+    elif gold_alignment is not None:
+        from nmtcli.cli.score_pairs import score_alignments
 
-    resamples = _RESAMPLES
-    if len(systems[0].lines) > _MOST_LINES_RESAMPLED:
-        resamples = 0
-        say(f"no 95 % interval: resampling more than {_MOST_LINES_RESAMPLED} lines would take too much memory")
-    streams = [one.lines for one in references]
-    scores = [
-        score_corpus(system.lines, streams, metrics, bootstrap=resamples, lowercase=lowercase, tokenize=tokenize)
-        for system in systems
-    ]
-    if as_json:
-        print(_json(systems, references, scores, advice))
+        score_alignments(hypothesis or [Path("-")], gold_alignment, as_json)
     else:
-        _print_table([system.name for system in systems], scores)
-    for system, of_system in zip(systems, scores, strict=True):
-        for name, found in zip(metrics, of_system, strict=True):
-            if found.value < least.get(name, found.value):
-                raise CheckFailed(f"{system.name}: {found.name} is {found.value:.2f}, below {least[name]:g}")
+        from nmtcli.cli.score_texts import TextWork, score_texts
+
+        score_texts(
+            TextWork(
+                hypotheses=hypothesis or [Path("-")],
+                references=reference or [],
+                test_set=test_set,
+                language_pair=language_pair,
+                metrics=list(dict.fromkeys(name.strip().lower() for name in metric.split(","))),
+                lowercase=lowercase,
+                tokenize=tokenize,
+                comet_model=comet_model,
+                source=source,
+                paired=paired,
+                details=details,
+                report=report,
+                train_target=train_target,
+                at_least=at_least,
+                as_json=as_json,
+                device=device,
+            )
+        )
 
 
-def _minima(text: str, metrics: list[str]) -> dict[str, float]:
-    """What `--at-least` asks for, by metric."""
-    minima = {}
-    for part in text.split(","):
-        name, _, number = part.partition("=")
-        if name not in metrics or name == "ter" or not number.replace(".", "", 1).isdigit():
-            raise UserError(f"--at-least {text}: cannot read {part!r}", "write it as bleu=30 or bleu=30,chrf=55")
-        minima[name] = float(number)
-    return minima
-
-
-def _json(systems: list[Text], references: list[Text], scores: list[list[Score]], advice: list[str]) -> str:
-    rows = [
-        {"system": system.name, "lines": len(system.lines), "empty_lines": system.lines.count(""), "scores": of_system}
-        for system, of_system in zip(systems, scores, strict=True)
-    ]
-    document = {"systems": rows, "references": [one.name for one in references], "warnings": advice}
-    return json.dumps(document, default=asdict, ensure_ascii=False, indent=2)
-
-
-def _print_table(names: list[str], scores: list[list[Score]]) -> None:
-    from rich.table import Table
-    from rich.text import Text as Cell
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("system", overflow="fold")
-    for one in scores[0]:
-        table.add_column(f"{one.name} {'↓' if one.name == 'TER' else '↑'}", justify="right", no_wrap=True)
-        if one.low is not None:
-            table.add_column("95 %", style="dim", no_wrap=True)
-    for name, of_system in zip(names, scores, strict=True):
-        cells = [Cell(name)]
-        for one in of_system:
-            cells.append(Cell(f"{one.value:.1f}"))
-            if one.low is not None:
-                cells.append(Cell(f"{one.low:.1f}–{one.high:.1f}"))
-        table.add_row(*cells)
-    stdout.print(table)
-    stdout.print()
-    for one in scores[0]:
-        # a signature is copied into papers: one line, whatever the width of the terminal
-        stdout.print(Cell(f"{one.name}|{one.signature}", style="dim"), soft_wrap=True)
-        if one.detail and len(scores) == 1:
-            stdout.print(Cell(f"  {one.detail}", style="dim"), soft_wrap=True)
+def _check_options(context: typer.Context, work: str) -> None:
+    """Raise UserError for an option that would be ignored."""
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        origin = context.get_parameter_source(name)
+        if origin is not None and origin.name == "COMMANDLINE" and name not in _ALLOWED[work]:
+            kinds = " or ".join(kind for kind, names in _ALLOWED.items() if name in names)
+            option = parameter.opts[-1] if parameter.opts[-1].startswith("-") else name.upper()
+            raise UserError(
+                f"{option} does not go with scoring {work.replace('--model', 'pairs by --model')}",
+                f"it belongs to scoring {kinds.replace('--model', 'pairs by --model')}",
+            )

@@ -1,7 +1,8 @@
 """Corpus scores, all of them sacreBLEU's, so that a number here means what it means in a paper."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,18 +11,20 @@ from sacrebleu.metrics.base import Metric
 
 from nmtcli.errors import UserError
 
-METRICS = ("bleu", "chrf", "ter")
+METRICS = ("bleu", "chrf", "ter", "comet")
 
 _INSTALL = {"ja-mecab": "pip install 'sacrebleu[ja]'", "ko-mecab": "pip install 'sacrebleu[ko]'"}
+_TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}  # sacreBLEU's, by target language
+_SEED = "SACREBLEU_SEED"  # sacreBLEU reads it before it resamples
 
 
 @dataclass(frozen=True)
 class Score:
-    """One metric on one corpus, on sacreBLEU's scale: BLEU and chrF 0–100, TER edits per 100 reference words.
+    """One metric on one corpus, on the metric's own scale: BLEU and chrF 0–100, TER edits per 100 reference words.
 
     `low` and `high` bound the 95 % interval, and are None when no bootstrap was asked for. They lie around the mean of
     the resamples, as sacreBLEU reports them, which is close to `value` but not equal to it. `detail` is what sacreBLEU
-    prints behind a score: n-gram precisions, brevity penalty and lengths for BLEU, nothing for chrF and TER.
+    prints behind a score: n-gram precisions, brevity penalty and lengths for BLEU, nothing for the others.
     """
 
     name: str
@@ -32,21 +35,66 @@ class Score:
     detail: str
 
 
+@dataclass(frozen=True)
+class Variant:
+    """Which variant of BLEU and chrF is meant.
+
+    `lowercase` acts on both (TER always ignores case), `tokenize` on BLEU alone. Without `tokenize`, BLEU's tokenizer
+    is the one sacreBLEU takes for `target_language`: 13a, or that of Chinese, Japanese or Korean.
+    """
+
+    lowercase: bool = False
+    tokenize: str | None = None
+    target_language: str = ""
+
+    @property
+    def tokenizer(self) -> str:
+        """The name of BLEU's tokenizer."""
+        return self.tokenize or _TOKENIZERS.get(self.target_language, "13a")
+
+    def bleu(self, references: Sequence[Sequence[str]] | None = None, effective_order: bool = False) -> BLEU:
+        """BLEU. Raises UserError for a tokenizer that is unknown or cannot be loaded."""
+        if self.tokenize is not None and self.tokenize not in BLEU.TOKENIZERS:
+            raise UserError(f"unknown BLEU tokenizer {self.tokenize!r}", f"choose from {', '.join(BLEU.TOKENIZERS)}")
+        try:
+            return BLEU(
+                lowercase=self.lowercase,
+                tokenize=self.tokenizer,
+                effective_order=effective_order,
+                references=references,
+                force=True,  # only silences a log line; texts.py looks for tokenised text more closely
+            )
+        except RuntimeError as error:  # a morphological analyser that is not installed
+            raise UserError(
+                f"the BLEU tokenizer {self.tokenizer} needs a package that is not installed",
+                _INSTALL.get(self.tokenizer),
+            ) from error
+        except OSError as error:  # a SentencePiece model that sacreBLEU downloads on first use
+            raise UserError(
+                f"sacreBLEU could not download the model of its tokenizer {self.tokenize}: {error}",
+                "run once with network access, or choose --tokenize 13a, intl, zh or char",
+            ) from error
+
+    def chrf(self, references: Sequence[Sequence[str]] | None = None) -> CHRF:
+        """chrF."""
+        return CHRF(lowercase=self.lowercase, references=references)
+
+
+_PLAIN = Variant()
+
+
 def score_corpus(
     hypotheses: Sequence[str],
     references: Sequence[Sequence[str]],
     metrics: Sequence[str] = ("bleu", "chrf"),
     *,
     bootstrap: int = 0,
-    lowercase: bool = False,
-    tokenize: str | None = None,
+    variant: Variant = _PLAIN,
 ) -> list[Score]:
     """Score a corpus of detokenised sentences; without options, the numbers of the `sacrebleu` command.
 
-    `hypotheses` holds one string a sentence, `references` one such sequence for each reference translation.
-    `bootstrap` is the number of resamples for the interval; 0 leaves it out and is fast enough for every validation.
-    Resampling holds about 80 bytes × sentences × resamples in memory; sacreBLEU fixes its seed (SACREBLEU_SEED).
-    `lowercase` acts on BLEU and chrF (TER always ignores case), `tokenize` on BLEU alone.
+    `hypotheses` holds one string a sentence, `references` one such sequence for each reference translation. See
+    `make_metrics` and `score_system` for the rest.
 
     Raises UserError for an unknown metric or tokenizer, or one that cannot be loaded; ValueError if a reference differs
     in length from the hypotheses, or there is nothing to score.
@@ -55,50 +103,70 @@ def score_corpus(
         raise ValueError("nothing to score: no hypotheses or no references")
     if any(len(reference) != len(hypotheses) for reference in references):
         raise ValueError(f"{len(hypotheses)} hypotheses but {[len(reference) for reference in references]} references")
-    built = [_metric(name, lowercase, tokenize) for name in metrics]
-    return [_score(metric, hypotheses, references, bootstrap) for metric in built]
+    return score_system(make_metrics(metrics, references, variant), hypotheses, bootstrap)
+
+
+def make_metrics(
+    names: Sequence[str],
+    references: Sequence[Sequence[str]],
+    variant: Variant = _PLAIN,
+    others: Mapping[str, Metric] | None = None,
+) -> dict[str, Metric]:
+    """sacreBLEU's metrics by name, each with the references counted once for all systems.
+
+    `others` holds those that were made elsewhere. Raises UserError for an unknown metric, or as `Variant` does.
+    """
+    made = dict(others or {})
+    for name in names:
+        if name == "bleu":
+            made[name] = variant.bleu(references)
+        elif name == "chrf":
+            made[name] = variant.chrf(references)
+        elif name == "ter":
+            made[name] = TER(references=references)
+        elif name not in made:
+            raise UserError(f"unknown metric {name!r}", f"choose from {', '.join(METRICS)}")
+    return {name: made[name] for name in names}
+
+
+def score_system(metrics: Mapping[str, Metric], hypotheses: Sequence[str], bootstrap: int = 0) -> list[Score]:
+    """A score for each metric, whose references are those it was made with.
+
+    `bootstrap` is the number of resamples for the interval; 0 leaves it out and is fast enough for every validation.
+    Resampling holds about 80 bytes × sentences × resamples in memory; sacreBLEU fixes its seed (SACREBLEU_SEED).
+    Raises UserError if that is not a seed.
+    """
+    if bootstrap > 1:
+        check_seed()
+    return [_score(metric, hypotheses, bootstrap) for metric in metrics.values()]
 
 
 def score_sentences(
-    hypotheses: Sequence[str], references: Sequence[str], metric: Literal["bleu", "chrf"]
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    metric: Literal["bleu", "chrf"],
+    variant: Variant = _PLAIN,
 ) -> list[float]:
     """The score of each sentence by itself, 0 to 100: BLEU with the effective order (no n-gram longer than the sentence
     counts) and sacreBLEU's exponential smoothing, or chrF.
     """
-    scorer = BLEU(effective_order=True) if metric == "bleu" else CHRF()
+    scorer = variant.bleu(effective_order=True) if metric == "bleu" else variant.chrf()
     pairs = zip(hypotheses, references, strict=True)
     return [float(scorer.sentence_score(hypothesis, [reference]).score) for hypothesis, reference in pairs]
 
 
-def _metric(name: str, lowercase: bool, tokenize: str | None) -> Metric:
-    if name == "bleu":
-        return _bleu(lowercase, tokenize)
-    if name == "chrf":
-        return CHRF(lowercase=lowercase)
-    if name == "ter":
-        return TER()
-    raise UserError(f"unknown metric {name!r}", f"choose from {', '.join(METRICS)}")
-
-
-def _bleu(lowercase: bool, tokenize: str | None) -> Metric:
-    if tokenize is not None and tokenize not in BLEU.TOKENIZERS:
-        raise UserError(f"unknown BLEU tokenizer {tokenize!r}", f"choose from {', '.join(BLEU.TOKENIZERS)}")
-    try:
-        # force=True only silences a log line of sacreBLEU's; texts.py looks for tokenised text more closely
-        return BLEU(lowercase=lowercase, tokenize=tokenize, force=True)
-    except RuntimeError as error:  # a morphological analyser that is not installed
+def check_seed() -> None:
+    """Raise UserError unless the environment leaves sacreBLEU a seed that it can read."""
+    seed = os.environ.get(_SEED, "12345")
+    if seed.lower() != "none" and not seed.strip().isdecimal():
         raise UserError(
-            f"the BLEU tokenizer {tokenize} needs a package that is not installed", _INSTALL.get(str(tokenize))
-        ) from error
-    except OSError as error:  # a SentencePiece model that sacreBLEU downloads on first use
-        raise UserError(
-            f"sacreBLEU could not download the model of its tokenizer {tokenize}: {error}",
-            "run once with network access, or choose --tokenize 13a, intl, zh or char",
-        ) from error
+            f"the environment variable {_SEED} is {seed!r}, which is no seed",
+            "unset it, or give a whole number, or none for another result each time",
+        )
 
 
-def _score(metric: Metric, hypotheses: Sequence[str], references: Sequence[Sequence[str]], bootstrap: int) -> Score:
-    result = metric.corpus_score(hypotheses, references, n_bootstrap=bootstrap)
+def _score(metric: Metric, hypotheses: Sequence[str], bootstrap: int) -> Score:
+    result = metric.corpus_score(hypotheses, None, n_bootstrap=bootstrap)
     signature = str(metric.get_signature())
     # sacreBLEU's JSON is the public way to the interval; it leaves the mean out where all resamples scored zero
     report = json.loads(result.format(width=6, signature=signature, is_json=True))

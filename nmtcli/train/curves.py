@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nmtcli.checkpoint import AGAIN
-from nmtcli.prepare.report.charts import HEIGHT, WIDTH
-from nmtcli.prepare.report.templates import template
+from nmtcli.page.charts import COLOURS
+from nmtcli.page.html import render
 from nmtcli.staging import write_whole, writing
 from nmtcli.train.history import History, read_history
 from nmtcli.train.logs import Metrics, Observer, Sample
 from nmtcli.train.plots import Curve, Plot, Point, plot
 
 PAGE_FILE = "curves.html"
-_COLOURS = 7  # of runs; the template's palette, safe for colour-blind eyes
 
 
 class _Chart(NamedTuple):
@@ -74,13 +73,15 @@ class CurvesPage(Observer):
 def page(runs: Sequence[History]) -> str:
     """The page: the same histories give the same text."""
     last = max(run.step for run in runs)
-    return template("train/curves.html.j2", cell=_cell).render(
+    return render(
+        "nmtcli.train",
+        "curves.html.j2",
+        {"cell": _cell},
         runs=[
-            _Run(run, f"r{number % _COLOURS}" if len(runs) > 1 else "", tuple(_turns(run)))
+            _Run(run, f"c{number % COLOURS}" if len(runs) > 1 else "", tuple(_turns(run)))
             for number, run in enumerate(runs)
         ],
         plots=list(_plots(runs, last)),
-        canvas=(WIDTH, HEIGHT),
         columns=_COLUMNS,
     )
 
@@ -99,11 +100,11 @@ def _plots(runs: Sequence[History], last: int) -> Iterator[tuple[str, Plot]]:
     for chart in _CHARTS:
         curves = []
         for number, run in enumerate(runs):
-            style = f"r{number % _COLOURS} " if len(runs) > 1 else ""
+            colours = (f"c{number % COLOURS}",) * 2 if len(runs) > 1 else ("c0", "c1")
             training, validation = (_points(records, chart) for records in (run.updated, run.validated))
             curves += [
-                Curve(run.name, f"{style}train", training),
-                Curve(run.name, f"{style}valid", validation, dots=True),
+                Curve(run.name, f"{colours[0]} train", training),
+                Curve(run.name, f"{colours[1]} valid", validation, dots=True),
             ]
         if chart.key in _QUIET and not any(value for curve in curves for _, value in curve.points):
             continue

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from nmtcli.prepare.report.charts import HEIGHT, WIDTH
+from nmtcli.page.charts import HEIGHT, WIDTH
 
 _MOST_POINTS = 400  # of a curve; of more, the lowest and the highest of each stretch
 _MOST_DOTS = 60

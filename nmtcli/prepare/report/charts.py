@@ -1,36 +1,15 @@
-"""Histograms as shapes for an SVG: no plotting library, and the same bytes each time."""
+"""Histograms of training text as bars, with those of validation text as a line over them."""
 
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from nmtcli.page.charts import HEIGHT, WIDTH, Bar, Chart, Line, height_of
 from nmtcli.prepare.report.findings import percent
 from nmtcli.prepare.report.report import Histogram
 
-WIDTH, HEIGHT = 400.0, 150.0  # of the area that bars stand on, in units of the SVG
 _GRID = tuple(step * power for power in (0.001, 0.01, 0.1) for step in (1, 2, 5))
 _MOST_LINES, _MOST_LABELS = 4, 8
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bin; `label` tells its range and share."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    label: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A histogram of training text as bars, that of validation text as a line over it."""
-
-    bars: tuple[Bar, ...]
-    line: str  # a path; empty where there is no validation text
-    across: tuple[tuple[float, str], ...]  # labels below
-    up: tuple[tuple[float, str], ...]  # lines across, and their labels
 
 
 @dataclass(frozen=True)
@@ -92,7 +71,7 @@ def _chart(bars: _Shares, line: _Shares, reach: tuple[float, float], labels: lis
         return round(WIDTH * (value - low) / (high - low), 1)
 
     def y(share: float) -> float:
-        return round(HEIGHT * (1 - share / top), 1)
+        return height_of(share, 0.0, top)
 
     rectangles = tuple(
         Bar(x(left), y(share), round(x(right) - x(left), 1), round(HEIGHT - y(share), 1), f"{label}: {percent(share)}")
@@ -101,9 +80,10 @@ def _chart(bars: _Shares, line: _Shares, reach: tuple[float, float], labels: lis
     )
     steps = "".join(f"V{y(share):g}H{x(right):g}" for right, share in zip(line.edges[1:], line.shares, strict=True))
     step = next((step for step in _GRID if top <= (_MOST_LINES + 1) * step), _GRID[-1])
+    steps = f"M{x(line.edges[0]):g} {HEIGHT:g}{steps}V{HEIGHT:g}"
     return Chart(
-        rectangles,
-        f"M{x(line.edges[0]):g} {HEIGHT:g}{steps}V{HEIGHT:g}" if any(line.shares) else "",
         tuple((x(value), label) for value, label in labels),
         tuple((y(n * step), f"{100 * n * step:g}%") for n in range(1, int(top / step) + 1)),
+        rectangles,
+        (Line(steps),) if any(line.shares) else (),
     )

@@ -1,23 +1,20 @@
-"""The report as one web page that needs nothing else: no network, no script, no font, no picture."""
+"""The report as one web page."""
 
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
+from nmtcli.page.charts import Chart
+from nmtcli.page.html import render
 from nmtcli.prepare.cleaning.rules import RULES
-from nmtcli.prepare.report.charts import HEIGHT, WIDTH, Chart, length_chart, ratio_chart
+from nmtcli.prepare.report.charts import length_chart, ratio_chart
 from nmtcli.prepare.report.explanations import EXPLANATIONS, Explanation
 from nmtcli.prepare.report.findings import findings, percent
 from nmtcli.prepare.report.report import CorpusReport, Report, RuleReport, SplitReport
-from nmtcli.prepare.report.templates import template
 from nmtcli.prepare.report.writing import is_letter
 
 PAGE_FILE = "report.html"
 
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # categories of characters that are shown by their number
-_JOINERS = "\u200c\u200d"  # at home in Persian, Hindi and emoji
 _COLOURS = 7  # of scripts; the template's palette, safe for colour-blind eyes
 _FEW = 0.0005  # share of characters below which the rest is not shown
 
@@ -30,28 +27,19 @@ def write_page(report: Report, path: Path) -> None:
 def page(report: Report) -> str:
     """The page. All text of the corpora is escaped, and nothing is ever fetched, whatever it holds."""
     splits = report.train, report.valid
-    return template("prepare/report/page.html.j2", pieces=_pieces, sides=_sides).render(
+    return render(
+        "nmtcli.prepare.report",
+        "page.html.j2",
+        {"percent": percent, "sides": _sides},
         report=report,
         findings=findings(report),
         columns=_columns(report),
         rules=tuple(_rule_rows(report)),
         others=tuple(_other_rules(report)),
         charts=tuple(_charts(report)),
-        canvas=(WIDTH, HEIGHT),
         scripts=_script_rows(tuple(text.scripts for split in splits for text in (split.source, split.target))),
         facts=tuple(_facts(splits)),
     )
-
-
-def _pieces(text: str) -> Iterator[tuple[bool, str]]:
-    """The text in pieces that are to be shown as they are (False) or by the numbers of their characters (True)."""
-    for hidden, group in groupby(text, _is_hidden):
-        characters = "".join(group)
-        yield hidden, " ".join(f"U+{ord(one):04X}" for one in characters) if hidden else characters
-
-
-def _is_hidden(character: str) -> bool:
-    return unicodedata.category(character) in _HIDDEN and character not in _JOINERS
 
 
 def _sides(excerpt: str) -> list[str]:

@@ -1,0 +1,106 @@
+"""Scores as tables for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nmtcli.cli.console import stdout
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from nmtcli.score.analysis import Analysis, Breakdown, Sentence
+    from nmtcli.score.metrics import Score
+    from nmtcli.score.significance import Comparison
+
+_SENTENCES = 3  # of a list; the report shows more
+
+
+def print_scores(names: list[str], scores: list[list[Score]], comparison: Comparison | None) -> None:
+    """A row a system, then what the numbers mean."""
+    from rich.text import Text
+
+    table = _table()
+    table.add_column("system", overflow="fold")
+    for one in scores[0]:
+        table.add_column(f"{one.name} {'↓' if one.name == 'TER' else '↑'}", justify="right", no_wrap=True)
+        if one.low is not None:
+            table.add_column("95 %", style="dim", no_wrap=True)
+    for number, (name, of_system) in enumerate(zip(names, scores, strict=True)):
+        cells = [Text(name)]
+        for one in of_system:
+            digits = 4 if one.name == "COMET" else 1
+            cells.append(Text(f"{one.value:.{digits}f}"))
+            if one.low is not None:
+                cells.append(Text(f"{one.low:.{digits}f}–{one.high:.{digits}f}"))
+            p_value = comparison.systems[number][one.name].p_value if comparison else None
+            if p_value is not None:
+                cells[-1].append(f"\np {p_value:.4f}{'*' if p_value < 0.05 else ''}")
+        table.add_row(*cells)
+    stdout.print(table)
+    stdout.print()
+    for one in scores[0]:
+        # a signature is copied into papers: one line, whatever the width of the terminal
+        signature = comparison.signatures[one.name] if comparison else one.signature
+        stdout.print(Text(f"{one.name}|{signature}", style="dim"), soft_wrap=True)
+        if one.detail and len(scores) == 1:
+            stdout.print(Text(f"  {one.detail}", style="dim"), soft_wrap=True)
+    if comparison:
+        words = "by paired bootstrap resampling" if comparison.method == "bootstrap" else "by approximate randomisation"
+        note = f"p: how probable so large a difference from {names[0]} is by chance, {words}; * below 0.05"
+        stdout.print(Text(note, style="dim"), soft_wrap=True)
+
+
+def print_details(names: list[str], analysis: Analysis) -> None:
+    """Scores by length and frequency, then single sentences."""
+    from rich.text import Text
+
+    if len(names) > 1:
+        listed = "   ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
+        stdout.print(Text(f"\nBelow, the systems are {listed}"), soft_wrap=True)
+    for breakdown in analysis.breakdowns:
+        if breakdown.buckets:
+            stdout.print()
+            stdout.print(_breakdown(len(names), breakdown))
+    if analysis.different:
+        _print_sentences("Where the systems differ most", analysis.different)
+    _print_sentences("The worst translations", analysis.worst)
+
+
+def _breakdown(systems: int, breakdown: Breakdown) -> Table:
+    table = _table(f"By {breakdown.title}")
+    table.add_column(breakdown.unit)
+    table.add_column(breakdown.counted, justify="right", style="dim")
+    for metric in breakdown.metrics:
+        for number in range(1, systems + 1):
+            table.add_column(f"{metric} {number}" if systems > 1 else metric, justify="right")
+    for bucket in breakdown.buckets:
+        values = [f"{value:.1f}" for metric in breakdown.metrics for value in bucket.scores[metric]]
+        table.add_row(bucket.label, f"{bucket.size:,}", *values)
+    return table
+
+
+def _print_sentences(title: str, sentences: list[Sentence]) -> None:
+    from rich.text import Text
+
+    stdout.print()
+    stdout.print(Text(f"{title}, by chrF of the sentence", style="bold"))
+    for one in sentences[:_SENTENCES]:
+        grid = _table()
+        grid.show_header = False
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(justify="right", style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        if one.source is not None:
+            grid.add_row("source", "", Text(one.source))
+        grid.add_row("reference", "", Text(one.reference))
+        for number, (value, text) in enumerate(zip(one.scores, one.hypotheses, strict=True), start=1):
+            grid.add_row(f"system {number}" if len(one.scores) > 1 else "system", f"{value:.1f}", Text(text))
+        stdout.print(Text(f"line {one.line:,}", style="dim"))
+        stdout.print(grid)
+
+
+def _table(title: str | None = None) -> Table:
+    from rich.table import Table
+
+    return Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")

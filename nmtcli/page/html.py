@@ -1,0 +1,44 @@
+"""Web pages that need nothing else: no network, no script, no font, no picture.
+
+The templates of a page lie beside the code that makes it; `base.html.j2` and `macros.html.j2` here are what all share.
+"""
+
+import unicodedata
+from collections.abc import Iterator
+from importlib import resources
+from itertools import groupby
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+
+from nmtcli.page.charts import HEIGHT, WIDTH
+
+_SHARED = {"base.html.j2", "macros.html.j2"}
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # categories of characters that are shown by their number
+_JOINERS = "\u200c\u200d"  # at home in Persian, Hindi and emoji
+
+
+def render(package: str, template: str, filters: dict[str, Any] | None = None, **values: object) -> str:
+    """The page of a template in `package`. All text is escaped, and nothing is ever fetched, whatever it holds."""
+
+    def read(name: str) -> str:
+        folder = resources.files("nmtcli.page" if name in _SHARED else package)
+        return (folder / name).read_text("utf-8")
+
+    environment = Environment(
+        loader=FunctionLoader(read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"pieces": _pieces, "number": "{:,}".format, **(filters or {})}
+    environment.globals["canvas"] = (WIDTH, HEIGHT)
+    return environment.get_template(template).render(**values)
+
+
+def _pieces(text: str) -> Iterator[tuple[bool, str]]:
+    """The text in pieces that are to be shown as they are (False) or by the numbers of their characters (True)."""
+    for hidden, group in groupby(text, _is_hidden):
+        characters = "".join(group)
+        yield hidden, " ".join(f"U+{ord(one):04X}" for one in characters) if hidden else characters
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in _HIDDEN and character not in _JOINERS

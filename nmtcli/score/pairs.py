@@ -1,0 +1,106 @@
+"""What a model thinks of given pairs: the log-probability of each target, and which words belong together."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nmtcli.prepare.tokenizer import Tokenizers
+from nmtcli.score.alignment import Link, Words, word_links
+from nmtcli.score.forced import Floats, Forced, Ids
+from nmtcli.vocabulary import EOS, PAD
+
+
+@dataclass(frozen=True)
+class PairScore:
+    """A target given its source. `links` are between words; None where they were not asked for or are not certain."""
+
+    pieces: list[str]  # as the tokenizer made them, with the end of sentence
+    log_probs: list[float]  # natural logarithms, one a piece
+    links: list[Link] | None = None
+
+    @property
+    def log_prob(self) -> float:
+        """Of the whole target: what a search would give it if it found it."""
+        return math.fsum(self.log_probs)
+
+    @property
+    def per_token(self) -> float:
+        """The mean of the pieces, the end of sentence counted."""
+        return self.log_prob / len(self.log_probs)
+
+    @property
+    def perplexity(self) -> float:
+        """How many tokens the model was, on average, choosing between."""
+        return perplexity(self.per_token)
+
+
+def perplexity(per_token: float) -> float:
+    """Of a mean log-probability; infinite beyond what a number can hold."""
+    return math.exp(-per_token) if per_token > -700 else math.inf
+
+
+class PairScorer:
+    """A model and its tokenizers, ready to score pairs of lines."""
+
+    def __init__(self, forced: Forced, tokenizers: Tokenizers, batch_tokens: int) -> None:
+        """`batch_tokens` bounds a batch, padding counted, on the side that is longer; it changes speed only."""
+        self._forced, self._tokenizers, self._batch_tokens = forced, tokenizers, batch_tokens
+        self._source_words, self._target_words = Words(tokenizers.source), Words(tokenizers.target)
+
+    def score(self, sources: Sequence[str], targets: Sequence[str], links: bool = False) -> list[PairScore | None]:
+        """A score for each pair, in order; None where nothing is left of the source, which no search translates."""
+        source_ids = self._tokenizers.source.encode(list(sources))
+        target_ids = self._tokenizers.target.encode(list(targets))
+        scores: list[PairScore | None] = [None] * len(sources)
+        pairs = zip(source_ids, target_ids, strict=True)
+        lengths = [_rounded(max(map(len, pair)) + 1) if pair[0] else 0 for pair in pairs]
+        for rows in _batches(lengths, self._batch_tokens):
+            batch = [source_ids[row] for row in rows], [target_ids[row] for row in rows]
+            found = score_ids(self._forced, *batch, attention=links)
+            for row, (log_probs, weights) in zip(rows, found, strict=True):
+                pieces = [*self._tokenizers.target.pieces(target_ids[row]), "</s>"]
+                linked = None
+                if weights is not None:
+                    source_words = self._source_words.of_tokens(sources[row], source_ids[row])
+                    target_words = self._target_words.of_tokens(targets[row], target_ids[row])
+                    if source_words is not None and target_words is not None:
+                        linked = word_links(weights, source_words, target_words)
+                scores[row] = PairScore(pieces, log_probs, linked)
+        return scores
+
+
+def score_ids(
+    forced: Forced, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], attention: bool = False
+) -> Iterator[tuple[list[float], Floats | None]]:
+    """One batch of ids without EOS: log-probabilities [T] and attention [T, S] of each pair, with those of EOS."""
+    source, source_length = _padded(sources)
+    target, target_length = _padded(targets)
+    log_probs, weights = forced(source, source_length, target, attention)
+    for row, (read, written) in enumerate(zip(source_length.tolist(), target_length.tolist(), strict=True)):
+        yield log_probs[row, :written].tolist(), None if weights is None else weights[row, :written, :read]
+
+
+def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Rows of like length, longest first, each batch within the budget or one row; without those of length 0."""
+    rows = sorted((row for row, length in enumerate(lengths) if length), key=lambda row: -lengths[row])
+    start = 0
+    while start < len(rows):
+        count = max(1, budget // lengths[rows[start]])
+        yield rows[start : start + count]
+        start += count
+
+
+def _rounded(length: int) -> int:
+    """The length to which a batch is padded: each new shape would cost memory that is not given back."""
+    return -(-length // 8) * 8
+
+
+def _padded(sentences: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
+    """Ids [B, L] with EOS, padded, and their lengths [B]."""
+    lengths = np.array([len(sentence) + 1 for sentence in sentences], dtype=np.int64)
+    ids = np.full((len(sentences), _rounded(int(lengths.max()))), PAD, dtype=np.int64)
+    for row, sentence in enumerate(sentences):
+        ids[row, : lengths[row]] = [*sentence, EOS]
+    return ids, lengths

@@ -1,0 +1,85 @@
+"""Scores as shapes for an SVG; each system has its colour."""
+
+import math
+from collections.abc import Sequence
+from itertools import chain, pairwise
+
+from nmtcli.page.charts import HEIGHT, WIDTH, Bar, Chart, Line, Point, height_of
+from nmtcli.score.analysis import Breakdown
+from nmtcli.score.metrics import Score
+
+_GROUP = 0.8  # the part of its place that a group of bars takes
+_MOST_LINES = 5
+_BINS = 20  # of sentence scores from 0 to 100
+
+
+def interval_chart(names: Sequence[str], scores: Sequence[Score]) -> Chart:
+    """One metric: the score of each system with its 95 % interval."""
+    spans = [(one.value if one.low is None else one.low, one.value if one.high is None else one.high) for one in scores]
+    ends = [*chain(*spans), *(one.value for one in scores)]
+    margin = 0.15 * (max(ends) - min(ends)) or 0.05 * abs(max(ends)) or 1.0
+    low, high = min(ends) - margin, max(ends) + margin
+    place = WIDTH / len(scores)
+    points = tuple(
+        Point(
+            round(place * (number + 0.5), 1),
+            height_of(one.value, low, high),
+            height_of(span[0], low, high),
+            height_of(span[1], low, high),
+            f"{name}: {one.value:.4g}, from {span[0]:.4g} to {span[1]:.4g}",
+            f"c{number}",
+        )
+        for number, (name, one, span) in enumerate(zip(names, scores, spans, strict=True))
+    )
+    return Chart((), _grid(low, high), points=points)
+
+
+def bucket_chart(breakdown: Breakdown, metric: str, names: Sequence[str]) -> Chart:
+    """A group of bars a bucket, a bar a system."""
+    buckets = breakdown.buckets
+    top = 1.08 * max(1.0, *chain(*(bucket.scores[metric] for bucket in buckets)))
+    place = WIDTH / len(buckets)
+    width = _GROUP * place / len(names)
+    bars = []
+    for group, bucket in enumerate(buckets):
+        start = place * (group + (1 - _GROUP) / 2)
+        for number, (name, value) in enumerate(zip(names, bucket.scores[metric], strict=True)):
+            y = height_of(value, 0.0, top)
+            label = f"{name}, {bucket.label}: {value:.1f}"
+            x = round(start + number * width, 1)
+            bars.append(Bar(x, y, round(width, 1), round(HEIGHT - y, 1), label, f"c{number}"))
+    across = tuple(
+        (round(place * (group + 0.5), 1), f"{bucket.label}\n({bucket.size:,})") for group, bucket in enumerate(buckets)
+    )
+    return Chart(across, _grid(0.0, top), bars=tuple(bars))
+
+
+def distribution_chart(sentence_scores: Sequence[Sequence[float]]) -> Chart:
+    """How many sentences have which score, a line a system."""
+    shares = [_shares(scores) for scores in sentence_scores]
+    top = 1.08 * max(chain(*shares))
+    place = WIDTH / _BINS
+    lines = []
+    for number, of_system in enumerate(shares):
+        heights = [height_of(share, 0.0, top) for share in of_system]
+        steps = "".join(f"V{y:g}H{place * (left + 1):g}" for left, y in enumerate(heights))
+        lines.append(Line(f"M0 {HEIGHT:g}{steps}V{HEIGHT:g}", f"c{number}"))
+    across = tuple((WIDTH * value / 100, f"{value}") for value in range(0, 101, 20))
+    return Chart(across, _grid(0.0, top, "%"), lines=tuple(lines))
+
+
+def _shares(scores: Sequence[float]) -> list[float]:
+    """The share of sentences in each bin, in percent."""
+    edges = [100 * number / _BINS for number in range(_BINS)] + [math.inf]
+    ordered = [sum(low <= score < high for score in scores) for low, high in pairwise(edges)]
+    return [100 * count / len(scores) for count in ordered]
+
+
+def _grid(low: float, high: float, unit: str = "") -> tuple[tuple[float, str], ...]:
+    """Lines at round values above `low`."""
+    rough = (high - low) / (_MOST_LINES + 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    values = (number * step for number in range(math.floor(low / step) + 1, math.ceil(high / step)))
+    return tuple((height_of(value, low, high), f"{value:.{digits}f}{unit}") for value in values)

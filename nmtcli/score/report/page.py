@@ -1,0 +1,161 @@
+"""The scores of some systems as one web page."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+
+from nmtcli.errors import UserError
+from nmtcli.page.charts import COLOURS, Chart
+from nmtcli.page.html import render
+from nmtcli.score.analysis import Analysis, Breakdown, Sentence, has_words
+from nmtcli.score.metrics import Score
+from nmtcli.score.report.charts import bucket_chart, distribution_chart, interval_chart
+from nmtcli.score.significance import Comparison
+
+_MOST_COMPARED = 1_000_000  # words times words; marking what differs in longer sentences takes too long
+_ALIKE = 1.0  # chrF; below, two translations of a sentence are told equal
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that is known of some systems; `scores` has a list of metrics a system."""
+
+    systems: list[str]
+    references: list[str]
+    lines: int
+    scores: list[list[Score]]
+    analysis: Analysis
+    comparison: Comparison | None = None
+    warnings: Sequence[str] = ()
+
+
+def check_page(path: Path, systems: int) -> None:
+    """Raise UserError when the page could not be written: to be asked before anything is scored."""
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"no directory {path.parent} for the report", f"mkdir -p {path.parent}")
+    if path.is_dir():
+        raise UserError(f"--report {path}: is a directory", "name a file, such as report.html")
+    if systems > COLOURS:
+        raise UserError(f"--report shows at most {COLOURS} systems, not {systems}", "compare fewer at a time")
+
+
+def page(results: Results) -> str:
+    """The page. All text is escaped, and nothing is ever fetched, whatever it holds."""
+    analysis = results.analysis
+    lists = (
+        ("Where the systems differ most", "", analysis.different),
+        (
+            "The worst translations",
+            "lowest on average over the systems; " if len(results.systems) > 1 else "",
+            analysis.worst,
+        ),
+    )
+    return render(
+        "nmtcli.score.report",
+        "page.html.j2",
+        results=results,
+        rows=tuple(_rows(results)),
+        intervals=tuple(_intervals(results)),
+        breakdowns=[(one, tuple(_bucket_charts(one, results.systems))) for one in analysis.breakdowns if one.buckets],
+        distribution=distribution_chart(analysis.sentence_scores),
+        lists=[(title, how, [_card(one) for one in sentences]) for title, how, sentences in lists if sentences],
+        signatures=tuple(_signatures(results)),
+    )
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One metric of one system."""
+
+    value: str
+    interval: str | None
+    p_value: str | None
+    significant: bool
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A system in the table: its scores, and the sentences it does better, alike and worse than the first."""
+
+    name: str
+    cells: list[_Cell]
+    against_first: tuple[int, int, int] | None
+
+
+def digits_of(score: Score) -> int:
+    """How many decimals a score is told with: those of papers."""
+    return 4 if score.name == "COMET" else 1
+
+
+def _rows(results: Results) -> Iterator[_Row]:
+    first = results.analysis.sentence_scores[0]
+    for number, (name, scores) in enumerate(zip(results.systems, results.scores, strict=True)):
+        cells = []
+        for one in scores:
+            digits = digits_of(one)
+            compared = results.comparison.systems[number][one.name] if results.comparison else None
+            p_value = compared.p_value if compared else None
+            cells.append(
+                _Cell(
+                    f"{one.value:.{digits}f}",
+                    None if one.low is None else f"{one.low:.{digits}f}–{one.high:.{digits}f}",
+                    None if p_value is None else f"p = {p_value:.4f}",
+                    p_value is not None and p_value < 0.05,
+                )
+            )
+        differences = [own - other for own, other in zip(results.analysis.sentence_scores[number], first, strict=True)]
+        better, worse = (sum(sign * one >= _ALIKE for one in differences) for sign in (1, -1))
+        yield _Row(name, cells, (better, len(first) - better - worse, worse) if number else None)
+
+
+def _intervals(results: Results) -> Iterator[tuple[str, Chart]]:
+    for scores in zip(*results.scores, strict=True):
+        arrow = "lower is better" if scores[0].name == "TER" else "higher is better"
+        yield f"{scores[0].name} ({arrow})", interval_chart(results.systems, scores)
+
+
+def _bucket_charts(breakdown: Breakdown, names: Sequence[str]) -> Iterator[tuple[str, str, Chart]]:
+    for metric in breakdown.metrics:
+        yield (
+            f"{metric} by {breakdown.title}",
+            f"{breakdown.unit} (number of {breakdown.counted})",
+            bucket_chart(breakdown, metric, names),
+        )
+
+
+@dataclass(frozen=True)
+class _Card:
+    """A sentence, with what differs from the reference marked in each translation."""
+
+    sentence: Sentence
+    marked: list[list[tuple[bool, str]]]
+
+
+def _card(sentence: Sentence) -> _Card:
+    return _Card(sentence, [list(marked(text, sentence.reference)) for text in sentence.hypotheses])
+
+
+def marked(text: str, reference: str) -> Iterator[tuple[bool, str]]:
+    """The text in pieces: True for words (characters, where blanks part none) that are not so in the reference."""
+    words = has_words([text, reference])
+    own, other = (line.split(" ") if words else list(line) for line in (text, reference))
+    if len(own) * len(other) > _MOST_COMPARED:
+        yield False, text
+        return
+    blank = " " if words else ""
+    end = 0
+    for match in SequenceMatcher(None, own, other, autojunk=False).get_matching_blocks():
+        for differs, part in ((True, own[end : match.a]), (False, own[match.a : match.a + match.size])):
+            if part:
+                yield differs, blank.join(part)
+                yield False, blank
+        end = match.a + match.size
+
+
+def _signatures(results: Results) -> Iterator[str]:
+    for score in results.scores[0]:
+        yield f"{score.name}|{score.signature}"
+    if results.comparison:
+        for name, signature in results.comparison.signatures.items():
+            yield f"{name}|{signature}"

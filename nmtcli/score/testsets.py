@@ -1,0 +1,69 @@
+"""Official test sets by name, from sacreBLEU's own collection and cache."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from portalocker.exceptions import BaseLockException
+from sacrebleu.utils import (
+    get_available_testsets,
+    get_langpairs_for_testset,
+    get_reference_files,
+    get_source_file,
+)
+
+from nmtcli.errors import DataError, UserError, nearest
+from nmtcli.score.texts import Text, read_text
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The source and the reference translations of a test set."""
+
+    __test__ = False  # no test of pytest's
+
+    source: Text
+    references: list[Text]
+
+
+def open_test_set(names: str, pair: str) -> TestSet:
+    """The test sets of `names`, several joined by commas, for a pair of languages such as en-de.
+
+    What is not in sacreBLEU's cache (the directory of the environment variable SACREBLEU, or ~/.sacrebleu) is
+    downloaded by sacreBLEU. Raises UserError for unknown names, DataError where a set cannot be had.
+    """
+    parts = [_open(name, pair) for name in names.split(",")]
+    counts = {len(part.references) for part in parts}
+    if len(counts) > 1:
+        raise UserError(f"--test-set {names}: these have different numbers of references", "score them one by one")
+    sources, *references = zip(*((part.source, *part.references) for part in parts), strict=True)
+    return TestSet(_joined(sources), [_joined(texts) for texts in references])
+
+
+def _open(name: str, pair: str) -> TestSet:
+    known = get_available_testsets()
+    if name not in known:
+        raise UserError(f"unknown test set {name!r}{nearest(name, known)}", "sacrebleu --list prints their names")
+    pairs = get_langpairs_for_testset(name)
+    if pair not in pairs:
+        raise UserError(f"the test set {name} has no {pair}", f"it has {', '.join(sorted(pairs))}")
+    try:
+        source, references = get_source_file(name, pair), get_reference_files(name, pair)
+    except (OSError, EOFError, BaseLockException, SystemExit) as error:  # SystemExit: the download is not what it was
+        reason = "see above" if isinstance(error, SystemExit) else f"{error}"
+        raise DataError(
+            f"sacreBLEU cannot fetch the test set {name} {pair}: {reason}",
+            "run it once with network access; sacreBLEU keeps what it fetched in ~/.sacrebleu, or where the environment"
+            " variable SACREBLEU says",
+        ) from error
+    if not references:
+        raise DataError(f"the test set {name} has no reference for {pair}", "choose another one")
+    return TestSet(_read(source, name), [_read(path, name) for path in references])
+
+
+def _read(path: str, name: str) -> Text:
+    text = read_text(Path(path))
+    return Text(f"{name} ({Path(path).name})", text.lines)
+
+
+def _joined(texts: tuple[Text, ...]) -> Text:
+    return Text(" + ".join(text.name for text in texts), [line for text in texts for line in text.lines])
