@@ -11,13 +11,20 @@ from nmtcli.errors import ResourceError, UserError
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 
-def open_device(name: DeviceName, threads: int | None = None) -> torch.device:
-    """The device for `auto`, `cpu` or `cuda`, with the process set up for it; raises UserError where there is none."""
-    if name == "cuda" and not torch.cuda.is_available():
+def open_device(name: str, threads: int | None = None) -> torch.device:
+    """The device for `auto`, `cpu`, `cuda` or one by its number, `cuda:1`, with the process set up for it.
+
+    Raises UserError where there is none.
+    """
+    if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(
-            "--device cuda: PyTorch sees no CUDA device", "use --device cpu, or install a CUDA build of torch"
+            f"device {name}: PyTorch sees no CUDA device", "use --device cpu, or install a CUDA build of torch"
         )
-    device = torch.device("cuda" if name == "cuda" or (name == "auto" and torch.cuda.is_available()) else "cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.index is not None and device.index >= torch.cuda.device_count():
+        raise UserError(f"device {name}: there are {torch.cuda.device_count()}, counted from 0")
     if device.type == "cpu":
         if threads:
             torch.set_num_threads(threads)
