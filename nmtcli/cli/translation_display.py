@@ -46,6 +46,8 @@ def run_job(
     regular = output != PIPE and (not output.exists() or output.is_file())
     settings = job.settings() | {"input_format": reading.form} if regular else {}
     begun = read_progress(output, settings) if reading.resume else None
+    if regular and begun is None and record_path(output).exists():
+        say(f"{output}: written anew; --resume would go on with what is there")
     reader = LineReader(lines, reading.form)
     if begun is not None:
         reader.skip(begun.input, begun.lines)

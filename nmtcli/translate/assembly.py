@@ -84,7 +84,7 @@ class Assembler:
             return tokenizer.decode(tokens), [], 0
         written = surfaces(tokenizer, tokens, replaced)
         numbers, count = count_through(written)
-        text = "".join(written).replace("\n", " ").replace("\r", " ").strip(" ")
+        text = "".join(written).strip(" ")
         return text if replaced else tokenizer.decode(tokens), numbers, count
 
     def _attention(self, parts: Sequence[Hypothesis], weights: NDArray[np.float32], title: str) -> AttentionMap:

@@ -3,6 +3,7 @@
 A word is what stands between blanks, in the raw source line as in the translation: what other programs count.
 """
 
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -20,34 +21,34 @@ UNKNOWN = "⁇"
 def surfaces(tokenizer: Tokenizer, ids: Sequence[int], words: Mapping[int, str] | None = None) -> list[str]:
     """What each token adds to the text, blanks before words included; nothing for one that ends a sentence.
 
-    `words` has what to write for the unknown token at a position. The bytes of a character are the first one's.
+    `words` has what to write for the unknown token at a position. A character spelled by bytes is that of its last one.
     """
     found: list[str] = []
-    spelled = bytearray()  # a run of bytes
-    first = 0  # where it began
+    bytes_to_text = getincrementaldecoder("utf-8")("replace")
     for at, (token, piece) in enumerate(zip(ids, tokenizer.pieces(ids), strict=True)):
         if tokenizer.byte_pieces[token]:
-            first = first if spelled else at
-            spelled.append(int(piece[3:5], 16))
-            found.append("")
+            found.append(_plain(bytes_to_text.decode(bytes([int(piece[3:5], 16)]))))
             continue
-        if spelled:
-            found[first] = spelled.decode("utf-8", "replace")
-            spelled.clear()
+        if found:
+            found[-1] += bytes_to_text.decode(b"", final=True)  # bytes that ended within a character
         if token == UNK:
             blank = " " if tokenizer.type == "word" else ""  # elsewhere the blank is a piece of its own
             found.append(blank + (words or {}).get(at, UNKNOWN))
         else:
-            found.append(piece.replace("▁", " ") if token > EOS else "")
-    if spelled:
-        found[first] = spelled.decode("utf-8", "replace")
+            found.append(_plain(piece.replace("▁", " ")) if token > EOS else "")
+    if found:
+        found[-1] += bytes_to_text.decode(b"", final=True)
     return found
+
+
+def _plain(text: str) -> str:
+    return text.replace("\n", " ").replace("\r", " ")
 
 
 def count_through(parts: Iterable[str]) -> tuple[list[int], int]:
     """For each stretch of a text the number of its first word, from 0; how many words there are.
 
-    A stretch without letters of its own, such as a blank, goes with what follows.
+    A stretch without letters of its own, such as a blank or the first byte of a letter, goes with what follows.
     """
     numbers: list[int] = []
     word, inside = -1, False
@@ -60,7 +61,7 @@ def count_through(parts: Iterable[str]) -> tuple[list[int], int]:
             word += not inside
             inside = True
             first = word if first is None else first
-        numbers.append(word + 1 if first is None else first)
+        numbers.append((word if inside else word + 1) if first is None else first)
     return [min(number, word) for number in numbers], word + 1
 
 
@@ -85,12 +86,12 @@ def by_word(weights: NDArray[np.float32], words: Sequence[int]) -> NDArray[np.fl
 
 
 def word_links(weights: NDArray[np.float32], source: Sequence[int], target: Sequence[int]) -> tuple[Link, ...]:
-    """For each target word the source word it drew most on.
+    """For each target word the source word it drew most on; none for a word that drew on none.
 
     weights [T, S] is the attention between tokens; source [S] and target [T] have the word of each token.
     """
     words = by_word(by_word(weights, source).T, target).T  # [target words, source words]
-    return tuple(hard_alignment(words))
+    return tuple(link for link in hard_alignment(words) if words[link[1]].any())
 
 
 def replacements(
