@@ -1,5 +1,7 @@
 """What a person sees of `nmt translate`: files written window by window, the bar, what was odd about the lines."""
 
+import os
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,31 +58,43 @@ def run_job(
     outputs = OutputFiles(opened, settings, record_path(output) if regular else None, begun)
     results = translate_windows(job, reader.windows(wait=not reading.stream), *workers)
     with _kept(outputs, output if regular else None):
-        maps = _write(results, outputs, job.drawn, show=drawing == PIPE)
+        maps = _write(results, outputs, _size(lines), output, drawing if job.drawn else None)
     if drawing is not None and drawing != PIPE and job.drawn:
         _draw(drawing, maps, outputs.lines)
     _tell(outputs.report, job)
 
 
 def _write(
-    results: "Iterator[TranslatedWindow]", outputs: "OutputFiles", drawn: int, show: bool
+    results: "Iterator[TranslatedWindow]", outputs: "OutputFiles", size: int | None, output: Path, drawing: Path | None
 ) -> "dict[int, AttentionMap]":
     """Write each window as it is done; returns what is to be drawn at the end, by number of the line."""
     from nmtcli.translate.terminal_map import terminal_map
 
     maps: dict[int, AttentionMap] = {}
     with progress() as bar:
-        task = bar.add_task("lines", total=None)
+        if output == PIPE and sys.stdout.isatty():
+            bar.stop()  # it would stand between the translations
+        task = bar.add_task("lines", total=None, completed=outputs.lines)
         for result in results:
             if not outputs.write(result):
                 break  # whoever reads, head for example, has had enough
-            bar.update(task, completed=outputs.lines)
-            if show:
+            total = None if size is None else round(outputs.lines * size / max(1, result.end.bytes))
+            bar.update(task, completed=outputs.lines, total=total)
+            if drawing == PIPE:
                 for one in result.maps.values():
                     stderr.print(Text(terminal_map(one, stderr.width)), end="")
-            elif drawn:
+            elif drawing is not None:
                 maps |= result.maps
     return maps
+
+
+def _size(stream: BinaryIO) -> int | None:
+    """The bytes of a file, from which the number of its lines is reckoned; None for a pipe."""
+    try:
+        found = os.fstat(stream.fileno())
+    except OSError:  # no file of the system
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 @contextmanager
