@@ -6,8 +6,11 @@ torch is imported inside the functions that touch weights: an exported model is 
 """
 
 import json
+import os
+import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +20,7 @@ from nmtcli import __version__
 from nmtcli.config import ModelConfig, SearchConfig, Section
 from nmtcli.errors import DataError, UserError
 from nmtcli.prepare.tokenizer import Tokenizers
-from nmtcli.staging import staged, write_whole
+from nmtcli.staging import exclusive, staged, write_whole, writing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 INFO, WEIGHTS, STATE, TENSORS = "config.json", "model.safetensors", "state.json", "trainer.safetensors"
+POINTERS = "best", "last"  # of a run; the first that is there is the model
+AGAIN = "and run the same command again to go on"
 
 
 class ModelInfo(Section):
@@ -86,7 +91,7 @@ def find_model(path: Path) -> Path:
     if (path / INFO).is_file():
         return path
     run = RunDirectory(path)
-    for name in ("best", "last"):
+    for name in POINTERS:
         if (directory := run.pointer(name)) is not None:
             return directory
     if not path.exists():
@@ -122,9 +127,15 @@ def read_trainer_state(directory: Path) -> tuple[dict[str, Any], dict[str, "Tens
 
 
 def _save_tensors(path: Path, tensors: dict[str, "Tensor"]) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path)
+    try:
+        save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path)
+    except SafetensorError as error:  # it has the number of the system's error in its words only
+        if (number := re.search(r"os error (\d+)", str(error))) is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def load_tensors(path: Path) -> dict[str, "Tensor"]:
@@ -190,33 +201,64 @@ class RunDirectory:
         names = (path.name.removeprefix("step-") for path in self.checkpoints.glob("step-*"))
         return sorted(int(name) for name in names if name.isdigit())
 
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other processes from training into this directory, which is made if it is not there.
+
+        The lock ends with the process, however that ends; who only reads a run takes no notice of it. Raises UserError
+        where another process has the lock, with its host and number.
+        """
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        with exclusive(self.path / ".lock") as owner:
+            if owner is not None:
+                raise UserError(
+                    f"{self.path}: another nmt trains into it: {owner}", "wait until it is done, or choose another -o"
+                )
+            yield
+
     def save(self, step: int, write: Callable[[Path], None]) -> None:
-        """Add a checkpoint and let `last` name it."""
-        with staged(self.checkpoint(step)) as directory:
+        """Add a checkpoint and let `last` name it. What was there before is whole whatever happens.
+
+        Raises ResourceError on a full disk.
+        """
+        with staged(self.checkpoint(step), AGAIN) as directory:
             write(directory)
         self.point("last", step)
 
-    def point(self, name: str, step: int) -> None:
-        """Let a pointer name a checkpoint."""
-        write_whole(self.path / name, f"checkpoints/{self.checkpoint(step).name}\n".encode())
+    def point(self, name: str, checkpoint: int | Path) -> None:
+        """Let a pointer name the checkpoint of an update, or a model directory somewhere in the run directory."""
+        directory = self.checkpoint(checkpoint) if isinstance(checkpoint, int) else checkpoint
+        with writing(self.path / name, AGAIN):
+            write_whole(self.path / name, f"{directory.relative_to(self.path).as_posix()}\n".encode())
 
     def pointer(self, name: str) -> Path | None:
         """The checkpoint that a pointer names, if it does."""
-        path = self.path / name
-        if not path.is_file():
-            return None
-        directory = self.path / path.read_text("utf-8").strip()
-        if not (directory / INFO).is_file():
-            raise DataError(f"{path}: names {directory}, which is not a checkpoint", "the run directory is damaged")
+        directory = self._named(name)
+        if directory is not None and not (directory / INFO).is_file():
+            raise DataError(
+                f"{self.path / name}: names {directory}, which is not a checkpoint", "the run directory is damaged"
+            )
         return directory
 
+    def _named(self, name: str) -> Path | None:
+        path = self.path / name
+        return self.path / path.read_text("utf-8").strip() if path.is_file() else None
+
     def prune(self, keep: set[int]) -> None:
-        """Delete our checkpoints but for those to keep, and what a killed save left behind."""
-        for step in self.steps():
-            if step not in keep:
-                shutil.rmtree(self.checkpoint(step))
-        for leftover in self.checkpoints.glob(".step-*.partial"):
-            shutil.rmtree(leftover)
+        """Delete our checkpoints but for those to keep, and what a killed save or prune left behind.
+
+        The newest stays whatever `keep` says, and so do those that `last` and `best` name.
+        """
+        needed = {self._named(name) for name in POINTERS} | {self.checkpoint(step) for step in keep}
+        leftovers = list(self.checkpoints.glob(".*.partial"))
+        for step in self.steps()[:-1]:
+            path = self.checkpoint(step)
+            if path not in needed:
+                # renamed first: a name stands for a whole checkpoint, even while it is deleted
+                leftovers.append(path.rename(path.with_name(f".{path.name}.partial")))
+        for leftover in leftovers:
+            shutil.rmtree(leftover, ignore_errors=True)  # a file in use elsewhere may stay, for the next time
 
     def select(self, selection: str) -> list[Path]:
         """The checkpoints that `last:N` or `best:N` means; raises UserError where there are none."""

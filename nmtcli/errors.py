@@ -48,6 +48,10 @@ class ResourceError(UserError):
     exit_code = ExitCode.RESOURCES
 
 
+class RankLost(ResourceError):
+    """Another process of those that train together ended."""
+
+
 class CheckFailed(UserError):
     """The work was done, but its check did not pass."""
 

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,35 +13,42 @@ from nmtcli.errors import ResourceError, UserError
 
 
 @contextmanager
-def staged(output: Path) -> Iterator[Path]:
+def writing(path: Path, then: str = "or choose another -o") -> Iterator[None]:
+    """An OSError of writing `path` in words: ResourceError on a full disk, else UserError; `then` ends the hint."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResourceError(f"{path}: the disk is full", f"free some space {then}") from error
+        raise UserError(f"{path}: cannot write there: {error.strerror or error}", f"mend that {then}") from error
+
+
+@contextmanager
+def staged(output: Path, then: str = "or choose another -o") -> Iterator[Path]:
     """A new directory beside `output` that takes its name if the block ends well, and is removed if not.
 
     A killed run leaves only the hidden `.NAME.partial`, which the next run removes. `output` may exist if it is empty.
-    Raises ResourceError on a full disk, UserError if the place cannot be written.
+    Raises ResourceError on a full disk, UserError if the place cannot be written; see `writing`.
     """
     output = output.resolve()
     partial = output.with_name(f".{output.name}.partial")
-    try:
+    with writing(output, then):
         partial.mkdir(parents=True, exist_ok=True)
         lock = os.open(partial, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"{output}: cannot write there: {error.strerror or error}", "choose another -o") from error
     try:
-        _take(lock, partial)
-        yield partial
-        _flush(partial)
-        partial.rename(output)
-        _flush_directory(output.parent)
+        with writing(output, then):
+            _take(lock, partial)
+        try:
+            with writing(output, then):
+                yield partial
+                _flush(partial)
+                partial.rename(output)
+                _flush_directory(output.parent)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
     except _Busy:
         raise UserError(f"{output}: another nmt is writing it", "wait until it is done, or choose another -o") from None
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(f"{output}: the disk is full", "free some space or choose another -o") from error
-        raise UserError(f"{output}: cannot write there: {error.strerror or error}", "choose another -o") from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     finally:
         os.close(lock)
 
@@ -51,11 +59,8 @@ class _Busy(Exception):
 
 def _take(lock: int, partial: Path) -> None:
     """Keep others out, and clear away what a killed run left. The lock ends with the process, however that ends."""
-    with suppress(OSError):  # a file system without locks
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _Busy from None
+    if not locked(lock):
+        raise _Busy
     if not partial.exists() or not os.path.samestat(os.fstat(lock), partial.stat()):
         raise _Busy  # it took its final name this moment
     for entry in partial.iterdir():
@@ -63,6 +68,48 @@ def _take(lock: int, partial: Path) -> None:
             shutil.rmtree(entry)
         else:
             entry.unlink()
+
+
+def locked(descriptor: int) -> bool:
+    """Lock an open file until it is closed, as it is when the process ends; False if another process has the lock.
+
+    Where the file system has no locks nobody is kept out.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[str | None]:
+    """Hold the lock file `path`, which tells others this process and its host. Gives None, or who holds it already.
+
+    It goes when the block ends; one that a killed process left is free. Raises UserError if it cannot be made.
+    """
+    while True:
+        with writing(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if not locked(descriptor):
+                yield os.pread(descriptor, 300, 0).decode(errors="replace").strip() or "a process just started"
+                return
+            if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
+                continue  # its holder took it away this moment
+            with suppress(OSError):  # a full disk: the lock holds, though its owner has no name
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            try:
+                yield None
+            finally:
+                with suppress(OSError):
+                    path.unlink()
+            return
+        finally:
+            os.close(descriptor)
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -1,8 +1,10 @@
 """Shared by all tests: a tiny corpus, a data directory made of it, tiny models, a short run."""
 
+import gc
 import os
 import random
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -102,3 +104,23 @@ def tiny_model() -> Callable[..., Seq2Seq]:
         return model.eval()
 
     return make
+
+
+@pytest.fixture
+def make_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Makes a small file system of its own, where the system lets us: size such as 100k to where it is mounted."""
+    made = []
+
+    def make(size: str) -> Path:
+        place = tmp_path / f"disk-{len(made)}"
+        place.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", place]
+        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+            pytest.skip("may not mount a file system")
+        made.append(place)
+        return place
+
+    yield make
+    gc.collect()  # a trainer that was broken off may still have files there
+    for place in made:
+        subprocess.run(["umount", place], check=True)

@@ -57,7 +57,10 @@ def test_mistakes_are_told_before_the_model_is_opened(trained):
         Translator.load(trained, "cpu", beam_sise=3)
     with pytest.raises(UserError, match="beam_size"):
         Translator.load(trained, "cpu", beam_size=0)
-    with pytest.raises(UserError, match="cuda:99"):
+    for device in ("gpu", "cpu:1", "cuda:x"):
+        with pytest.raises(UserError, match="no such device"):
+            Translator.load(trained, device)
+    with pytest.raises(UserError, match=r"no CUDA device|GPU 99 is wanted"):
         Translator.load(trained, "cuda:99")
 
 

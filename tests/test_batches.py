@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -138,20 +139,42 @@ def test_padding_is_little_on_mixed_lengths():
     assert 1 - real / padded < 0.05
 
 
+def shared(update, rank, ranks):
+    return [update[number][taken] for number, taken in share(update, rank, ranks)]
+
+
 @given(pairs, st.integers(1, 5), st.integers(1, 300))
 def test_the_shares_of_all_ranks_are_the_update(lengths, ranks, update_tokens):
     for update in updates_of(plan(lengths, update_tokens=update_tokens), 0):
-        shares = [share(update, rank, ranks) for rank in range(ranks)]
+        shares = [shared(update, rank, ranks) for rank in range(ranks)]
         rows = [row for part in shares for batch in part for row in batch]
         assert sorted(rows) == sorted(row for batch in update for row in batch)
         assert all(len(batch) for part in shares for batch in part)
 
 
+@pytest.mark.parametrize("update_tokens", [None, 16_000])
 @pytest.mark.parametrize("ranks", [2, 3, 8])
-def test_the_shares_of_ranks_have_about_the_same_tokens(ranks):
+def test_the_shares_of_ranks_have_about_the_same_tokens(ranks, update_tokens):
     lengths = mixed_lengths(5000)
-    for update in updates_of(plan(lengths, batch_tokens=4000, update_tokens=16_000), 0):
-        tokens = [sum((lengths[batch] + 1).sum() for batch in share(update, rank, ranks)) for rank in range(ranks)]
-        pairs_of = [sum(map(len, share(update, rank, ranks))) for rank in range(ranks)]
-        assert max(pairs_of) - min(pairs_of) <= len(update)
-        assert max(tokens) - min(tokens) <= len(update) * 2 * (lengths.max() + 1)
+    for update in updates_of(plan(lengths, batch_tokens=4000, update_tokens=update_tokens), 0):
+        tokens = [sum((lengths[b] + 1).sum() for b in shared(update, rank, ranks)) for rank in range(ranks)]
+        whole = [(lengths[batch] + 1).sum() for batch in update]
+        dealt = len(update) // ranks * (max(whole) - min(whole))  # batches are not all equally full
+        assert max(tokens) - min(tokens) <= dealt + len(update) % ranks * 2 * (lengths.max() + 1)
+
+
+@given(pairs)
+def test_halves_are_the_batch(lengths):
+    """The same pairs in the same order, no padding beyond their own longest, the same target tokens."""
+    sides = zip(*lengths, strict=True)
+    batch = make_batch(*(Sentences.of([[4 + row % 9] * n for row, n in enumerate(side)]) for side in sides))
+    halves = batch.halves()
+    assert len(halves) == min(2, len(lengths))
+    assert sum(half.target_tokens for half in halves) == batch.target_tokens
+    for name in ("source", "target_input", "target_output"):
+        parts = [getattr(half, name) for half in halves]
+        assert all((part != PAD).any(dim=0).all() for part in parts)
+        width = getattr(batch, name).shape[1]
+        padded = [torch.nn.functional.pad(part, (0, width - part.shape[1]), value=PAD) for part in parts]
+        assert torch.equal(torch.cat(padded), getattr(batch, name))
+    assert torch.equal(torch.cat([half.source_length for half in halves]), batch.source_length)

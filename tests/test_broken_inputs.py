@@ -9,7 +9,6 @@ import json
 import lzma
 import os
 import re
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,19 +211,8 @@ def test_an_unreadable_file(tmp_path, capsys):
     assert "Permission denied" in capsys.readouterr().err
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 100 kB, where the system lets us make one."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "none", place]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("may not mount a file system")
-    yield place
-    subprocess.run(["umount", place], check=True)
-
-
-def test_a_full_disk(tmp_path, small_disk, capsys):
+def test_a_full_disk(tmp_path, make_disk, capsys):
+    small_disk = make_disk("100k")
     for code in (ExitCode.RESOURCES, ExitCode.RESOURCES):  # the second run clears away what the first could not
         assert prepare(Case("full"), tmp_path, small_disk / "data") == code
         assert f"{small_disk / 'data'}: the disk is full" in capsys.readouterr().err

@@ -20,7 +20,7 @@ OPTIONS = {
     "prepare": "--config --dry-run --help --joint --merge --output --processes --report --separate --set"
     " --source-language --target-language --test-source --test-target --tokenizer --train --train-alignment"
     " --train-source --train-target --valid --valid-source --valid-target --vocab-size",
-    "train": "--config --device --dry-run --finetune-from --help --output --precision --preset --set",
+    "train": "--config --device --dry-run --finetune-from --help --output --plot --precision --preset --set",
     "translate": "--alignment --attention --batch-tokens --beam-size --device --devices --dictionary --format --help"
     " --input --input-format --length-penalty --long-lines --max-length-factor --max-source-tokens --model --n-best"
     " --output --processes --replace-unknown --resume --stream",

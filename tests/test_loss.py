@@ -16,9 +16,10 @@ def test_fused_equals_plain(monkeypatch, rows, smoothing):
     torch.manual_seed(0)
     features, weight = torch.randn(23, 8, requires_grad=True), torch.randn(17, 8, requires_grad=True)
     targets = torch.randint(0, 17, (23,))
-    plain = plain_smoothed_loss(features, weight, targets, smoothing)
+    plain, plain_sums = plain_smoothed_loss(features, weight, targets, smoothing)
     expected = torch.autograd.grad(plain * 0.37, (features, weight))
-    fused = FusedSmoothedLoss.apply(features, weight, targets, smoothing, torch.float32)
+    fused, sums = FusedSmoothedLoss.apply(features, weight, targets, smoothing, torch.float32)
+    torch.testing.assert_close(sums, plain_sums, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-4)
     found = torch.autograd.grad(fused * 0.37, (features, weight))
     for ours, theirs in zip(found, expected, strict=True):
@@ -29,9 +30,9 @@ def test_fused_in_bf16_points_the_same_way():
     torch.manual_seed(0)
     features, weight = torch.randn(64, 32, requires_grad=True), torch.randn(50, 32, requires_grad=True)
     targets = torch.randint(0, 50, (64,))
-    exact = torch.autograd.grad(plain_smoothed_loss(features, weight, targets, 0.1), (features, weight))
+    exact = torch.autograd.grad(plain_smoothed_loss(features, weight, targets, 0.1)[0], (features, weight))
     rough = torch.autograd.grad(
-        FusedSmoothedLoss.apply(features, weight, targets, 0.1, torch.bfloat16), (features, weight)
+        FusedSmoothedLoss.apply(features, weight, targets, 0.1, torch.bfloat16)[0], (features, weight)
     )
     for ours, theirs in zip(rough, exact, strict=True):
         assert torch.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.999

@@ -17,6 +17,7 @@ from nmtcli.prepare.shards import Sentences
 from nmtcli.score.metrics import score_sentences
 from nmtcli.settings import load_config
 from nmtcli.train.batches import Batch, make_batch
+from nmtcli.train.distributed import Ranks
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.objectives import CrossEntropy, make_objective
 from nmtcli.train.risk import MinimumRisk, sequence_log_probs
@@ -126,7 +127,7 @@ def test_always_the_true_token_is_cross_entropy_and_draws_nothing(tiny_model):
     torch.set_rng_state(state)
     assert_same(gradients(model, objective(batch, 5)), expected, atol=0, rtol=0)
     assert torch.equal(torch.get_rng_state(), after)
-    assert objective.report(5) == {"teacher_forcing": 1.0}
+    assert objective.report(5, Ranks())["teacher_forcing"] == 1.0
 
 
 @pytest.mark.parametrize("settings", [[], FEEDING, GNMT])
@@ -237,8 +238,8 @@ def test_the_risk_of_a_batch_is_that_of_its_sentences_and_is_reported(tiny_model
     objective = risk_of(model, tokenizers)
     torch.manual_seed(0)
     total = sum(objective(few_words, update).item() for update in (1, 2))
-    assert objective.report(2)["risk"] == pytest.approx(total / 6)
-    assert objective.report(2)["risk"] == 0
+    assert objective.report(2, Ranks())["risk"] == pytest.approx(total / 6)
+    assert objective.report(2, Ranks())["risk"] == 0
     candidates = objective.draw_candidates(few_words)
     alone = []
     for row, own in enumerate(candidates):

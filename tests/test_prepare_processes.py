@@ -86,16 +86,17 @@ def test_after_a_kill_the_same_command_ends_with_the_same_bytes(seen, files, exp
         time.sleep(0.02)
 
 
-def test_ctrl_c_stops_at_once_and_leaves_nothing(files, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_stops_at_once_says_so_and_leaves_nothing(files, tmp_path, number, code):
     process = start(files, tmp_path / "data")
     while not list((tmp_path / ".data.partial").glob("spill-*")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.002)
     for member in (*children(process.pid), process.pid):  # a terminal signals the whole group
-        os.kill(member, signal.SIGINT)
+        os.kill(member, number)
     _, words = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert b"Traceback" not in words
+    assert process.returncode == code
+    assert words.decode() == f"error: {number.name}: stopped; no data directory was made\n"
     assert not list(tmp_path.iterdir())
 
 

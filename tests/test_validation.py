@@ -6,7 +6,7 @@ import torch
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.prepare.directory import open_data
 from nmtcli.settings import load_config
-from nmtcli.train.loss import TrainingLoss
+from nmtcli.train.distributed import Ranks
 from nmtcli.train.validation import SAMPLES, Validator
 from tests.conftest import TINY, model_config
 
@@ -16,10 +16,10 @@ def test_exact_match_is_the_share_of_translations_equal_to_their_reference(data)
     prepared = open_data(data)
     config = load_config(overrides=[*TINY, f"train.valid_sentences={SAMPLES}"])
     model = Seq2Seq(model_config(), len(prepared.tokenizers.source), len(prepared.tokenizers.target))
-    validator = Validator(TrainingLoss(model, smoothing=0.1), prepared, config, torch.device("cpu"))
-    _, samples = validator.measure(lambda done, total: True)
+    validator = Validator(prepared, config, torch.device("cpu"), Ranks())
+    _, samples = validator.measure(model, lambda done, total: True)
     translations = [translation for _, _, translation in samples]
     for wrong in range(SAMPLES + 1):
         validator.references = [f"{text} no" if row < wrong else text for row, text in enumerate(translations)]
-        metrics, _ = validator.measure(lambda done, total: True)
+        metrics, _ = validator.measure(model, lambda done, total: True)
         assert metrics["exact_match"] == pytest.approx(1 - wrong / SAMPLES)

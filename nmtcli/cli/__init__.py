@@ -15,7 +15,7 @@ from nmtcli.cli.prepare import prepare
 from nmtcli.cli.score import score
 from nmtcli.cli.train import train
 from nmtcli.cli.translate import translate
-from nmtcli.errors import ExitCode, UserError
+from nmtcli.errors import ExitCode, RankLost, ResourceError, UserError
 
 # What users of other toolkits type; not shown in --help.
 ALIASES = {
@@ -45,13 +45,12 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    context: typer.Context,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show the Python traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    context.obj = traceback
+    del traceback, version  # run() reads the first, since errors of parsing obey it too
 
 
 def main() -> None:
@@ -69,15 +68,18 @@ def run(arguments: list[str]) -> int:
     keep_traceback = "--traceback" in arguments
     known = [ALIASES.get(argument, argument) for argument in arguments]
     try:
-        app(known, prog_name="nmt")
+        app(known, prog_name="nmt", obj=known)
     except SystemExit as ending:
         return int(ending.code or 0)
     except UserError as error:
         if keep_traceback:
             raise
-        show_error(error.message, error.hint)
+        # of several processes that train together and find the same mistake, one says so
+        if os.environ.get("RANK", "0") == "0" or (isinstance(error, ResourceError) and not isinstance(error, RankLost)):
+            show_error(error.message, error.hint)
         return error.exit_code
     except KeyboardInterrupt:
+        show_error("SIGINT: stopped")
         return ExitCode.INTERRUPTED
     except Exception as error:
         if keep_traceback:

@@ -11,7 +11,7 @@ import typer
 
 from nmtcli.cli.console import progress, say, stdout
 from nmtcli.cli.options import ConfigFiles, Overrides
-from nmtcli.errors import DataError, ExitCode, UserError
+from nmtcli.errors import DataError, ExitCode, Interrupted, UserError
 
 Files = list[str] | None
 
@@ -177,7 +177,7 @@ def _corpora(
 
 @contextmanager
 def _terminating() -> Iterator[None]:
-    """SIGTERM ends the work as Ctrl-C does, with everything cleared away."""
+    """SIGTERM ends the work as Ctrl-C does, with everything cleared away, and both in words."""
 
     def end(*_: Any) -> None:
         raise SystemExit(int(ExitCode.TERMINATED))
@@ -185,6 +185,10 @@ def _terminating() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except (KeyboardInterrupt, SystemExit) as ending:
+        terminated = isinstance(ending, SystemExit)
+        words = f"{'SIGTERM' if terminated else 'SIGINT'}: stopped; no data directory was made"
+        raise Interrupted(words, terminated=terminated) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

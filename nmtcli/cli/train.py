@@ -1,15 +1,36 @@
 """`nmt train`: a data directory and settings to a run directory."""
 
+import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from nmtcli.cli.console import warn
 from nmtcli.cli.options import ConfigFiles, Device, Overrides, Preset
 
+if TYPE_CHECKING:
+    from nmtcli.models.device import DeviceName
+
+
+def _plot(runs: list[Path] | None) -> None:
+    """Print the page of curves of these runs, and end."""
+    if not runs:
+        return
+    from nmtcli.errors import UserError, each
+    from nmtcli.train.curves import page
+    from nmtcli.train.history import read_history
+
+    if sys.stdout.isatty():
+        raise UserError("--plot writes a web page to stdout", f"nmt train --plot {runs[0]} > curves.html")
+    histories = each(lambda run: read_history(run, str(run) if len(runs) > 1 else None), runs)
+    print(page(histories), end="")
+    raise typer.Exit
+
 
 def train(
+    context: typer.Context,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Data directory made by nmt prepare.")],
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="RUN", help="Run directory; one that is there goes on.")
@@ -28,26 +49,86 @@ def train(
             "--finetune-from", metavar="MODEL", help="Run, checkpoint or export that gives the first weights."
         ),
     ] = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option("--gpus", min=1, help="Train on so many GPUs of this machine; with --device cpu, processes."),
+    ] = None,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="Go on with a run under other training settings than it began with.")
+    ] = False,
+    verify_resume: Annotated[
+        int,
+        typer.Option(
+            "--verify-resume",
+            metavar="N",
+            min=0,
+            help="Train 2N updates straight, and N, a kill and the rest; compare all bits. RUN must be new.",
+        ),
+    ] = 0,
+    plot: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--plot",
+            metavar="RUN",
+            callback=_plot,
+            is_eager=True,
+            help="Only draw the curves of runs that are there, as a web page on stdout. Repeatable.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the model and the plan; train nothing.")] = False,
 ) -> None:
     """Train a model. Run the same command again to go on after an interruption, exactly."""
-    from nmtcli.checkpoint import RunDirectory
+    from nmtcli.models.device import open_device
+    from nmtcli.train.distributed import launched
+
+    if verify_resume:
+        from nmtcli.cli.training_display import show_resumption
+        from nmtcli.train.verify import verify_resume as verify
+
+        show_resumption(verify(verify_resume, context.obj, output), output, open_device(device).type)
+        return
+    if gpus is not None and gpus > 1 and not launched() and not dry_run:
+        from nmtcli.train.launch import check_count, launch
+
+        check_count(gpus, device)
+        if code := launch(gpus, context.obj):
+            raise typer.Exit(code)
+        return
+    given = [*(overrides or []), *([f"train.precision={precision}"] if precision else [])]
+    _train(data, output, preset, config or [], given, device, finetune_from, allow_changes, dry_run)
+
+
+def _train(
+    data: Path,
+    output: Path,
+    preset: str | None,
+    files: list[Path],
+    given: list[str],
+    device: "DeviceName",
+    finetune_from: Path | None,
+    allow_changes: bool,
+    dry_run: bool,
+) -> None:
+    """Train in this process, as one of several ranks where torchrun started it."""
+    from nmtcli.checkpoint import AGAIN, RunDirectory
     from nmtcli.cli.training_display import TrainingDisplay, show_plan
     from nmtcli.models.device import explain_out_of_memory, open_device
     from nmtcli.prepare.directory import open_data
     from nmtcli.settings import load_config
+    from nmtcli.staging import writing
+    from nmtcli.train.curves import CurvesPage
+    from nmtcli.train.distributed import joined, local_rank
     from nmtcli.train.finetuning import FirstModel
-    from nmtcli.train.logs import MetricsLog, Observer, TensorBoardLog
+    from nmtcli.train.logs import Observer, WandbLog, open_logs
     from nmtcli.train.run import open_run, resolve
     from nmtcli.train.trainer import Trainer
     from nmtcli.train.vectors import WordVectorPair, read_word_vectors
 
-    given = [*(overrides or []), *([f"train.precision={precision}"] if precision else [])]
     prepared = open_data(data)
     first = FirstModel.find(finetune_from, output) if finetune_from else None
     base = {"data": prepared.manifest.data.model_dump(), **({"model": first.model.model_dump()} if first else {})}
-    settings = load_config(preset, config or [], given, base=base)
-    where = open_device(device, settings.train.threads)
+    settings = load_config(preset, files, given, base=base)
+    where = open_device(device, settings.train.threads, local_rank())
     settings = resolve(settings, prepared, where)
     if first:
         first.check(settings, prepared)
@@ -56,14 +137,24 @@ def train(
     vectors: WordVectorPair = (None, None)
     if not RunDirectory(output).steps():  # a run that goes on has embeddings of its own
         vectors = read_word_vectors(settings.model.embedding, prepared.tokenizers)
+    if settings.train.wandb_project:
+        WandbLog.require()
     if dry_run:
         show_plan(settings, prepared, where)
         return
-    run, changes = open_run(output, settings, prepared.manifest.fingerprint)
-    with TrainingDisplay(output, changes) as display:
-        observers: list[Observer] = [display, MetricsLog(output / "metrics.jsonl")]
-        if TensorBoardLog.installed():
-            observers.append(TensorBoardLog(output / "tensorboard"))
-        with explain_out_of_memory("train.batch_tokens; run the same command to go on from the last checkpoint"):
+    fingerprint = prepared.manifest.fingerprint
+    with ExitStack() as stack:
+        ranks = stack.enter_context(joined(where))
+        observers: list[Observer] = []
+        if ranks.first:
+            stack.enter_context(RunDirectory(output).lock())
+            with writing(output, AGAIN):
+                _, changes = open_run(output, settings, fingerprint, allow_changes)
+            logs = open_logs(output, settings)
+            display = stack.enter_context(TrainingDisplay(output, changes))
+            observers = [display, *logs, CurvesPage(output)]
+        ranks.most(0)  # until here the others wait for the directory
+        with explain_out_of_memory("train.batch_tokens; the same command goes on from the last checkpoint"):
             directory = first.directory if first else None
-            Trainer(settings, prepared, run, where, observers, directory, vectors).fit()
+            run = RunDirectory(output)
+            Trainer(settings, prepared, run, where, observers, directory, vectors, ranks).fit()

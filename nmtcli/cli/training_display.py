@@ -1,96 +1,152 @@
 """Training as a person sees it: one live line, a table at each validation, the model as a table."""
 
 import math
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import torch
+from rich.live import Live
 from rich.markup import escape
-from rich.progress import Progress, TextColumn
 from rich.table import Table
 
-from nmtcli.cli.console import progress, say, stderr, stdout, warn
+from nmtcli.cli.console import say, stderr, stdout, warn
+from nmtcli.cli.live_line import LiveLine
 from nmtcli.config import Config
+from nmtcli.errors import CheckFailed
 from nmtcli.export.exporter import reachable_formats
 from nmtcli.prepare.directory import PreparedData
+from nmtcli.train.curves import PAGE_FILE
 from nmtcli.train.exposure import Accuracies
 from nmtcli.train.logs import Metrics, Observer, Sample
 from nmtcli.train.plan import plan_run
+from nmtcli.train.verify import TOLERANCE, Resumption
+
+SCORES = (  # key, name, format
+    ("loss", "loss", "{:.3f}"),
+    ("perplexity", "perplexity", "{:,.2f}"),
+    ("accuracy", "accuracy", "{:.1%}"),
+    ("bleu", "BLEU", "{:.2f}"),
+    ("chrf", "chrF", "{:.2f}"),
+    ("exact_match", "exact", "{:.1%}"),
+)
 
 
 class TrainingDisplay(Observer):
-    """A live progress line on a terminal, plain lines elsewhere, both on stderr."""
+    """A live line on a terminal with a table at each validation, plain lines elsewhere, all on stderr."""
 
     def __init__(self, run: Path, changes: list[str]) -> None:
         self.run = run
         self.changes = changes
-        self.bar: Progress = progress(TextColumn("{task.fields[status]}"))
-        self.task = self.bar.add_task("update", total=None, status="")
-        self.translating = self.bar.add_task("translating", total=None, visible=False, status="")
+        self.line = LiveLine()
+        self.live: Live | None = None
+        if stderr.is_terminal and not stderr.is_dumb_terminal:
+            self.live = Live(self.line, console=stderr, refresh_per_second=8)
+        self.before: Metrics = {}  # the last validation
+        self.split_before = False
 
     def __enter__(self) -> Self:
-        self.bar.start()
+        if self.live:
+            self.live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.stop()
+        if self.live:
+            self.live.stop()
 
     def started(self, metrics: Metrics) -> None:
         """Say what is trained, where, and whether it goes on."""
         for change in self.changes:
             warn(f"changed since this run began: {change}")
+        ranks = f", {metrics['ranks']} processes" if metrics.get("ranks", 1) > 1 else ""
         say(
             f"{metrics['parameters']:,} parameters, {metrics['pairs']:,} pairs,"
-            f" {metrics['device']} in {metrics['precision']}, torch {metrics['torch']}"
+            f" {metrics['device']} in {metrics['precision']}{ranks}, torch {metrics['torch']}"
         )
         if metrics["step"]:
             say(f"going on from update {metrics['step']:,} of {metrics['total']:,} in {self.run}")
-        self.bar.update(self.task, completed=metrics["step"], total=metrics["total"])
+        self.line.start(metrics["step"], metrics["total"])
 
     def updated(self, metrics: Metrics) -> None:
-        """Move the bar; off a terminal print a line."""
-        status = (
-            f"epoch {metrics['epoch']:.2f}  loss {metrics['loss']:.3f}  {metrics['tokens_per_second']:,.0f} tok/s"
-            f"  lr {metrics['learning_rate']:.2e}  data wait {metrics['data_wait']:.0%}"
+        """Move the line; off a terminal print one."""
+        self.line.move(metrics)
+        if not self.live:
+            say(f"update {self.line.plain()}")
+
+    def split(self, metrics: Metrics) -> None:
+        """Name the setting to change, the first time; the line counts."""
+        if not self.split_before:
+            warn(
+                f"out of memory at update {metrics['step']:,}: a batch of {metrics['tokens']:,} tokens was done in"
+                f" {metrics['parts']} parts, with the same result; a lower {metrics['setting']} is faster"
+            )
+        self.split_before = True
+
+    def recovered(self, metrics: Metrics) -> None:
+        """Say what was undone, and what is different now."""
+        warn(
+            f"update {metrics['step']:,}: {metrics['reason']}; went back to update {metrics['to_step']:,}, now in"
+            f" {metrics['precision']}, learning rate times {metrics['rate_scale']:g}"
         )
-        if "teacher_forcing" in metrics:
-            status += f"  teacher forcing {metrics['teacher_forcing']:.1%}"
-        if "risk" in metrics:
-            status += f"  risk {metrics['risk']:.3f}"
-        if metrics["skipped"]:
-            status += f"  skipped {metrics['skipped']}"
-        self.bar.update(self.task, completed=metrics["step"], status=status)
-        if not stderr.is_terminal:
-            say(f"update {metrics['step']}  {status}")
+        self.line.start(metrics["to_step"], self.line.total)
 
     def validating(self, done: int, total: int) -> None:
         """Show how far the translation of the validation set is."""
-        self.bar.update(self.translating, completed=done, total=total, visible=done < total)
+        self.line.validating = (done, total) if done < total else None
 
     def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
-        """Print the scores and a few translations."""
-        mark = " [green]best so far[/]" if metrics["improved"] else f" (best was {metrics['without_improvement']} ago)"
-        stderr.print(
-            f"[bold]validation at update {metrics['step']:,}[/]  BLEU {metrics['bleu']:.2f}  chrF {metrics['chrf']:.2f}"
-            f"  loss {metrics['loss']:.3f}  perplexity {metrics['perplexity']:.2f}"
-            f"  accuracy {metrics['accuracy']:.1%}  exact {metrics['exact_match']:.1%}{mark}"
-        )
-        show_accuracy(metrics["accuracy_by_position"])
-        table = Table(show_header=False, box=None, padding=(0, 1))
-        for source, reference, translation in samples:
-            for label, text in (("source", source), ("reference", reference), ("translation", translation)):
-                table.add_row(f"[dim]{label}[/]", escape(text))
+        """Print the scores, what changed, and a few translations."""
+        self.line.validating = None
         if stderr.is_terminal:
-            stderr.print(table)
+            stderr.print(f"\n[bold]validation at update {metrics['step']:,}[/]{_standing(metrics)}")
+            stderr.print(score_table(metrics, self.before), soft_wrap=False)
+        else:
+            scores = "  ".join(f"{name} {form.format(metrics[key])}" for key, name, form in SCORES)
+            stderr.print(f"validation at update {metrics['step']:,}  {scores}{_standing(metrics)}")
+        show_accuracy(metrics["accuracy_by_position"])
+        show_samples(samples)
+        self.before = metrics
 
     def stopped(self, metrics: Metrics) -> None:
         """Say why, and what to do next."""
-        self.bar.stop()
+        if self.live:
+            self.live.stop()
         say(f"stopped: {metrics['reason']}")
+        say(f"curves: {self.run / PAGE_FILE}")
         say(f"next: nmt translate -m {self.run} -i FILE -o FILE")
+
+
+def _standing(metrics: Metrics) -> str:
+    ago = metrics["without_improvement"]
+    return "  [green]best so far[/]" if metrics["improved"] else f"  [yellow]the best was {ago} before[/]"
+
+
+def score_table(metrics: Metrics, before: Metrics) -> Table:
+    """The scores, and by how much they are other than before."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for _, name, _ in SCORES:
+        table.add_column(name, justify="right")
+    table.add_row(*(form.format(metrics[key]) for key, _, form in SCORES))
+    if before:
+        changes = (form.replace(":", ":+").format(metrics[key] - before[key]) for key, _, form in SCORES)
+        table.add_row(*changes, style="dim")
+    return table
+
+
+def show_samples(samples: list[Sample]) -> None:
+    """Translations below their references: a table on a terminal, elsewhere lines."""
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for sample in samples:
+        for label, text in zip(("source", "reference", "translation"), sample, strict=True):
+            if not stderr.is_terminal:
+                say(f"{label}: {text}")
+            table.add_row(f"[dim]{label}[/]", escape(text))
+        table.add_row()
+    if stderr.is_terminal:
+        stderr.print(table, soft_wrap=False)
 
 
 def show_accuracy(by_position: Accuracies) -> None:
@@ -131,6 +187,27 @@ def show_plan(config: Config, data: PreparedData, device: torch.device) -> None:
     )
     rows.add_row("export to", ", ".join(reachable_formats(config.model)))
     stdout.print(rows)
+
+
+def show_resumption(found: Resumption, output: Path, device: str) -> None:
+    """Say whether a killed run was the uninterrupted one; raises CheckFailed where it was not."""
+    say(f"{found.updates} updates straight, and killed by SIGKILL with the checkpoint of update {found.killed_after}:")
+    if found.exact:
+        stdout.print(f"identical: all {found.tensors} tensors and the state of training, bit for bit")
+        shutil.rmtree(output)
+        return
+    table = Table("tensor", "relative difference")
+    for name, difference in sorted(found.different.items(), key=lambda entry: -entry[1])[:10]:
+        table.add_row(name, f"{difference:.1e}")
+    stdout.print(table)
+    worst = max(found.different.values(), default=0.0)
+    words = f"{len(found.different)} of {found.tensors} tensors differ, by {worst:.1e} of their norm at most"
+    if device == "cuda" and not found.state and worst <= TOLERANCE:
+        stdout.print(f"equal within {TOLERANCE:.0e}: {words}; kernels of a GPU do not repeat themselves to the bit")
+        shutil.rmtree(output)
+        return
+    state = f"; of the state differ: {', '.join(found.state)}" if found.state else ""
+    raise CheckFailed(f"resuming is not exact: {words}{state}", f"please report it; both runs lie in {output}")
 
 
 def megabytes(size: int) -> str:

@@ -93,8 +93,26 @@ class TrainConfig(Section):
     keep_last: int = Field(3, ge=1, description="Newest checkpoints kept.")
     keep_best: int = Field(1, ge=1, description="Best checkpoints kept.")
     log_every: int = Field(50, ge=1, description="Updates between lines of the training log.")
+    wandb_project: str | None = Field(
+        None,
+        min_length=1,
+        description="Project at Weights & Biases that the numbers of the run are sent to; null for none. Needs wandb.",
+    )
     precision: Precision = Field(
         "auto", description="Arithmetic of training; auto is bf16 where the device is made for it."
+    )
+    sharded: bool = Field(
+        False,
+        description="Divides weights, gradients and optimizer state among the ranks (FSDP2), for models that do not fit"
+        " on one device. Slower than whole models where those fit.",
+    )
+    max_skipped: int = Field(
+        20, ge=1, description="Updates skipped in a row, their gradients not finite, that count as divergence."
+    )
+    on_divergence: Literal["lower_rate", "safer_precision", "stop"] = Field(
+        "lower_rate",
+        description="Go back to the last checkpoint with half the learning rate, or with the next safer precision (fp16"
+        " to bf16 to fp32, then lower_rate), five times at most; or stop at once. Stopping saves the batch.",
     )
     threads: int | None = Field(None, ge=1, description="CPU threads; null for one a core.")
     seed: int = Field(1, ge=0, description="Seed of the weights, dropout and the order of the data.")
@@ -103,6 +121,14 @@ class TrainConfig(Section):
     def _one_mixture(self) -> Self:
         if self.corpus_weights and self.corpus_temperature is not None:
             raise ValueError("corpus_weights and corpus_temperature exclude each other; give one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_where_needed(self) -> Self:
+        if self.sharded and (self.scheduled_sampling is not None or self.objective == "mrt"):
+            raise ValueError("sharded weights cannot be sampled from: not with scheduled_sampling or objective mrt")
+        if self.sharded and self.precision == "fp16":
+            raise ValueError("sharded weights train in bf16 or fp32, not fp16")
         return self
 
     @model_validator(mode="after")

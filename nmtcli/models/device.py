@@ -11,20 +11,24 @@ from nmtcli.errors import ResourceError, UserError
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 
-def open_device(name: str, threads: int | None = None) -> torch.device:
-    """The device for `auto`, `cpu`, `cuda` or one by its number, `cuda:1`, with the process set up for it.
+def open_device(name: DeviceName, threads: int | None = None, number: int = 0) -> torch.device:
+    """The device for `auto`, `cpu` or `cuda`, with the process set up for it; raises UserError where there is none.
 
-    Raises UserError where there is none.
+    `number` tells which GPU, where there are several.
     """
-    if name.startswith("cuda") and not torch.cuda.is_available():
+    if name == "cuda" and not torch.cuda.is_available():
         raise UserError(
-            f"device {name}: PyTorch sees no CUDA device", "use --device cpu, or install a CUDA build of torch"
+            "--device cuda: PyTorch sees no CUDA device", "use --device cpu, or install a CUDA build of torch"
         )
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(name)
-    if device.index is not None and device.index >= torch.cuda.device_count():
-        raise UserError(f"device {name}: there are {torch.cuda.device_count()}, counted from 0")
+    if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
+        if number >= torch.cuda.device_count():
+            raise UserError(
+                f"GPU {number} is wanted, but PyTorch sees {torch.cuda.device_count()}", "GPUs are counted from 0"
+            )
+        device = torch.device("cuda", number)
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
     if device.type == "cpu":
         if threads:
             torch.set_num_threads(threads)
@@ -50,13 +54,24 @@ def choose_matmul() -> str:
     return word
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an allocation failed, on a GPU or on the host."""
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def free_memory(device: torch.device) -> None:
+    """Give what is no longer used back to the device, so that larger pieces can be had."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 @contextmanager
 def explain_out_of_memory(setting: str) -> Iterator[None]:
     """Turn an allocation that failed into a ResourceError that names the setting to lower."""
     try:
         yield
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "not enough memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         raise ResourceError(f"out of memory: {str(error).splitlines()[0]}", f"lower {setting}") from error
 

@@ -3,8 +3,11 @@
 So a place (epoch, block, position) is all that a resume needs, and cost follows real tokens.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +19,9 @@ from nmtcli.errors import UserError
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.prepare.links import Links
 from nmtcli.prepare.shards import Rows, Sentences, Shards
+from nmtcli.prepare.tokenizer import Tokenizers
+from nmtcli.staging import write_whole
+from nmtcli.train.distributed import Ranks
 from nmtcli.train.epochs import Epochs, Purpose, corpus_weights
 from nmtcli.vocabulary import BOS, EOS, PAD
 
@@ -30,6 +36,30 @@ class Batch:
     target_output: Tensor  # [B, T]
     target_tokens: int  # real target tokens, EOS counted; known on the host, so counting never waits for the device
     alignment: Tensor | None = None  # [B, T, S], what `guide` gives, where the objective asks for it
+
+    @property
+    def cells(self) -> int:
+        """Tokens on both sides, padding counted: what memory grows with."""
+        return len(self.source) * (self.source.size(1) + self.target_input.size(1))
+
+    def halves(self) -> "list[Batch]":
+        """The batch as two, each with its own padding; itself where it has but one pair. For a batch on the host."""
+        middle = len(self.source) // 2
+        return [self._part(part) for part in (slice(middle), slice(middle, None))] if middle else [self]
+
+    def _part(self, part: slice) -> "Batch":
+        length, output = self.source_length[part], self.target_output[part]
+        real = output != PAD
+        width, height = int(length.max()), int(real.sum(dim=1).max())
+        alignment = None if self.alignment is None else self.alignment[part, :height, :width]
+        return Batch(
+            self.source[part, :width],
+            length,
+            self.target_input[part, :height],
+            output[:, :height],
+            int(real.sum()),
+            alignment,
+        )
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
@@ -173,6 +203,14 @@ class BatchPlan:
         first = self.block(0, 0)
         return max(1, round(len(first) * self.epochs.pairs(epochs) / max(1, len(first.rows))))
 
+    def largest(self, epoch: int, block: int) -> Rows:
+        """The batch of a block with the most tokens on both sides, padding counted."""
+        return max((rows for update in self.block(epoch, block) for rows in update), key=self._cells)
+
+    def _cells(self, rows: Rows) -> int:
+        source, target = self.shards.lengths(rows)
+        return len(source) * int(source.max() + target.max() + 2)
+
     def load(self, rows: Rows) -> Batch:
         """The pairs at `rows`."""
         links = Links.unpack(self.shards.links(rows)) if self.guided else None
@@ -186,11 +224,26 @@ class BatchPlan:
         return np.append(np.flatnonzero(np.diff(group, prepend=-1)), len(tokens))
 
 
-def share(batches: Sequence[Rows], rank: int, ranks: int) -> list[Rows]:
-    """The part of an update that one of several processes computes; all parts together are the update.
+def share(batches: Sequence[Rows], rank: int, ranks: int) -> list[tuple[int, slice]]:
+    """The part of an update that one of several processes computes: batches by number, and which of their pairs.
 
-    Of n processes each takes every n-th pair of each batch. Pairs lie in the order of their lengths, so all parts have
-    about the same tokens; and an update is the same whatever the number of processes.
+    Batches are dealt out whole as long as each process gets one; of the rest, and of an update of few batches, each of
+    n processes takes every n-th pair. Pairs lie in the order of their lengths, so all parts have about the same tokens.
+    All parts together are the update, whatever the number of processes.
     """
-    parts = (rows[(rank + number) % ranks :: ranks] for number, rows in enumerate(batches))
-    return [part for part in parts if len(part)]
+    dealt = len(batches) // ranks * ranks
+    parts = [(number, slice(None)) for number in range(rank, dealt, ranks)]
+    parts += [(number, slice((rank + number) % ranks, None, ranks)) for number in range(dealt, len(batches))]
+    return [(number, taken) for number, taken in parts if len(batches[number][taken])]
+
+
+def write_pairs(path: Path, batches: Sequence[Batch], tokenizers: Tokenizers, ranks: Ranks) -> None:
+    """The pairs of an update, of all ranks, as text in JSON lines: to be looked at."""
+    pairs = [
+        {"source": tokenizers.source.decode(source), "target": tokenizers.target.decode(target)}
+        for batch in batches
+        for source, target in zip(batch.source.tolist(), batch.target_output.tolist(), strict=True)
+    ]
+    everyone = chain.from_iterable(ranks.gather(pairs))
+    if ranks.first:
+        write_whole(path, "".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in everyone).encode("utf-8"))

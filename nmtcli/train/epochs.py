@@ -29,6 +29,7 @@ class Purpose(IntEnum):
     ROWS_OF_BLOCK = 4
     BATCHES = 5
     SUBWORDS = 6
+    DROPOUT = 7
 
 
 def seeds(purpose: Purpose, *key: int) -> np.random.SeedSequence:

@@ -6,13 +6,13 @@ strict, since one word too many makes all that follow wrong, and after an EOS th
 gap between both by position is what Bengio et al. 2015 and Ranzato et al. 2016 speak of: mistakes that add up.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.train.batches import Batch, BatchPlan
+from nmtcli.train.batches import Batch
 from nmtcli.vocabulary import EOS, PAD
 
 LAST = (5, 10, 20, 40)  # position of each bucket but the last, counted from 1
@@ -22,34 +22,24 @@ Accuracies = dict[str, dict[str, float]]  # by bucket: teacher_forced, free_runn
 
 
 @torch.no_grad()
-def accuracy_by_position(
-    model: Seq2Seq, plan: BatchPlan, device: torch.device, go_on: Callable[[], bool]
-) -> Accuracies | None:
-    """Both accuracies in each bucket of positions that has tokens, over the first epoch of `plan`.
-
-    `model` is in evaluation mode. None where `go_on`, asked after each batch, says no.
-    """
-    counts = torch.zeros(3, len(BUCKETS), dtype=torch.int64, device=device)
-    for number in range(plan.epochs.blocks(0)):
-        for (rows,) in plan.block(0, number):
-            counts += _counts(model, plan.load(rows).to(device))
-            if not go_on():
-                return None
-    found = zip(BUCKETS, counts.T.tolist(), strict=True)
-    return {
-        bucket: {"teacher_forced": forced / tokens, "free_running": free / tokens, "tokens": tokens}
-        for bucket, (tokens, forced, free) in found
-        if tokens
-    }
-
-
-def _counts(model: Seq2Seq, batch: Batch) -> Tensor:
-    """All tokens, those right by teacher forcing, those right running free: [3, buckets]."""
+def count_by_position(model: Seq2Seq, batch: Batch) -> Tensor:
+    """All tokens, those right by teacher forcing, those right running free: [3, buckets]; `model` is evaluating."""
     real = batch.target_output != PAD  # [B, T]
     position = torch.arange(1, real.size(1) + 1, device=real.device)
     bucket = torch.bucketize(position, torch.tensor(LAST, device=real.device)).expand_as(real)
     right = [real, teacher_forced(model, batch), free_running(model, batch)]
     return torch.stack([torch.bincount(bucket[which], minlength=len(BUCKETS)) for which in right])
+
+
+def by_bucket(counts: Iterable[Sequence[Sequence[int]]]) -> Accuracies:
+    """Both accuracies in each bucket of positions that has tokens, from counts [3, buckets] of `count_by_position`."""
+    summed = (map(sum, zip(*rows, strict=True)) for rows in zip(*filter(None, counts), strict=True))
+    found = zip(BUCKETS, *summed, strict=True)
+    return {
+        bucket: {"teacher_forced": forced / tokens, "free_running": free / tokens, "tokens": tokens}
+        for bucket, tokens, forced, free in found
+        if tokens
+    }
 
 
 def teacher_forced(model: Seq2Seq, batch: Batch) -> Tensor:

@@ -9,10 +9,7 @@ from nmtcli.config import Config, ModelConfig
 from nmtcli.errors import DataError, UserError
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.prepare.tokenizer import Tokenizers
-from nmtcli.train.run import differences
-
-# Settings that shape no weight, so that a run may have its own.
-FREE = {f"model.{key}" for key in ("dropout", "recurrent_dropout", "word_dropout")}
+from nmtcli.train.run import DROPOUTS, differences
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class FirstModel:
     def check(self, config: Config, data: PreparedData) -> None:
         """Raises UserError where the settings are of another model, or the data has other tokenizers."""
         own = config.model_copy(update={"model": self.model})
-        if changes := [change for key, change in differences(own, config) if key not in FREE]:
+        if changes := [change for key, change in differences(own, config) if key not in DROPOUTS]:
             lines = "\n".join(f"{self.directory}: the model has other settings: {change}" for change in changes)
             raise UserError(lines, "leave out the model settings: with --finetune-from they are the given model's")
         theirs, ours = Tokenizers.load(self.directory), data.tokenizers

@@ -1,10 +1,22 @@
-"""What a run writes down: `metrics.jsonl`, and TensorBoard where it is installed."""
+"""What a run writes down: `metrics.jsonl`, and TensorBoard and Weights & Biases where they are wanted."""
 
 import json
+import math
+import os
+import secrets
+import socket
 import time
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from nmtcli.checkpoint import AGAIN
+from nmtcli.config import Config
+from nmtcli.errors import UserError
+from nmtcli.staging import write_whole, writing
+
+METRICS_FILE = "metrics.jsonl"
 
 Metrics = dict[str, Any]
 Sample = tuple[str, str, str]  # source, reference, translation
@@ -18,6 +30,12 @@ class Observer:
 
     def updated(self, metrics: Metrics) -> None:
         """The averages since the last call, every `train.log_every` updates."""
+
+    def split(self, metrics: Metrics) -> None:
+        """Memory ran out: a batch of so many `tokens` was done in `parts`; `setting` is the one to lower."""
+
+    def recovered(self, metrics: Metrics) -> None:
+        """Training went back to the checkpoint of `to_step`, for `reason`, with `precision` and `rate_scale`."""
 
     def validating(self, done: int, total: int) -> None:
         """`done` of `total` validation sentences are translated."""
@@ -33,10 +51,11 @@ class Observer:
 
 
 class MetricsLog(Observer):
-    """`metrics.jsonl`, append-only: one object a line.
+    """`metrics.jsonl`, append-only: one object a line, all events but `validating` and `saved`.
 
     A `started` line tells the step that training went on from; lines above it with a later step are of work that was
-    lost with its process and done again.
+    lost with its process and done again. So it is with the `to_step` of a `recovered` line. A number that is not
+    finite, which JSON does not know, is null.
     """
 
     def __init__(self, path: Path) -> None:
@@ -44,16 +63,41 @@ class MetricsLog(Observer):
 
     def _write(self, event: str, metrics: Metrics) -> None:
         record = {"event": event, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **metrics}
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        line = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False).encode(errors="replace") + b"\n"
+        with writing(self.path, AGAIN), self.path.open("ab", buffering=0) as file:
+            whole = file.tell()
+            try:
+                written = file.write(line)
+                while written < len(line):  # the next attempt says what is wrong
+                    written += file.write(line[written:])
+            except OSError:
+                file.truncate(whole)
+                raise
+
+    def _drop_half_a_line(self) -> None:
+        """Cut off what a killed process left without an end."""
+        if self.path.exists():
+            with self.path.open("r+b") as file:
+                content = file.read()
+                file.truncate(content.rfind(b"\n") + 1)
 
     def started(self, metrics: Metrics) -> None:
         """See `Observer`."""
+        with writing(self.path, AGAIN):
+            self._drop_half_a_line()
         self._write("started", metrics)
 
     def updated(self, metrics: Metrics) -> None:
         """See `Observer`."""
         self._write("updated", metrics)
+
+    def split(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        self._write("split", metrics)
+
+    def recovered(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        self._write("recovered", metrics)
 
     def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
         """See `Observer`."""
@@ -65,33 +109,141 @@ class MetricsLog(Observer):
         self._write("stopped", metrics)
 
 
+def _finite(value: Any) -> Any:
+    """The same with None for each number that is not finite."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def scalars(metrics: Metrics, prefix: str = "") -> Iterator[tuple[str, float]]:
+    """All numbers but the step by name; those in groups as `group/…/name`."""
+    for name, value in metrics.items():
+        if isinstance(value, dict):
+            yield from scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and name != "step":
+            yield prefix + name, value
+
+
 class TensorBoardLog(Observer):
-    """The numbers of updates and validations as TensorBoard scalars, under `train/` and `valid/`."""
+    """The numbers of updates and validations as TensorBoard scalars, under `train/` and `valid/`.
+
+    Written here and now, not by the thread of torch's `SummaryWriter`: so a full disk is an error like any other.
+    """
 
     def __init__(self, directory: Path) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
-
-        self.writer: Any = SummaryWriter(str(directory))
+        self.directory = directory
 
     @staticmethod
     def installed() -> bool:
         """Whether the extra is there."""
         return find_spec("tensorboard") is not None
 
-    def _write(self, group: str, metrics: Metrics) -> None:
-        for name, value in metrics.items():
-            if name != "step" and isinstance(value, int | float):
-                self.writer.add_scalar(f"{group}/{name}", value, metrics["step"])
-        self.writer.flush()
+    def _write(self, step: int, **event: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event  # noqa: PLC0415 - an extra
+
+        with writing(self.directory, AGAIN):
+            self.records.write(Event(wall_time=time.time(), step=step, **event).SerializeToString())
+            self.records.flush()
+
+    def _write_scalars(self, group: str, metrics: Metrics) -> None:
+        from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415 - an extra
+
+        values = [Summary.Value(tag=f"{group}/{name}", simple_value=value) for name, value in scalars(metrics)]
+        self._write(metrics["step"], summary=Summary(value=values))
+
+    def started(self, metrics: Metrics) -> None:
+        """Begin a file of this process; what is later than `step` in earlier files was lost and is not drawn."""
+        from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415 - an extra
+
+        with writing(self.directory, AGAIN):
+            self.directory.mkdir(exist_ok=True)
+            name = f"events.out.tfevents.{time.time():017.6f}.{socket.gethostname()}.{os.getpid()}"
+            self.records: Any = RecordWriter((self.directory / name).open("xb"))
+        self._write(0, file_version="brain.Event:2")
+        self._forget_after(metrics["step"])
+
+    def _forget_after(self, step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import SessionLog  # noqa: PLC0415 - an extra
+
+        self._write(step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def updated(self, metrics: Metrics) -> None:
         """See `Observer`."""
-        self._write("train", metrics)
+        self._write_scalars("train", metrics)
+
+    def recovered(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        self._forget_after(metrics["to_step"])
 
     def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
         """See `Observer`."""
-        self._write("valid", metrics)
+        self._write_scalars("valid", metrics)
 
     def stopped(self, metrics: Metrics) -> None:
         """See `Observer`."""
-        self.writer.close()
+        self.records.close()
+
+
+class WandbLog(Observer):
+    """The same numbers at Weights & Biases; a run that goes on goes on there, too."""
+
+    def __init__(self, project: str, run: Path, settings: dict[str, Any]) -> None:
+        """Raises UserError where wandb is missing or does not let us in."""
+        self.require()
+        import wandb  # noqa: PLC0415 - an extra
+
+        identity = run / "wandb-id"  # of its own, so that a new run in the same place is a new one there
+        if not identity.exists():
+            with writing(identity, AGAIN):
+                write_whole(identity, f"{secrets.token_hex(4)}\n".encode())
+        try:
+            self.run: Any = wandb.init(
+                project=project,
+                id=identity.read_text("utf-8").strip(),
+                name=run.resolve().name,
+                dir=str(run),
+                config=settings,
+                resume="allow",
+                settings=wandb.Settings(console="off"),  # the live line is ours
+            )
+        except wandb.errors.Error as error:
+            raise UserError(
+                f"train.wandb_project: {error}", "log in with wandb login, or set WANDB_MODE=offline, or leave it out"
+            ) from error
+
+    def _log(self, group: str, metrics: Metrics) -> None:
+        if metrics["step"] >= self.run.step:  # what was lost and is done again is there already
+            self.run.log({f"{group}/{name}": value for name, value in scalars(metrics)}, step=metrics["step"])
+
+    @staticmethod
+    def require() -> None:
+        """Raises UserError where the extra is missing."""
+        if find_spec("wandb") is None:
+            raise UserError(
+                "train.wandb_project is set, but wandb is not installed", "pip install 'nmtcli[wandb]', or leave it out"
+            )
+
+    def updated(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        self._log("train", metrics)
+
+    def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
+        """See `Observer`."""
+        self._log("valid", metrics)
+
+    def stopped(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        self.run.finish()
+
+
+def open_logs(run: Path, config: Config) -> list[Observer]:
+    """All that are there and wanted, for a run directory. Raises UserError where one cannot be."""
+    logs: list[Observer] = [MetricsLog(run / METRICS_FILE)]
+    if TensorBoardLog.installed():
+        logs.append(TensorBoardLog(run / "tensorboard"))
+    if config.train.wandb_project is not None:
+        logs.append(WandbLog(config.train.wandb_project, run, config.model_dump(mode="json")))
+    return logs

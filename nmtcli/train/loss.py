@@ -5,6 +5,7 @@ chunk of rows at a time, so the logits [tokens, V] never exist whole; the plain 
 against, and serves validation and fp16.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.nn import functional as F
 from nmtcli.models.halves import Decoded
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import Batch
+from nmtcli.train.distributed import Ranks
 from nmtcli.vocabulary import PAD
 
 _LEAST = 1e-12  # a weight counts as at least this: outside a local window it is zero, and its logarithm infinite
@@ -28,8 +30,11 @@ class FusedSmoothedLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, smoothing: float, dtype: torch.dtype
-    ) -> Tensor:
-        """features [M, E], weight [V, E], targets [M] to the loss, a scalar in fp32; products run in `dtype`."""
+    ) -> tuple[Tensor, Tensor]:
+        """features [M, E], weight [V, E], targets [M] to the loss, a scalar in fp32; products run in `dtype`.
+
+        Beside it, without gradient: the negative log-probability and the number of tokens predicted rightly, [2].
+        """
         size, rows, real = weight.size(0), CHUNK_ROWS[features.device.type], features.size(0)
         # Zero rows up to a round number: oneDNN makes and keeps a kernel for each shape, and `real` is seldom twice
         # the same.
@@ -37,7 +42,7 @@ class FusedSmoothedLoss(torch.autograd.Function):
         targets, table = F.pad(targets, (0, len(inputs) - real)), weight.to(dtype)
         grad_features = torch.empty_like(inputs)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
-        loss = torch.zeros((), device=features.device)
+        loss, sums = torch.zeros((), device=features.device), torch.zeros(2, device=features.device)
         for start in range(0, inputs.size(0), rows):
             chunk, target = inputs[start : start + rows], targets[start : start + rows, None]
             logits = (chunk @ table.t()).float()  # [M', V]
@@ -45,6 +50,8 @@ class FusedSmoothedLoss(torch.autograd.Function):
             correct = logits.gather(1, target)
             count = max(0, real - start)  # of the rows that are not padding
             loss += (normalizer - (1 - smoothing) * correct)[:count].sum() - smoothing / size * logits[:count].sum()
+            right = correct >= logits.amax(dim=1, keepdim=True)  # [M', 1]
+            sums += torch.cat([normalizer - correct, right], dim=1)[:count].sum(dim=0)
             # softmax minus the smoothed target distribution
             grad = logits.sub_(normalizer).exp_().sub_(smoothing / size)
             grad.scatter_add_(1, target, torch.full_like(correct, smoothing - 1))
@@ -53,7 +60,8 @@ class FusedSmoothedLoss(torch.autograd.Function):
             torch.mm(grad, table, out=grad_features[start : start + rows])
             grad_weight += grad.t() @ chunk
         ctx.save_for_backward(grad_features[:real].to(features.dtype), grad_weight.to(weight.dtype))
-        return loss
+        ctx.mark_non_differentiable(sums)
+        return loss, sums
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -62,10 +70,14 @@ class FusedSmoothedLoss(torch.autograd.Function):
         return grad_features * grads[0], grad_weight * grads[0], None, None, None
 
 
-def plain_smoothed_loss(features: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-    """The same sum by PyTorch's own parts."""
+def plain_smoothed_loss(features: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """The same sums by PyTorch's own parts."""
     logits = F.linear(features, weight).float()
-    return F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+    loss = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+    with torch.no_grad():
+        right = (logits.argmax(dim=1) == targets).sum()
+        sums = torch.stack([F.cross_entropy(logits, targets, reduction="sum"), right])
+    return loss, sums
 
 
 def guided_alignment_loss(attention: Tensor, alignment: Tensor) -> Tensor:
@@ -76,6 +88,11 @@ def guided_alignment_loss(attention: Tensor, alignment: Tensor) -> Tensor:
     as that and has no gradient.
     """
     return -(alignment * attention.float().clamp_min(_LEAST).log()).sum()
+
+
+def perplexity(negative_log_prob: float) -> float:
+    """Of a negative log-probability a token; finite, however bad."""
+    return math.exp(min(negative_log_prob, 700))
 
 
 @dataclass(frozen=True)
@@ -96,6 +113,8 @@ class TrainingLoss(nn.Module):
         self.model = model
         self.smoothing = smoothing
         self.guidance = guidance
+        self.sums: Tensor | float = 0.0  # [2] since the last report: negative log-probability, tokens right
+        self.tokens = 0
 
     def forward(self, batch: Batch) -> Tensor:
         """Sum of the loss over the real target tokens, to be divided once by the tokens of the whole update.
@@ -104,20 +123,29 @@ class TrainingLoss(nn.Module):
         count as zero, so that sparse alignments weigh less than dense ones.
         """
         decoded = self._decode(batch, need_attention=batch.alignment is not None)
-        loss = self._token_loss(*self._real_positions(decoded, batch))
+        loss, sums = self._token_loss(*self._real_positions(decoded, batch))
+        self.sums = self.sums + sums
+        self.tokens += batch.target_tokens
         if batch.alignment is None:
             return loss
         assert decoded.attention is not None
         return loss + self.guidance * guided_alignment_loss(decoded.attention, batch.alignment)
 
-    def _token_loss(self, features: Tensor, targets: Tensor) -> Tensor:
+    def report(self, ranks: Ranks) -> dict[str, float]:
+        """Perplexity and accuracy over what all ranks have seen since the last report; waits for the device."""
+        sums = self.sums.tolist() if isinstance(self.sums, Tensor) else [0.0, 0.0]
+        negative_log_prob, right, tokens = ranks.sum(*sums, self.tokens)
+        self.sums, self.tokens = 0.0, 0
+        return {"perplexity": perplexity(negative_log_prob / tokens), "accuracy": right / tokens} if tokens else {}
+
+    def _token_loss(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """features [M, E], targets [M]."""
         weight, kind = self.model.output.weight, features.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
         if dtype == torch.float16:  # the stored gradients would not carry the scale that keeps fp16 from underflow
             return plain_smoothed_loss(features, weight, targets, self.smoothing)
-        loss: Tensor = FusedSmoothedLoss.apply(features, weight, targets, self.smoothing, dtype)  # type: ignore[no-untyped-call]
-        return loss
+        found: tuple[Tensor, Tensor] = FusedSmoothedLoss.apply(features, weight, targets, self.smoothing, dtype)  # type: ignore[no-untyped-call]
+        return found
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> TokenSums:

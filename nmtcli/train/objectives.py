@@ -1,45 +1,39 @@
 """What training minimises: a batch and the number of the update in, a loss sum out."""
 
-from dataclasses import dataclass
-from typing import Protocol
-
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmtcli.config import Config
 from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.train.batches import Batch
+from nmtcli.train.distributed import Ranks
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.risk import MinimumRisk
 from nmtcli.train.scheduled_sampling import ScheduledSampling
 
 
-class Objective(Protocol):
-    """A loss for the trainer, which divides the sum over an update's batches by the update's target tokens.
-
-    It depends on the batch, the model, the number of the update and torch's random numbers only, so that a resume is
-    exact.
-    """
-
-    def __call__(self, batch: Batch, update: int) -> Tensor:
-        """The loss sum of a batch of update number `update` (from 1), with gradients."""
-
-    def report(self, update: int) -> dict[str, float]:
-        """What the training log says beside the loss; what is averaged begins anew."""
-
-
-@dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(nn.Module):
     """Label-smoothed cross entropy, every true token fed."""
 
-    loss: TrainingLoss
+    def __init__(self, loss: TrainingLoss) -> None:
+        super().__init__()
+        self.loss = loss
 
-    def __call__(self, batch: Batch, update: int) -> Tensor:
+    def forward(self, batch: Batch, update: int) -> Tensor:
         """See `Objective`."""
         return self.loss(batch)  # type: ignore[no-any-return]
 
-    def report(self, update: int) -> dict[str, float]:
+    def report(self, update: int, ranks: Ranks) -> dict[str, float]:
         """See `Objective`."""
-        return {}
+        return self.loss.report(ranks)
+
+
+Objective = CrossEntropy | ScheduledSampling | MinimumRisk
+"""A loss for the trainer, which divides the sum over an update's batches by the update's target tokens.
+
+Called with a batch and the number of its update (from 1) it gives the loss sum, with gradients. It depends on these,
+the model and torch's random numbers only, so that a resume is exact. `report` tells what the training log says beside
+the loss, over all ranks; what is averaged begins anew.
+"""
 
 
 def make_objective(config: Config, loss: TrainingLoss, tokenizers: Tokenizers) -> Objective:

@@ -35,8 +35,7 @@ def plan_run(config: Config, data: PreparedData, device: torch.device) -> RunPla
     plan = BatchPlan.training(data, config.train)
     first = plan.block(0, 0)
     _, target = data.train.lengths(first.rows)
-    batches = [rows for update in first for rows in update]
-    largest = plan.load(max(batches, key=lambda rows: cells(plan, rows)))
+    largest = plan.load(plan.largest(0, 0))
     return RunPlan(
         weights={name: tuple(weight.shape) for name, weight in model.named_parameters()},
         parameters=parameter_count(model),
@@ -49,12 +48,6 @@ def plan_run(config: Config, data: PreparedData, device: torch.device) -> RunPla
             TrainingLoss(model, config.train.label_smoothing), largest.to(device), config, device
         ),
     )
-
-
-def cells(plan: BatchPlan, rows: object) -> int:
-    """Cells of a batch, source and target, padding counted."""
-    source, target = plan.shards.lengths(rows)  # type: ignore[arg-type]
-    return len(source) * int(source.max() + target.max() + 2)
 
 
 def activation_bytes(objective: TrainingLoss, batch: Batch, config: Config, device: torch.device) -> int:

@@ -9,6 +9,7 @@ from torch import Tensor
 from nmtcli.config import Precision
 from nmtcli.errors import UserError
 from nmtcli.models.device import has_bf16
+from nmtcli.train.distributed import whole
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -24,18 +25,25 @@ def resolve_precision(wanted: Precision, device: torch.device) -> Precision:
     return wanted
 
 
+def safer(precision: Precision, device: torch.device) -> Precision | None:
+    """The next precision that overflows later or rounds less; None after fp32."""
+    if precision == "fp16" and has_bf16(device):
+        return "bf16"
+    return None if precision == "fp32" else "fp32"
+
+
 class MixedPrecision:
     """Runs the forward pass in a precision and keeps the gradients of fp16 from underflow."""
 
-    def __init__(self, precision: Precision, device: torch.device) -> None:
-        self.dtype = DTYPES.get(precision)
+    def __init__(self, precision: Precision, device: torch.device, sharded: bool = False) -> None:
+        """`sharded` weights are stepped without the scaler, which would judge each shard alone."""
+        self.name, self.dtype = precision, DTYPES.get(precision)
         self.device = device
         self.fixed = precision != "fp16"
         # Of bf16 and fp32 the scale is one for ever: there it only skips updates that are not finite, on the device,
         # without waiting for it. A CPU needs no such help.
-        self.scaler = torch.amp.GradScaler(
-            device.type, init_scale=1.0 if self.fixed else 2.0**16, enabled=not self.fixed or device.type == "cuda"
-        )
+        wanted = not self.fixed or (device.type == "cuda" and not sharded)
+        self.scaler = torch.amp.GradScaler(device.type, init_scale=1.0 if self.fixed else 2.0**16, enabled=wanted)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context of a forward pass."""
@@ -45,7 +53,7 @@ class MixedPrecision:
         """Clip and apply the gradients; returns their norm, on the device. One that is not finite is not applied."""
         self.scaler.unscale_(optimizer)
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(weights, clip_norm)
+        norm = whole(torch.nn.utils.clip_grad_norm_(weights, clip_norm))
         if self.scaler.is_enabled():
             self.scaler.step(optimizer)
             self.scaler.update(1.0 if self.fixed else None)

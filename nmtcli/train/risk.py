@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nmtcli.config import SearchConfig, TrainConfig
@@ -19,13 +19,14 @@ from nmtcli.prepare.shards import Sentences
 from nmtcli.prepare.tokenizer import Tokenizer
 from nmtcli.score.metrics import score_sentences
 from nmtcli.train.batches import Batch, cut, pad
+from nmtcli.train.distributed import Ranks
 from nmtcli.train.sampling import sample_translations
 from nmtcli.vocabulary import BOS, EOS, PAD
 
 Candidates = list[list[tuple[int, ...]]]  # of each sentence, each up to and with EOS; the reference first
 
 
-class MinimumRisk:
+class MinimumRisk(nn.Module):
     """The sum of the risks of a batch's sentences: every sentence counts alike, as in the paper.
 
     The trainer divides it by target tokens, a matter of scale that Adam does not feel; `report` tells the risk a
@@ -34,21 +35,22 @@ class MinimumRisk:
 
     def __init__(self, model: Seq2Seq, tokenizer: Tokenizer, settings: TrainConfig, search: SearchConfig) -> None:
         """`tokenizer` is that of the target."""
+        super().__init__()
         self.model, self.tokenizer, self.settings, self.search = model, tokenizer, settings, search
         self.total, self.sentences = torch.zeros(()), 0
 
-    def __call__(self, batch: Batch, update: int) -> Tensor:
+    def forward(self, batch: Batch, update: int) -> Tensor:
         """See `Objective`."""
         risk = self.risks(batch, self.draw_candidates(batch)).sum()
         self.total = self.total.to(risk.device) + risk.detach()
         self.sentences += len(batch.source)
         return risk
 
-    def report(self, update: int) -> dict[str, float]:
+    def report(self, update: int, ranks: Ranks) -> dict[str, float]:
         """See `Objective`."""
-        risk = self.total.item() / max(1, self.sentences)
+        total, sentences = ranks.sum(self.total.item(), self.sentences)
         self.total, self.sentences = torch.zeros(()), 0
-        return {"risk": risk}
+        return {"risk": total / max(1, sentences)}
 
     def draw_candidates(self, batch: Batch) -> Candidates:
         """The reference of each sentence and what the model says itself, as it is used: no dropout, length limited."""

@@ -15,10 +15,12 @@ from nmtcli.staging import write_whole
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.precision import resolve_precision
 
+DROPOUTS = {f"model.{key}" for key in ("dropout", "recurrent_dropout", "word_dropout")}  # shape no weight
 # Settings that a run may go on with changed: they decide what is written down, or how long it lasts.
 FREE = {
     *(f"train.{key}" for key in ("max_updates", "max_epochs", "patience", "valid_every", "save_every")),
     *(f"train.{key}" for key in ("keep_last", "keep_best", "log_every", "valid_sentences")),
+    *(f"train.{key}" for key in ("threads", "sharded", "max_skipped", "on_divergence")),
     *(".".join(path) for path, _ in keys() if path[0] == "search"),
 }
 
@@ -74,10 +76,13 @@ def _require_alignment(config: Config, data: PreparedData) -> None:
         )
 
 
-def open_run(path: Path, config: Config, fingerprint: str) -> tuple[RunDirectory, list[str]]:
+def open_run(
+    path: Path, config: Config, fingerprint: str, allow_changes: bool = False
+) -> tuple[RunDirectory, list[str]]:
     """The run directory for these settings: a new one, or an earlier run of the same settings to go on with.
 
-    Returns it with the settings that changed, each in words. Raises UserError where the run there is another one.
+    Returns it with the settings that changed, each in words. Raises UserError where the run there is another one: with
+    other data or another model always, with other training settings unless `allow_changes`.
     """
     run = RunDirectory(path)
     if not (path / "config.yaml").exists():
@@ -96,10 +101,12 @@ def open_run(path: Path, config: Config, fingerprint: str) -> tuple[RunDirectory
         )
     before = load_config(files=[path / "config.yaml"])
     changes = list(differences(before, config))
-    fixed = [change for key, change in changes if key not in FREE]
-    if fixed:
-        lines = "\n".join(f"{path}: the run began with other settings: {change}" for change in fixed)
-        raise UserError(lines, "choose another -o for a new run, or give the settings it began with")
+    fixed = [(key, change) for key, change in changes if key not in FREE]
+    changeable = [key.startswith("train.") or key in DROPOUTS for key, _ in fixed]
+    if fixed and not (allow_changes and all(changeable)):
+        lines = "\n".join(f"{path}: the run began with other settings: {change}" for _, change in fixed)
+        hint = "choose another -o for a new run, or give the settings it began with"
+        raise UserError(lines, hint + ("; --allow-changes goes on with these" if all(changeable) else ""))
     if changes:
         _write_settings(run, config, fingerprint)
     return run, [change for _, change in changes]

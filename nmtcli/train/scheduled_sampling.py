@@ -1,15 +1,16 @@
 """Scheduled sampling (Bengio et al. 2015): ever more often the model reads its own words instead of the true ones."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmtcli.config import TrainConfig
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import Batch
+from nmtcli.train.distributed import Ranks
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.sampling import as_in_search, draw
 from nmtcli.vocabulary import PAD
@@ -66,23 +67,23 @@ def mixed_input(model: Seq2Seq, batch: Batch, probability: float) -> Tensor:
     return torch.cat(mixed, dim=1)
 
 
-@dataclass(frozen=True)
-class ScheduledSampling:
+class ScheduledSampling(nn.Module):
     """The ordinary loss of the true output, on an input that is partly the model's own."""
 
-    loss: TrainingLoss
-    settings: TrainConfig
+    def __init__(self, loss: TrainingLoss, settings: TrainConfig) -> None:
+        super().__init__()
+        self.loss, self.settings = loss, settings
 
-    def __call__(self, batch: Batch, update: int) -> Tensor:
+    def forward(self, batch: Batch, update: int) -> Tensor:
         """See `Objective`."""
         probability = self._probability(update)
         if probability < 1:
             batch = replace(batch, target_input=mixed_input(self.loss.model, batch, probability))
         return self.loss(batch)  # type: ignore[no-any-return]
 
-    def report(self, update: int) -> dict[str, float]:
+    def report(self, update: int, ranks: Ranks) -> dict[str, float]:
         """See `Objective`."""
-        return {"teacher_forcing": self._probability(update)}
+        return {**self.loss.report(ranks), "teacher_forcing": self._probability(update)}
 
     def _probability(self, update: int) -> float:
         settings = self.settings

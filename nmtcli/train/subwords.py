@@ -20,16 +20,17 @@ class SubwordSampling:
     alpha: float  # as `Tokenizer.sample` takes it
     seed: int
 
-    def load(self, rows: Rows, place: Sequence[int]) -> list[Batch]:
-        """The pairs at `rows`, sampled for the place of their batch (epoch, block, position, batch).
+    def load(self, rows: Rows, place: Sequence[int], taken: slice = slice(None)) -> list[Batch]:
+        """The pairs `taken` of those at `rows`, sampled for the place of their batch (epoch, block, position, batch).
 
         Sampled sentences are longer than those the batch was planned for, so they may come as several batches, each
         within the budget. The loss is a sum over batches: this changes no update.
         """
         source_seed, target_seed = seeds(Purpose.SUBWORDS, self.seed, *place).generate_state(2).tolist()
         source, target = self.plan.shards.gather(rows)
-        sources = self._sample(self.tokenizers.source, source, source_seed)
-        targets = self._sample(self.tokenizers.target, target, target_seed)
+        # all pairs are sampled, whichever are taken: each then comes alike whatever the number of ranks
+        sources = self._sample(self.tokenizers.source, source, source_seed)[taken]
+        targets = self._sample(self.tokenizers.target, target, target_seed)[taken]
         longest = np.array([max(len(s), len(t)) + 1 for s, t in zip(sources, targets, strict=True)])
         order = np.argsort(longest, kind="stable")
         bounds = cut(longest[order], self.plan.batch_tokens)

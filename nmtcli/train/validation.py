@@ -1,6 +1,5 @@
 """Measures a model in training: loss by teacher forcing, BLEU and chrF by translating with the search settings."""
 
-import math
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import chain
@@ -9,13 +8,16 @@ from typing import Any
 import torch
 
 from nmtcli.config import Config
+from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.prepare.directory import PreparedData
+from nmtcli.prepare.shards import Rows
 from nmtcli.score.metrics import score_corpus
 from nmtcli.train.batches import BatchPlan
+from nmtcli.train.distributed import Ranks
 from nmtcli.train.epochs import Epochs
-from nmtcli.train.exposure import accuracy_by_position
+from nmtcli.train.exposure import by_bucket, count_by_position
 from nmtcli.train.logs import Sample
-from nmtcli.train.loss import TrainingLoss
+from nmtcli.train.loss import TrainingLoss, perplexity
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.translator import Translator
 
@@ -23,10 +25,10 @@ SAMPLES = 3
 
 
 class Validator:
-    """The validation set, ready to measure a model as often as asked."""
+    """The validation set, ready to measure a model as often as asked; each rank measures its share."""
 
-    def __init__(self, objective: TrainingLoss, data: PreparedData, config: Config, device: torch.device) -> None:
-        self.objective, self.device = objective, device
+    def __init__(self, data: PreparedData, config: Config, device: torch.device, ranks: Ranks) -> None:
+        self.config, self.device, self.ranks, self.tokenizers = config, device, ranks, data.tokenizers
         texts = data.valid.texts()[: config.train.valid_sentences]
         self.plan, self.few = (
             BatchPlan(data.valid, Epochs([rows], [Fraction(1)], seed=0), config.train.batch_tokens, update_tokens=None)
@@ -34,31 +36,25 @@ class Validator:
         )
         self.sources = [pair.source for pair in texts]
         self.references = [pair.target for pair in texts]
-        self.translator = Translator(TorchRuntime(objective.model, device), data.tokenizers, config.search)
 
-    def measure(self, go_on: Callable[[int, int], bool]) -> tuple[dict[str, Any], list[Sample]] | None:
+    def measure(self, model: Seq2Seq, go_on: Callable[[int, int], bool]) -> tuple[dict[str, Any], list[Sample]] | None:
         """Loss, perplexity, accuracy (by position too), BLEU, chrF, exact match, and a few translations.
 
-        `go_on` hears of done and all sentences and may answer False: then there is no result. No random number is used.
+        `go_on` hears of done and all sentences of this rank and may answer False: then there is no result, on no rank.
+        No random number is used. The model is left in evaluation mode.
         """
-        self.objective.eval()
-        if not go_on(0, len(self.sources)):
+        model.eval()
+        metrics = self._teacher_forced(TrainingLoss(model, self.config.train.label_smoothing))
+        own = self.sources[self.ranks.rank :: self.ranks.size]
+        positions = self._by_position(model, lambda: go_on(0, len(own)))
+        translated = self._translate(model, own, go_on) if positions is not None else None
+        if self.ranks.most(int(translated is None)):
             return None
-        metrics = self._teacher_forced()
-        by_position = accuracy_by_position(
-            self.objective.model, self.few, self.device, lambda: go_on(0, len(self.sources))
-        )
-        if by_position is None:
-            return None
-        metrics["accuracy_by_position"] = by_position
+        everyone = self.ranks.gather([translated, positions])
         translations = [""] * len(self.sources)
-        done = 0
-        for rows, candidates in self.translator.batches(self.sources):
-            for row, candidate in zip(rows, candidates, strict=True):
-                translations[row] = candidate[0].text if candidate else ""
-            done += len(rows)
-            if not go_on(done, len(self.sources)):
-                return None
+        for rank, (part, _) in enumerate(everyone):
+            translations[rank :: self.ranks.size] = part
+        metrics["accuracy_by_position"] = by_bucket([counts for _, counts in everyone])
         names = ("bleu", "chrf")
         scores = score_corpus(translations, [self.references], names)
         metrics |= {name: score.value for name, score in zip(names, scores, strict=True)}
@@ -67,15 +63,44 @@ class Validator:
         samples = list(zip(self.sources, self.references, translations, strict=True))
         return metrics, samples[:SAMPLES]
 
-    def _teacher_forced(self) -> dict[str, Any]:
+    def _translate(self, model: Seq2Seq, sources: list[str], go_on: Callable[[int, int], bool]) -> list[str] | None:
+        translator = Translator(TorchRuntime(model, self.device), self.tokenizers, self.config.search)
+        translations = [""] * len(sources)
+        done = 0
+        for rows, candidates in translator.batches(sources):
+            for row, candidate in zip(rows, candidates, strict=True):
+                translations[row] = candidate[0].text if candidate else ""
+            done += len(rows)
+            if not go_on(done, len(sources)):
+                return None
+        return translations
+
+    def _by_position(self, model: Seq2Seq, go_on: Callable[[], bool]) -> list[list[int]] | None:
+        total = torch.zeros(0)
+        for number, rows in enumerate(self._own(self.few)):
+            counts = count_by_position(model, self.few.load(rows).to(self.device))
+            total = counts if number == 0 else total + counts
+            if not go_on():
+                return None
+        return total.tolist()
+
+    def _teacher_forced(self, objective: TrainingLoss) -> dict[str, Any]:
         loss = negative_log_prob = correct = tokens = 0.0
-        blocks = (self.plan.block(0, number) for number in range(self.plan.epochs.blocks(0)))
-        for (rows,) in chain.from_iterable(blocks):
+        for rows in self._own(self.plan):
             batch = self.plan.load(rows)
-            sums = self.objective.evaluate(batch.to(self.device))
+            sums = objective.evaluate(batch.to(self.device))
             loss += sums.loss.item()
             negative_log_prob += sums.negative_log_prob.item()
             correct += sums.correct.item()
             tokens += batch.target_tokens
-        perplexity = math.exp(min(negative_log_prob / tokens, 700))
-        return {"loss": loss / tokens, "perplexity": perplexity, "accuracy": correct / tokens}
+        loss, negative_log_prob, correct, tokens = self.ranks.sum(loss, negative_log_prob, correct, tokens)
+        return {
+            "loss": loss / tokens,
+            "perplexity": perplexity(negative_log_prob / tokens),
+            "accuracy": correct / tokens,
+        }
+
+    def _own(self, plan: BatchPlan) -> list[Rows]:
+        """The batches that this rank measures."""
+        blocks = (plan.block(0, number) for number in range(plan.epochs.blocks(0)))
+        return [rows for (rows,) in chain.from_iterable(blocks)][self.ranks.rank :: self.ranks.size]

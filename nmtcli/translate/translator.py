@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,10 +156,13 @@ def open_runtime(directory: Path, info: ModelInfo, device: str, threads: int | N
 
         return OnnxRuntime(directory, threads)
     from nmtcli.checkpoint import load_model
-    from nmtcli.models.device import open_device
+    from nmtcli.models.device import DeviceName, open_device
     from nmtcli.translate.runtimes.pytorch import TorchRuntime
 
-    where = open_device(device, threads)
+    kind, _, number = device.partition(":")
+    if kind not in get_args(DeviceName) or (number and (kind != "cuda" or not number.isdecimal())):
+        raise UserError(f"device {device}: no such device", "auto, cpu, cuda, or one GPU by its number, as in cuda:1")
+    where = open_device(cast("DeviceName", kind), threads, int(number or 0))
     return TorchRuntime(load_model(directory), where)
 
 

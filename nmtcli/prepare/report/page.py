@@ -3,22 +3,19 @@
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from itertools import groupby
 from pathlib import Path
-
-from jinja2 import Environment, StrictUndefined
 
 from nmtcli.prepare.cleaning.rules import RULES
 from nmtcli.prepare.report.charts import HEIGHT, WIDTH, Chart, length_chart, ratio_chart
 from nmtcli.prepare.report.explanations import EXPLANATIONS, Explanation
 from nmtcli.prepare.report.findings import findings, percent
 from nmtcli.prepare.report.report import CorpusReport, Report, RuleReport, SplitReport
+from nmtcli.prepare.report.templates import template
 from nmtcli.prepare.report.writing import is_letter
 
 PAGE_FILE = "report.html"
 
-_TEMPLATE = "page.html.j2"
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # categories of characters that are shown by their number
 _JOINERS = "\u200c\u200d"  # at home in Persian, Hindi and emoji
 _COLOURS = 7  # of scripts; the template's palette, safe for colour-blind eyes
@@ -32,11 +29,8 @@ def write_page(report: Report, path: Path) -> None:
 
 def page(report: Report) -> str:
     """The page. All text of the corpora is escaped, and nothing is ever fetched, whatever it holds."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"percent": percent, "pieces": _pieces, "number": "{:,}".format, "sides": _sides}
-    source = (resources.files("nmtcli.prepare.report") / _TEMPLATE).read_text("utf-8")
     splits = report.train, report.valid
-    return environment.from_string(source).render(
+    return template("prepare/report/page.html.j2", pieces=_pieces, sides=_sides).render(
         report=report,
         findings=findings(report),
         columns=_columns(report),

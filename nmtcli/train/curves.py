@@ -1,0 +1,156 @@
+"""`curves.html`: the curves of a run, or of several in the same plots, as one page that needs nothing else.
+
+All of it is drawn from `metrics.jsonl`.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nmtcli.checkpoint import AGAIN
+from nmtcli.prepare.report.charts import HEIGHT, WIDTH
+from nmtcli.prepare.report.templates import template
+from nmtcli.staging import write_whole, writing
+from nmtcli.train.history import History, read_history
+from nmtcli.train.logs import Metrics, Observer, Sample
+from nmtcli.train.plots import Curve, Plot, Point, plot
+
+PAGE_FILE = "curves.html"
+_COLOURS = 7  # of runs; the template's palette, safe for colour-blind eyes
+
+
+class _Chart(NamedTuple):
+    """What is drawn: the metric's name and ours; see `plot`."""
+
+    key: str
+    title: str
+    zero: bool = True
+    log: bool = False
+    factor: float = 1.0
+
+
+_CHARTS = (
+    _Chart("loss", "Loss for each target token", zero=False),
+    _Chart("perplexity", "Perplexity", zero=False, log=True),
+    _Chart("accuracy", "Accuracy, %", factor=100),
+    _Chart("bleu", "BLEU"),
+    _Chart("chrf", "chrF"),
+    _Chart("exact_match", "Exact match, %", factor=100),
+    _Chart("learning_rate", "Learning rate"),
+    _Chart("gradient_norm", "Gradient norm", log=True),
+    _Chart("tokens_per_second", "Target tokens a second"),
+    _Chart("data_wait", "Waiting for data, %", factor=100),
+    _Chart("gpu_memory", "GPU memory, GB", factor=1e-9),
+    _Chart("skipped", "Skipped updates"),
+    _Chart("out_of_memory", "Batches split for want of memory"),
+    _Chart("teacher_forcing", "Teacher forcing, %", factor=100),
+    _Chart("risk", "Risk"),
+)
+_QUIET = {"skipped", "out_of_memory"}  # not drawn while they are zero
+
+
+class CurvesPage(Observer):
+    """Writes the page of a run anew after each validation and at the end."""
+
+    def __init__(self, run: Path) -> None:
+        self.run = run
+
+    def _write(self) -> None:
+        path = self.run / PAGE_FILE
+        with writing(path, AGAIN):
+            write_whole(path, page([read_history(self.run)]).encode())
+
+    def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
+        """See `Observer`."""
+        self._write()
+
+    def stopped(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        self._write()
+
+
+def page(runs: Sequence[History]) -> str:
+    """The page: the same histories give the same text."""
+    last = max(run.step for run in runs)
+    return template("train/curves.html.j2", cell=_cell).render(
+        runs=[
+            _Run(run, f"r{number % _COLOURS}" if len(runs) > 1 else "", tuple(_turns(run)))
+            for number, run in enumerate(runs)
+        ],
+        plots=list(_plots(runs, last)),
+        canvas=(WIDTH, HEIGHT),
+        columns=_COLUMNS,
+    )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run as the template wants it."""
+
+    history: History
+    style: str
+    turns: tuple[tuple[int, str], ...]
+
+
+def _plots(runs: Sequence[History], last: int) -> Iterator[tuple[str, Plot]]:
+    """Title and shapes of each chart that has something to draw."""
+    for chart in _CHARTS:
+        curves = []
+        for number, run in enumerate(runs):
+            style = f"r{number % _COLOURS} " if len(runs) > 1 else ""
+            training, validation = (_points(records, chart) for records in (run.updated, run.validated))
+            curves += [
+                Curve(run.name, f"{style}train", training),
+                Curve(run.name, f"{style}valid", validation, dots=True),
+            ]
+        if chart.key in _QUIET and not any(value for curve in curves for _, value in curve.points):
+            continue
+        if (drawn := plot(curves, last, zero=chart.zero, log=chart.log)) is not None:
+            yield chart.title, drawn
+
+
+def _points(records: Sequence[Metrics], chart: _Chart) -> list[Point]:
+    """The values of a metric; none where no record has it."""
+    values = ((record["step"], _number(record.get(chart.key))) for record in records)
+    found = [Point(step, None if value is None else value * chart.factor) for step, value in values]
+    return found if any(value is not None for _, value in found) else []
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+_COLUMNS = (  # key, heading, format
+    ("loss", "loss", "{:.3f}"),
+    ("perplexity", "perplexity", "{:,.2f}"),
+    ("accuracy", "accuracy", "{:.1%}"),
+    ("bleu", "BLEU", "{:.2f}"),
+    ("chrf", "chrF", "{:.2f}"),
+    ("exact_match", "exact", "{:.1%}"),
+)
+
+
+def _cell(value: Any, form: str) -> str:
+    number = _number(value)
+    return "–" if number is None else form.format(number)
+
+
+def _turns(run: History) -> Iterator[tuple[int, str]]:
+    """What happened to a run, and after which update."""
+    splits = [turn for turn in run.turns if turn["event"] == "split"]
+    for turn in run.turns:
+        step = turn["step"]
+        match turn["event"]:
+            case "started":
+                words = f"{turn.get('device')} in {turn.get('precision')}, torch {turn.get('torch')}"
+                yield step, f"{'went on' if step else 'began'}: {words}"
+            case "recovered":
+                words = f"went back to update {turn.get('to_step'):,}: {turn.get('reason')}"
+                yield step, f"{words}; now {turn.get('precision')}, learning rate times {turn.get('rate_scale')}"
+            case "split" if turn is splits[0]:
+                words = f"a batch of {turn.get('tokens'):,} tokens did not fit into memory: done in {turn.get('parts')}"
+                yield step, f"{words} parts; {turn.get('setting')} is the setting to lower; {len(splits)} times in all"
+            case "stopped":
+                yield step, f"stopped: {turn.get('reason')}"

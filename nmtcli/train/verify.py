@@ -1,0 +1,89 @@
+"""Does a run that was killed end as one that was not? Tried for real, with the user's own data and settings."""
+
+import math
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from nmtcli import checkpoint
+from nmtcli.checkpoint import RunDirectory
+from nmtcli.errors import CheckFailed, DataError
+from nmtcli.train.launch import own_command
+
+TOLERANCE = 1e-3  # of the norm of a tensor, where kernels do not repeat themselves to the bit
+TIMES = {"seconds"}  # of the state, what no two runs share
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """How two runs of the same updates compare, one of them killed."""
+
+    updates: int
+    killed_after: int  # the last checkpoint the killed run had
+    tensors: int
+    different: dict[str, float]  # name to the norm of the difference, relative
+    state: list[str]  # keys of the state that differ
+
+    @property
+    def exact(self) -> bool:
+        """Whether no bit differs."""
+        return not self.different and not self.state
+
+
+def verify_resume(updates: int, arguments: Sequence[str], scratch: Path) -> Resumption:
+    """Train 2N updates straight, and N, a kill -9 and the rest; compare all that the last checkpoints hold.
+
+    `arguments` are those of `nmt train`; the runs are made in `scratch`, which must not be there. Raises CheckFailed
+    where a run does not end well.
+    """
+    if scratch.exists():
+        raise DataError(f"{scratch}: is there already", "give --verify-resume a new directory with -o")
+    settings = {"max_updates": 2 * updates, "save_every": updates, "valid_every": updates, "max_epochs": "null"}
+    given = [part for key, value in settings.items() for part in ("--set", f"train.{key}={value}")]
+    straight, killed = RunDirectory(scratch / "straight"), RunDirectory(scratch / "killed")
+
+    def command(run: RunDirectory) -> list[str]:
+        return [*own_command(), *arguments, "--verify-resume", "0", "-o", str(run.path), *given]
+
+    _finish(command(straight))
+    process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL, start_new_session=True)
+    while not killed.steps() and process.poll() is None:
+        time.sleep(0.01)
+    with suppress(ProcessLookupError):  # it may have ended
+        os.killpg(process.pid, signal.SIGKILL)  # and all its ranks
+    process.wait()
+    killed_after = killed.steps()[-1] if killed.steps() else 0
+    _finish(command(killed))
+    return compare(straight, killed, updates, killed_after)
+
+
+def _finish(command: list[str]) -> None:
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise CheckFailed(f"--verify-resume: a training ended with exit code {code}", "its message stands above")
+
+
+def compare(straight: RunDirectory, killed: RunDirectory, updates: int, killed_after: int) -> Resumption:
+    """The last checkpoints of two runs, tensor by tensor."""
+    one, other = (run.checkpoint(run.steps()[-1]) for run in (straight, killed))
+    different: dict[str, float] = {}
+    count = 0
+    for file in (checkpoint.WEIGHTS, checkpoint.TENSORS):
+        left, right = checkpoint.load_tensors(one / file), checkpoint.load_tensors(other / file)
+        count += len(left)
+        for name in sorted(left.keys() | right.keys()):
+            if name not in left or name not in right:
+                different[name] = math.inf
+            elif not torch.equal(left[name], right[name]):
+                size = max(left[name].double().norm().item(), 1e-12)
+                different[name] = (left[name].double() - right[name].double()).norm().item() / size
+    states = [checkpoint.read_json(path / checkpoint.STATE) for path in (one, other)]
+    keys = [key for key in states[0] if key not in TIMES and states[0][key] != states[1].get(key)]
+    return Resumption(2 * updates, killed_after, count, different, keys)
