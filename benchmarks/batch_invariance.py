@@ -14,7 +14,7 @@ from nmtcli.translate.translator import Translation, Translator
 
 def load(model: str, **search: float) -> Translator:
     """A translator on the CPU with some search settings changed."""
-    return Translator.load(Path(model), "cpu", lambda settings: settings.model_copy(update=search))
+    return Translator.load(Path(model), "cpu", **search)
 
 
 def compare(name: str, expected: list[Translation], found: list[Translation]) -> None:

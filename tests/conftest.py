@@ -12,11 +12,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest
 import torch
+from hypothesis import settings
 
 from nmtcli.cli import run
 from nmtcli.config import ModelConfig
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.settings import load_config
+
+settings.register_profile("no-deadline", deadline=None)  # a timing is never a test
+settings.load_profile("no-deadline")
 
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 

@@ -22,8 +22,9 @@ OPTIONS = {
     " --train-source --train-target --valid --valid-source --valid-target --vocab-size",
     "train": "--allow-changes --config --device --dry-run --extend-vocabulary --finetune-from --gpus --help --output"
     " --plot --precision --preset --set --verify-resume",
-    "translate": "--attention --batch-tokens --beam-size --device --format --help --input --length-penalty"
-    " --max-length-factor --model --n-best --output",
+    "translate": "--alignment --attention --batch-tokens --beam-size --device --devices --dictionary --format --help"
+    " --input --input-format --length-penalty --long-lines --max-length-factor --max-source-tokens --model --n-best"
+    " --output --processes --replace-unknown --resume --stream",
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
     " --language-pair --lowercase --metric --model --paired --reference --report --source --target --test-set"
     " --tokenize --train-target",
@@ -292,7 +293,7 @@ def test_attention_is_drawn(trained, tmp_path, capsys):
 def test_invalid_utf8_is_counted_and_named(trained, capsys):
     output = translate(trained, b"one\n\xff\xfe two\nthree\n\xc3\n")
     assert output.count(b"\n") == 4
-    assert "2 lines were not UTF-8 (the first is line 2)" in capsys.readouterr().err
+    assert "2 lines (the first is line 2): not UTF-8" in capsys.readouterr().err
 
 
 def test_mistakes_of_translate_have_words(trained, tmp_path, capsys):

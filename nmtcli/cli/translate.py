@@ -1,6 +1,5 @@
 """`nmt translate`: text in, translations out, line by line."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,124 +8,240 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
-from nmtcli.cli.console import progress, say, warn
+from nmtcli.cli.console import say
 from nmtcli.cli.options import Device
+from nmtcli.cli.translation_display import DRAWN, PIPE, Reading, run_job
 from nmtcli.errors import DataError, UserError
 
 if TYPE_CHECKING:
-    from nmtcli.translate.alignment import AttentionMap
-    from nmtcli.translate.lines import Format, LineReader
-    from nmtcli.translate.translator import Translator
+    from nmtcli.translate.job import Job
 
-WINDOW = 2000  # lines read, sorted by length and translated before the next ones are read
-DRAWN = 100  # sentences in an attention file, at most
+Model = Annotated[Path, typer.Option("-m", "--model", metavar="MODEL", help="Run directory, checkpoint or export.")]
+Input = Annotated[Path, typer.Option("-i", "--input", metavar="FILE", help="Text; - is stdin.")]
+InputForm = Annotated[
+    Literal["auto", "text", "jsonl"],
+    typer.Option("--input-format", help='jsonl: objects with "source"; auto: if the first line is one.'),
+]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Translations; - is stdout.")]
+OutputForm = Annotated[
+    Literal["text", "tsv", "jsonl", "moses"],
+    typer.Option("--format", help="tsv, jsonl and moses carry scores and n-best lists."),
+]
+BeamSize = Annotated[int | None, typer.Option("-b", "--beam-size", help="1 is greedy. Default: the model's, 5.")]
+NBest = Annotated[int, typer.Option("--n-best", min=1, help="Translations of a line; not for text.")]
+LengthPenalty = Annotated[
+    float | None, typer.Option("--length-penalty", help="Higher for longer translations. Default: the model's, 1.")
+]
+MaxLengthFactor = Annotated[
+    float | None,
+    typer.Option("--max-length-factor", help="Most target tokens for each source token. Default: the model's, 2."),
+]
+BatchTokens = Annotated[
+    int | None, typer.Option("--batch-tokens", help="Source tokens at a time. Default: the model's, 2000.")
+]
+LongLines = Annotated[
+    Literal["split", "cut", "refuse"],
+    typer.Option("--long-lines", help="What is done with a longer line; split: at sentences or clauses, then joined."),
+]
+MaxSourceTokens = Annotated[int, typer.Option("--max-source-tokens", min=1, help="Longest line taken whole.")]
+ReplaceUnknown = Annotated[
+    bool, typer.Option("--replace-unknown", help="Put the source word a translation drew on for a word unknown to it.")
+]
+Dictionary = Annotated[
+    Path | None,
+    typer.Option("--dictionary", metavar="TSV", help="Its translation instead: source word, tab, target word."),
+]
+Alignment = Annotated[
+    Path | None,
+    typer.Option("--alignment", metavar="FILE", help="Linked words, 0-0 1-2, a line each; - is beside the text."),
+]
+Attention = Annotated[
+    Path | None,
+    typer.Option(
+        "--attention",
+        metavar="FILE",
+        help="Draw where the model looked (.html, .png; - is the terminal), or the numbers (.json; .jsonl, all lines).",
+    ),
+]
+Stream = Annotated[
+    bool, typer.Option("--stream", help="Translate a line as soon as it comes; always so where one types.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with -o FILE after a crash, to the same bytes.")]
+Processes = Annotated[
+    int | None,
+    typer.Option("--processes", metavar="N", min=1, help="CPU workers of one thread each, instead of threads."),
+]
+Devices = Annotated[
+    str | None, typer.Option("--devices", metavar="0,1", help="A worker on each of these GPUs, counted from 0.")
+]
 
 
 def translate(
-    model: Annotated[Path, typer.Option("-m", "--model", metavar="MODEL", help="Run directory, checkpoint or export.")],
-    source: Annotated[Path, typer.Option("-i", "--input", metavar="FILE", help="Text; - is stdin.")] = Path("-"),
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Translations; - is stdout.")] = Path(
-        "-"
-    ),
-    beam_size: Annotated[
-        int | None, typer.Option("-b", "--beam-size", help="1 is greedy. Default: the model's, 5.")
-    ] = None,
-    n_best: Annotated[int, typer.Option("--n-best", min=1, help="Translations of a line; tsv and jsonl.")] = 1,
-    length_penalty: Annotated[
-        float | None,
-        typer.Option("--length-penalty", help="Higher for longer translations. Default: the model's, 1."),
-    ] = None,
-    max_length_factor: Annotated[
-        float | None,
-        typer.Option("--max-length-factor", help="Most target tokens for each source token. Default: the model's, 2."),
-    ] = None,
-    batch_tokens: Annotated[
-        int | None,
-        typer.Option("--batch-tokens", help="Source tokens at a time. Default: the model's, 2000."),
-    ] = None,
-    form: Annotated[
-        Literal["text", "tsv", "jsonl"], typer.Option("--format", help="tsv and jsonl carry scores and n-best lists.")
-    ] = "text",
-    attention: Annotated[
-        Path | None, typer.Option("--attention", metavar="FILE.html|.png", help="Draw where the model looked.")
-    ] = None,
+    model: Model,
+    source: Input = PIPE,
+    output: Output = PIPE,
+    input_format: InputForm = "auto",
+    form: OutputForm = "text",
+    beam_size: BeamSize = None,
+    n_best: NBest = 1,
+    length_penalty: LengthPenalty = None,
+    max_length_factor: MaxLengthFactor = None,
+    batch_tokens: BatchTokens = None,
+    long_lines: LongLines = "split",
+    max_source_tokens: MaxSourceTokens = 200,
+    replace_unknown: ReplaceUnknown = False,
+    dictionary: Dictionary = None,
+    alignment: Alignment = None,
+    attention: Attention = None,
+    stream: Stream = False,
+    resume: Resume = False,
+    processes: Processes = None,
+    devices: Devices = None,
     device: Device = "auto",
 ) -> None:
     """Translate text: one line out for each line in, in order; an empty line stays empty.
 
-    tsv: line number, score, log-probability, translation. jsonl: an object for each line.
+    tsv: line number, score, log-probability, translation. jsonl: an object for each
+    line. moses: number from 0 ||| translation ||| log-probability ||| score. While
+    -o FILE is being written, FILE.progress tells how far it is; after a crash the
+    same command with --resume goes on from there. docs/translate.md has more.
     """
     if n_best > 1 and form == "text":
-        raise UserError(f"--n-best {n_best} would break one line out for each line in", "use --format tsv or jsonl")
-    from nmtcli.checkpoint import find_model, read_info
-    from nmtcli.settings import replace_search
-    from nmtcli.translate.alignment import check_attention_path, write_attention
-    from nmtcli.translate.lines import LineReader
-    from nmtcli.translate.translator import Translator
+        raise UserError(
+            f"--n-best {n_best} would break one line out for each line in", "use --format tsv or jsonl, or moses"
+        )
+    _check_places(source, output, alignment, attention)
+    _check_together(output, form, alignment, attention, stream, resume, processes)
+    from nmtcli.checkpoint import find_model
+    from nmtcli.translate.job import Job
+    from nmtcli.translate.translation import LineHandling
 
-    if attention is not None:
-        check_attention_path(attention)
-        if not read_info(find_model(model)).model.attends:
-            raise UserError(f"--attention {attention}: the model has no attention to draw", "leave the option out")
     given = {
         "beam_size": beam_size,
         "length_penalty": length_penalty,
         "max_length_factor": max_length_factor,
         "batch_tokens": batch_tokens,
     }
-    with _open(source, "rb") as stream:
-        translator = Translator.load(model, device, lambda search: replace_search(search, given))
-        reader = LineReader(stream)
-        if stream.isatty():
+    words = _read_dictionary(dictionary) if dictionary else {} if replace_unknown else None
+    numbers = attention is not None and attention.suffix.lower() == ".jsonl"
+    job = Job(
+        find_model(model),
+        device,
+        given,
+        LineHandling(long_lines, max_source_tokens, words),
+        form,
+        n_best,
+        alignment=None if alignment is None else "beside" if alignment == PIPE else "apart",
+        attention=numbers,
+        drawn=0 if attention is None or numbers else sys.maxsize if attention == PIPE else DRAWN,
+    )
+    workers = processes, _gpus(devices, device, processes)
+    _check_model(job, attention, gpus=workers[1])
+    files = {"translations": output}
+    files |= {"alignment": alignment} if alignment and job.alignment == "apart" else {}
+    files |= {"attention": attention} if attention and job.attention else {}
+    with _open_input(source) as lines:
+        if lines.isatty():
+            stream = True
             say("type a sentence a line; Ctrl-D ends")
-        with _open(output, "wb") as sink:
-            maps = _translate_lines(translator, reader, sink, form, n_best, DRAWN if attention else 0)
-    if reader.invalid:
-        warn(
-            f"{reader.invalid:,} lines were not UTF-8 (the first is line {reader.first_invalid:,});"
-            " what could not be read was translated as U+FFFD"
+        run_job(job, lines, files, Reading(input_format, stream, resume), workers, attention)
+
+
+def _check_places(source: Path, output: Path, alignment: Path | None, attention: Path | None) -> None:
+    """Every file named can be written, and none is another one or the input."""
+    from nmtcli.translate.alignment import check_attention_path
+    from nmtcli.translate.outputs import check_writable
+
+    if attention is not None and attention != PIPE and attention.suffix.lower() not in {".json", ".jsonl"}:
+        check_attention_path(attention)
+    named = [path for path in (output, alignment, attention) if path is not None and path != PIPE]
+    for path in named:
+        check_writable(path)
+    places = [path.resolve() for path in (source, *named) if path != PIPE and (not path.exists() or path.is_file())]
+    for place in places:
+        if places.count(place) > 1:
+            raise UserError(f"{place}: named twice", "input, output, alignment and attention are files of their own")
+
+
+def _check_together(
+    output: Path,
+    form: str,
+    alignment: Path | None,
+    attention: Path | None,
+    stream: bool,
+    resume: bool,
+    processes: int | None,
+) -> None:
+    """Options that exclude each other."""
+    if alignment == PIPE and form == "text":
+        raise UserError("--alignment - has no place beside plain text", "--alignment FILE, or --format tsv or jsonl")
+    if stream and (processes or 1) > 1:
+        raise UserError("--stream is for one process", "leave --processes out")
+    if resume and output == PIPE:
+        raise UserError("--resume goes on with a file", "give it by -o FILE")
+    if resume and stream:
+        raise UserError("--resume and --stream exclude each other: what comes together is no matter of the text alone")
+    if resume and attention is not None and attention.suffix.lower() != ".jsonl":
+        raise UserError(
+            f"--attention {attention}: is drawn when all is done, and cannot go on",
+            "a .jsonl file can, or leave it out",
         )
+
+
+def _check_model(job: "Job", attention: Path | None, gpus: list[str]) -> None:
+    """The model can do what is asked of it."""
+    from nmtcli.checkpoint import read_info
+
+    info = read_info(job.model)
+    if gpus and info.kind == "onnx":
+        raise UserError("--devices: an ONNX model runs on the CPU", "use --processes")
+    if info.model.attends:
+        return
     if attention is not None:
-        write_attention(attention, maps)
-        if len(maps) < reader.lines:
-            say(f"{attention}: attention of the first {len(maps)} translated lines of {reader.lines:,}")
+        raise UserError(f"--attention {attention}: the model has no attention to draw", "leave the option out")
+    if job.alignment is not None or job.handling.dictionary is not None:
+        option = "--alignment" if job.alignment is not None else "--replace-unknown"
+        raise UserError(f"{option}: the model has no attention, and so links no words", "leave the option out")
 
 
-def _translate_lines(
-    translator: "Translator", reader: "LineReader", sink: BinaryIO, form: "Format", n_best: int, drawn: int
-) -> "list[AttentionMap]":
-    """Translate window after window, writing each as it is done; returns the attention of the first lines."""
-    from nmtcli.translate.lines import render
+def _gpus(devices: str | None, device: str, processes: int | None) -> list[str]:
+    """The names of the devices in `0,1`."""
+    if devices is None:
+        return []
+    if processes is not None or device == "cpu":
+        raise UserError("--devices is for GPUs; it excludes --processes and --device cpu")
+    numbers = [number.strip() for number in devices.split(",")]
+    if not all(number.isdecimal() for number in numbers):
+        raise UserError(f"--devices {devices}: not numbers of GPUs", "write them as 0,1")
+    return [f"cuda:{number}" for number in numbers]
 
-    maps: list[AttentionMap] = []
-    with progress() as bar:
-        task = bar.add_task("lines", total=None)
-        # a person who types wants each line at once
-        for window in reader.windows(1 if reader.stream.isatty() else WINDOW):
-            first = reader.lines - len(window) + 1
-            translations = translator.translate(window, n_best, attention=len(maps) < drawn)
-            text = "".join(render(translation, first + row, form) for row, translation in enumerate(translations))
-            try:
-                sink.write(text.encode("utf-8"))
-                sink.flush()
-            except BrokenPipeError:  # whoever reads, head for example, has had enough
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sink.fileno())
-                break
-            bar.update(task, completed=reader.lines)
-            found = (t.candidates[0].attention for t in translations if t.candidates)
-            maps += [attention for attention in found if attention is not None]
-    return maps[:drawn]
+
+def _read_dictionary(path: Path) -> dict[str, str]:
+    """Source word and target word, a tab between them; of several target words the first one counts."""
+    words: dict[str, str] = {}
+    try:
+        lines = path.read_text("utf-8").split("\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: the dictionary is not UTF-8 (byte {error.start})") from None
+    for number, line in enumerate(lines, 1):
+        source, tab, target = line.partition("\t")
+        if line.strip() and not (tab and source.strip() and target.strip()):
+            raise DataError(f"{path}:{number}: not a source word, a tab and a target word")
+        words.setdefault(source.strip(), " ".join(target.split()))
+    return words
 
 
 @contextmanager
-def _open(path: Path, mode: Literal["rb", "wb"]) -> Iterator[BinaryIO]:
-    """A file of bytes; - is stdin or stdout."""
-    if path == Path("-"):
-        yield sys.stdin.buffer if mode == "rb" else sys.stdout.buffer
+def _open_input(path: Path) -> Iterator[BinaryIO]:
+    """A file of bytes; - is stdin."""
+    if path == PIPE:
+        yield sys.stdin.buffer
         return
     try:
-        file = path.open(mode)
+        file = path.open("rb")
     except OSError as error:
-        raise DataError(f"{path}: cannot {'read' if mode == 'rb' else 'write'}: {error.strerror}") from None
+        raise DataError(f"{path}: cannot read: {error.strerror}") from None
     with file:
         yield file

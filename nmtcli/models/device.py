@@ -22,7 +22,9 @@ def open_device(name: DeviceName, threads: int | None = None, number: int = 0) -
         )
     if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
         if number >= torch.cuda.device_count():
-            raise UserError(f"GPU {number} is wanted, but PyTorch sees {torch.cuda.device_count()}", "use fewer --gpus")
+            raise UserError(
+                f"GPU {number} is wanted, but PyTorch sees {torch.cuda.device_count()}", "GPUs are counted from 0"
+            )
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
     else:

@@ -28,7 +28,7 @@ from nmtcli.train.logs import Observer
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.meter import Meter
 from nmtcli.train.objectives import make_objective
-from nmtcli.train.optimizers import load_optimizer, make_optimizer, optimizer_tensors
+from nmtcli.train.optimizers import MOMENTS, load_optimizer, make_optimizer, optimizer_tensors
 from nmtcli.train.precision import MixedPrecision, safer
 from nmtcli.train.schedule import Schedule
 from nmtcli.train.state import TrainState
@@ -140,7 +140,8 @@ class Trainer:
         """Try the largest batch before the first update, so that memory runs out now or hardly ever."""
         reserved = []
         if self.device.type == "cuda" and not self.optimizer.state:  # the optimizer has not taken its memory yet
-            reserved = [torch.empty_like(weight) for weight in self.model.parameters() for _ in range(2)]
+            trained = [weight for weight in self.model.parameters() if weight.requires_grad]
+            reserved = [torch.empty_like(weight) for weight in trained * MOMENTS[self.config.train.optimizer]]
         self._compute(self.feed.largest(self.state))
         del reserved
         self.optimizer.zero_grad(set_to_none=True)

@@ -59,7 +59,10 @@ def hard_alignment(weights: NDArray[np.float32]) -> list[tuple[int, int]]:
 def check_attention_path(path: Path) -> None:
     """Raise UserError when `write_attention` could not write `path`: to be asked before hours of translating."""
     if path.suffix.lower() not in {".html", ".png"}:
-        raise UserError(f"cannot draw attention as {path}", "name the file .html (any number of sentences) or .png")
+        raise UserError(
+            f"cannot draw attention as {path}",
+            "name the file .html (any number of sentences) or .png; .json and .jsonl have the numbers",
+        )
     if not path.absolute().parent.is_dir():
         raise UserError(f"no directory {path.parent} for the attention file", f"mkdir -p {path.parent}")
     if path.suffix.lower() == ".png" and importlib.util.find_spec("matplotlib") is None:
@@ -81,7 +84,7 @@ def write_attention(path: Path, maps: Sequence[AttentionMap]) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
-def _labels(pieces: Sequence[str]) -> list[str]:
+def labels(pieces: Sequence[str]) -> list[str]:
     """Pieces as a person reads them: words plain, a piece that continues a word behind a dot: quick ·ly.
 
     Without spaces between words (Chinese, Japanese, or a vocabulary of words) there is nothing to tell apart.
@@ -149,7 +152,7 @@ def _page(maps: Sequence[AttentionMap]) -> str:
 
 
 def _figure(one: AttentionMap) -> str:
-    source, target = ([escape(label) for label in _labels(pieces)] for pieces in (one.source, one.target))
+    source, target = ([escape(label) for label in labels(pieces)] for pieces in (one.source, one.target))
     columns = "".join(
         f'<th scope="col"><span dir="auto" class="{"upright" if _is_upright(label) else "turned"}">{label}</span></th>'
         for label in source
@@ -193,10 +196,10 @@ def _picture(maps: Sequence[AttentionMap]) -> bytes:
         figure.texts[-1].remove()
         return box.width / _DPI, box.height / _DPI
 
-    left = _MARGIN + _GAP + max(measure(label)[0] for one in drawn for label in _labels(one.target))
+    left = _MARGIN + _GAP + max(measure(label)[0] for one in drawn for label in labels(one.target))
     width = max(left + _CELL * max(len(one.source) for one in drawn), 4.0) + _MARGIN
     titles = [_wrapped(one.title, measure(one.title, **_TITLE)[0], width - 2 * _MARGIN) for one in drawn]
-    heads = [max(measure(**_column_label(label))[1] for label in _labels(one.source)) for one in drawn]
+    heads = [max(measure(**_column_label(label))[1] for label in labels(one.source)) for one in drawn]
     panels = [
         _LINE * len(title) + head + _CELL * len(one.target) + _SPACE
         for title, head, one in zip(titles, heads, drawn, strict=True)
@@ -238,10 +241,10 @@ def _draw_map(axes: Any, one: AttentionMap, corner: tuple[float, float], style: 
     left, top = corner
     rows, columns = one.weights.shape
     _draw_cells(axes, left + _CELL * np.arange(columns + 1), top + _CELL * np.arange(rows + 1), one.weights)
-    for column, label in enumerate(_labels(one.source)):
+    for column, label in enumerate(labels(one.source)):
         placed = _column_label(label)
         axes.text(left + _CELL * (column + 0.5), top - _GAP, placed.pop("text"), **style, **placed)
-    for row, label in enumerate(_labels(one.target)):
+    for row, label in enumerate(labels(one.target)):
         axes.text(left - _GAP, top + _CELL * (row + 0.5), label, ha="right", va="center_baseline", **style)
 
 

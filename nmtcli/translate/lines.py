@@ -1,60 +1,178 @@
-"""Lines of text files and pipes: LF alone ends a line, and one comes out for each that went in."""
+"""Lines of text files and pipes: LF alone ends a line, and each keeps its place whatever is in it."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Literal, NamedTuple
 
-from nmtcli.translate.translator import Translation
+import xxhash
 
-Format = Literal["text", "tsv", "jsonl"]
+from nmtcli.config.section import Section
+from nmtcli.errors import DataError
+from nmtcli.translate.translation import Request
+from nmtcli.translate.translator import has_controls
+
+InputFormat = Literal["auto", "text", "jsonl"]
+
+# A window is read, sorted by length and translated before what comes after it. What is in it depends on the text alone.
+MOST_LINES = 1000
+MOST_BYTES = 2**18
+LONGEST = 2**20  # bytes of a line that is still taken for one
+_CHUNK = 2**16
+
+
+class Prefix(Section):
+    """The beginning of a file: how many bytes, and their xxh3-128 in hexadecimal."""
+
+    bytes: int = 0
+    digest: str = xxhash.xxh3_128().hexdigest()
+
+
+class Tally(NamedTuple):
+    """How many lines something is true of, and the number of the first one, from 1."""
+
+    lines: int
+    first: int
 
 
 @dataclass
+class Report:
+    """What was found in lines."""
+
+    found: dict[str, Tally] = field(default_factory=dict)
+
+    def note(self, what: str, line: int) -> None:
+        """One more line; they come in order."""
+        self.add({what: Tally(1, line)})
+
+    def add(self, found: Mapping[str, Tally]) -> None:
+        """What was found in lines after these."""
+        for what, tally in found.items():
+            before = self.found.get(what, Tally(0, tally.first))
+            self.found[what] = Tally(before.lines + tally.lines, before.first)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Lines that are translated together."""
+
+    first: int  # number of the first one, from 1
+    lines: list[bytes]  # without LF
+    jsonl: bool
+    end: Prefix  # the input up to here
+
+    def requests(self, report: Report) -> list[Request | None]:
+        """What each line asks for; None for one that cannot be read. `report` is told of everything odd."""
+        return [self._request(number, raw, report) for number, raw in enumerate(self.lines, self.first)]
+
+    def _request(self, number: int, raw: bytes, report: Report) -> Request | None:
+        if len(raw) > LONGEST:
+            report.note("overlong", number)
+            return None
+        if number == 1:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
+        raw = raw.removesuffix(b"\r")
+        text = raw.decode("utf-8", "replace")
+        if "\ufffd" in text and text.encode() != raw:
+            report.note("invalid-utf8", number)
+        request = parse_json(text) if self.jsonl else Request(text)
+        if self.jsonl and not text.strip():
+            request = Request("")
+        if request is None:
+            report.note("malformed", number)
+        elif has_controls(request.source):
+            report.note("control-characters", number)
+        return request
+
+
+def parse_json(line: str) -> Request | None:
+    """The request in a line of JSON: an object with text under `source`; its other keys are handed through."""
+    try:
+        record = json.loads(line, strict=False, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("source"), str):
+        return None
+    source = record.pop("source").encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # a lone half: U+FFFD
+    return Request(source, record)
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
 class LineReader:
-    """Reads lines from a byte stream in windows, so that memory does not grow with the input.
+    """Reads lines from a byte stream in windows, so that memory does not grow with the input."""
 
-    What is not UTF-8 is replaced by U+FFFD and counted; the CR of CRLF is dropped; CR elsewhere and U+2028 stay.
-    """
+    def __init__(self, stream: BinaryIO, form: InputFormat = "auto") -> None:
+        """`form` auto is JSON lines where the first line is an object with text under `source`."""
+        self._stream, self._form = stream, form
+        self._position, self._digest = 0, xxhash.xxh3_128()
+        self._lines = 0
 
-    stream: BinaryIO
-    lines: int = 0
-    invalid: int = 0
-    first_invalid: int | None = None
-
-    def windows(self, size: int) -> Iterator[list[str]]:
-        """Lists of at most `size` lines."""
-        window: list[str] = []
-        for raw in self.stream:  # a binary stream is split on LF only
-            window.append(self._decode(raw))
-            if len(window) == size:
-                yield window
-                window = []
+    def windows(self, wait: bool = True) -> Iterator[Window]:
+        """Windows as full as they may be; not waiting, each has the lines that have come."""
+        window: list[bytes] = []
+        size = 0
+        for line in self._read():
+            if line is not None:
+                window.append(line)
+                size += len(line)
+            if window and (len(window) == MOST_LINES or size >= MOST_BYTES or (line is None and not wait)):
+                yield self._window(window)
+                window, size = [], 0
         if window:
-            yield window
+            yield self._window(window)
 
-    def _decode(self, raw: bytes) -> str:
-        self.lines += 1
-        raw = raw.removesuffix(b"\n").removesuffix(b"\r")
-        try:
-            return raw.decode("utf-8")
-        except UnicodeDecodeError:
-            self.invalid += 1
-            self.first_invalid = self.first_invalid or self.lines
-            return raw.decode("utf-8", errors="replace")
+    def skip(self, done: Prefix, lines: int) -> None:
+        """Pass over what was read before. Raises DataError if the input begins otherwise."""
+        start = b""
+        while self._position < done.bytes and (
+            chunk := self._stream.read1(min(_CHUNK, done.bytes - self._position))  # type: ignore[attr-defined]
+        ):
+            if len(start) <= LONGEST:
+                start += chunk
+            self._take(chunk)
+        if self._prefix() != done:
+            raise DataError("the input is not the one this translation was begun with", "begin again without --resume")
+        self._lines = lines
+        if lines:
+            self._detect(start.split(b"\n", 1)[0])
 
+    def _window(self, lines: list[bytes]) -> Window:
+        if self._lines == 0:
+            self._detect(lines[0])
+        self._lines += len(lines)
+        return Window(self._lines - len(lines) + 1, lines, self._form == "jsonl", self._prefix())
 
-def render(translation: Translation, line: int, form: Format) -> str:
-    r"""What is written for input line number `line` (from 1), LF included.
+    def _detect(self, line: bytes) -> None:
+        if self._form == "auto":
+            text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+            self._form = "jsonl" if text.startswith("{") and parse_json(text) else "text"
 
-    text: the translation. tsv: a row `line, score, log-probability, translation` for each candidate, or one with empty
-    columns for a line without tokens. jsonl: an object a line.
-    """
-    if form == "text":
-        return translation.text + "\n"
-    if form == "tsv":
-        rows = [(f"{c.score:.6f}", f"{c.log_prob:.6f}", c.text.replace("\t", " ")) for c in translation.candidates]
-        return "".join("\t".join((str(line), *row)) + "\n" for row in rows or [("", "", "")])
-    candidates = [{"text": c.text, "score": c.score, "log_prob": c.log_prob} for c in translation.candidates]
-    record = {"line": line, "source": translation.source, "translation": translation.text, "candidates": candidates}
-    return json.dumps(record, ensure_ascii=False) + "\n"
+    def _read(self) -> Iterator[bytes | None]:
+        """Lines without their LF, and None where what comes next may have to be waited for.
+
+        Of a line that is longer than LONGEST there is one byte more than that, to know it by.
+        """
+        rest = b""
+        open_line = False  # whether the input has ended within a line
+        while chunk := self._stream.read1(_CHUNK):  # type: ignore[attr-defined]
+            *ended, last = chunk.split(b"\n")
+            for part in ended:
+                self._take(part + b"\n")
+                yield (rest + part)[: LONGEST + 1]
+                rest = b""
+            yield None
+            self._take(last)
+            rest += last[: LONGEST + 1 - len(rest)]
+            open_line = bool(rest)
+        if open_line:
+            yield rest
+
+    def _take(self, data: bytes) -> None:
+        self._position += len(data)
+        self._digest.update(data)
+
+    def _prefix(self) -> Prefix:
+        return Prefix(bytes=self._position, digest=self._digest.hexdigest())

@@ -1,0 +1,156 @@
+"""What a person sees of `nmt translate`: files written window by window, the bar, what was odd about the lines."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
+
+from rich.text import Text
+
+from nmtcli.cli.console import progress, say, stderr, warn
+from nmtcli.errors import DataError, Interrupted
+
+if TYPE_CHECKING:
+    from nmtcli.translate.alignment import AttentionMap
+    from nmtcli.translate.job import Job, TranslatedWindow
+    from nmtcli.translate.lines import Report
+    from nmtcli.translate.outputs import OutputFiles
+
+DRAWN = 100  # the attention of so many lines is drawn, at most
+PIPE = Path("-")
+
+
+class Reading(NamedTuple):
+    """How the input is read."""
+
+    form: Literal["auto", "text", "jsonl"]
+    stream: bool
+    resume: bool
+
+
+def run_job(
+    job: "Job",
+    lines: BinaryIO,
+    files: Mapping[str, Path],
+    reading: Reading,
+    workers: tuple[int | None, list[str]],
+    drawing: Path | None,
+) -> None:
+    """Translate all lines into the files, then tell what was odd about them."""
+    from nmtcli.translate.job import translate_windows
+    from nmtcli.translate.lines import LineReader
+    from nmtcli.translate.outputs import OutputFiles, read_progress, record_path
+
+    output = files["translations"]
+    regular = output != PIPE and (not output.exists() or output.is_file())
+    settings = job.settings() | {"input_format": reading.form} if regular else {}
+    begun = read_progress(output, settings) if reading.resume else None
+    if regular and begun is None and record_path(output).exists():
+        say(f"{output}: written anew; --resume would go on with what is there")
+    reader = LineReader(lines, reading.form)
+    if begun is not None:
+        reader.skip(begun.input, begun.lines)
+        say(f"{output}: going on after line {begun.lines:,}")
+    opened = {name: sys.stdout.buffer if path == PIPE else path for name, path in files.items()}
+    outputs = OutputFiles(opened, settings, record_path(output) if regular else None, begun)
+    results = translate_windows(job, reader.windows(wait=not reading.stream), *workers)
+    with _kept(outputs, output if regular else None):
+        maps = _write(results, outputs, _size(lines), output, drawing if job.drawn else None)
+    if drawing is not None and drawing != PIPE and job.drawn:
+        _draw(drawing, maps, outputs.lines)
+    _tell(outputs.report, job)
+
+
+def _write(
+    results: "Iterator[TranslatedWindow]", outputs: "OutputFiles", size: int | None, output: Path, drawing: Path | None
+) -> "dict[int, AttentionMap]":
+    """Write each window as it is done; returns what is to be drawn at the end, by number of the line."""
+    from nmtcli.translate.terminal_map import terminal_map
+
+    maps: dict[int, AttentionMap] = {}
+    with progress() as bar:
+        if output == PIPE and sys.stdout.isatty():
+            bar.stop()  # it would stand between the translations
+        task = bar.add_task("lines", total=None, completed=outputs.lines)
+        for result in results:
+            if not outputs.write(result):
+                break  # whoever reads, head for example, has had enough
+            total = None if size is None else round(outputs.lines * size / max(1, result.end.bytes))
+            bar.update(task, completed=outputs.lines, total=total)
+            if drawing == PIPE:
+                for one in result.maps.values():
+                    stderr.print(Text(terminal_map(one, stderr.width)), end="")
+            elif drawing is not None:
+                maps |= result.maps
+    return maps
+
+
+def _size(stream: BinaryIO) -> int | None:
+    """The bytes of a file, from which the number of its lines is reckoned; None for a pipe."""
+    try:
+        found = os.fstat(stream.fileno())
+    except OSError:  # no file of the system
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+@contextmanager
+def _kept(outputs: "OutputFiles", output: Path | None) -> Iterator[None]:
+    """Leave the files so that an interrupted translation can go on, and say so."""
+    finished = False
+    try:
+        yield
+        outputs.open()  # there may have been no window
+        finished = True
+    except KeyboardInterrupt:
+        if output is None:
+            raise
+        raise Interrupted("interrupted") from None
+    finally:
+        outputs.close(finished)
+        if not finished and output is not None and outputs.lines:
+            say(f"{output}: {outputs.lines:,} lines are done; the same command with --resume goes on")
+
+
+def _draw(path: Path, maps: "dict[int, AttentionMap]", lines: int) -> None:
+    from nmtcli.staging import write_whole
+    from nmtcli.translate.alignment import write_attention
+    from nmtcli.translate.formats import attention_json, json_text
+
+    if path.suffix.lower() == ".json":
+        write_whole(path, json_text([attention_json(one, line) for line, one in maps.items()]).encode() + b"\n")
+    else:
+        write_attention(path, list(maps.values()))
+    if lines > DRAWN:
+        say(f"{path}: attention of the first {DRAWN} lines of {lines:,}; a .jsonl file has that of all")
+
+
+def _tell(report: "Report", job: "Job") -> None:
+    """What was odd about the lines. Raises DataError where some are left without a translation."""
+    longer = f"more than {job.handling.max_source_tokens} tokens"
+    words = {
+        "invalid-utf8": "not UTF-8; what could not be read was translated as U+FFFD",
+        "control-characters": "with control characters, which were read as blanks",
+        "cut": f"{longer}; what is behind was not translated",
+    }
+    lost = {
+        "refused": f"{longer}, not translated as --long-lines refuse has it",
+        "overlong": "longer than a megabyte, not translated",
+        "malformed": 'not a JSON object with text under "source", not translated',
+    }
+    for what, sentence in words.items():
+        if what in report.found:
+            warn(f"{_place(*report.found[what])}: {sentence}")
+    if "split" in report.found:
+        say(f"{_place(*report.found['split'])}: {longer}; translated in parts")
+    if errors := [
+        f"{_place(*report.found[what])}: {sentence}" for what, sentence in lost.items() if what in report.found
+    ]:
+        raise DataError("\n".join(errors), "all other lines are translated; these are empty in the output")
+
+
+def _place(count: int, first: int) -> str:
+    return f"line {first:,}" if count == 1 else f"{count:,} lines (the first is line {first:,})"

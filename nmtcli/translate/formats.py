@@ -1,0 +1,86 @@
+"""How translations are written: text, tab-separated, JSON lines, Moses n-best lists; alignments in Pharaoh's format."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from nmtcli.translate.alignment import AttentionMap
+from nmtcli.translate.translation import Candidate, Link, Translation
+
+Format = Literal["text", "tsv", "jsonl", "moses"]
+
+# JSON may hold them as they are, but many programs take them for line ends
+_ESCAPED = {code: f"\\u{code:04x}" for code in (0x7F, 0x85, 0x2028, 0x2029)}
+
+
+def render(
+    translation: Translation, line: int, form: Format, alignment: bool = False, extra: Mapping[str, Any] | None = None
+) -> str:
+    """What is written for input line number `line` (from 1), LF included.
+
+    text: the translation. tsv: a row `line, score, log-probability, translation` for each candidate, or one with empty
+    columns for a line without candidates; with `alignment` one column more. jsonl: an object a line, with the keys of
+    `extra` that are not its own. moses: `line ||| translation ||| LogProb= … ||| score` for each candidate, lines from
+    0; with `alignment` one field more.
+    """
+    if form == "text":
+        return one_line(translation.text) + "\n"
+    if form == "jsonl":
+        return _json_line(translation, line, alignment, extra or {})
+    if form == "tsv":
+        rows = [
+            [f"{c.score:.6f}", f"{c.log_prob:.6f}", _cell(c.text), *_links(c, alignment)]
+            for c in translation.candidates
+        ]
+        return "".join("\t".join([str(line), *row]) + "\n" for row in rows or [[""] * (3 + alignment)])
+    fields = [
+        [_field(c.text), f"LogProb= {c.log_prob:.6f}", f"{c.score:.6f}", *_links(c, alignment)]
+        for c in translation.candidates or (Candidate("", 0.0, 0.0),)
+    ]
+    return "".join(" ||| ".join([str(line - 1), *row]) + "\n" for row in fields)
+
+
+def pharaoh(links: Iterable[Link] | None) -> str:
+    """Links as `0-0 2-1`, source first; nothing for none."""
+    return " ".join(f"{source}-{target}" for source, target in links or ())
+
+
+def attention_json(attention: AttentionMap | None, line: int) -> dict[str, Any]:
+    """The soft matrix of one line: `weights[t][s]` is how much target piece t drew on source piece s."""
+    if attention is None:
+        return {"line": line, "source": [], "target": [], "weights": []}
+    weights = [[round(weight, 4) for weight in row] for row in attention.weights.tolist()]
+    return {"line": line, "source": attention.source, "target": attention.target, "weights": weights}
+
+
+def json_text(record: Any) -> str:
+    """JSON that no program breaks into lines."""
+    return json.dumps(record, ensure_ascii=False).encode("utf-8", "replace").decode().translate(_ESCAPED)
+
+
+def one_line(text: str) -> str:
+    """Text with a blank for each character that some program takes for the end of a line."""
+    return " ".join(text.splitlines())
+
+
+def _json_line(translation: Translation, line: int, alignment: bool, extra: Mapping[str, Any]) -> str:
+    candidates: list[dict[str, Any]] = []
+    for candidate in translation.candidates:
+        found = {"text": candidate.text, "score": candidate.score, "log_prob": candidate.log_prob}
+        candidates.append(found | ({"alignment": pharaoh(candidate.alignment)} if alignment else {}))
+    record = {"line": line, "source": translation.source, "translation": translation.text, "candidates": candidates}
+    if translation.treatment is not None:
+        record["long_line"] = translation.treatment
+    return json_text({**record, **{key: value for key, value in extra.items() if key not in record}}) + "\n"
+
+
+def _links(candidate: Candidate, wanted: bool) -> list[str]:
+    return [pharaoh(candidate.alignment)] if wanted else []
+
+
+def _cell(text: str) -> str:
+    return one_line(text).replace("\t", " ")
+
+
+def _field(text: str) -> str:
+    return one_line(text).replace("|||", "&#124;&#124;&#124;")

@@ -1,0 +1,74 @@
+"""What `import nmtcli` offers, and what it costs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nmtcli
+from nmtcli import Translation, Translator, UserError
+from nmtcli.config import SearchConfig
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "api.md"
+
+
+def test_import_loads_nothing_heavy():
+    code = "import nmtcli, sys; print(nmtcli.__version__, *sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"torch", "numpy", "pydantic", "sentencepiece", "rich"} & set(loaded)
+
+
+def test_names_are_there_and_no_others():
+    assert set(nmtcli.__all__) == set(dir(nmtcli))
+    for name in nmtcli.__all__:
+        assert getattr(nmtcli, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Translater'"):
+        _ = nmtcli.Translater
+    with pytest.raises(ImportError):
+        from nmtcli import absent  # noqa: F401
+
+
+def test_the_document_names_what_there_is():
+    text = DOCUMENT.read_text("utf-8")
+    for name in nmtcli.__all__:
+        assert f"`{name}" in text, name
+
+
+def test_translate_gives_objects(trained):
+    translator = Translator.load(str(trained), "cpu", beam_size=3, threads=1)
+    assert translator.search.beam_size == 3
+    lines = ["one two three", "", "\x01 \u2028", "one\x00two", "half \ud800"]
+    found = translator.translate(iter(lines), n_best=2, attention=True, alignment=True)
+    assert all(isinstance(one, Translation) for one in found)
+    assert [one.source for one in found] == lines
+    assert [len(one.candidates) for one in found] == [2, 0, 0, 2, 2]
+    best, second = found[0].candidates
+    assert best.text == found[0].text and best.score >= second.score
+    assert best.attention is not None and best.attention.source[-1] == "</s>"
+    assert best.alignment is not None and [link[1] for link in best.alignment] == list(range(len(best.text.split())))
+    assert found[3].text == translator.translate(["one two"])[0].text
+    assert translator.translate([]) == []
+
+
+def test_mistakes_are_told_before_the_model_is_opened(trained):
+    with pytest.raises(UserError, match="beam_sise"):
+        Translator.load(trained, "cpu", beam_sise=3)
+    with pytest.raises(UserError, match="beam_size"):
+        Translator.load(trained, "cpu", beam_size=0)
+    for device in ("gpu", "cpu:1", "cuda:x"):
+        with pytest.raises(UserError, match="no such device"):
+            Translator.load(trained, device)
+    with pytest.raises(UserError, match=r"no CUDA device|GPU 99 is wanted"):
+        Translator.load(trained, "cuda:99")
+
+
+def test_the_example_in_the_document_runs(trained, monkeypatch, capsys):
+    """The first block of code, with a model that is there."""
+    code = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+    assert code
+    for block in code:
+        exec(compile(block.replace('"run"', repr(str(trained))), "api.md", "exec"), {})
+    assert capsys.readouterr().out
+    assert "beam_size" in SearchConfig.model_fields

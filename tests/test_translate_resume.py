@@ -1,0 +1,221 @@
+"""A translation that is killed and goes on, or is spread over workers, ends with the same bytes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nmtcli.errors import DataError, ResourceError, UserError
+from nmtcli.translate import lines as line_windows
+from nmtcli.translate.job import Job, translate_windows
+from nmtcli.translate.lines import LineReader, Prefix, Report, Tally, Window
+from nmtcli.translate.outputs import OutputFiles, read_progress
+from tests.conftest import WORDS, nmt
+
+LINES = 600
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory) -> Path:
+    """Some windows of lines, a few of them odd; blanks make them long, and windows few lines."""
+    choose = random.Random(0)
+    path = tmp_path_factory.mktemp("text") / "in"
+    odd = [b"", b"\xff one", b"two\0three", b" ".join([b"one two three."] * 90)]
+    lines = [" ".join(choose.choices(WORDS, k=choose.randint(1, 9))).encode() + b" " * 2500 for _ in range(LINES)]
+    for _ in range(20):
+        lines[choose.randrange(len(lines))] = choose.choice(odd)
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return path
+
+
+def command(trained: Path, text: Path, folder: Path) -> list[str]:
+    beside = ["--alignment", f"{folder}/links", "--attention", f"{folder}/looks.jsonl"]
+    options = ["-b", "1", "--device", "cpu", "--format", "tsv", *beside]
+    return ["translate", "-m", str(trained), "-i", str(text), "-o", f"{folder}/out", *options]
+
+
+@pytest.fixture(scope="module")
+def expected(trained, text, tmp_path_factory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("whole")
+    assert nmt(*command(trained, text, folder)) == 0
+    return contents(folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def lines_done(folder: Path) -> int:
+    record = folder / "out.progress"
+    return json.loads(record.read_text())["lines"] if record.exists() else 0
+
+
+def test_two_kills_and_a_resume_change_no_byte(trained, text, expected, tmp_path, capsys):
+    done = [0]
+    for resume in ([], ["--resume"]):
+        process = subprocess.Popen([sys.executable, "-m", "nmtcli", *command(trained, text, tmp_path), *resume])
+        while lines_done(tmp_path) <= done[-1]:
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
+        done.append(lines_done(tmp_path))
+    assert 0 < done[1] < done[2] < LINES
+    assert (tmp_path / "out").read_bytes() != expected["out"]
+    assert nmt(*command(trained, text, tmp_path), "--resume") == 0
+    assert contents(tmp_path) == expected
+    words = capsys.readouterr().err
+    assert f"going on after line {done[2]:,}" in words
+    assert "not UTF-8" in words  # what was odd before the kills is told too
+
+
+def test_workers_change_no_byte(trained, text, expected, tmp_path):
+    for number in ("1", "2"):
+        (tmp_path / number).mkdir()
+        assert nmt(*command(trained, text, tmp_path / number), "--processes", number) == 0
+        assert contents(tmp_path / number) == expected
+
+
+@dataclass(frozen=True)
+class DeadlyWindow(Window):
+    """Kills the worker that reads it."""
+
+    def requests(self, report):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_ends_the_run_in_words(trained):
+    job = Job(next((trained / "checkpoints").iterdir()), "cpu")
+    with pytest.raises(ResourceError, match="a worker process was killed"):
+        list(translate_windows(job, [DeadlyWindow(1, [b"one"], False, Prefix())], processes=2))
+
+
+# ---- a kill at any byte, without processes ----
+
+
+@pytest.fixture
+def small_windows(monkeypatch):
+    monkeypatch.setattr(line_windows, "MOST_LINES", 7)
+
+
+def begin(trained: Path, text: Path, folder: Path):
+    """The pieces of a translation, to be stopped anywhere."""
+    job = Job(next((trained / "checkpoints").iterdir()), "cpu", {"beam_size": 1}, alignment="apart")
+    files = {"translations": folder / "out", "alignment": folder / "links"}
+
+    def outputs(resume: bool) -> tuple[OutputFiles, LineReader]:
+        begun = read_progress(folder / "out", job.settings()) if resume else None
+        reader = LineReader(text.open("rb"))
+        if begun:
+            reader.skip(begun.input, begun.lines)
+        return OutputFiles(files, job.settings(), folder / "out.progress", begun), reader
+
+    return job, outputs
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stopped_at_any_byte_it_goes_on(trained, tmp_path, small_windows, seed):
+    choose = random.Random(seed)
+    text = tmp_path / "in"
+    text.write_text("".join(" ".join(choose.choices(WORDS, k=choose.randint(0, 5))) + "\n" for _ in range(60)))
+    job, outputs = begin(trained, text, tmp_path)
+    straight, reader = outputs(resume=False)
+    results = list(translate_windows(job, reader.windows()))
+    for result in results:
+        straight.write(result)
+    straight.close(finished=True)
+    whole = contents(tmp_path)
+    assert set(whole) == {"in", "out", "links"}
+    assert whole["out"].count(b"\n") == whole["links"].count(b"\n") == 60
+    done = 0
+    for resume in (False, True, True):
+        files, reader = outputs(resume)
+        remaining = list(translate_windows(job, reader.windows()))
+        assert [result.end for result in remaining] == [result.end for result in results[done:]]
+        stop = choose.randrange(len(remaining))
+        for result in remaining[:stop]:
+            files.write(result)
+            files.record()
+        files.open()
+        done += stop
+        for name in ("out", "links"):  # a part of what follows is written, and then the power is off
+            with (tmp_path / name).open("ab") as file:
+                rest = remaining[stop].written["translations" if name == "out" else "alignment"]
+                file.write(rest[: choose.randrange(len(rest) + 1)])
+    files, reader = outputs(resume=True)
+    for result in translate_windows(job, reader.windows()):
+        files.write(result)
+    files.close(finished=True)
+    assert contents(tmp_path) == whole
+
+
+def test_what_does_not_belong_together_is_refused(trained, tmp_path, small_windows):
+    text = tmp_path / "in"
+    text.write_text("one two\n" * 30)
+    job, outputs = begin(trained, text, tmp_path)
+    files, reader = outputs(resume=False)
+    for result in list(translate_windows(job, reader.windows()))[:2]:
+        files.write(result)
+    files.close(finished=False)
+    settings = job.settings()
+    assert read_progress(tmp_path / "out", settings)
+    with pytest.raises(UserError, match="begun with beam_size 1, now it is 2"):
+        read_progress(tmp_path / "out", settings | {"beam_size": 2})
+    text.write_text("one two\n" * 5 + "one too\n" * 25)
+    with pytest.raises(DataError, match="the input is not the one"):
+        outputs(resume=True)
+    text.write_text("one two\n" * 14 + "three\n")  # only what is done must be the same
+    outputs(resume=True)
+    with (tmp_path / "out").open("r+b") as file:
+        file.write(b"!")
+    with pytest.raises(DataError, match="out: changed since"):
+        outputs(resume=True)[0].open()
+    (tmp_path / "out.progress").write_text("{}")
+    with pytest.raises(DataError, match="damaged"):
+        read_progress(tmp_path / "out", settings)
+    (tmp_path / "out.progress").unlink()
+    with pytest.raises(UserError, match="nothing to go on with"):
+        read_progress(tmp_path / "out", settings)
+
+
+def test_a_report_adds_up_over_windows():
+    report = Report()
+    report.note("cut", 3)
+    report.note("cut", 5)
+    report.add({"cut": Tally(2, 9), "refused": Tally(1, 7)})
+    assert report.found == {"cut": (4, 3), "refused": (1, 7)}
+
+
+def test_an_interrupted_translation_says_how_to_go_on(trained, text, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nmtcli", *command(trained, text, tmp_path)], stderr=subprocess.PIPE, text=True
+    )
+    while not lines_done(tmp_path):
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    _, words = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command with --resume goes on" in words
+    assert "Traceback" not in words
+
+
+def test_without_resume_it_is_written_anew_and_a_mistake_costs_nothing(trained, tmp_path, capsys):
+    (tmp_path / "in").write_text("one\n")
+    (tmp_path / "out").write_text("precious\n")
+    run = ["translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out"]
+    assert nmt(*run, "--resume") == 2
+    assert nmt(*run, "--set-off") == 2
+    assert nmt(*run, "--dictionary", tmp_path / "absent") == 3
+    assert (tmp_path / "out").read_text() == "precious\n"
+    (tmp_path / "out.progress").write_text("{}")
+    assert nmt(*run) == 0
+    assert "written anew" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
