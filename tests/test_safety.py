@@ -86,6 +86,9 @@ class History:
         """From the newest checkpoint to the end, as the trainer does."""
         steps = run.steps()
         best = json.loads((run.checkpoint(steps[-1]) / "state.json").read_text())["best"] if steps else []
+        if steps:  # it may have been killed between a checkpoint and the pointers to it
+            run.point("last", steps[-1])
+            run.point("best", best[0][1])
         for step in range(steps[-1] + 1 if steps else 0, len(self.scores)):
             best = sorted([*best, [self.scores[step], step]], key=lambda entry: (-entry[0], entry[1]))[: self.keep_best]
             run.save(step, lambda directory, best=best: self.write(directory, best))
