@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from nmtcli.score.alignment import AlignmentQuality
     from nmtcli.score.pairs import PairScore, PairScorer
 
+_WINDOW = 2000  # pairs sorted by length and scored before the next ones
+
 
 @dataclass(frozen=True)
 class PairWork:
@@ -60,7 +62,7 @@ class _Totals:
 
 
 def score_pairs(work: PairWork) -> None:
-    """Score pairs block by block, writing each as it is done; or judge their alignment."""
+    """Score pairs window by window, writing each as it is done; or judge their alignment."""
     from nmtcli.prepare.files import File
     from nmtcli.prepare.readers.lines import LinePairs
     from nmtcli.score.alignment import AlignmentQuality, judge, read_gold
@@ -142,16 +144,18 @@ def _open_scorer(work: PairWork, links: bool) -> PairScorer:
 def _scored(
     scorer: PairScorer, pairs: LinePairs, links: bool, totals: _Totals, count: int
 ) -> Iterator[tuple[list[str], list[str], list[PairScore | None]]]:
-    """Block by block: sources, targets, scores; counted in `totals`."""
+    """Window by window: sources, targets, scores; counted in `totals`."""
     with progress() as bar:
         task = bar.add_task("pairs", total=count)
         for block in pairs.blocks():
             rows = block.rows()
             sources = ["" if row in rows.problems else text for row, text in enumerate(rows.sources)]
-            scores = scorer.score(sources, rows.targets, links)
-            totals.add(scores)
-            yield rows.sources, rows.targets, scores
-            bar.update(task, completed=totals.pairs)
+            for start in range(0, block.size, _WINDOW):
+                window = slice(start, start + _WINDOW)
+                scores = scorer.score(sources[window], rows.targets[window], links)
+                totals.add(scores)
+                yield rows.sources[window], rows.targets[window], scores
+                bar.update(task, completed=totals.pairs)
 
 
 def _write(scorer: PairScorer, pairs: LinePairs, form: str, totals: _Totals, count: int) -> None:
