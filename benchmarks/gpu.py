@@ -1,7 +1,9 @@
 """CUDA against CPU: losses of the first updates in each precision, then tokens/s and memory at sizes that fill a GPU.
 
     python benchmarks/gpu.py DATA        DATA is made by nmt prepare
-Prints Markdown. `benchmarks/gpu.sh` runs it with the tests and a recipe.
+Prints Markdown. Use is what the products with weights alone would take at the rate of a large product in the same
+precision, as a share of the time taken; embeddings and attention are not counted. `benchmarks/gpu.sh` runs this with
+the tests and recipes.
 """
 
 import sys
@@ -44,29 +46,50 @@ def trainer(data: PreparedData, device_name: str, *settings: str, preset: str | 
 def losses(data: PreparedData, device: str, precision: str) -> list[float]:
     """The loss a token of each of the first updates; no dropout, so that devices compare."""
     made = trainer(data, device, f"train.precision={precision}", "model.dropout=0", "train.batch_tokens=2000")
-    updates, found = made._updates(), []
+    updates, found = made.feed.updates(made.state), []
     for _ in range(UPDATES):
-        made._update(next(updates))
-        found.append(made.meter.read()["loss"])
+        made.update(next(updates))
+        found.append(made.meter.read(made.ranks)["loss"])
     return found
 
 
-def throughput(data: PreparedData, precision: str, workload: str) -> tuple[float, float, int]:
-    """Target tokens/s, peak GPU memory in GB, parameters."""
+def throughput(data: PreparedData, precision: str, workload: str, rate: float) -> tuple[float, float, float, int]:
+    """Target tokens/s, use of a device that makes `rate` operations a second, peak GPU memory in GB, parameters."""
     preset, settings, tokens = WORKLOADS[workload]
     settings = [*settings, f"train.batch_tokens={tokens}", f"train.precision={precision}"]
     made = trainer(data, "cuda", *settings, preset=preset)
-    updates = made._updates()
+    updates = made.feed.updates(made.state)
     for _ in range(5):
-        made._update(next(updates))
+        made.update(next(updates))
+    measured = [next(updates) for _ in range(30)]
     torch.cuda.reset_peak_memory_stats()
     torch.cuda.synchronize()
-    before, start = made.state.target_tokens, time.perf_counter()
-    for _ in range(30):
-        made._update(next(updates))
+    start = time.perf_counter()
+    for batches in measured:
+        made.update(batches)
     torch.cuda.synchronize()
-    rate = (made.state.target_tokens - before) / (time.perf_counter() - start)
-    return rate, torch.cuda.max_memory_allocated() / 1e9, parameter_count(made.model)
+    seconds = time.perf_counter() - start
+    source = sum(int(batch.source_length.sum()) for batches in measured for batch in batches)
+    target = sum(batch.target_tokens for batches in measured for batch in batches)
+    model = made.model
+    decoding = parameter_count(model.decoder) + model.output.weight.numel()
+    operations = 6 * (parameter_count(model.encoder) * source + decoding * target)
+    memory = torch.cuda.max_memory_allocated() / 1e9
+    return target / seconds, operations / rate / seconds, memory, parameter_count(model)
+
+
+def product_rate(precision: str) -> float:
+    """Operations a second of a large product."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    left, right = torch.randn(2, 8192, 8192, device="cuda", dtype=dtype)
+    for _ in range(3):
+        left @ right
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(10):
+        left @ right
+    torch.cuda.synchronize()
+    return float(10 * 2 * 8192**3 / (time.perf_counter() - start))
 
 
 def main() -> None:
@@ -77,15 +100,19 @@ def main() -> None:
     print(f"| precision | largest relative difference of the loss to CPU fp32, {UPDATES} updates | last loss |")
     print("|---|---|---|")
     for precision in ("fp32", "bf16", "fp16"):
-        found = losses(data, "cuda", precision)
-        worst = max(abs(ours / theirs - 1) for ours, theirs in zip(found, reference, strict=True))
-        print(f"| {precision} | {worst:.2e} | {found[-1]:.4f} (CPU {reference[-1]:.4f}) |", flush=True)
-    print("\n| model | parameters | batch tokens | precision | target tokens/s | peak memory, GB |")
-    print("|---|---|---|---|---|---|")
+        ours = losses(data, "cuda", precision)
+        worst = max(abs(one / other - 1) for one, other in zip(ours, reference, strict=True))
+        print(f"| {precision} | {worst:.2e} | {ours[-1]:.4f} (CPU {reference[-1]:.4f}) |", flush=True)
+    rates = {precision: product_rate(precision) for precision in ("fp32", "bf16", "fp16")}
+    found = ", ".join(f"{precision} {rate / 1e12:.0f}" for precision, rate in rates.items())
+    print(f"\nA product of 8192 × 8192 matrices, Tflop/s: {found}\n")
+    print("| model | parameters | batch tokens | precision | target tokens/s | use | peak memory, GB |")
+    print("|---|---|---|---|---|---|---|")
     for workload, (_, _, tokens) in WORKLOADS.items():
-        for precision in ("fp32", "bf16", "fp16"):
-            rate, memory, count = throughput(data, precision, workload)
-            print(f"| {workload} | {count:,} | {tokens:,} | {precision} | {rate:,.0f} | {memory:.2f} |", flush=True)
+        for precision, rate in rates.items():
+            speed, use, memory, count = throughput(data, precision, workload, rate)
+            cells = [workload, f"{count:,}", f"{tokens:,}", precision, f"{speed:,.0f}", f"{use:.0%}", f"{memory:.2f}"]
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

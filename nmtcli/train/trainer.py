@@ -131,7 +131,7 @@ class Trainer:
                     self._tell("stopped", {"step": self.state.step, "reason": reason})
                     return reason
                 batches = next(updates)
-                self._update(batches)
+                self.update(batches)
                 if self._diverged():
                     self._recover(batches)
                     saved_step, updates = self.state.step, self.feed.updates(self.state)
@@ -154,7 +154,7 @@ class Trainer:
         filler = self.feed.one_pair() if self.sharded else None
         return self.gradients.compute(batches, filler, self.state.step + 1, self.precision)
 
-    def _update(self, batches: list[Batch]) -> None:
+    def update(self, batches: list[Batch]) -> None:
         """One update of the weights from one or several batches, as if they were one."""
         self.meter.data_ready()
         state, settings = self.state, self.config.train
