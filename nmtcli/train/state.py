@@ -15,6 +15,7 @@ class TrainState:
     position: int = 0  # updates done in this block
     target_tokens: int = 0
     skipped_updates: int = 0
+    skipped_in_a_row: int = 0
     seconds: float = 0.0  # spent in updates
     rate_scale: float = 1.0  # of the learning rate
     precision: Precision | None = None  # where it is no longer that of the settings

@@ -209,7 +209,6 @@ class Trainer:
             self._begin_anew()
         self.state.recoveries, self.state.rate_scale, self.state.precision = recoveries, rate_scale, precision
         self.precision = self._precision()
-        self.skipped.zero_()
         self.skipped_in_a_row.zero_()
         self.meter.restart()
         metrics = {"step": step, "to_step": self.state.step, "reason": reason}
@@ -217,6 +216,7 @@ class Trainer:
 
     def _begin_anew(self) -> None:
         self.state, self.stopping = TrainState(), EarlyStopping.of(self.config.train)
+        self.skipped.zero_()
         self._put_weights(checkpoint.model_weights(self._new_model()))
         self.optimizer.state.clear()
         if self.config.train.ema is not None:
@@ -225,6 +225,7 @@ class Trainer:
     def _count_skipped(self) -> None:
         """Read how many updates were skipped; the device is asked only here."""
         self.state.skipped_updates += int(self.skipped.item())
+        self.state.skipped_in_a_row = int(self.skipped_in_a_row.item())
         self.skipped.zero_()
 
     def _stop_reason(self) -> str | None:
@@ -357,6 +358,8 @@ class Trainer:
         scaler = state.pop("scaler")
         self.stopping.load(state)
         self.state = TrainState(**{key: value for key, value in state.items() if key not in self.stopping.state()})
+        self.skipped.zero_()
+        self.skipped_in_a_row.fill_(self.state.skipped_in_a_row)
         self.precision = self._precision()
         self.precision.load_state(scaler)
         tensors = self._parts(tensors)
