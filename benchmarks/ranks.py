@@ -1,12 +1,13 @@
 """One training by 1, 2 and 4 ranks: is it the same, and how fast is it?
 
-    python benchmarks/ranks.py DATA [--updates 400] [--ranks 1 2 4] [--set KEY=VALUE …] [--out FOLDER]
+    python benchmarks/ranks.py DATA [--updates 400] [--ranks 1 2 4] [--finetune-from MODEL] [--set KEY=VALUE …]
 
 DATA is made by nmt prepare (the figures are of the phrasebook). An update is four batches: 1 rank × 4, 2 × 2, 4 × 1.
 All runs have the same settings, fp32, no dropout (whose random numbers are each rank's own), on a CPU over gloo. Prints
 a Markdown table: the largest relative difference of the training loss from that of the first run, in the first hundred
 updates and in all, validation loss and BLEU at the end, seconds. Sums in another order round otherwise, and training
-multiplies such differences: they are at the rounding of fp32 at first, and later as large as those of another seed.
+multiplies such differences: they are at the rounding of fp32 at first, and later as large as those of another seed. A
+trained model (`--finetune-from`) at a low rate multiplies them little.
 """
 
 import argparse
@@ -26,10 +27,11 @@ SETTINGS = [
 ]
 
 
-def train(data: Path, run: Path, ranks: int, settings: list[str]) -> float:
+def train(data: Path, run: Path, ranks: int, settings: list[str], first: Path | None) -> float:
     """Train; returns the seconds it took, start and end included."""
     command = [sys.executable, "-m", "nmtcli", "train", str(data), "-o", str(run), "--device", "cpu"]
     given = [part for setting in settings for part in ("--set", setting)]
+    given += ["--finetune-from", str(first)] if first else []
     begin = time.perf_counter()
     subprocess.run([*command, "--gpus", str(ranks), *given], check=True, stderr=subprocess.DEVNULL)
     return time.perf_counter() - begin
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=400)
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--finetune-from", type=Path, metavar="MODEL")
     parser.add_argument("--out", type=Path, help="keep the runs here")
     options = parser.parse_args()
     settings = [*SETTINGS, f"train.max_updates={options.updates}", f"train.valid_every={options.updates}", *options.set]
@@ -52,7 +55,7 @@ def main() -> None:
         first: list[float] = []
         for ranks in options.ranks:
             run = folder / str(ranks)
-            seconds = train(options.data, run, ranks, settings)
+            seconds = train(options.data, run, ranks, settings, options.finetune_from)
             losses = [event["loss"] for event in events(run) if event["event"] == "updated"]
             first = first or losses
             differ = [abs(one - other) / one for one, other in zip(first, losses, strict=True)]
