@@ -13,7 +13,8 @@ from nmtcli.config import SearchConfig
 from nmtcli.models.protocol import Array, StepDecoder
 from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.translate.alignment import AttentionMap
-from nmtcli.translate.search import Hypothesis, SearchOptions, beam_search
+from nmtcli.translate.decoding import decode
+from nmtcli.translate.search import Hypothesis
 from nmtcli.vocabulary import EOS, PAD
 
 if TYPE_CHECKING:
@@ -81,21 +82,31 @@ class Translator:
         self, lines: Sequence[str], n_best: int = 1, attention: bool = False
     ) -> Iterator[tuple[list[int], list[tuple[Candidate, ...]]]]:
         """Batch after batch, as they are done: which lines, and their candidates. Lines without tokens are left out."""
-        options = SearchOptions(max(self.search.beam_size, n_best), n_best, self.search.length_penalty, attention)
         ids = self.tokenizers.source.encode(list(lines))
         for rows in length_batches([len(sentence) + 1 for sentence in ids], self.search.batch_tokens):
             sources = [ids[row] for row in rows]
-            hypotheses = self._search(sources, options)
+            hypotheses = self._search(sources, rows, n_best, attention)
             yield rows, [self._candidates(*pair) for pair in zip(sources, hypotheses, strict=True)]
 
-    def _search(self, sources: Sequence[list[int]], options: SearchOptions) -> list[list[Hypothesis]]:
+    def _search(
+        self, sources: Sequence[list[int]], numbers: Sequence[int], n_best: int, attention: bool
+    ) -> list[list[Hypothesis]]:
         length = np.array([len(sentence) + 1 for sentence in sources], dtype=np.int64)
         source = np.full((len(sources), int(length.max())), PAD, dtype=np.int64)
         for row, sentence in enumerate(sources):
             source[row, : length[row]] = [*sentence, EOS]
-        limits = (length * self.search.max_length_factor).astype(np.int64) + self.search.max_length_offset
-        array = self.runtime.array
-        return beam_search(self.runtime, array(source), array(length), limits.tolist(), options)
+        array, detokenize = self.runtime.array, self.tokenizers.target.decode_all
+        return decode(
+            self.runtime,
+            array(source),
+            array(length),
+            length.tolist(),
+            self.search,
+            detokenize,
+            n_best=n_best,
+            keep_attention=attention,
+            numbers=numbers,
+        )
 
     def _candidates(self, source: list[int], hypotheses: Sequence[Hypothesis]) -> tuple[Candidate, ...]:
         return tuple(
