@@ -20,13 +20,6 @@ from nmtcli.translate.search import SearchOptions, beam_search
 from tests.conftest import model_config, nmt
 
 
-@pytest.fixture(scope="module")
-def onnx(trained, tmp_path_factory):
-    output = tmp_path_factory.mktemp("export") / "onnx"
-    assert nmt("export", trained, "-o", output, "--format", "onnx") == 0
-    return output
-
-
 def test_onnx_translates_like_pytorch_in_batches_of_any_size(trained, onnx):
     ours, theirs = TorchRuntime(load_model(find_model(trained)), torch.device("cpu")), OnnxRuntime(onnx)
     size = read_info(onnx).source_size

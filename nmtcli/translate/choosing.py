@@ -110,18 +110,24 @@ def _largest(flat: Array, count: int) -> Array:
 def _allocated(flat: Array, place: Array, size: int, first: int, tracker: Tracker) -> tuple[Array, Array]:
     """Continuations in the order of dynamic beam allocation (Post and Vilar 2018; in arrays as Hu et al. 2019).
 
-    flat [B, K·V]; place [B, C] are the likeliest. To them come the likeliest token of each hypothesis and those its
-    constraint wants. Continuations that have come equally far form a bank. The best of each bank come first, that of
-    the furthest before the others; then the second best, and so on: each bank has its share of any beam.
+    flat [B, K·V]; place [B, C] are the likeliest. To them come the likeliest token of each hypothesis, those its
+    constraint wants, and the likeliest of those that hold what it has. Continuations that have come equally far form a
+    bank. The best of each bank come first, that of the furthest before the others; then the second best, and so on:
+    each bank has its share of any beam. Also returned, [B, M] like the places: which of them are there already, or
+    impossible.
     """
     xp = array_namespace(flat)
     batch, slots = flat.shape[0], flat.shape[1] // size
     start = xp.arange(slots, device=device(flat)) * size
     likeliest = xp.argmax(xp.reshape(flat, (batch, slots, size)), axis=2) + start  # [B, K]
-    wanted = [
-        [slot * size + token for slot in range(slots) for token in tracker.rule(row, first + slot).wanted]
-        for row in range(batch)
-    ]
+    wanted: list[list[int]] = [[] for _ in range(batch)]
+    for row, own in enumerate(wanted):
+        for slot in range(slots) if tracker.constraints[row] else ():
+            rule = tracker.rule(row, first + slot)
+            own.extend(slot * size + token for token in rule.wanted)
+            if rule.holding:
+                holding = slot * size + index_array(rule.holding, place)
+                own.append(int(holding[xp.argmax(flat[row, holding])]))
     most = max(map(len, wanted))
     # rows are filled up with what is there already
     extra = [own + [fill] * (most - len(own)) for own, fill in zip(wanted, place[:, 0].tolist(), strict=True)]

@@ -22,6 +22,7 @@ class Rule:
     only: int | None = None  # the one token that may follow
     forbidden: Sequence[int] = ()
     wanted: Sequence[int] = ()  # tokens that lead to more progress
+    holding: Sequence[int] = ()  # tokens of which one must follow, or progress is lost
     progress: int = 0  # tokens of what is required that are there
 
 
@@ -220,11 +221,13 @@ class Phrases:
         wanted = {t for number, position in begun for t in self.phrases[number].arcs[position]}
         if not begun:
             wanted = {t for number in unmet for t in self.phrases[number].arcs[0]}
+        held = any(state.counts[number] < self.phrases[number].least for number in waiting)
         partial = [self._remaining[number][0] - self._remaining[number][position] for number, position in begun]
         return Rule(
             may_end=not unmet and not over,
             forbidden=self.edges.apart if over else tuple(sorted(forbidden)),
             wanted=tuple(sorted(wanted)),
+            holding=self.edges.apart if held else (),
             progress=met + max(partial, default=0),
         )
 
@@ -258,6 +261,7 @@ class Together:
             only=next((rule.only for rule in rules if rule.only is not None), None),
             forbidden=tuple(token for rule in rules for token in rule.forbidden),
             wanted=tuple(token for rule in rules for token in rule.wanted),
+            holding=next((rule.holding for rule in rules if rule.holding), ()),
             progress=sum(rule.progress for rule in rules),
         )
 

@@ -53,15 +53,12 @@ class PhraseWriter:
 
     def banned(self, text: str) -> Phrase:
         """A text that must not occur as whole words, in whatever segmentation."""
-        written = self._written(text)
-        lengths = range(1, self._longest + 1)
-        arcs = [
-            {self._ids[written[at : at + n]]: at + n for n in lengths if written[at : at + n] in self._ids}
-            for at in range(len(written))
-        ]
-        # a slice that runs over the end is shorter than n
-        arcs = [{token: min(to, len(written)) for token, to in steps.items()} for steps in arcs]
-        return Phrase(tuple(arcs), least=0, most=0, whole=True, inner=1)
+        written = self._written(text).encode()  # in bytes, for a letter may be spelled in them
+        arcs: list[dict[int, int]] = []
+        for start in range(len(written)):
+            ends = range(start + 1, min(start + self._longest, len(written)) + 1)
+            arcs.append({token: end for end in ends for token in self._by_bytes.get(written[start:end], ())})
+        return Phrase(tuple(arcs), least=0, most=0, whole=True, inner=len(BLANK.encode()))
 
     def placeholders(self, source: str) -> tuple[list[Phrase], list[str]]:
         """A phrase for each placeholder in a source line, and those the tokenizer cannot write."""
@@ -105,8 +102,17 @@ class PhraseWriter:
         return {piece: token for token, piece in enumerate(pieces) if token >= SPECIAL and not bytes_[token]}
 
     @cached_property
+    def _by_bytes(self) -> dict[bytes, list[int]]:
+        """The ids of the pieces that write these bytes: of text, and of single bytes."""
+        found = {piece.encode(): [token] for piece, token in self._ids.items()}
+        bytes_ = self.tokenizer.byte_pieces.nonzero()[0].tolist()
+        for token, piece in zip(bytes_, self.tokenizer.pieces(bytes_), strict=True):
+            found.setdefault(bytes([int(piece[1:-1], 16)]), []).append(token)  # <0xC3>
+        return found
+
+    @cached_property
     def _longest(self) -> int:
-        return max(map(len, self._ids))
+        return max(map(len, self._by_bytes))
 
     def _written(self, text: str) -> str:
         """A text as pieces spell it, with the blank before its first word."""
