@@ -50,7 +50,7 @@ def test_method_beam_is_beam_search_with_these_options():
 @given(
     lengths=st.lists(st.integers(1, 90), min_size=1, max_size=9),
     shortest=st.integers(0, 20),
-    share=st.floats(0, 3),
+    share=st.integers(0, 30).map(lambda tenths: tenths / 10),
     longest=st.none() | st.integers(20, 60),
 )
 def test_limits_are_the_closer_of_absolute_and_relative(lengths, shortest, share, longest):

@@ -121,13 +121,19 @@ def _allocated(flat: Array, place: Array, size: int, first: int, tracker: Tracke
     start = xp.arange(slots, device=device(flat)) * size
     likeliest = xp.argmax(xp.reshape(flat, (batch, slots, size)), axis=2) + start  # [B, K]
     wanted: list[list[int]] = [[] for _ in range(batch)]
+    holders: dict[int, list[tuple[int, int]]] = {}
     for row, own in enumerate(wanted):
         for slot in range(slots) if tracker.constraints[row] else ():
             rule = tracker.rule(row, first + slot)
             own.extend(slot * size + token for token in rule.wanted)
             if rule.holding:
-                holding = slot * size + index_array(rule.holding, place)
-                own.append(int(holding[xp.argmax(flat[row, holding])]))
+                holders.setdefault(id(rule.holding), []).append((row, slot))
+    for places in holders.values():  # one look-up a kind, and there is hardly ever a second
+        holding = tracker.array(tracker.rule(places[0][0], first + places[0][1]).holding, flat)
+        row, slot = (index_array(part, flat) for part in zip(*places, strict=True))
+        best = xp.argmax(flat[row[:, None], slot[:, None] * size + holding], axis=1)
+        for (at, _), found in zip(places, (slot * size + holding[best]).tolist(), strict=True):
+            wanted[at].append(found)
     most = max(map(len, wanted))
     # rows are filled up with what is there already
     extra = [own + [fill] * (most - len(own)) for own, fill in zip(wanted, place[:, 0].tolist(), strict=True)]

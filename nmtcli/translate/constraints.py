@@ -141,14 +141,15 @@ class _Reading:
 
 @dataclass(frozen=True)
 class Phrases:
-    """Phrases that must occur, must not, or both within bounds. The automaton is made of states as they are met."""
+    """Phrases that must occur, must not, or both within bounds. States are numbered as they are met."""
 
     phrases: tuple[Phrase, ...]
     edges: Edges = Edges()
     _remaining: list[list[int]] = field(init=False, repr=False, compare=False)
     _first: dict[int, list[tuple[int, int]]] = field(init=False, repr=False, compare=False)
     _inner: list[tuple[int, int]] = field(init=False, repr=False, compare=False)
-    _rules: dict[_Reading, Rule] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _numbers: dict[_Reading, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _rules: list[tuple[_Reading, Rule]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         first: dict[int, list[tuple[int, int]]] = {}
@@ -165,15 +166,16 @@ class Phrases:
         """See `Constraint`."""
         return 1 + sum(phrase.least * left[0] for phrase, left in zip(self.phrases, self._remaining, strict=True))
 
-    def start(self) -> _Reading:
+    def start(self) -> int:
         """See `Constraint`."""
-        return _Reading(frozenset(self._inner), (0,) * len(self.phrases))
+        return self._number(_Reading(frozenset(self._inner), (0,) * len(self.phrases)))
 
-    def advance(self, state: State, token: int) -> _Reading:
+    def advance(self, state: State, token: int) -> int:
         """See `Constraint`."""
-        assert isinstance(state, _Reading)
-        active, counts = set(self._first.get(token, ())), list(state.counts)
-        for number, position in state.active:
+        assert isinstance(state, int)
+        reading, _ = self._rules[state]
+        active, counts = set(self._first.get(token, ())), list(reading.counts)
+        for number, position in reading.active:
             arcs = self.phrases[number].arcs
             if position < len(arcs):
                 if token in arcs[position]:
@@ -187,14 +189,18 @@ class Phrases:
                 counts[number] += 1
         if token in self.edges.opening:
             active.update(self._inner)
-        return _Reading(frozenset(active), tuple(counts))
+        return self._number(_Reading(frozenset(active), tuple(counts)))
 
     def rule(self, state: State) -> Rule:
         """See `Constraint`."""
-        assert isinstance(state, _Reading)
-        if state not in self._rules:
-            self._rules[state] = self._rule(state)
-        return self._rules[state]
+        assert isinstance(state, int)
+        return self._rules[state][1]
+
+    def _number(self, reading: _Reading) -> int:
+        number = self._numbers.setdefault(reading, len(self._rules))
+        if number == len(self._rules):
+            self._rules.append((reading, self._rule(reading)))
+        return number
 
     def _rule(self, state: _Reading) -> Rule:
         end = [len(phrase.arcs) for phrase in self.phrases]
@@ -285,6 +291,7 @@ class Tracker:
         self.constraints = list(constraints)
         self.states: list[list[State]] = [[one.start() if one else None] * slots for one in constraints]
         self.active = any(one is not None for one in constraints)
+        self._arrays: dict[int, tuple[Sequence[int], Array]] = {}
 
     def rule(self, row: int, slot: int) -> Rule:
         """What holds at a hypothesis."""
@@ -317,7 +324,10 @@ class Tracker:
         for row, constraint in enumerate(self.constraints):
             for slot in range(len(self.states[row])) if constraint else ():
                 rule = self.rule(row, slot)
-                places.forbidden.extend((row, slot, token) for token in rule.forbidden)
+                if len(rule.forbidden) > _MANY:
+                    places.classes.append((row, slot, rule.forbidden))
+                else:
+                    places.forbidden.extend((row, slot, token) for token in rule.forbidden)
                 places.wanted.extend((row, slot, token) for token in rule.wanted)
                 if not rule.may_end:
                     places.forbidden.append((row, slot, EOS))
@@ -325,7 +335,14 @@ class Tracker:
                     places.forced.append((row, slot, rule.only))
         return places
 
+    def array(self, tokens: Sequence[int], like: Array) -> Array:
+        """Many tokens as an array, made once where the rules of many hypotheses share them."""
+        if id(tokens) not in self._arrays:
+            self._arrays[id(tokens)] = tokens, index_array(tokens, like)  # kept, so that the id stays its own
+        return self._arrays[id(tokens)][1]
 
+
+_MANY = 50  # tokens of a rule that are worth an array
 _FREE = Rule()
 
 
@@ -336,6 +353,7 @@ class Places:
     forbidden: list[tuple[int, int, int]] = field(default_factory=list)
     wanted: list[tuple[int, int, int]] = field(default_factory=list)
     forced: list[tuple[int, int, int]] = field(default_factory=list)
+    classes: list[tuple[int, int, Sequence[int]]] = field(default_factory=list)  # many forbidden tokens at once
 
 
 def index(places: Sequence[tuple[int, int, int]], like: Array) -> tuple[Array, Array, Array]:

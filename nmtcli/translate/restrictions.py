@@ -37,6 +37,8 @@ def restrict(
             totals[wanted] = kept
     if places:
         totals[index(places.forbidden, totals)] = -math.inf
+        for row, slot, many in places.classes:
+            totals[row, slot, tracker.array(many, totals)] = -math.inf
     if too_short:
         totals[list(too_short), :, EOS] = -math.inf
     if forced:

@@ -42,7 +42,7 @@ class Draw:
         if self.options.top_k is not None or self.options.top_p < 1:
             order = xp.argsort(-probabilities, axis=2, stable=True)
             probabilities = self._cut(xp.take_along_axis(probabilities, order, axis=2))
-        cumulative = xp.cumulative_sum(probabilities, axis=2)  # [B, N, V]
+        cumulative = xp.cumulative_sum(probabilities, axis=2, dtype=xp.float64)  # [B, N, V]
         # As many numbers for every sentence at every step, whatever the others have left.
         drawn = [self.chance[sentence].random(self.options.samples)[:slots] for sentence in sentences]
         chance = xp.asarray(np.stack(drawn), device=device(totals))[:, :, None]
@@ -59,16 +59,15 @@ class Draw:
         return [int(place) for place in self.chance[sentence].permutation(count)]
 
     def _probabilities(self, totals: Array) -> Array:
-        """Of the next tokens, in fp64: [B, N, V]; zeros for a hypothesis that is not there."""
+        """Of the next tokens, the likeliest 1: [B, N, V]; zeros for a hypothesis that is not there."""
         xp = array_namespace(totals)
-        scaled = xp.astype(totals, xp.float64) / self.options.temperature
-        largest = xp.max(scaled, axis=2, keepdims=True)
-        return xp.exp(scaled - xp.where(xp.isfinite(largest), largest, 0.0))
+        largest = xp.max(totals, axis=2, keepdims=True)
+        return xp.exp((totals - xp.where(xp.isfinite(largest), largest, 0.0)) / self.options.temperature)
 
     def _cut(self, falling: Array) -> Array:
         """Probabilities in falling order, with those left out set to zero; the first always stays."""
         xp = array_namespace(falling)
-        before = xp.cumulative_sum(falling, axis=2) - falling
+        before = xp.cumulative_sum(falling, axis=2, dtype=xp.float64) - falling
         if self.options.top_k is not None:
             rank = xp.arange(falling.shape[2], device=device(falling))
             falling = xp.where(rank < self.options.top_k, falling, 0.0)
