@@ -10,7 +10,7 @@ from nmtcli.score.metrics import score_sentences
 def expected_scores(samples: Sequence[str], metric: Literal["chrf", "bleu"] = "chrf") -> list[float]:
     """The mean score (0 to 100) of each sample against all of them, itself among them.
 
-    With samples drawn from the model this estimates the score that each can expect (Eikema and Aziz 2022, eq. 7); the
+    With samples drawn from the model this estimates the score that each can expect (Eikema and Aziz 2022); the
     risk is least where it is largest. Equal texts are scored once; time grows as the square of the different ones.
     """
     counts = Counter(samples)
