@@ -4,8 +4,9 @@ from pydantic import Field
 
 from nmtcli.config.data import CleaningConfig, CorpusConfig, DataConfig, TokenizerConfig
 from nmtcli.config.model import AttentionConfig, DecoderConfig, EmbeddingConfig, EncoderConfig, ModelConfig
+from nmtcli.config.search import SearchConfig
 from nmtcli.config.section import Section
-from nmtcli.config.train import ModelPart, Precision, SearchConfig, TrainConfig
+from nmtcli.config.train import ModelPart, Precision, TrainConfig
 
 __all__ = [
     "AttentionConfig",

@@ -16,8 +16,9 @@ from nmtcli.models.protocol import Array, StepDecoder
 from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.settings import replace_search
 from nmtcli.translate.assembly import Assembler, EncodedLine
+from nmtcli.translate.decoding import decode
 from nmtcli.translate.long_lines import cut_points
-from nmtcli.translate.search import Hypothesis, SearchOptions, beam_search
+from nmtcli.translate.search import Hypothesis
 from nmtcli.translate.translation import Candidate, LineHandling, Request, Translation, Treatment
 from nmtcli.vocabulary import EOS, PAD
 
@@ -122,18 +123,27 @@ class Translator:
     ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
         """Which rows of `sources` were translated together, and what was found for each; those without tokens are left
         out."""
-        options = SearchOptions(max(self.search.beam_size, n_best), n_best, self.search.length_penalty, drawn)
         for rows in length_batches([len(tokens) + 1 for tokens in sources], self.search.batch_tokens):
-            yield rows, self._search([sources[row] for row in rows], options)
+            yield rows, self._decode([sources[row] for row in rows], rows, n_best, drawn)
 
-    def _search(self, sources: Sequence[list[int]], options: SearchOptions) -> list[list[Hypothesis]]:
+    def _decode(
+        self, sources: Sequence[list[int]], numbers: Sequence[int], n_best: int, drawn: bool
+    ) -> list[list[Hypothesis]]:
         length = np.array([len(sentence) + 1 for sentence in sources], dtype=np.int64)
         source = np.full((len(sources), int(length.max())), PAD, dtype=np.int64)
         for row, sentence in enumerate(sources):
             source[row, : length[row]] = [*sentence, EOS]
-        limits = (length * self.search.max_length_factor).astype(np.int64) + self.search.max_length_offset
-        array = self.runtime.array
-        return beam_search(self.runtime, array(source), array(length), limits.tolist(), options)
+        return decode(
+            self.runtime,
+            self.runtime.array(source),
+            self.runtime.array(length),
+            length.tolist(),
+            self.search,
+            self.tokenizers.target.decode_all,
+            n_best=n_best,
+            keep_attention=drawn,
+            numbers=numbers,
+        )
 
 
 _TREATMENTS: dict[str, Treatment] = {"split": "split", "cut": "cut", "refuse": "refused"}
