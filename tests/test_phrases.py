@@ -13,7 +13,7 @@ from nmtcli.prepare.tokenizer import Tokenizer
 from nmtcli.translate.constraints import obeys
 from nmtcli.translate.phrases import PhraseWriter, joins_words
 from nmtcli.translate.search import SearchOptions, beam_search
-from nmtcli.translate.terminology import Terminology
+from nmtcli.translate.terminology import Terminology, read_phrases, read_terms
 from nmtcli.vocabulary import EOS
 from tests.laws.tables import Table
 
@@ -158,7 +158,7 @@ def test_letters_join_words_where_blanks_set_words_apart():
 def test_terms_apply_where_their_source_occurs(tmp_path, writer):
     file = tmp_path / "terms.tsv"
     file.write_text("\ufeffhouse\tHaus\nboat house\tHausboot\r\n\nlake\tam See\nhouse\tBoot\n", "utf-8")
-    terms = Terminology.load(file, writer.tokenizer.normalize, writer)
+    terms = Terminology.of(read_terms(file), writer.tokenizer.normalize, writer)
     assert terms.occurring("the housewife has no boats") == []
     haus = terms.phrases["house"]
     assert terms.occurring("a house, a house") == [haus]
@@ -178,21 +178,30 @@ def test_terms_apply_where_their_source_occurs(tmp_path, writer):
         ("house\tHaus\nlake\n", ":2: not a row"),
         ("a\tb\tc\n", ":1: not a row"),
         ("\tHaus\n", ":1: not a row"),
-        ("house\tHaus\nlake\t\n", ":2: a phrase is empty"),
-        ("house\t東京\n", ":1: the target tokenizer cannot write"),
+        ("house\tHaus\n\nlake\t\n", ":3: not a row"),
     ],
 )
 def test_a_bad_terminology_is_told_with_file_and_line(tmp_path, rows, message):
     file = tmp_path / "terms.tsv"
     file.write_text(rows, "utf-8")
-    writer = PhraseWriter(_TOKENIZERS["unigram"])
     with pytest.raises(DataError, match=message):
-        Terminology.load(file, writer.tokenizer.normalize, writer)
-    with pytest.raises(DataError, match="cannot read"):
-        Terminology.load(tmp_path / "none.tsv", writer.tokenizer.normalize, writer)
-    file.write_bytes(b"house\tHa\xffs\n")
-    with pytest.raises(DataError, match="not UTF-8"):
-        Terminology.load(file, writer.tokenizer.normalize, writer)
+        read_terms(file)
+    for read in (read_terms, read_phrases):
+        with pytest.raises(DataError, match="cannot read"):
+            read(tmp_path / "none.tsv")
+        file.write_bytes(b"house\tHa\xffs\n")
+        with pytest.raises(DataError, match="not UTF-8"):
+            read(file)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [({"house": ["Haus", "東京"]}, "'house': the target tokenizer cannot write"), ({" ": ["Haus"]}, "has no text")],
+)
+def test_a_term_that_cannot_be_written_is_refused(terms, message):
+    writer = PhraseWriter(_TOKENIZERS["unigram"])
+    with pytest.raises(UserError, match=message):
+        Terminology.of(terms, writer.tokenizer.normalize, writer)
 
 
 def test_many_terms_are_found_quickly_in_a_line():

@@ -1,13 +1,14 @@
 """Several models as one: what they say of the next token, averaged."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from array_api_compat import array_namespace
 
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, Cache, Memory, Step, StepDecoder, convert, first_array
+from nmtcli.prepare.tokenizer import Tokenizer
 
 Mean = Literal["probability", "log_probability"]
 
@@ -35,6 +36,10 @@ class Ensemble:
     def array(self, values: Any) -> tuple[Array, ...]:
         """The same array for every member, as each takes it; for members that are runtimes."""
         return tuple(member.array(values) for member in self.members)  # type: ignore[attr-defined]
+
+    def arrays(self, values: Sequence[Any]) -> tuple[Array, ...]:
+        """An array for each member, as it takes it."""
+        return tuple(member.array(own) for member, own in zip(self.members, values, strict=True))  # type: ignore[attr-defined]
 
     def start(self, source: Sequence[Array], source_length: Sequence[Array]) -> tuple[Memory, Cache]:
         """See `StepDecoder.start`: source ids and lengths for each member, by its own tokenizer and of its own kind."""
@@ -69,3 +74,20 @@ class Ensemble:
         for member in weighted[1:]:
             total = xp.logaddexp(total, member)
         return total
+
+
+def check_target_vocabularies(tokenizers: Mapping[str, Tokenizer]) -> None:
+    """Raise UserError that says what differs, unless all models (by name) have the first one's target pieces."""
+    (first, own), *others = tokenizers.items()
+    for name, other in others:
+        if own == other:
+            continue
+        hint = "models of an ensemble are trained on data prepared with one target tokenizer (nmt prepare --tokenizer)"
+        if len(own) != len(other):
+            sizes = f"that of {first} has {len(own):,} tokens, that of {name} {len(other):,}"
+            raise UserError(f"the target vocabularies differ: {sizes}", hint)
+        numbers = range(len(own))
+        for token, pieces in enumerate(zip(own.pieces(numbers), other.pieces(numbers), strict=True)):
+            if pieces[0] != pieces[1]:
+                differing = f"token {token} is {pieces[0]!r} in {first}, {pieces[1]!r} in {name}"
+                raise UserError(f"the target vocabularies differ: {differing}", hint)

@@ -1,6 +1,6 @@
 """Terms that must be translated as given, where they occur in a line."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,24 +17,20 @@ class Terminology:
     phrases: dict[str, Phrase]
 
     @classmethod
-    def load(cls, path: Path, normalize: Callable[[str], str], writer: PhraseWriter) -> "Terminology":
-        """Read a file of tab-separated rows: source term, target term. A term in several rows may be translated by any.
-
-        Blank lines are left out. Raises DataError for rows that are not two terms, or terms that cannot be written.
-        """
+    def of(
+        cls, terms: Mapping[str, Sequence[str]], normalize: Callable[[str], str], writer: PhraseWriter
+    ) -> "Terminology":
+        """Source terms with the target terms of which any will do. Raises UserError for one that cannot be written."""
         targets: dict[str, list[str]] = {}
-        for number, line in enumerate(_lines(path), 1):
-            if not line.strip():
-                continue
-            cells = line.removesuffix("\r").split("\t")
-            source = normalize(cells[0])
-            if len(cells) != 2 or not source:
-                raise DataError(f"{path}:{number}: not a row of source term, tab, target term", f"it has {line!r}")
-            try:
-                writer.required([cells[1]])
-            except UserError as error:
-                raise DataError(f"{path}:{number}: {error.message}", error.hint) from None
-            targets.setdefault(source, []).append(cells[1])
+        for source, own in terms.items():
+            if not normalize(source):
+                raise UserError(f"the term {source!r} has no text", "leave it out")
+            for target in own:
+                try:
+                    writer.required([target])
+                except UserError as error:
+                    raise UserError(f"the term {source!r}: {error.message}", error.hint) from None
+            targets.setdefault(normalize(source), []).extend(own)
         return cls({source: writer.required(own) for source, own in targets.items()})
 
     def occurring(self, line: str) -> list[Phrase]:
@@ -69,10 +65,31 @@ def _is_edge(line: str, at: int) -> bool:
     return not (0 < at < len(line) and joins_words(line[at - 1]) and joins_words(line[at]))
 
 
-def _lines(path: Path) -> Iterable[str]:
+def read_terms(path: Path) -> dict[str, list[str]]:
+    """A file of tab-separated rows: source term, target term. A term in several rows may be translated by any.
+
+    Blank lines are left out. Raises DataError for rows that are not two terms.
+    """
+    terms: dict[str, list[str]] = {}
+    for number, line in _lines(path):
+        source, *targets = line.split("\t")
+        if len(targets) != 1 or not source.strip() or not targets[0].strip():
+            raise DataError(f"{path}:{number}: not a row of source term, tab, target term", f"it has {line!r}")
+        terms.setdefault(source, []).append(targets[0])
+    return terms
+
+
+def read_phrases(path: Path) -> list[str]:
+    """A file with a phrase on each line; blank lines are left out."""
+    return [line for _, line in _lines(path)]
+
+
+def _lines(path: Path) -> Iterable[tuple[int, str]]:
+    """The lines that are not blank, with their numbers."""
     try:
-        return path.read_text("utf-8-sig").removesuffix("\n").split("\n")
+        lines = path.read_text("utf-8-sig").split("\n")
     except OSError as error:
-        raise DataError(f"{path}: cannot read the terminology: {error.strerror}") from None
+        raise DataError(f"{path}: cannot read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: the terminology is not UTF-8 (byte {error.start})") from None
+        raise DataError(f"{path}: not UTF-8 (byte {error.start})") from None
+    return [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1) if line.strip()]
