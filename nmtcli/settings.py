@@ -71,13 +71,11 @@ def load_tree(
 
 def search_overrides(overrides: Sequence[str]) -> Tree:
     """The settings of search in `search.key=value` overrides; raises UserError for any other."""
-    tree, _ = load_tree(overrides=overrides)
-    settings = tree.pop("search", {})
-    if tree or not isinstance(settings, dict):
-        raise UserError(
-            f"--set {next(iter(tree), 'search')}: only settings of search can be changed now", "search.key=value"
-        )
-    return settings
+    tree, origins = load_tree(overrides=overrides)
+    for path, place in origins.items():
+        if path[0] != "search" or len(path) == 1:
+            raise UserError(f"{place}: not a setting of search", "write it as search.key=value")
+    return dict(tree.get("search", {}))
 
 
 def replace_search(search: SearchConfig, given: Mapping[str, Any], overridden: Sequence[str] = ()) -> SearchConfig:
