@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
-from nmtcli.cli import search_options as search
+import nmtcli.cli.search_options as search
 from nmtcli.cli.console import say
 from nmtcli.cli.options import Device
 from nmtcli.cli.translation_display import DRAWN, PIPE, Reading, run_job

@@ -136,7 +136,7 @@ def _tell(report: "Report", job: "Job") -> None:
         "control-characters": "with control characters, which were read as blanks",
         "cut": f"{longer}; what is behind was not translated",
         "unmet": "the translation has not all that it must; the one that comes closest is written",
-        "unwritable": "with words that the target tokenizer cannot write; the translation need not have those",
+        "unwritable": "with words or placeholders that the target tokenizer cannot write, asked for in vain",
     }
     lost = {
         "refused": f"{longer}, not translated as --long-lines refuse has it",
