@@ -69,13 +69,26 @@ def load_tree(
     return tree, origins
 
 
-def replace_search(search: SearchConfig, given: Mapping[str, Any]) -> SearchConfig:
-    """The search settings with those given (not None) in their place; raises UserError for all that are wrong."""
-    changed = {name: value for name, value in given.items() if value is not None}
+def search_overrides(overrides: Sequence[str]) -> Tree:
+    """The settings of search in `search.key=value` overrides; raises UserError for any other."""
+    tree, origins = load_tree(overrides=overrides)
+    for path, place in origins.items():
+        if path[0] != "search" or len(path) == 1:
+            raise UserError(f"{place}: not a setting of search", "write it as search.key=value")
+    return dict(tree.get("search", {}))
+
+
+def replace_search(search: SearchConfig, given: Mapping[str, Any], overridden: Sequence[str] = ()) -> SearchConfig:
+    """The search settings with those given in their place; raises UserError for all that are wrong.
+
+    It names options of the command line, and those `overridden` as `--set` has them.
+    """
     try:
-        return SearchConfig.model_validate(search.model_dump() | changed)
+        return SearchConfig.model_validate(search.model_dump() | dict(given))
     except ValidationError as error:
-        origins: dict[KeyPath, str] = {(name,): "--" + name.replace("_", "-") for name in changed}
+        origins: dict[KeyPath, str] = {
+            (name,): f"--set search.{name}" if name in overridden else "--" + name.replace("_", "-") for name in given
+        }
         raise UserError("\n".join(_explain(error, origins)), "nmt translate --help lists the options") from None
 
 

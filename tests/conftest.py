@@ -89,6 +89,14 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+@pytest.fixture(scope="session")
+def onnx(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That run's model, exported to ONNX."""
+    output = tmp_path_factory.mktemp("export") / "onnx"
+    assert nmt("export", trained, "-o", output, "--format", "onnx") == 0
+    return output
+
+
 def model_config(*settings: str) -> ModelConfig:
     """Tiny model settings, changed as given."""
     return load_config(overrides=[*TINY, "model.embedding.tie=all", *settings]).model

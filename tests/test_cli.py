@@ -22,9 +22,11 @@ OPTIONS = {
     " --train-source --train-target --valid --valid-source --valid-target --vocab-size",
     "train": "--allow-changes --config --device --dry-run --extend-vocabulary --finetune-from --gpus --help --output"
     " --plot --precision --preset --set --verify-resume",
-    "translate": "--alignment --attention --batch-tokens --beam-size --device --devices --dictionary --format --help"
-    " --input --input-format --length-penalty --long-lines --max-length-factor --max-source-tokens --model --n-best"
-    " --output --processes --replace-unknown --resume --stream",
+    "translate": "--alignment --attention --ban --batch-tokens --beam-groups --beam-size --coverage-penalty --device"
+    " --devices --dictionary --format --help --input --input-format --length-normalization --length-penalty"
+    " --long-lines --max-length --max-length-factor --max-source-tokens --method --min-length --model --n-best"
+    " --no-repeat-ngram --output --placeholders --processes --replace-unknown --resume --seed --set --stream"
+    " --temperature --terminology --top-k --top-p --weights",
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
     " --language-pair --lowercase --metric --model --paired --reference --report --source --target --test-set"
     " --tokenize --train-target",

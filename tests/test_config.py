@@ -162,7 +162,7 @@ def test_every_key_has_a_default_and_a_sentence():
 
 
 def test_search_settings_of_the_command_line_are_checked_together():
-    assert replace_search(SearchConfig(), {"beam_size": 3, "length_penalty": None}).beam_size == 3
+    assert replace_search(SearchConfig(), {"beam_size": 3}).beam_size == 3
     with pytest.raises(UserError) as error:
         replace_search(SearchConfig(), {"beam_size": 0, "max_length_factor": -1.0})
     assert "--beam-size" in error.value.message

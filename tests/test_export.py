@@ -20,13 +20,6 @@ from nmtcli.translate.search import SearchOptions, beam_search
 from tests.conftest import model_config, nmt
 
 
-@pytest.fixture(scope="module")
-def onnx(trained, tmp_path_factory):
-    output = tmp_path_factory.mktemp("export") / "onnx"
-    assert nmt("export", trained, "-o", output, "--format", "onnx") == 0
-    return output
-
-
 def test_onnx_scores_pairs_like_pytorch(trained, onnx, corpus, capsys):
     sides = ["--source", corpus / "valid.words", "--target", corpus / "valid.digits", "--device", "cpu"]
     for form in ("tsv", "pharaoh"):

@@ -103,7 +103,7 @@ class Endless:
 def test_memory_holds_a_few_windows_of_an_endless_input(trained, processes, monkeypatch):
     monkeypatch.setattr(module, "MOST_LINES", 20)
     endless = Endless()
-    job = Job(next((trained / "checkpoints").iterdir()), "cpu", {"beam_size": 1})
+    job = Job((next((trained / "checkpoints").iterdir()),), "cpu", {"beam_size": 1})
     results = translate_windows(job, LineReader(endless).windows(), processes)
     done = [next(results) for _ in range(5)]
     results.close()

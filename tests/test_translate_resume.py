@@ -92,7 +92,7 @@ class DeadlyWindow(Window):
 
 
 def test_a_worker_that_dies_ends_the_run_in_words(trained):
-    job = Job(next((trained / "checkpoints").iterdir()), "cpu")
+    job = Job((next((trained / "checkpoints").iterdir()),), "cpu")
     with pytest.raises(ResourceError, match="a worker process was killed"):
         list(translate_windows(job, [DeadlyWindow(1, [b"one"], False, Prefix())], processes=2))
 
@@ -107,7 +107,7 @@ def small_windows(monkeypatch):
 
 def begin(trained: Path, text: Path, folder: Path):
     """The pieces of a translation, to be stopped anywhere."""
-    job = Job(next((trained / "checkpoints").iterdir()), "cpu", {"beam_size": 1}, alignment="apart")
+    job = Job((next((trained / "checkpoints").iterdir()),), "cpu", {"beam_size": 1}, alignment="apart")
     files = {"translations": folder / "out", "alignment": folder / "links"}
 
     def outputs(resume: bool) -> tuple[OutputFiles, LineReader]:

@@ -1,5 +1,6 @@
 """`nmt translate`: text in, translations out, line by line."""
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 import typer
 
+import nmtcli.cli.search_options as search
 from nmtcli.cli.console import say
 from nmtcli.cli.options import Device
 from nmtcli.cli.translation_display import DRAWN, PIPE, Reading, run_job
@@ -15,8 +17,17 @@ from nmtcli.errors import DataError, UserError
 
 if TYPE_CHECKING:
     from nmtcli.translate.job import Job
+    from nmtcli.translate.translation import LineHandling
 
-Model = Annotated[Path, typer.Option("-m", "--model", metavar="MODEL", help="Run directory, checkpoint or export.")]
+_LINES, _LINKS, _RUNNING = "Long lines and unknown words", "Which words translate which", "How it runs"
+
+Models = Annotated[
+    list[Path],
+    typer.Option("-m", "--model", metavar="MODEL", help="Run, checkpoint or export; several times for an ensemble."),
+]
+Weights = Annotated[
+    str | None, typer.Option("--weights", metavar="2,1", help="What each model of an ensemble counts; else alike.")
+]
 Input = Annotated[Path, typer.Option("-i", "--input", metavar="FILE", help="Text; - is stdin.")]
 InputForm = Annotated[
     Literal["auto", "text", "jsonl"],
@@ -27,66 +38,115 @@ OutputForm = Annotated[
     Literal["text", "tsv", "jsonl", "moses"],
     typer.Option("--format", help="tsv, jsonl and moses carry scores and n-best lists."),
 ]
-BeamSize = Annotated[int | None, typer.Option("-b", "--beam-size", help="1 is greedy. Default: the model's, 5.")]
-NBest = Annotated[int, typer.Option("--n-best", min=1, help="Translations of a line; not for text.")]
-LengthPenalty = Annotated[
-    float | None, typer.Option("--length-penalty", help="Higher for longer translations. Default: the model's, 1.")
-]
-MaxLengthFactor = Annotated[
-    float | None,
-    typer.Option("--max-length-factor", help="Most target tokens for each source token. Default: the model's, 2."),
-]
-BatchTokens = Annotated[
-    int | None, typer.Option("--batch-tokens", help="Source tokens at a time. Default: the model's, 2000.")
-]
 LongLines = Annotated[
     Literal["split", "cut", "refuse"],
-    typer.Option("--long-lines", help="What is done with a longer line; split: at sentences or clauses, then joined."),
+    typer.Option(
+        "--long-lines",
+        rich_help_panel=_LINES,
+        help="What is done with a longer line; split: at sentences or clauses, then joined.",
+    ),
 ]
-MaxSourceTokens = Annotated[int, typer.Option("--max-source-tokens", min=1, help="Longest line taken whole.")]
+MaxSourceTokens = Annotated[
+    int,
+    typer.Option("--max-source-tokens", rich_help_panel=_LINES, min=1, help="Longest line taken whole."),
+]
 ReplaceUnknown = Annotated[
-    bool, typer.Option("--replace-unknown", help="Put the source word a translation drew on for a word unknown to it.")
+    bool,
+    typer.Option(
+        "--replace-unknown",
+        rich_help_panel=_LINES,
+        help="Put the source word a translation drew on for a word unknown to it.",
+    ),
 ]
 Dictionary = Annotated[
     Path | None,
-    typer.Option("--dictionary", metavar="TSV", help="Its translation instead: source word, tab, target word."),
+    typer.Option(
+        "--dictionary",
+        rich_help_panel=_LINES,
+        metavar="TSV",
+        help="Its translation instead: source word, tab, target word.",
+    ),
 ]
 Alignment = Annotated[
     Path | None,
-    typer.Option("--alignment", metavar="FILE", help="Linked words, 0-0 1-2, a line each; - is beside the text."),
+    typer.Option(
+        "--alignment",
+        rich_help_panel=_LINKS,
+        metavar="FILE",
+        help="Linked words, 0-0 1-2, a line each; - is beside the text.",
+    ),
 ]
 Attention = Annotated[
     Path | None,
     typer.Option(
         "--attention",
+        rich_help_panel=_LINKS,
         metavar="FILE",
         help="Draw where the model looked (.html, .png; - is the terminal), or the numbers (.json; .jsonl, all lines).",
     ),
 ]
 Stream = Annotated[
-    bool, typer.Option("--stream", help="Translate a line as soon as it comes; always so where one types.")
+    bool,
+    typer.Option(
+        "--stream",
+        rich_help_panel=_RUNNING,
+        help="Translate a line as soon as it comes; always so where one types.",
+    ),
 ]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with -o FILE after a crash, to the same bytes.")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", rich_help_panel=_RUNNING, help="Go on with -o FILE after a crash, to the same bytes."),
+]
 Processes = Annotated[
     int | None,
-    typer.Option("--processes", metavar="N", min=1, help="CPU workers of one thread each, instead of threads."),
+    typer.Option(
+        "--processes",
+        rich_help_panel=_RUNNING,
+        metavar="N",
+        min=1,
+        help="CPU workers of one thread each, instead of threads.",
+    ),
 ]
 Devices = Annotated[
-    str | None, typer.Option("--devices", metavar="0,1", help="A worker on each of these GPUs, counted from 0.")
+    str | None,
+    typer.Option(
+        "--devices",
+        rich_help_panel=_RUNNING,
+        metavar="0,1",
+        help="A worker on each of these GPUs, counted from 0.",
+    ),
 ]
 
 
 def translate(
-    model: Model,
+    context: typer.Context,
+    models: Models,
     source: Input = PIPE,
     output: Output = PIPE,
     input_format: InputForm = "auto",
     form: OutputForm = "text",
-    beam_size: BeamSize = None,
-    n_best: NBest = 1,
-    length_penalty: LengthPenalty = None,
-    max_length_factor: MaxLengthFactor = None,
-    batch_tokens: BatchTokens = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    method: search.Method = None,
+    beam_size: search.BeamSize = None,
+    n_best: search.NBest = 1,
+    length_penalty: search.LengthPenalty = None,
+    length_normalization: search.LengthNormalization = None,
+    coverage_penalty: search.CoveragePenalty = None,
+    min_length: search.MinLength = None,
+    max_length: search.MaxLength = None,
+    max_length_factor: search.MaxLengthFactor = None,
+    no_repeat_ngram: search.NoRepeatNgram = None,
+    beam_groups: search.BeamGroups = None,
+    batch_tokens: search.BatchTokens = None,
+    overrides: search.Overrides = None,
+    temperature: search.Temperature = None,
+    top_k: search.TopK = None,
+    top_p: search.TopP = None,
+    seed: search.Seed = None,
+    terminology: search.Terminology = None,
+    ban: search.Ban = None,
+    placeholders: search.Placeholders = False,
     long_lines: LongLines = "split",
     max_source_tokens: MaxSourceTokens = 200,
     replace_unknown: ReplaceUnknown = False,
@@ -97,44 +157,24 @@ def translate(
     resume: Resume = False,
     processes: Processes = None,
     devices: Devices = None,
-    device: Device = "auto",
 ) -> None:
     """Translate text: one line out for each line in, in order; an empty line stays empty.
 
     tsv: line number, score, log-probability, translation. jsonl: an object for each
     line. moses: number from 0 ||| translation ||| log-probability ||| score. While
     -o FILE is being written, FILE.progress tells how far it is; after a crash the
-    same command with --resume goes on from there. docs/translate.md has more.
+    same command with --resume goes on from there. docs/translate.md has more, and
+    docs/search.md about the search.
     """
-    if n_best > 1 and form == "text":
-        raise UserError(
-            f"--n-best {n_best} would break one line out for each line in", "use --format tsv or jsonl, or moses"
-        )
     _check_places(source, output, alignment, attention)
-    _check_together(output, form, alignment, attention, stream, resume, processes)
-    from nmtcli.checkpoint import find_model
-    from nmtcli.translate.job import Job
+    _check_together(output, form, n_best, alignment, attention, stream, resume, processes)
+    from nmtcli.translate.terminology import read_phrases, read_terms
     from nmtcli.translate.translation import LineHandling
 
-    given = {
-        "beam_size": beam_size,
-        "length_penalty": length_penalty,
-        "max_length_factor": max_length_factor,
-        "batch_tokens": batch_tokens,
-    }
     words = _read_dictionary(dictionary) if dictionary else {} if replace_unknown else None
-    numbers = attention is not None and attention.suffix.lower() == ".jsonl"
-    job = Job(
-        find_model(model),
-        device,
-        given,
-        LineHandling(long_lines, max_source_tokens, words),
-        form,
-        n_best,
-        alignment=None if alignment is None else "beside" if alignment == PIPE else "apart",
-        attention=numbers,
-        drawn=0 if attention is None or numbers else sys.maxsize if attention == PIPE else DRAWN,
-    )
+    terms, banned = read_terms(terminology) if terminology else {}, read_phrases(ban) if ban else []
+    handling = LineHandling(long_lines, max_source_tokens, words, terms, banned, placeholders)
+    job = _job(context, handling)
     workers = processes, _gpus(devices, device, processes)
     _check_model(job, attention, gpus=workers[1])
     files = {"translations": output}
@@ -145,6 +185,45 @@ def translate(
             stream = True
             say("type a sentence a line; Ctrl-D ends")
         run_job(job, lines, files, Reading(input_format, stream, resume), workers, attention)
+
+
+def _job(context: typer.Context, handling: "LineHandling") -> "Job":
+    """What the options ask for; all settings of search are checked."""
+    from nmtcli.checkpoint import find_model, read_info
+    from nmtcli.settings import replace_search
+    from nmtcli.translate.job import Job
+
+    options = context.params
+    models = tuple(find_model(Path(model)) for model in options["models"])
+    given, overridden = search.search_settings(options, options["overrides"] or [])
+    replace_search(read_info(models[0]).search, given, overridden)
+    alignment, attention = options["alignment"], options["attention"]
+    numbers = attention is not None and attention.suffix.lower() == ".jsonl"
+    return Job(
+        models,
+        options["device"],
+        given,
+        handling,
+        options["form"],
+        options["n_best"],
+        alignment=None if alignment is None else "beside" if alignment == PIPE else "apart",
+        attention=numbers,
+        drawn=0 if attention is None or numbers else sys.maxsize if attention == PIPE else DRAWN,
+        weights=_weights(options["weights"], len(models)),
+    )
+
+
+def _weights(text: str | None, models: int) -> tuple[float, ...] | None:
+    """The numbers in `2,1`."""
+    if text is None:
+        return None
+    try:
+        weights = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"--weights {text}: not numbers", "write them as 2,1, one for each -m MODEL") from None
+    if len(weights) != models or not all(0 < weight < math.inf for weight in weights):
+        raise UserError(f"--weights {text}: not a positive number for each of {models} models", "one for each -m MODEL")
+    return weights
 
 
 def _check_places(source: Path, output: Path, alignment: Path | None, attention: Path | None) -> None:
@@ -166,6 +245,7 @@ def _check_places(source: Path, output: Path, alignment: Path | None, attention:
 def _check_together(
     output: Path,
     form: str,
+    n_best: int,
     alignment: Path | None,
     attention: Path | None,
     stream: bool,
@@ -173,6 +253,10 @@ def _check_together(
     processes: int | None,
 ) -> None:
     """Options that exclude each other."""
+    if n_best > 1 and form == "text":
+        raise UserError(
+            f"--n-best {n_best} would break one line out for each line in", "use --format tsv or jsonl, or moses"
+        )
     if alignment == PIPE and form == "text":
         raise UserError("--alignment - has no place beside plain text", "--alignment FILE, or --format tsv or jsonl")
     if stream and (processes or 1) > 1:
@@ -192,8 +276,8 @@ def _check_model(job: "Job", attention: Path | None, gpus: list[str]) -> None:
     """The model can do what is asked of it."""
     from nmtcli.checkpoint import read_info
 
-    info = read_info(job.model)
-    if gpus and info.kind == "onnx":
+    info = read_info(job.models[0])
+    if gpus and all(read_info(model).kind == "onnx" for model in job.models):
         raise UserError("--devices: an ONNX model runs on the CPU", "use --processes")
     if info.model.attends:
         return

@@ -135,11 +135,14 @@ def _tell(report: "Report", job: "Job") -> None:
         "invalid-utf8": "not UTF-8; what could not be read was translated as U+FFFD",
         "control-characters": "with control characters, which were read as blanks",
         "cut": f"{longer}; what is behind was not translated",
+        "unmet": "the translation has not all that it must; the one that comes closest is written",
+        "unwritable": "with words or placeholders that the target tokenizer cannot write, asked for in vain",
     }
     lost = {
         "refused": f"{longer}, not translated as --long-lines refuse has it",
         "overlong": "longer than a megabyte, not translated",
-        "malformed": 'not a JSON object with text under "source", not translated',
+        "malformed": 'not a JSON object with text under "source" and what may be asked of it, not translated',
+        "contradiction": "the translation must have what it must not, or samples must have words; not translated",
     }
     for what, sentence in words.items():
         if what in report.found:

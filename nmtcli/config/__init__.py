@@ -1,11 +1,14 @@
 """Every setting of `nmt`: its type, its bounds, its default and the sentence the reference prints."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from nmtcli.config.data import CleaningConfig, CorpusConfig, DataConfig, TokenizerConfig
 from nmtcli.config.model import AttentionConfig, DecoderConfig, EmbeddingConfig, EncoderConfig, ModelConfig
+from nmtcli.config.search import SearchConfig
 from nmtcli.config.section import Section
-from nmtcli.config.train import ModelPart, Precision, SearchConfig, TrainConfig
+from nmtcli.config.train import ModelPart, Precision, TrainConfig
 
 __all__ = [
     "AttentionConfig",
@@ -33,3 +36,9 @@ class Config(Section):
     model: ModelConfig = Field(default_factory=ModelConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     search: SearchConfig = Field(default_factory=SearchConfig)
+
+    @model_validator(mode="after")
+    def _coverage_needs_attention(self) -> Self:
+        if self.search.coverage_penalty and not self.model.attends:
+            raise ValueError("search.coverage_penalty needs a model with attention")
+        return self

@@ -1,4 +1,4 @@
-"""Settings of `nmt train` and of the search."""
+"""Settings of `nmt train`."""
 
 import re
 from collections.abc import Iterator
@@ -211,17 +211,3 @@ class TrainConfig(Section):
             for prefix, (owner, wanted) in owners.items():
                 if name.startswith(prefix) and not wanted and getattr(self, name) != field.default:
                     yield f"{name} is for {owner}, which is not set"
-
-
-class SearchConfig(Section):
-    """Beam search."""
-
-    beam_size: int = Field(5, ge=1, description="Hypotheses kept at each step; 1 is greedy search.")
-    length_penalty: float = Field(
-        1.0, ge=0, description="Exponent of the GNMT length penalty ((5 + length) / 6); 0 for none."
-    )
-    max_length_factor: float = Field(2.0, gt=0, description="Longest translation, in tokens for each source token.")
-    max_length_offset: int = Field(10, ge=1, description="Tokens added to that limit.")
-    batch_tokens: int = Field(
-        2000, ge=1, description="Source tokens translated together, padding counted. Changes speed and memory only."
-    )

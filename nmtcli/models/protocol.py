@@ -6,11 +6,11 @@ length, V vocabulary, E embedding, H hidden. Masks are True on real tokens.
 Arrays are PyTorch tensors or NumPy arrays; a decoder takes and returns one kind. This file imports neither.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, device, to_device
 
 Array = Any
 Memory = Any  # nested tuples and dicts of arrays, one row a sentence [B, …]; fixed during the search
@@ -50,5 +50,28 @@ def map_rows(tree: Any, function: Callable[[Array], Array]) -> Any:
 
 
 def select_rows(tree: Any, rows: Array) -> Any:
-    """The given rows (an index array [M]) of every array: reorders, repeats or drops sentences and hypotheses alike."""
-    return map_rows(tree, lambda array: array_namespace(array).take(array, rows, axis=0))
+    """The given rows (an index array [M]) of every array: reorders, repeats or drops sentences and hypotheses alike.
+
+    An ensemble may carry arrays of several kinds; `rows` can be of any.
+    """
+    return map_rows(tree, lambda array: array_namespace(array).take(array, convert(rows, array), axis=0))
+
+
+def first_array(tree: Any) -> Array:
+    """Some array in nested tuples and dicts: it tells what kind they are, and where."""
+    while isinstance(tree, tuple | dict):
+        tree = next(iter(tree.values() if isinstance(tree, dict) else tree))
+    return tree
+
+
+def convert(array: Array, like: Array) -> Array:
+    """The array as a tensor or a NumPy array, on the device of `like`; itself where it is that already."""
+    xp, where = array_namespace(like), device(like)
+    if array_namespace(array) is xp and device(array) == where:
+        return array
+    return xp.asarray(to_device(array, "cpu") if where == "cpu" else array, device=where)
+
+
+def index_array(values: Sequence[Any], like: Array) -> Array:
+    """Integers as an array of the kind of `like`."""
+    return array_namespace(like).asarray(values, dtype=array_namespace(like).int64, device=device(like))

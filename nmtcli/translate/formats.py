@@ -71,6 +71,8 @@ def _json_line(translation: Translation, line: int, alignment: bool, extra: Mapp
     record = {"line": line, "source": translation.source, "translation": translation.text, "candidates": candidates}
     if translation.treatment is not None:
         record["long_line"] = translation.treatment
+    if translation.problems:
+        record["problems"] = list(translation.problems)
     return json_text({**record, **{key: value for key, value in extra.items() if key not in record}}) + "\n"
 
 

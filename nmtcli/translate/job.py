@@ -29,7 +29,7 @@ _UNREADABLE = Translation("", ())
 class Job:
     """What to translate with, and what to write; it can be sent to another process."""
 
-    model: Path  # a model directory: all workers open the same, even while a run is trained
+    models: tuple[Path, ...]  # model directories: all workers open the same, even while a run is trained
     device: str = "auto"
     search: Mapping[str, Any] = field(default_factory=dict)  # settings that replace the model's own
     handling: LineHandling = field(default_factory=LineHandling)
@@ -38,18 +38,24 @@ class Job:
     alignment: Literal["beside", "apart"] | None = None  # beside the text, or lines of their own
     attention: bool = False  # a JSON object for each line
     drawn: int = 0  # the attention of so many lines at the beginning is kept
+    weights: tuple[float, ...] | None = None  # of the models of an ensemble
 
     def settings(self) -> dict[str, Any]:
         """All that decides what is written, as plain values."""
-        dictionary = self.handling.dictionary
-        words = None if dictionary is None else repr(sorted(dictionary.items())).encode()
+        handling = self.handling
+        words = None if handling.dictionary is None else sorted(handling.dictionary.items())
+        terms = sorted((source, list(targets)) for source, targets in handling.terms.items())
         return {
-            "model": f"{self.model.name} {digest_model(self.model)}",
+            "model": ", ".join(f"{model.name} {digest_model(model)}" for model in self.models),
+            "weights": self.weights and list(self.weights),
             "device": self.device,
             **self.search,
             "long_lines": self.handling.long_lines,
             "max_source_tokens": self.handling.max_source_tokens,
-            "dictionary": None if words is None else xxhash.xxh3_128_hexdigest(words),
+            "dictionary": None if words is None else _digest(words),
+            "terms": _digest(terms) if terms else None,
+            "banned": _digest(list(handling.banned)) if handling.banned else None,
+            "placeholders": handling.placeholders,
             "format": self.form,
             "n_best": self.n_best,
             "alignment": self.alignment,
@@ -83,7 +89,12 @@ class WindowTranslator:
     def _translator(self) -> Translator:
         job = self._job
         return Translator.load(
-            job.model, self._device, handling=job.handling, threads=self._threads, **dict(job.search)
+            job.models,
+            self._device,
+            handling=job.handling,
+            threads=self._threads,
+            weights=job.weights,
+            **dict(job.search),
         )
 
     def __call__(self, window: Window) -> TranslatedWindow:
@@ -91,10 +102,11 @@ class WindowTranslator:
         job, report = self._job, Report()
         drawn = window.first <= job.drawn
         requests = window.requests(report)
-        readable = [request for request in requests if request is not None]
+        readable = {number: one for number, one in enumerate(requests, window.first) if one is not None}
         found = iter(
             self._translator.translate(
-                readable,
+                readable.values(),
+                numbers=readable,
                 n_best=job.n_best,
                 attention=job.attention or drawn,
                 alignment=job.alignment is not None,
@@ -117,6 +129,8 @@ class WindowTranslator:
                 maps[number] = best.attention
             if translation.treatment is not None:
                 report.note(translation.treatment, number)
+            for problem in translation.problems:
+                report.note(problem, number)
         written = {name: "".join(lines).encode("utf-8", "replace") for name, lines in texts.items()}
         return TranslatedWindow(len(window.lines), window.end, written, maps, report)
 
@@ -144,6 +158,10 @@ def _take_place(job: Job, places: Any, threads: int | None) -> WindowTranslator:
     if parent_process() is None:
         worker.open()  # a worker waits for its first window: what it says of a broken model is heard then
     return worker
+
+
+def _digest(value: Any) -> str:
+    return xxhash.xxh3_128_hexdigest(repr(value).encode("utf-8", "replace"))
 
 
 def digest_model(directory: Path) -> str:

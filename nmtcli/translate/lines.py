@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 import xxhash
+from pydantic import Field, StrictBool, StrictStr, ValidationError
 
 from nmtcli.config.section import Section
 from nmtcli.errors import DataError
-from nmtcli.translate.translation import Request
-from nmtcli.translate.translator import has_controls
+from nmtcli.translate.translation import Request, has_controls
 
 InputFormat = Literal["auto", "text", "jsonl"]
 
@@ -86,15 +86,45 @@ class Window:
 
 
 def parse_json(line: str) -> Request | None:
-    """The request in a line of JSON: an object with text under `source`; its other keys are handed through."""
+    """The request in a line of JSON: an object with text under `source`; None for anything else.
+
+    Under `prefix`, `required`, `banned` and `placeholders` stands what is asked of the translation, as in `Request`;
+    other keys are handed through.
+    """
+    record = _json_object(line)
+    if record is None:
+        return None
+    asked = _Asked.model_fields
+    try:
+        own = _Asked.model_validate({key: record.pop(key) for key in asked if key in record})
+    except ValidationError:
+        return None
+    required = [_text(one) if isinstance(one, str) else [_text(text) for text in one] for one in own.required]
+    banned = [_text(text) for text in own.banned]
+    return Request(_text(record.pop("source")), record, _text(own.prefix), required, banned, own.placeholders)
+
+
+class _Asked(Section):
+    """What a JSON line asks of its translation."""
+
+    prefix: StrictStr = ""
+    required: list[StrictStr | list[StrictStr]] = Field(default_factory=list)
+    banned: list[StrictStr] = Field(default_factory=list)
+    placeholders: StrictBool = False
+
+
+def _json_object(line: str) -> dict[str, Any] | None:
+    """A JSON object with text under `source`."""
     try:
         record = json.loads(line, strict=False, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(record, dict) or not isinstance(record.get("source"), str):
-        return None
-    source = record.pop("source").encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # a lone half: U+FFFD
-    return Request(source, record)
+    return record if isinstance(record, dict) and isinstance(record.get("source"), str) else None
+
+
+def _text(text: str) -> str:
+    """JSON may hold lone halves of characters: U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _refuse(constant: str) -> Any:
@@ -148,7 +178,7 @@ class LineReader:
     def _detect(self, line: bytes) -> None:
         if self._form == "auto":
             text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
-            self._form = "jsonl" if text.startswith("{") and parse_json(text) else "text"
+            self._form = "jsonl" if text.startswith("{") and _json_object(text) else "text"
 
     def _read(self) -> Iterator[bytes | None]:
         """Lines without their LF, and None where what comes next may have to be waited for.

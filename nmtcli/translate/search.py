@@ -1,172 +1,286 @@
-"""Beam search over the step protocol. It knows no model, and neither PyTorch nor NumPy by name.
+"""The search over the step protocol. It knows no model, and neither PyTorch nor NumPy by name.
 
-One function serves greedy search (a beam of one), beam search and n-best lists, for every model and ensemble.
+One loop serves greedy search (a beam of one), beam search, diverse groups, constraints, n-best lists and sampling, for
+every model and ensemble. What differs is the `Choice` of continuations.
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from array_api_compat import array_namespace, device, is_torch_array
+from array_api_compat import array_namespace, device
 
-from nmtcli.models.protocol import Array, Step, StepDecoder, select_rows
-from nmtcli.vocabulary import BOS, EOS, PAD
+from nmtcli.errors import UserError
+from nmtcli.models.protocol import Array, Step, StepDecoder, first_array, index_array, select_rows
+from nmtcli.translate.choosing import Choice, Continuations, Likeliest, unfinished
+from nmtcli.translate.constraints import Constraint, Tracker
+from nmtcli.translate.restrictions import restrict
+from nmtcli.translate.sampling import Draw, SamplingOptions
+from nmtcli.vocabulary import BOS, EOS
+
+Normalization = Literal["gnmt", "average"]
 
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """What to search for."""
+    """What to search for. `docs/search.md` tells each in full."""
 
     beam_size: int = 5
     n_best: int = 1
     length_penalty: float = 1.0
     keep_attention: bool = False
+    length_normalization: Normalization = "gnmt"
+    coverage_penalty: float = 0.0
+    no_repeat_ngram: int = 0  # the size that occurs once only; 0 for none
+    stopping: Literal["count", "bound"] = "count"
+    groups: int = 1  # beam_size is a multiple of it
+    diversity: float = 0.5
 
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A finished translation: ids up to and with EOS, its log-probability, and the score it was ranked by."""
+    """A finished translation: ids up to and with EOS, its log-probability, and the score it was ranked by.
+
+    `obeys` is False where the constraint of the sentence could not be met within its limit.
+    """
 
     tokens: tuple[int, ...]
     log_prob: float
     score: float
     attention: Array | None = None  # [T, S]
+    obeys: bool = True
 
 
 @dataclass(frozen=True)
 class _Beam:
     """The unfinished hypotheses of the sentences in the batch; all have the same length t."""
 
-    tokens: Array  # [B, K, t], from BOS
-    log_prob: Array  # [B, K]; -inf where there is no hypothesis
-    attention: Array | None  # [B, K, t - 1, S]
+    tokens: Array  # [B, N, t], from BOS
+    log_prob: Array  # [B, N]; -inf where there is no hypothesis
+    attention: Array | None  # [B, N, t - 1, S]
 
     def extended(self, step: Step) -> Array | None:
-        """The attention of these hypotheses with that of `step`: [B, K, t, S]."""
+        """The attention of these hypotheses with that of `step`: [B, N, t, S]."""
         if step.attention is None:
             return None
         latest = step.attention[:, :, None, :]
         return latest if self.attention is None else array_namespace(latest).concat([self.attention, latest], axis=2)
 
 
-def length_normalizer(length: int, alpha: float) -> float:
-    """GNMT's length penalty (Wu et al. 2016, eq. 14): a score is a log-probability divided by it."""
-    return float(((5 + length) / 6) ** alpha)
+@dataclass
+class _Pool:
+    """What is finished of one group of one sentence, each with how far its constraint has come."""
+
+    finished: list[tuple[int, Hypothesis]] = field(default_factory=list)
+
+    def done(self, options: SearchOptions, best: float, limit: int) -> bool:
+        """Whether the group is done, by the rule `options.stopping`; `best` is its likeliest unfinished hypothesis."""
+        if options.stopping == "count":
+            return len(self.finished) >= options.beam_size // options.groups
+        wanted = -(-options.n_best // options.groups)
+        if len(self.finished) < wanted:
+            return False
+        # A log-probability falls with every token, and no length is divided by more than the limit is.
+        within_reach = best / length_normalizer(limit, options.length_penalty, options.length_normalization)
+        return sorted(hypothesis.score for _, hypothesis in self.finished)[-wanted] >= within_reach
+
+
+def length_normalizer(length: int, alpha: float, kind: Normalization = "gnmt") -> float:
+    """What a log-probability is divided by: GNMT's length penalty (Wu et al. 2016, eq. 14), or length to the alpha."""
+    return float(((5 + length) / 6 if kind == "gnmt" else length) ** alpha)
+
+
+def coverage(attention: Array, source_length: int) -> float:
+    """GNMT's coverage (Wu et al. 2016, eq. 14) of attention [T, S]: 0 where each source token got 1 in all, else less.
+
+    A token that got none counts as one that got 1e-6.
+    """
+    got = array_namespace(attention).sum(attention, axis=0)[:source_length].tolist()
+    return sum(math.log(min(max(total, 1e-6), 1.0)) for total in got)
 
 
 def beam_search(
-    decoder: StepDecoder, source: Array, source_length: Array, max_length: Sequence[int], options: SearchOptions
+    decoder: StepDecoder,
+    source: Array,
+    source_length: Array,
+    max_length: Sequence[int],
+    options: SearchOptions,
+    *,
+    min_length: Sequence[int] | None = None,
+    constraints: Sequence[Constraint | None] | None = None,
 ) -> list[list[Hypothesis]]:
     """The finished hypotheses of each sentence, best first, at most `n_best` each.
 
-    source [B, S] and source_length [B] go to the decoder as they are. max_length is one limit a sentence, EOS counted;
-    a hypothesis that reaches it must end there. Each step keeps the `beam_size` likeliest unfinished hypotheses; one
-    that would rank among them but ends in EOS is finished instead. A sentence is done, and leaves the batch, when
-    `beam_size` of its hypotheses are finished (the rule of fairseq) or no unfinished one is left.
+    source [B, S] and source_length [B] go to the decoder as they are (an ensemble takes tuples of them). max_length and
+    min_length are one limit a sentence, EOS counted; a hypothesis that reaches its longest must end there. Each step
+    keeps the `beam_size` likeliest unfinished hypotheses; one that would rank among them but ends in EOS is finished
+    instead. A sentence leaves the batch when it is done by the rule `options.stopping` or no unfinished hypothesis is
+    left. Where no hypothesis obeys the sentence's constraint within its limit, those that come closest are given.
     """
-    beam_size = options.beam_size
-    pools: list[list[Hypothesis]] = [[] for _ in max_length]
-    sentences = list(range(len(max_length)))  # which sentence each row of the batch is
+    width = options.beam_size // options.groups
+    choice = Likeliest(width, options.groups, options.diversity)
+    pools = _search(
+        decoder, source, source_length, (min_length, max_length), options, choice, options.groups, constraints
+    )
+    return [_ranked([entry for pool in groups for entry in pool.finished])[: options.n_best] for groups in pools]
+
+
+def sample(
+    decoder: StepDecoder,
+    source: Array,
+    source_length: Array,
+    max_length: Sequence[int],
+    sampling: SamplingOptions,
+    options: SearchOptions,
+    numbers: Sequence[int],
+    *,
+    min_length: Sequence[int] | None = None,
+    constraints: Sequence[Constraint | None] | None = None,
+) -> list[list[Hypothesis]]:
+    """So many translations of each sentence, drawn independently; all of them, in no order.
+
+    `numbers` are one a sentence, its line for example: what is drawn depends on the seed, that number and the sentence,
+    not on the batch. The rest is as in `beam_search`, without the options that make and rank a beam. Raises ValueError
+    for a constraint that requires something: it would not be drawn fairly.
+    """
+    if any(one and one.rule(one.start()).wanted for one in constraints or ()):
+        raise ValueError("phrases cannot be required of samples")
+    count = sampling.samples
+    options = replace(options, beam_size=count, n_best=count, groups=1, stopping="count")
+    draw = Draw(sampling, numbers)
+    pools = _search(decoder, source, source_length, (min_length, max_length), options, draw, count, constraints)
+    found = [[hypothesis for _, hypothesis in pool.finished] for (pool,) in pools]
+    return [[own[place] for place in draw.shuffled(n, len(own))] for n, own in enumerate(found)]
+
+
+def _search(
+    decoder: StepDecoder,
+    source: Array,
+    source_length: Array,
+    limits: tuple[Sequence[int] | None, Sequence[int]],
+    options: SearchOptions,
+    choice: Choice,
+    copies: int,
+    constraints: Sequence[Constraint | None] | None,
+) -> list[list[_Pool]]:
+    """The loop; it begins with `copies` empty hypotheses a sentence and returns the pool of each group."""
+    count, width = len(limits[1]), options.beam_size // options.groups
+    constraints = constraints or [None] * count
+    shortest = limits[0] or [1] * count
+    longest = [max(limit, one.shortest if one else 1) for limit, one in zip(limits[1], constraints, strict=True)]
+    source_lengths = first_array(source_length).tolist()
+    pools = [[_Pool() for _ in range(options.groups)] for _ in range(count)]
+    tracker = Tracker(constraints, copies)
+    sentences = list(range(count))  # which sentence each row of the batch is
     memory, cache = decoder.start(source, source_length)
-    beam = _first_beam(source)
-    length = 0
+    beam = _first_beam(first_array(source), count, copies)
+    if copies > 1:
+        cache = select_rows(cache, index_array([row for row in sentences for _ in range(copies)], beam.tokens))
     while sentences:
-        length += 1
+        length = beam.tokens.shape[2]  # of what this step makes, EOS counted
         step = decoder.step(beam.tokens[:, :, -1], memory, cache)
-        attention = beam.extended(step) if options.keep_attention else None
-        at_limit = [row for row, sentence in enumerate(sentences) if length >= max_length[sentence]]
-        totals = _totals(beam.log_prob, step.log_probs, at_limit)
-        value, parent, token = _likeliest(totals, 2 * beam_size)  # [B, 2K]: K of them at most are EOS
-        for row, rank in _finished(value[:, :beam_size], token[:, :beam_size]):
-            origin = int(parent[row, rank])
-            tokens = (*beam.tokens[row, origin, 1:].tolist(), EOS)
-            log_prob = float(value[row, rank])
-            score = log_prob / length_normalizer(length, options.length_penalty)
-            weights = None if attention is None else attention[row, origin]
-            pools[sentences[row]].append(Hypothesis(tokens, log_prob, score, weights))
-        value, parent, token = _unfinished(value, parent, token, beam_size)  # [B, K]
-        alive = array_namespace(value).isfinite(value[:, 0]).tolist()
-        going = [r for r, s in enumerate(sentences) if alive[r] and len(pools[s]) < beam_size]
-        beam, cache = _advance(beam, attention, step, (value, parent, token), going)
+        attention = beam.extended(step) if options.keep_attention or options.coverage_penalty else None
+        if options.coverage_penalty and attention is None:
+            raise UserError("a coverage penalty needs attention, and this model gives none", "set it to 0")
+        totals = beam.log_prob[:, :, None] + step.log_probs
+        at_limit = [row for row, sentence in enumerate(sentences) if length >= longest[sentence]]
+        too_short = [row for row, sentence in enumerate(sentences) if length < shortest[sentence]]
+        restrict(totals, beam.tokens, options.no_repeat_ngram, tracker, too_short, at_limit)
+        chosen = choice(totals, sentences, tracker)  # [B, G, C]
+        for row, group, rank in _finished(chosen, width):
+            parent = int(chosen.parent[row, group, rank])
+            log_prob = float(chosen.log_prob[row, group, rank])
+            tokens = (*beam.tokens[row, parent, 1:].tolist(), EOS)
+            weights = None if attention is None else attention[row, parent]
+            score = _score(log_prob, length, weights, source_lengths[sentences[row]], options)
+            rule = tracker.rule(row, parent)
+            kept = weights if options.keep_attention else None
+            entry = rule.progress, Hypothesis(tokens, log_prob, score, kept, rule.may_end)
+            pools[sentences[row]][group].finished.append(entry)
+        chosen, going = _going(
+            unfinished(chosen, width),
+            [pools[sentence] for sentence in sentences],
+            [longest[sentence] for sentence in sentences],
+            options,
+        )
+        beam, cache = _advance(beam, attention, step, chosen, going)
+        tracker.advance(going, chosen.parent[:, 0], chosen.token[:, 0])
         if len(going) < len(sentences):
-            memory = select_rows(memory, _index(going, value))
+            memory = select_rows(memory, index_array(going, beam.tokens))
             sentences = [sentences[row] for row in going]
-    return [sorted(pool, key=lambda hypothesis: -hypothesis.score)[: options.n_best] for pool in pools]
+    return pools
 
 
-def _first_beam(source: Array) -> _Beam:
-    """One empty hypothesis a sentence; the first step makes them `beam_size`."""
-    xp, where = array_namespace(source), device(source)
-    tokens = xp.full((source.shape[0], 1, 1), BOS, dtype=xp.int64, device=where)
-    return _Beam(tokens, xp.zeros((source.shape[0], 1), dtype=xp.float32, device=where), None)
+def _first_beam(like: Array, count: int, copies: int) -> _Beam:
+    """So many copies of the empty hypothesis for each sentence."""
+    xp, where = array_namespace(like), device(like)
+    tokens = xp.full((count, copies, 1), BOS, dtype=xp.int64, device=where)
+    return _Beam(tokens, xp.zeros((count, copies), dtype=xp.float32, device=where), None)
 
 
-def _totals(log_prob: Array, next_log_probs: Array, at_limit: list[int]) -> Array:
-    """Log-probabilities [B, K, V] of all hypotheses one token longer; only EOS for the rows at their limit."""
-    totals = log_prob[:, :, None] + next_log_probs
-    totals[:, :, PAD] = -math.inf
-    totals[:, :, BOS] = -math.inf
-    if at_limit:
-        ending = totals[at_limit][:, :, EOS]
-        totals[at_limit] = -math.inf
-        totals[at_limit, :, EOS] = ending
-    return totals
+def _finished(chosen: Continuations, width: int) -> Iterator[tuple[int, int, int]]:
+    """Row, group and rank of those of the first `width` continuations of each group that end a hypothesis."""
+    log_prob, token = chosen.log_prob[:, :, :width], chosen.token[:, :, :width]
+    ends = (token == EOS) & array_namespace(log_prob).isfinite(log_prob)
+    row, group, rank = array_namespace(ends).nonzero(ends)
+    yield from zip(row.tolist(), group.tolist(), rank.tolist(), strict=True)
 
 
-def _likeliest(totals: Array, count: int) -> tuple[Array, Array, Array]:
-    """The `count` best continuations of each sentence, best first: log-probability, hypothesis, token, each [B, ·]."""
-    xp = array_namespace(totals)
-    batch, beam, size = totals.shape
-    flat = xp.reshape(totals, (batch, beam * size))
-    count = min(count, beam * size)
-    if is_torch_array(flat):
-        value, index = flat.topk(count)
-    else:
-        index = flat.argpartition(-count, axis=1)[:, -count:]
-        value = xp.take_along_axis(flat, index, axis=1)
-        order = xp.argsort(-value, axis=1, stable=True)
-        value, index = xp.take_along_axis(value, order, axis=1), xp.take_along_axis(index, order, axis=1)
-    return value, index // size, index % size
+def _score(log_prob: float, length: int, attention: Array | None, source_length: int, options: SearchOptions) -> float:
+    """The score of a finished hypothesis (Wu et al. 2016, eq. 14)."""
+    score = log_prob / length_normalizer(length, options.length_penalty, options.length_normalization)
+    if options.coverage_penalty and attention is not None:
+        score += options.coverage_penalty * coverage(attention, source_length)
+    return score
 
 
-def _finished(value: Array, token: Array) -> Iterator[tuple[int, int]]:
-    """Row and rank of the continuations that end a hypothesis."""
-    ends = (token == EOS) & array_namespace(value).isfinite(value)
-    for row, ranks in enumerate(ends.tolist()):
-        for rank, end in enumerate(ranks):
-            if end:
-                yield row, rank
+def _ranked(entries: list[tuple[int, Hypothesis]]) -> list[Hypothesis]:
+    """Those that obey, best first; if none does, those that come closest first."""
+    if any(hypothesis.obeys for _, hypothesis in entries):
+        entries = [(0, hypothesis) for _, hypothesis in entries if hypothesis.obeys]
+    return [hypothesis for _, hypothesis in sorted(entries, key=lambda entry: (-entry[0], -entry[1].score))]
 
 
-def _unfinished(value: Array, parent: Array, token: Array, count: int) -> tuple[Array, Array, Array]:
-    """The `count` best continuations that do not end, best first; -inf where there are fewer."""
-    xp = array_namespace(value)
-    ends = token == EOS
-    value = xp.where(ends, -math.inf, value)
-    order = xp.argsort(xp.astype(ends, xp.int64), axis=1, stable=True)[:, :count]
-    value, parent, token = (xp.take_along_axis(array, order, axis=1) for array in (value, parent, token))
-    return value, parent, token
+def _going(
+    chosen: Continuations, pools: Sequence[Sequence[_Pool]], limits: Sequence[int], options: SearchOptions
+) -> tuple[Continuations, list[int]]:
+    """The rows that go on, and their hypotheses without groups that are done: [B', 1, N'].
+
+    There are no more of them a row than the row that has most needs.
+    """
+    xp = array_namespace(chosen.token)
+    live = xp.isfinite(chosen.log_prob)
+    best = xp.max(xp.where(live, chosen.log_prob, -math.inf), axis=2).tolist()  # [B, G]
+    counts = xp.sum(xp.astype(live, xp.int64), axis=2).tolist()
+    for row, (groups, limit) in enumerate(zip(pools, limits, strict=True)):
+        for group, pool in enumerate(groups):
+            if counts[row][group] and pool.done(options, best[row][group], limit):
+                counts[row][group] = 0
+    going = [row for row, groups in enumerate(counts) if any(groups)]
+    width = max((count for groups in counts for count in groups), default=0)
+    rows = index_array(going, chosen.token)
+    is_open = xp.take(index_array(counts, chosen.token), rows, axis=0) > 0  # [B', G]
+    log_prob, parent, token = (
+        xp.take(array, rows, axis=0)[:, :, :width] for array in (chosen.log_prob, chosen.parent, chosen.token)
+    )
+    log_prob = xp.where(is_open[:, :, None] & xp.isfinite(log_prob), log_prob, -math.inf)
+    shape = (len(going), 1, len(pools[0]) * width)
+    return Continuations(*(xp.reshape(array, shape) for array in (log_prob, parent, token))), going
 
 
 def _advance(
-    beam: _Beam, attention: Array | None, step: Step, chosen: tuple[Array, Array, Array], going: list[int]
+    beam: _Beam, attention: Array | None, step: Step, chosen: Continuations, going: list[int]
 ) -> tuple[_Beam, Array]:
-    """The beam and the cache after the chosen continuations, with the rows of finished sentences left out."""
+    """The beam and the cache after the chosen continuations [B', 1, N'] of the rows that go on."""
     xp = array_namespace(beam.tokens)
-    batch, width, length = beam.tokens.shape
-    rows = _index(going, beam.tokens)
-    value, parent, token = (xp.take(array, rows, axis=0) for array in chosen)  # [B', K]
-    flat = xp.reshape(rows[:, None] * width + parent, (-1,))  # the old row of each new hypothesis
-    shape = (len(going), token.shape[1])
-    prefix = xp.reshape(xp.take(xp.reshape(beam.tokens, (batch * width, length)), flat, axis=0), (*shape, length))
-    tokens = xp.concat([prefix, token[:, :, None]], axis=2)
+    batch, slots, length = beam.tokens.shape
+    value, parent, token = (array[:, 0] for array in (chosen.log_prob, chosen.parent, chosen.token))
+    flat = xp.reshape(index_array(going, parent)[:, None] * slots + parent, (-1,))  # the old row of each hypothesis
+    prefix = xp.take(xp.reshape(beam.tokens, (batch * slots, length)), flat, axis=0)
+    tokens = xp.concat([xp.reshape(prefix, (*token.shape, length)), token[:, :, None]], axis=2)
     if attention is not None:
         rest = attention.shape[2:]
-        attention = xp.take(xp.reshape(attention, (batch * width, *rest)), flat, axis=0)
-        attention = xp.reshape(attention, (*shape, *rest))
+        attention = xp.take(xp.reshape(attention, (batch * slots, *rest)), flat, axis=0)
+        attention = xp.reshape(attention, (*token.shape, *rest))
     return _Beam(tokens, value, attention), select_rows(step.cache, flat)
-
-
-def _index(rows: list[int], like: Array) -> Array:
-    xp = array_namespace(like)
-    return xp.asarray(rows, dtype=xp.int64, device=device(like))

@@ -1,8 +1,9 @@
 """Sentences in, translations out, in the same order: tokenize, batch by length, search, detokenize."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, cast, get_args
 
@@ -13,15 +14,25 @@ from nmtcli.checkpoint import ModelInfo, find_model, read_info
 from nmtcli.config import SearchConfig
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, StepDecoder
-from nmtcli.prepare.tokenizer import Tokenizers
+from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.settings import replace_search
 from nmtcli.translate.assembly import Assembler, EncodedLine
+from nmtcli.translate.constraints import Constraint
+from nmtcli.translate.decoding import decode
+from nmtcli.translate.ensemble import Ensemble, check_target_vocabularies
 from nmtcli.translate.long_lines import cut_points
-from nmtcli.translate.search import Hypothesis, SearchOptions, beam_search
-from nmtcli.translate.translation import Candidate, LineHandling, Request, Translation, Treatment
+from nmtcli.translate.search import Hypothesis
+from nmtcli.translate.translation import (
+    Candidate,
+    LineHandling,
+    Problem,
+    Request,
+    Translation,
+    Treatment,
+    without_controls,
+)
+from nmtcli.translate.wording import Wording
 from nmtcli.vocabulary import EOS, PAD
-
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")  # and halves of characters
 
 
 class Runtime(StepDecoder, Protocol):
@@ -31,74 +42,149 @@ class Runtime(StepDecoder, Protocol):
         """A NumPy array as this runtime takes it."""
 
 
+_PARTS = 2**20  # more than there can be in a line
+
+
+@dataclass(frozen=True)
+class _Sentence:
+    """What is searched for at once: a line, or a part of one."""
+
+    tokens: tuple[list[int], ...]  # once, or for each member of an ensemble by its own tokenizer
+    number: int  # which chance depends on
+    constraint: Constraint | None = None
+
+
 @dataclass(frozen=True)
 class Translator:
-    """A model, its tokenizers, how to search, and what to do with lines."""
+    """A model or an ensemble, its tokenizers, how to search, and what to do with lines."""
 
     runtime: Runtime
     tokenizers: Tokenizers
     search: SearchConfig
     handling: LineHandling = field(default_factory=LineHandling)
     threads: int | None = None  # of the tokenizer; None is one a core
+    member_sources: tuple[Tokenizer, ...] = ()  # of an ensemble whose members' source tokenizers differ
 
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        path: str | Path | Sequence[str | Path],
         device: str = "auto",
         *,
+        weights: Sequence[float] | None = None,
         handling: LineHandling | None = None,
         threads: int | None = None,
         **search: Any,
     ) -> "Translator":
-        """The translator in a run, a checkpoint or an export.
+        """The translator in a run, a checkpoint or an export; of several, an ensemble with these `weights`.
 
+        Its members share the target vocabulary; settings and the source tokenizer for cutting lines are the first's.
         `device` is auto, cpu, cuda or the name of one device, such as cuda:1. `threads` are those of the CPU. Settings
         of `SearchConfig` given by name, such as `beam_size=1`, replace the model's own. Raises UserError or DataError.
         """
-        directory = find_model(Path(path))
-        info = read_info(directory)
-        settings = replace_search(info.search, search)
-        tokenizers = Tokenizers.load(directory)
-        runtime = open_runtime(directory, info, device, threads)
-        return cls(runtime, tokenizers, settings, handling or LineHandling(), threads)
+        paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+        directories = [find_model(one) for one in paths]
+        infos = [read_info(directory) for directory in directories]
+        settings = replace_search(infos[0].search, search)
+        if settings.coverage_penalty and not infos[0].model.attends:
+            raise UserError(f"{paths[0]}: coverage_penalty needs attention, and this model has none", "set it to 0")
+        tokenizers = [Tokenizers.load(directory) for directory in directories]
+        check_target_vocabularies({str(one): own.target for one, own in zip(paths, tokenizers, strict=True)})
+        opened = zip(directories, infos, strict=True)
+        runtimes = [open_runtime(directory, info, device, threads) for directory, info in opened]
+        alone = len(runtimes) == 1 and weights is None
+        runtime = runtimes[0] if alone else Ensemble(runtimes, weights)
+        sources = tuple(own.source for own in tokenizers)
+        alike = all(source == sources[0] for source in sources)
+        made = cls(runtime, tokenizers[0], settings, handling or LineHandling(), threads, () if alike else sources)
+        _ = made.wording  # to refuse now what cannot be
+        return made
+
+    @cached_property
+    def wording(self) -> Wording:
+        """What the translations must say. Raises UserError where that cannot be."""
+        return Wording(self.tokenizers, self.handling, drawn=self.search.method != "beam")
 
     def translate(
-        self, lines: Iterable[str | Request], *, n_best: int = 1, attention: bool = False, alignment: bool = False
+        self,
+        lines: Iterable[str | Request],
+        *,
+        n_best: int = 1,
+        attention: bool = False,
+        alignment: bool = False,
+        numbers: Iterable[int] | None = None,
     ) -> list[Translation]:
         """A translation for each line, in order.
 
         Each has up to `n_best` candidates. `attention` keeps where the model looked, `alignment` which words it linked.
+        What is drawn at random depends on the `numbers` of the lines (1, 2, … by default), not on what else is there.
         Control characters count as blanks. Raises UserError where the model has no attention to keep.
         """
         requests = [Request(line) if isinstance(line, str) else line for line in lines]
         encoded, treatments = self._encode([without_controls(request.source) for request in requests])
-        owners = [row for row, line in enumerate(encoded) for _ in line.parts]
-        parts = [part for line in encoded for part in line.parts]
-        found: list[list[list[Hypothesis]]] = [[] for _ in requests]
+        counted = range(1, len(requests) + 1) if numbers is None else numbers
+        sentences: list[_Sentence] = []
+        counts, problems = [], []
+        for row, (request, treatment, number) in enumerate(zip(requests, treatments, counted, strict=True)):
+            own, found = self._sentences(request, encoded[row], treatment, number)
+            if own is None:
+                encoded[row] = EncodedLine(encoded[row].text, [], [0, 0])
+            sentences += own or ()
+            counts.append(len(own or ()))
+            problems.append(found)
         drawn = attention or alignment or self.handling.dictionary is not None
-        by_part: list[list[Hypothesis]] = [[] for _ in parts]
-        for rows, hypotheses in self._batches(parts, n_best, drawn):
+        by_sentence: list[list[Hypothesis]] = [[] for _ in sentences]
+        for rows, hypotheses in self._batches(sentences, n_best, drawn):
             for row, pool in zip(rows, hypotheses, strict=True):
                 if drawn and pool and pool[0].attention is None:
                     raise UserError("the model has no attention", "it draws on no word more than on others")
-                by_part[row] = pool
-        for owner, pool in zip(owners, by_part, strict=True):
-            found[owner].append(pool)
+                by_sentence[row] = pool
         translations = []
-        for request, line, pools, treatment in zip(requests, encoded, found, treatments, strict=True):
+        remaining = iter(by_sentence)
+        for row, (request, line) in enumerate(zip(requests, encoded, strict=True)):
+            pools = list(islice(remaining, counts[row]))
+            if not all(hypothesis.obeys for pool in pools for hypothesis in pool):
+                problems[row].add("unmet")
             assembler = Assembler(self.tokenizers, line, self.handling.dictionary, attention, alignment)
-            translations.append(Translation(request.source, assembler.candidates(pools), treatment))
+            candidates = assembler.candidates(pools)
+            translations.append(Translation(request.source, candidates, treatments[row], tuple(sorted(problems[row]))))
         return translations
 
     def batches(self, lines: Sequence[str]) -> Iterator[tuple[list[int], list[tuple[Candidate, ...]]]]:
         """Batch after batch, as they are done: which lines, and their best candidate. Lines are taken whole; those
         without tokens are left out."""
         ids = self.tokenizers.source.encode(list(lines), self.threads)
-        for rows, hypotheses in self._batches(ids, 1, drawn=False):
+        tokens = self._member_tokens(lines, ids)
+        sentences = [_Sentence(own, number * _PARTS) for number, own in enumerate(tokens, 1)]
+        for rows, hypotheses in self._batches(sentences, 1, drawn=False):
             whole = [EncodedLine(lines[row], ids[row], [0, len(ids[row])]) for row in rows]
             assemblers = [Assembler(self.tokenizers, line, None, False, False) for line in whole]
             yield rows, [one.candidates([pool]) for one, pool in zip(assemblers, hypotheses, strict=True)]
+
+    def _sentences(
+        self, request: Request, line: EncodedLine, treatment: Treatment | None, number: int
+    ) -> tuple[list[_Sentence] | None, set[Problem]]:
+        """The parts of a line; None where what it asks for contradicts itself."""
+        if not line.parts:
+            return [], set()
+        source = self.tokenizers.source
+        # the text of a part is known by its tokens only
+        texts = [line.text] if treatment is None else source.decode_all(line.parts)
+        constraints, problems = self.wording.constraints(request, texts)
+        if constraints is None:
+            return None, problems
+        tokens = self._member_tokens(texts, line.parts)
+        return [
+            _Sentence(own, number * _PARTS + part, constraint)
+            for part, (own, constraint) in enumerate(zip(tokens, constraints, strict=True))
+        ], problems
+
+    def _member_tokens(self, texts: Sequence[str], ids: Sequence[list[int]]) -> list[tuple[list[int], ...]]:
+        """The tokens of each text for each member of an ensemble; `ids` are those of the first."""
+        if not self.member_sources:
+            return [(own,) for own in ids]
+        others = [source.encode(list(texts), self.threads) for source in self.member_sources[1:]]
+        return list(zip(ids, *others, strict=True))
 
     def _encode(self, lines: list[str]) -> tuple[list[EncodedLine], list[Treatment | None]]:
         """The tokens of lines, and what was done with those over the limit."""
@@ -118,35 +204,43 @@ class Translator:
         return encoded, treatments
 
     def _batches(
-        self, sources: Sequence[list[int]], n_best: int, drawn: bool
+        self, sentences: Sequence[_Sentence], n_best: int, drawn: bool
     ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
-        """Which rows of `sources` were translated together, and what was found for each; those without tokens are left
+        """Which of the sentences were translated together, and what was found for each; those without tokens are left
         out."""
-        options = SearchOptions(max(self.search.beam_size, n_best), n_best, self.search.length_penalty, drawn)
-        for rows in length_batches([len(tokens) + 1 for tokens in sources], self.search.batch_tokens):
-            yield rows, self._search([sources[row] for row in rows], options)
+        lengths = [len(sentence.tokens[0]) + 1 for sentence in sentences]
+        for rows in length_batches(lengths, self.search.batch_tokens):
+            yield rows, self._decode([sentences[row] for row in rows], n_best, drawn)
 
-    def _search(self, sources: Sequence[list[int]], options: SearchOptions) -> list[list[Hypothesis]]:
-        length = np.array([len(sentence) + 1 for sentence in sources], dtype=np.int64)
-        source = np.full((len(sources), int(length.max())), PAD, dtype=np.int64)
-        for row, sentence in enumerate(sources):
-            source[row, : length[row]] = [*sentence, EOS]
-        limits = (length * self.search.max_length_factor).astype(np.int64) + self.search.max_length_offset
-        array = self.runtime.array
-        return beam_search(self.runtime, array(source), array(length), limits.tolist(), options)
+    def _decode(self, sentences: Sequence[_Sentence], n_best: int, drawn: bool) -> list[list[Hypothesis]]:
+        padded = [_padded(own) for own in zip(*(sentence.tokens for sentence in sentences), strict=True)]
+        source, length = padded[0]
+        arrays: tuple[Array, Array] = self.runtime.array(source), self.runtime.array(length)
+        if isinstance(self.runtime, Ensemble) and len(padded) > 1:
+            arrays = self.runtime.arrays([own for own, _ in padded]), self.runtime.arrays([own for _, own in padded])
+        return decode(
+            self.runtime,
+            *arrays,
+            length.tolist(),
+            self.search,
+            self.tokenizers.target.decode_all,
+            n_best=n_best,
+            keep_attention=drawn,
+            numbers=[sentence.number for sentence in sentences],
+            constraints=[sentence.constraint for sentence in sentences],
+        )
+
+
+def _padded(sentences: Sequence[list[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Source ids [B, S] with EOS, and their lengths [B]."""
+    length = np.array([len(sentence) + 1 for sentence in sentences], dtype=np.int64)
+    source = np.full((len(sentences), int(length.max())), PAD, dtype=np.int64)
+    for row, sentence in enumerate(sentences):
+        source[row, : length[row]] = [*sentence, EOS]
+    return source, length
 
 
 _TREATMENTS: dict[str, Treatment] = {"split": "split", "cut": "cut", "refuse": "refused"}
-
-
-def without_controls(line: str) -> str:
-    """A line with a blank for each control character, line ends among them, and U+FFFD for half a character."""
-    return _CONTROL.sub(lambda found: " " if found[0] < "\ud800" else "\ufffd", line)
-
-
-def has_controls(line: str) -> bool:
-    """Whether `without_controls` would change it."""
-    return _CONTROL.search(line) is not None
 
 
 def open_runtime(directory: Path, info: ModelInfo, device: str, threads: int | None = None) -> Runtime:

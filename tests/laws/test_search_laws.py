@@ -1,93 +1,160 @@
 """Beam search against exhaustive search, alone and in batches, on decoders of a few lines."""
 
-import itertools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nmtcli.errors import UserError
 from nmtcli.models.protocol import Step
-from nmtcli.translate.search import SearchOptions, beam_search, length_normalizer
-from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL
+from nmtcli.translate.search import SearchOptions, beam_search, coverage, length_normalizer
+from nmtcli.vocabulary import BOS, EOS, SPECIAL
+from tests.laws.tables import Table, every_translation, exhaustive, occurrences
 
 
-@dataclass
-class Table:
-    """A decoder whose next-token distribution depends on the sentence and on the whole prefix, by a hash."""
-
-    size: int
-    seed: int
-    torch: bool = False
-
-    def row(self, sentence: int, history: int) -> np.ndarray:
-        logits = np.random.default_rng((self.seed, sentence, history)).normal(size=self.size) * 2
-        logits[[PAD, BOS]] = -np.inf
-        return (logits - np.log(np.exp(logits).sum())).astype(np.float32)
-
-    def start(self, source, source_length):
-        return {"sentence": source[:, 0]}, (source[:, 0] * 0,)
-
-    def step(self, tokens, memory, cache):
-        beam = tokens.shape[1]
-        history = cache[0] * self.size + tokens.reshape(-1)
-        rows = [self.row(int(memory["sentence"][n // beam]), int(h)) for n, h in enumerate(history)]
-        log_probs = np.stack(rows).reshape(-1, beam, self.size)
-        return Step(torch.from_numpy(log_probs) if self.torch else log_probs, (history,))
+def search(table: Table, sentences: list[int], limits: list[int], options: SearchOptions, **more):
+    return beam_search(table, *table.arrays(sentences), limits, options, **more)
 
 
-def search(table: Table, sentences: list[int], limits: list[int], options: SearchOptions):
-    source = np.array(sentences)[:, None]
-    length = np.ones(len(sentences), dtype=np.int64)
-    if table.torch:
-        return beam_search(table, torch.from_numpy(source), torch.from_numpy(length), limits, options)
-    return beam_search(table, source, length, limits, options)
-
-
-def exhaustive(table: Table, sentence: int, limit: int, alpha: float) -> list[tuple[float, tuple[int, ...]]]:
-    """Every translation of at most `limit` tokens with its score, best first."""
-    found = []
-    words = range(EOS + 1, table.size)
-    for length in range(1, limit + 1):
-        for prefix in itertools.product(words, repeat=length - 1):
-            tokens = (*prefix, EOS)
-            history, total = BOS, np.float32(0)
-            for token in tokens:
-                total += table.row(sentence, history)[token]
-                history = history * table.size + token
-            found.append((float(total) / length_normalizer(length, alpha), tokens))
-    return sorted(found, reverse=True)
-
-
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     alpha=st.sampled_from([0.0, 0.6, 1.0, 1.5]),
+    kind=st.sampled_from(["gnmt", "average"]),
+    stopping=st.sampled_from(["count", "bound"]),
     limits=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    shortest=st.integers(1, 3),
     as_torch=st.booleans(),
 )
-def test_a_beam_wide_enough_finds_what_exhaustive_search_finds(seed, alpha, limits, as_torch):
+def test_a_beam_wide_enough_finds_what_exhaustive_search_finds(seed, alpha, kind, stopping, limits, shortest, as_torch):
     table = Table(size=SPECIAL + 2, seed=seed, torch=as_torch)
     sentences = [7 * n + 1 for n in range(len(limits))]
-    options = SearchOptions(beam_size=200, n_best=5, length_penalty=alpha)
-    for sentence, limit, found in zip(sentences, limits, search(table, sentences, limits, options), strict=True):
-        expected = exhaustive(table, sentence, limit, alpha)[:5]
+    options = SearchOptions(200, n_best=5, length_penalty=alpha, length_normalization=kind, stopping=stopping)
+    least = [min(shortest, limit) for limit in limits]
+    results = search(table, sentences, limits, options, min_length=least)
+    for sentence, limit, low, found in zip(sentences, limits, least, results, strict=True):
+        expected = exhaustive(table, sentence, limit, alpha, kind, shortest=low)[:5]
         assert [hypothesis.tokens for hypothesis in found] == [tokens for _, tokens in expected]
         assert [hypothesis.score for hypothesis in found] == pytest.approx([score for score, _ in expected], abs=1e-4)
+        true = [table.log_prob(sentence, hypothesis.tokens) for hypothesis in found]
+        assert [hypothesis.log_prob for hypothesis in found] == pytest.approx(true, abs=1e-4)
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), beam=st.integers(1, 6), count=st.integers(1, 6), as_torch=st.booleans())
-def test_a_sentence_alone_is_translated_as_in_any_batch(seed, beam, count, as_torch):
-    table = Table(size=9, seed=seed, torch=as_torch)
-    options = SearchOptions(beam_size=beam, n_best=beam)
+@given(seed=st.integers(0, 10_000), size=st.integers(1, 3), as_torch=st.booleans())
+def test_no_ngram_comes_twice_and_nothing_else_is_lost(seed, size, as_torch):
+    table = Table(size=SPECIAL + 1, seed=seed, torch=as_torch)
+
+    def once(tokens):
+        words = tokens[:-1]
+        return all(occurrences(words[n : n + size], words) == 1 for n in range(len(words) - size + 1))
+
+    options = SearchOptions(100, n_best=100, no_repeat_ngram=size)
+    for sentence, found in zip([1, 2], search(table, [1, 2], [5, 6], options), strict=True):
+        limit = 4 + sentence
+        expected = exhaustive(table, sentence, limit, 1.0, allowed=once)
+        assert [hypothesis.tokens for hypothesis in found] == [tokens for _, tokens in expected]
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), beta=st.sampled_from([0.0, 0.2, 1.0]), as_torch=st.booleans())
+def test_coverage_ranks_by_what_was_looked_at(seed, beta, as_torch):
+    table = Table(size=SPECIAL + 1, seed=seed, torch=as_torch, attends=True)
+    lengths = [3, 5]
+    options = SearchOptions(60, n_best=60, coverage_penalty=beta)
+    results = beam_search(table, *table.arrays([1, 2], lengths), [4, 4], options)
+    for sentence, length, found in zip([1, 2], lengths, results, strict=True):
+        expected = []
+        for tokens in every_translation(table.size, 4):
+            history, got = BOS, np.zeros(length)
+            for token in tokens:
+                got += table.attention(sentence, history, length, length)
+                history = history * table.size + token
+            penalty = beta * np.log(np.minimum(np.maximum(got, 1e-6), 1)).sum()
+            expected.append((table.log_prob(sentence, tokens) / length_normalizer(len(tokens), 1.0) + penalty, tokens))
+        expected.sort(reverse=True)
+        assert [h.score for h in found] == pytest.approx([score for score, _ in expected], abs=1e-3)
+        assert found[0].attention is None
+
+
+def test_coverage_is_nothing_where_all_was_looked_at():
+    assert coverage(np.array([[1.0, 0.2], [0.5, 0.8], [0.0, 0.7]]), 2) == 0
+    assert math.isclose(coverage(np.array([[0.5, 0.25, 0.25]]), 2), math.log(0.5) + math.log(0.25))
+    with pytest.raises(UserError, match="attention"):
+        search(Table(8, 1), [1], [4], SearchOptions(coverage_penalty=0.1))
+
+
+FEATURES = [
+    {},
+    {"stopping": "bound"},
+    {"no_repeat_ngram": 1},
+    {"coverage_penalty": 0.3},
+    {"length_normalization": "average"},
+    {"groups": 2, "diversity": 0.7},
+    {"groups": 3, "diversity": 2.0, "stopping": "bound", "n_best": 4},
+]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    beam=st.integers(1, 3),
+    count=st.integers(1, 6),
+    features=st.sampled_from(FEATURES),
+    as_torch=st.booleans(),
+)
+def test_a_sentence_alone_is_translated_as_in_any_batch(seed, beam, count, features, as_torch):
+    table = Table(size=9, seed=seed, torch=as_torch, attends=True)
+    beam *= features.get("groups", 1)
+    options = SearchOptions(**{"beam_size": beam, "n_best": beam, **features})
     limits = [3 + n for n in range(count)]
-    together = search(table, list(range(count)), limits, options)
-    alone = [search(table, [n], [limits[n]], options)[0] for n in range(count)]
+    source, length = table.arrays(list(range(count)), [1 + n for n in range(count)])
+    together = beam_search(table, source, length, limits, options)
+    rows = range(count)
+    alone = [beam_search(table, source[n : n + 1], length[n : n + 1], limits[n : n + 1], options)[0] for n in rows]
     assert [[h.tokens for h in found] for found in together] == [[h.tokens for h in found] for found in alone]
+    assert all(found for found in together)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), beam=st.integers(1, 4), as_torch=st.booleans())
+def test_stopping_by_bound_never_scores_lower(seed, beam, as_torch):
+    table = Table(size=9, seed=seed, torch=as_torch)
+    count, bound = (
+        search(table, [1, 2], [6, 9], SearchOptions(beam, n_best=1, stopping=stopping))
+        for stopping in ("count", "bound")
+    )
+    long = search(table, [1, 2], [6, 9], SearchOptions(beam, n_best=beam, stopping="bound"))
+    for early, late, most in zip(count, bound, long, strict=True):
+        assert late[0].score >= early[0].score
+        assert most[0].score == late[0].score
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), as_torch=st.booleans())
+def test_groups_of_a_diverse_beam_avoid_what_those_before_them_took(seed, as_torch):
+    table = Table(size=12, seed=seed, torch=as_torch)
+    lone = search(table, [1, 2], [4, 6], SearchOptions(2, n_best=2))
+    apart = search(table, [1, 2], [4, 6], SearchOptions(4, n_best=4, groups=2, diversity=0.0))
+    strong = search(table, [1, 2], [4, 6], SearchOptions(3, n_best=3, groups=3, diversity=100.0))
+    for own, both, different in zip(lone, apart, strong, strict=True):
+        # without diversity each group is a beam of its own
+        assert sorted(h.tokens for h in both) == sorted([h.tokens for h in own] * 2)
+        assert len({h.tokens[0] for h in different if len(h.tokens) > 1}) == sum(len(h.tokens) > 1 for h in different)
+
+
+def test_hardly_a_row_is_computed_that_no_hypothesis_needs():
+    """Finished sentences leave the batch, so a long one costs its own rows only."""
+    lengths = np.random.default_rng(3).integers(1, 60, 40).tolist()
+    table = Table(size=40, seed=1, sharpness=0.2)  # endings are rare: translations are as long as they may be
+    options = SearchOptions(beam_size=4)
+    search(table, list(range(40)), lengths, options)
+    needed = sum(1 + 4 * (length - 1) for length in lengths)
+    assert sum(table.rows) <= 1.15 * needed
+    assert 40 * 4 * max(lengths) > 1.7 * needed  # what it would be if they stayed
 
 
 @settings(max_examples=40, deadline=None)

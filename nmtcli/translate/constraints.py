@@ -1,0 +1,362 @@
+"""What a translation must obey, token by token: a forced beginning, phrases that must, may or must not occur.
+
+A `Constraint` is an automaton that reads the translation of one sentence. The search asks it for a `Rule` at each
+hypothesis and knows nothing else of it; each sentence of a batch has its own, or none.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from nmtcli.models.protocol import Array, index_array
+from nmtcli.vocabulary import EOS
+
+State = Hashable
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What may follow a hypothesis, and how far it has come."""
+
+    may_end: bool = True
+    only: int | None = None  # the one token that may follow
+    forbidden: Sequence[int] = ()
+    wanted: Sequence[int] = ()  # tokens that lead to more progress
+    holding: Sequence[int] = ()  # tokens of which one must follow, or progress is lost
+    progress: int = 0  # tokens of what is required that are there
+
+
+class Constraint(Protocol):
+    """An automaton over the tokens of one translation. Its states are values: hypotheses share them freely."""
+
+    @property
+    def shortest(self) -> int:
+        """A length, EOS counted, at which it can surely be obeyed; a limit below it is raised to it."""
+
+    def start(self) -> State:
+        """The state before the first token."""
+
+    def advance(self, state: State, token: int) -> State:
+        """The state after one more token."""
+
+    def rule(self, state: State) -> Rule:
+        """What holds in a state."""
+
+
+@dataclass(frozen=True)
+class ForcedPrefix:
+    """The translation begins with these tokens."""
+
+    tokens: tuple[int, ...]
+
+    @property
+    def shortest(self) -> int:
+        """See `Constraint`."""
+        return len(self.tokens) + 1
+
+    def start(self) -> int:
+        """See `Constraint`."""
+        return 0
+
+    def advance(self, state: State, token: int) -> int:
+        """See `Constraint`."""
+        assert isinstance(state, int)
+        return min(state + 1, len(self.tokens))
+
+    def rule(self, state: State) -> Rule:
+        """See `Constraint`."""
+        assert isinstance(state, int)
+        left = self.tokens[state:]
+        return Rule(may_end=False, only=left[0]) if left else Rule()
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Tokens in a row that must occur `least` times and may occur `most` times (None: as often as it likes).
+
+    `arcs` are its spellings as a small automaton: from each position, which token leads to which later one; the last
+    position, len(arcs), has none and is the end. Occurrences may overlap. A `whole` phrase is not followed by a token
+    that goes on with its last word, and where `inner` is a position, the phrase may begin there behind a token that
+    ends outside a word (`Edges`).
+    """
+
+    arcs: tuple[Mapping[int, int], ...]
+    least: int = 1
+    most: int | None = None
+    whole: bool = False
+    inner: int | None = None
+
+    @classmethod
+    def of(
+        cls, spellings: Iterable[Sequence[int]], least: int = 1, most: int | None = None, whole: bool = False
+    ) -> "Phrase":
+        """Each spelling is a sequence of tokens; any of them counts. Raises ValueError for none."""
+        arcs: list[dict[int, int]] = [{}]
+        end = -1  # known when all positions are
+        spellings = sorted(map(tuple, spellings), key=len)
+        if not spellings or not spellings[0]:
+            raise ValueError("a phrase without tokens")
+        for spelling in spellings:
+            position = 0
+            for token in spelling[:-1]:
+                if arcs[position].get(token) == end:  # a shorter spelling ends here: it counts already
+                    break
+                if token not in arcs[position]:
+                    arcs[position][token] = len(arcs)
+                    arcs.append({})
+                position = arcs[position][token]
+            else:
+                arcs[position][spelling[-1]] = end
+        last = len(arcs)
+        closed = ({token: last if to == end else to for token, to in steps.items()} for steps in arcs)
+        return cls(tuple(closed), least, most, whole)
+
+    def remaining(self) -> list[int]:
+        """The fewest tokens from each position to the end."""
+        left = [0] * (len(self.arcs) + 1)
+        for position in reversed(range(len(self.arcs))):
+            left[position] = 1 + min((left[to] for to in self.arcs[position].values()), default=len(self.arcs))
+        return left
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Which tokens of a vocabulary go on with a word, which do not, and which end outside one."""
+
+    continuing: frozenset[int] = frozenset()
+    apart: tuple[int, ...] = ()  # all others, EOS among them
+    opening: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A state of `Phrases`: the positions reached in phrases that may be going on, and how often each occurred.
+
+    A whole phrase waits at its end for the next token; the others are counted at once.
+    """
+
+    active: frozenset[tuple[int, int]]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Phrases:
+    """Phrases that must occur, must not, or both within bounds. States are numbered as they are met."""
+
+    phrases: tuple[Phrase, ...]
+    edges: Edges = Edges()
+    _remaining: list[list[int]] = field(init=False, repr=False, compare=False)
+    _first: dict[int, list[tuple[int, int]]] = field(init=False, repr=False, compare=False)
+    _inner: list[tuple[int, int]] = field(init=False, repr=False, compare=False)
+    _numbers: dict[_Reading, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _rules: list[tuple[_Reading, Rule]] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        first: dict[int, list[tuple[int, int]]] = {}
+        for number, phrase in enumerate(self.phrases):
+            for token, to in phrase.arcs[0].items():
+                first.setdefault(token, []).append((number, to))
+        inner = [(number, phrase.inner) for number, phrase in enumerate(self.phrases) if phrase.inner is not None]
+        object.__setattr__(self, "_remaining", [phrase.remaining() for phrase in self.phrases])
+        object.__setattr__(self, "_first", first)
+        object.__setattr__(self, "_inner", inner)
+
+    @property
+    def shortest(self) -> int:
+        """See `Constraint`."""
+        return 1 + sum(phrase.least * left[0] for phrase, left in zip(self.phrases, self._remaining, strict=True))
+
+    def start(self) -> int:
+        """See `Constraint`."""
+        return self._number(_Reading(frozenset(self._inner), (0,) * len(self.phrases)))
+
+    def advance(self, state: State, token: int) -> int:
+        """See `Constraint`."""
+        assert isinstance(state, int)
+        reading, _ = self._rules[state]
+        active, counts = set(self._first.get(token, ())), list(reading.counts)
+        for number, position in reading.active:
+            arcs = self.phrases[number].arcs
+            if position < len(arcs):
+                if token in arcs[position]:
+                    active.add((number, arcs[position][token]))
+            elif token not in self.edges.continuing:
+                counts[number] += 1
+        for number, position in list(active):
+            phrase = self.phrases[number]
+            if position == len(phrase.arcs) and not phrase.whole:
+                active.remove((number, position))
+                counts[number] += 1
+        if token in self.edges.opening:
+            active.update(self._inner)
+        return self._number(_Reading(frozenset(active), tuple(counts)))
+
+    def rule(self, state: State) -> Rule:
+        """See `Constraint`."""
+        assert isinstance(state, int)
+        return self._rules[state][1]
+
+    def _number(self, reading: _Reading) -> int:
+        number = self._numbers.setdefault(reading, len(self._rules))
+        if number == len(self._rules):
+            self._rules.append((reading, self._rule(reading)))
+        return number
+
+    def _rule(self, state: _Reading) -> Rule:
+        end = [len(phrase.arcs) for phrase in self.phrases]
+        waiting = {number for number, position in state.active if position == end[number]}
+        going = [(number, position) for number, position in state.active if position < end[number]]
+        # What waits counts, unless its word goes on.
+        counts = [count + (number in waiting) for number, count in enumerate(state.counts)]
+        unmet, full, over, met = set(), set(), False, 0
+        for number, (phrase, count) in enumerate(zip(self.phrases, counts, strict=True)):
+            met += min(count, phrase.least) * self._remaining[number][0]
+            if count < phrase.least:
+                unmet.add(number)
+            if phrase.most is not None and count >= phrase.most:
+                full.add(number)
+                over |= number in waiting and count > phrase.most
+        forbidden = {
+            token
+            for number, position in [*going, *((number, 0) for number in full)]
+            if number in full and not self.phrases[number].whole
+            for token, to in self.phrases[number].arcs[position].items()
+            if to == end[number]
+        }
+        begun = [(number, position) for number, position in going if number in unmet]
+        wanted = {t for number, position in begun for t in self.phrases[number].arcs[position]}
+        if not begun:
+            wanted = {t for number in unmet for t in self.phrases[number].arcs[0]}
+        held = any(state.counts[number] < self.phrases[number].least for number in waiting)
+        partial = [self._remaining[number][0] - self._remaining[number][position] for number, position in begun]
+        return Rule(
+            may_end=not unmet and not over,
+            forbidden=self.edges.apart if over else tuple(sorted(forbidden)),
+            wanted=tuple(sorted(wanted)),
+            holding=self.edges.apart if held else (),
+            progress=met + max(partial, default=0),
+        )
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several constraints of one sentence; all of them hold."""
+
+    parts: tuple[Constraint, ...]
+
+    @property
+    def shortest(self) -> int:
+        """See `Constraint`."""
+        return 1 + sum(part.shortest - 1 for part in self.parts)
+
+    def start(self) -> tuple[State, ...]:
+        """See `Constraint`."""
+        return tuple(part.start() for part in self.parts)
+
+    def advance(self, state: State, token: int) -> tuple[State, ...]:
+        """See `Constraint`."""
+        assert isinstance(state, tuple)
+        return tuple(part.advance(own, token) for part, own in zip(self.parts, state, strict=True))
+
+    def rule(self, state: State) -> Rule:
+        """See `Constraint`."""
+        assert isinstance(state, tuple)
+        rules = [part.rule(own) for part, own in zip(self.parts, state, strict=True)]
+        return Rule(
+            may_end=all(rule.may_end for rule in rules),
+            only=next((rule.only for rule in rules if rule.only is not None), None),
+            forbidden=tuple(token for rule in rules for token in rule.forbidden),
+            wanted=tuple(token for rule in rules for token in rule.wanted),
+            holding=next((rule.holding for rule in rules if rule.holding), ()),
+            progress=sum(rule.progress for rule in rules),
+        )
+
+
+def obeys(constraint: Constraint, tokens: Sequence[int]) -> bool:
+    """Whether a translation (ids up to and with EOS) obeys the constraint."""
+    state = constraint.start()
+    for token in tokens[:-1]:
+        rule = constraint.rule(state)
+        if token in rule.forbidden or rule.only not in {None, token}:
+            return False
+        state = constraint.advance(state, token)
+    return constraint.rule(state).may_end
+
+
+class Tracker:
+    """Where the hypotheses of a batch stand with the constraints of their sentences."""
+
+    def __init__(self, constraints: Sequence[Constraint | None], slots: int) -> None:
+        """`slots` hypotheses a sentence, all at the start."""
+        self.constraints = list(constraints)
+        self.states: list[list[State]] = [[one.start() if one else None] * slots for one in constraints]
+        self.active = any(one is not None for one in constraints)
+        self._arrays: dict[int, tuple[Sequence[int], Array]] = {}
+
+    def rule(self, row: int, slot: int) -> Rule:
+        """What holds at a hypothesis."""
+        constraint = self.constraints[row]
+        return constraint.rule(self.states[row][slot]) if constraint else _FREE
+
+    def progress(self, row: int, slot: int, token: int) -> int:
+        """How far a hypothesis comes with one more token."""
+        constraint = self.constraints[row]
+        if not constraint:
+            return 0
+        state = self.states[row][slot]
+        return constraint.rule(state if token == EOS else constraint.advance(state, token)).progress
+
+    def advance(self, rows: Sequence[int], parents: Array, tokens: Array) -> None:
+        """Keep these rows; their hypotheses are continuations `tokens` of `parents`, both [B', N]."""
+        if not self.active:
+            return
+        states: list[list[State]] = []
+        for row, origins, following in zip(rows, parents.tolist(), tokens.tolist(), strict=True):
+            constraint, old = self.constraints[row], self.states[row]
+            pairs = zip(origins, following, strict=True)
+            states.append([constraint.advance(old[slot], token) if constraint else None for slot, token in pairs])
+        self.constraints, self.states = [self.constraints[row] for row in rows], states
+        self.active = any(one is not None for one in self.constraints)
+
+    def places(self) -> "Places":
+        """All that the rules say of the next tokens, as places in [B, N, V]."""
+        places = Places()
+        for row, constraint in enumerate(self.constraints):
+            for slot in range(len(self.states[row])) if constraint else ():
+                rule = self.rule(row, slot)
+                if len(rule.forbidden) > _MANY:
+                    places.classes.append((row, slot, rule.forbidden))
+                else:
+                    places.forbidden.extend((row, slot, token) for token in rule.forbidden)
+                places.wanted.extend((row, slot, token) for token in rule.wanted)
+                if not rule.may_end:
+                    places.forbidden.append((row, slot, EOS))
+                if rule.only is not None:
+                    places.forced.append((row, slot, rule.only))
+        return places
+
+    def array(self, tokens: Sequence[int], like: Array) -> Array:
+        """Many tokens as an array, made once where the rules of many hypotheses share them."""
+        if id(tokens) not in self._arrays:
+            self._arrays[id(tokens)] = tokens, index_array(tokens, like)  # kept, so that the id stays its own
+        return self._arrays[id(tokens)][1]
+
+
+_MANY = 50  # tokens of a rule that are worth an array
+_FREE = Rule()
+
+
+@dataclass
+class Places:
+    """Row, hypothesis and token: what must not follow, what is wished for, what alone may follow."""
+
+    forbidden: list[tuple[int, int, int]] = field(default_factory=list)
+    wanted: list[tuple[int, int, int]] = field(default_factory=list)
+    forced: list[tuple[int, int, int]] = field(default_factory=list)
+    classes: list[tuple[int, int, Sequence[int]]] = field(default_factory=list)  # many forbidden tokens at once
+
+
+def index(places: Sequence[tuple[int, int, int]], like: Array) -> tuple[Array, Array, Array]:
+    """Places as three index arrays."""
+    row, slot, token = zip(*places, strict=True) if places else ((), (), ())
+    return index_array(row, like), index_array(slot, like), index_array(token, like)

@@ -1,0 +1,93 @@
+"""Translations of a batch by the settings: searched for, drawn, or drawn and reranked."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from nmtcli.config import SearchConfig
+from nmtcli.models.protocol import Array, StepDecoder
+from nmtcli.translate.constraints import Constraint
+from nmtcli.translate.sampling import SamplingOptions
+from nmtcli.translate.search import Hypothesis, SearchOptions, beam_search, sample
+
+Detokenizer = Callable[[Iterable[Sequence[int]]], list[str]]
+
+
+def decode(
+    decoder: StepDecoder,
+    source: Array,
+    source_length: Array,
+    lengths: Sequence[int],
+    config: SearchConfig,
+    detokenize: Detokenizer,
+    *,
+    n_best: int = 1,
+    keep_attention: bool = False,
+    numbers: Sequence[int] | None = None,
+    constraints: Sequence[Constraint | None] | None = None,
+) -> list[list[Hypothesis]]:
+    """At most `n_best` hypotheses of each sentence by `config.method`; exactly so many with method sampling.
+
+    source and source_length go to the decoder as they are; `lengths` are numbers of source tokens that the limits are
+    reckoned from. `numbers` tell sentences apart when drawing (their lines in the file); `detokenize` makes the texts
+    that minimum Bayes risk compares. Constraints with required phrases are for method beam.
+    """
+    options = search_options(config, n_best, keep_attention)
+    shortest, longest = length_limits(config, lengths)
+    if config.method == "beam":
+        return beam_search(
+            decoder, source, source_length, longest, options, min_length=shortest, constraints=constraints
+        )
+    count = max(n_best, config.mbr_samples) if config.method == "mbr" else n_best
+    sampling = SamplingOptions(count, config.temperature, config.top_k, config.top_p, config.seed)
+    numbers = range(len(lengths)) if numbers is None else numbers
+    drawn = sample(
+        decoder,
+        source,
+        source_length,
+        longest,
+        sampling,
+        options,
+        numbers,
+        min_length=shortest,
+        constraints=constraints,
+    )
+    return [minimum_bayes_risk(own, detokenize, config)[:n_best] for own in drawn] if config.method == "mbr" else drawn
+
+
+def minimum_bayes_risk(
+    samples: Sequence[Hypothesis], detokenize: Detokenizer, config: SearchConfig
+) -> list[Hypothesis]:
+    """Samples of one sentence, each text once, the one most like all of them first; `score` tells how like."""
+    from nmtcli.score.bayes_risk import expected_scores  # noqa: PLC0415 - sacreBLEU waits until it is needed
+
+    texts = detokenize(hypothesis.tokens for hypothesis in samples)
+    scores = expected_scores(texts, config.mbr_metric)
+    different = {text: (score, own) for text, score, own in zip(texts, scores, samples, strict=True)}
+    ranked = sorted(different.values(), key=lambda pair: -pair[0])
+    return [replace(hypothesis, score=score) for score, hypothesis in ranked]
+
+
+def search_options(config: SearchConfig, n_best: int = 1, keep_attention: bool = False) -> SearchOptions:
+    """Options of a beam that is wide enough for `n_best`, a multiple of its groups."""
+    groups = config.beam_groups
+    return SearchOptions(
+        beam_size=max(config.beam_size, -(-n_best // groups) * groups),
+        n_best=n_best,
+        length_penalty=config.length_penalty,
+        keep_attention=keep_attention,
+        length_normalization=config.length_normalization,
+        coverage_penalty=config.coverage_penalty,
+        no_repeat_ngram=config.no_repeat_ngram,
+        stopping=config.stopping,
+        groups=groups,
+        diversity=config.beam_diversity,
+    )
+
+
+def length_limits(config: SearchConfig, source_length: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The fewest and the most tokens of each translation, EOS counted on both sides."""
+    shortest = [max(1, config.min_length, int(length * config.min_length_factor)) for length in source_length]
+    longest = [int(length * config.max_length_factor) + config.max_length_offset for length in source_length]
+    if config.max_length is not None:
+        longest = [min(limit, config.max_length) for limit in longest]
+    return shortest, longest

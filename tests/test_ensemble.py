@@ -1,0 +1,42 @@
+"""Ensembles of real models: PyTorch and ONNX together."""
+
+import numpy as np
+import pytest
+import torch
+
+from nmtcli.checkpoint import find_model, load_model
+from nmtcli.translate.ensemble import Ensemble
+from nmtcli.translate.runtimes.onnx import OnnxRuntime
+from nmtcli.translate.runtimes.pytorch import TorchRuntime
+from nmtcli.translate.search import SearchOptions, beam_search
+from nmtcli.translate.translator import Translator
+
+
+@pytest.fixture(scope="module")
+def runtimes(trained, onnx):
+    return TorchRuntime(load_model(find_model(trained)), torch.device("cpu")), OnnxRuntime(onnx)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 0, 1), (0,)])
+@pytest.mark.parametrize("mean", ["probability", "log_probability"])
+def test_pytorch_and_onnx_together_translate_like_each(runtimes, order, mean):
+    """The same weights in both engines, so the ensemble is the model."""
+    random = np.random.default_rng(0)
+    source, length = random.integers(4, 20, (5, 7)), np.array([7, 3, 5, 1, 6])
+    options = SearchOptions(4, n_best=4, keep_attention=True)
+    expected = beam_search(runtimes[1], source, length, [12] * 5, options)
+    ensemble = Ensemble([runtimes[n] for n in order], mean=mean)
+    found = beam_search(ensemble, ensemble.array(source), ensemble.array(length), [12] * 5, options)
+    for left, right in zip(expected, found, strict=True):
+        assert [h.tokens for h in left] == [h.tokens for h in right]
+        assert [h.log_prob for h in left] == pytest.approx([h.log_prob for h in right], abs=1e-4)
+        np.testing.assert_allclose(left[0].attention, np.asarray(right[0].attention), atol=1e-4)
+
+
+def test_an_ensemble_is_a_runtime(runtimes, trained):
+    """Where the members share the source tokenizer, a translator takes it as it takes a model."""
+    plain = Translator.load(trained, "cpu")
+    both = Translator(Ensemble(runtimes, [1, 3]), plain.tokenizers, plain.search)
+    lines = ["one two three", "", "four five", "nine " * 9]
+    expected, found = plain.translate(lines, n_best=2), both.translate(lines, n_best=2, attention=True)
+    assert [[c.text for c in own.candidates] for own in found] == [[c.text for c in own.candidates] for own in expected]

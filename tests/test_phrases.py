@@ -1,0 +1,213 @@
+"""Text into constraints: words, placeholders, terms, and how a search obeys them."""
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nmtcli.config import TokenizerConfig
+from nmtcli.errors import DataError, UserError
+from nmtcli.prepare.tokenizer import Tokenizer
+from nmtcli.translate.constraints import obeys
+from nmtcli.translate.phrases import PhraseWriter, joins_words
+from nmtcli.translate.search import SearchOptions, beam_search
+from nmtcli.translate.terminology import Terminology, read_phrases, read_terms
+from nmtcli.vocabulary import EOS
+from tests.laws.tables import Table
+
+SENTENCES = [
+    "das Haus am See ist alt",
+    "das Hausboot liegt am See",
+    "ein altes Haus (Haus am Meer) und ein Boot",
+    "die maschinelle Übersetzung ist neu, die Übersetzung nicht",
+    "ein Boot, ein Haus, ein See; Hausboote und Boote",
+    "<b> Haus </b> und {name} von __URL__",
+] * 4
+WORDS = ["Haus", "Hausboot", "Boot", "am See", "das", "alt"]
+
+
+def tokenizer(kind: str, **more) -> Tokenizer:
+    return Tokenizer.train(SENTENCES, TokenizerConfig(type=kind, **{"vocab_size": 90, "byte_fallback": False, **more}))
+
+
+@pytest.fixture(scope="module", params=["unigram", "bpe", "char", "word"])
+def writer(request) -> PhraseWriter:
+    return PhraseWriter(tokenizer(request.param))
+
+
+def ids(writer: PhraseWriter, text: str) -> tuple[int, ...]:
+    (tokens,) = writer.tokenizer.encode([text])
+    return (*tokens, EOS)
+
+
+def says(text: str, word: str, kind: str = "") -> bool:
+    if kind == "word":  # whose words have their commas and brackets on them
+        return f" {word} " in f" {text} "
+    return bool(re.search(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", text))
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_words_count_as_whole_words_wherever_they_stand(writer, word):
+    required = writer.constraint(phrases=[writer.required([word])])
+    banned = writer.constraint(phrases=[writer.banned(word)])
+    for sentence in SENTENCES[:5]:
+        tokens = ids(writer, sentence)
+        if "(" + word not in sentence:  # a required word has a blank before it
+            assert obeys(required, tokens) == says(sentence, word, writer.tokenizer.type), sentence
+        assert obeys(banned, tokens) == (not says(sentence, word, writer.tokenizer.type)), sentence
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), word=st.sampled_from(WORDS), text=st.sampled_from(SENTENCES[:5]))
+def test_a_banned_word_is_known_in_every_segmentation(seed, word, text):
+    for kind in ("unigram", "bpe"):
+        writer = PhraseWriter(_TOKENIZERS[kind])
+        constraint = writer.constraint(phrases=[writer.banned(word)])
+        (row,) = writer.tokenizer.encode([text])
+        (drawn,) = writer.tokenizer.sample([row], 0.1 if kind == "unigram" else 0.5, seed)
+        assert obeys(constraint, (*drawn, EOS)) == (not says(text, word))
+
+
+_TOKENIZERS = {kind: tokenizer(kind) for kind in ("unigram", "bpe")}
+
+
+def translate(writer, seeds, constraints, beam=4):
+    table = Table(len(writer.tokenizer), 7, sharpness=1.0)
+    limits = [30] * len(seeds)
+    found = beam_search(table, *table.arrays(seeds), limits, SearchOptions(beam), constraints=constraints)
+    assert all(own[0].obeys for own in found)
+    return [writer.tokenizer.decode(own[0].tokens) for own in found]
+
+
+@pytest.mark.parametrize("byte_fallback", [False, True])
+def test_random_models_say_what_they_must_and_not_what_they_must_not(writer, byte_fallback):
+    if byte_fallback:  # most tokens go on with a word
+        if writer.tokenizer.type == "word":
+            pytest.skip("no bytes among words")
+        writer = PhraseWriter(tokenizer(writer.tokenizer.type, byte_fallback=True, vocab_size=340))
+    plain = translate(writer, list(range(6)), [None] * 6)
+    terms = [writer.required([word]) for word in ("Haus", "am See")]
+    bans = [writer.banned(word) for word in ("das", "Boot")]
+    constraint = writer.constraint(phrases=[*terms, *bans])
+    constraints = [constraint if n % 2 else None for n in range(6)]
+    for n, (before, after) in enumerate(zip(plain, translate(writer, list(range(6)), constraints), strict=True)):
+        if n % 2 == 0:
+            assert after == before
+            continue
+        for word in ("Haus", "am See", "das", "Boot"):
+            assert says(after, word, writer.tokenizer.type) == (word in {"Haus", "am See"})
+
+
+def test_a_banned_word_of_rare_letters_is_known_by_its_bytes():
+    writer = PhraseWriter(tokenizer("bpe", byte_fallback=True, vocab_size=340))
+    banned = writer.constraint(phrases=[writer.banned("Straße"), writer.banned("東京")])
+    for text in ("die Straße am See", "in 東京"):
+        assert not obeys(banned, ids(writer, text))
+    assert obeys(banned, ids(writer, "die Straßen am See"))
+
+
+def test_a_translation_begins_with_its_prefix(writer):
+    prefix = writer.prefix("ein Haus")
+    for text in translate(writer, [1, 2], [writer.constraint(prefix)] * 2):
+        assert text.startswith("ein Haus")
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe", "char"])
+@pytest.mark.parametrize("symbols", [(), ("<b>", "</b>", "{name}", "__URL__")])
+def test_placeholders_are_copied_exactly(kind, symbols):
+    writer = PhraseWriter(tokenizer(kind, symbols=symbols))
+    source = "see <b>two</b> or <b>three</b> of {name} at __URL__"
+    phrases, unwritable = writer.placeholders(source)
+    assert not unwritable
+    for text in translate(writer, [1, 2, 3], [writer.constraint(phrases=phrases)] * 3):
+        for mark, count in {"<b>": 2, "</b>": 2, "{name}": 1, "__URL__": 1}.items():
+            assert text.count(mark) == count, text
+
+
+def test_placeholders_that_cannot_be_written_are_told(writer):
+    phrases, unwritable = writer.placeholders("100 % of %s and %1$d, {x} {{y.z}} <x id='1'/> a < b > c __A_B__ __")
+    assert len(phrases) + len(unwritable) == 6
+    assert "%s" in unwritable
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("", "empty"), ("  ", "empty"), ("Straße 5", "cannot write"), ("東京", "cannot write")]
+)
+def test_words_that_cannot_be_written_are_refused(writer, text, message):
+    with pytest.raises(UserError, match=message):
+        writer.required([text])
+    with pytest.raises(UserError, match=message):
+        writer.prefix(text)
+
+
+def test_what_contradicts_itself_is_refused(writer):
+    for phrases in ([writer.required(["das Haus"]), writer.banned("Haus")], [writer.banned("Haus")]):
+        with pytest.raises(UserError, match="banned"):
+            writer.constraint(writer.prefix("das Haus am"), phrases)
+    assert writer.constraint() is None
+    assert writer.constraint(writer.prefix("das Hausboot"), [writer.banned("Hau")])
+
+
+def test_letters_join_words_where_blanks_set_words_apart():
+    assert [joins_words(character) for character in "aÄß5אب"] == [True] * 6
+    assert [joins_words(character) for character in " ▁,-(„東あ한ก"] == [False] * 10
+
+
+def test_terms_apply_where_their_source_occurs(tmp_path, writer):
+    file = tmp_path / "terms.tsv"
+    file.write_text("\ufeffhouse\tHaus\nboat house\tHausboot\r\n\nlake\tam See\nhouse\tBoot\n", "utf-8")
+    terms = Terminology.of(read_terms(file), writer.tokenizer.normalize, writer)
+    assert terms.occurring("the housewife has no boats") == []
+    haus = terms.phrases["house"]
+    assert terms.occurring("a house, a house") == [haus]
+    assert terms.occurring("the boat house at the lake") == [terms.phrases["boat house"], terms.phrases["lake"]]
+    assert terms.occurring("house") == [haus]
+    constraint = writer.constraint(phrases=[haus])
+    for target in ("das Haus am See", "ein Boot"):  # either will do
+        assert obeys(constraint, ids(writer, target))
+    assert not obeys(constraint, ids(writer, "das Hausboot"))
+    (text,) = translate(writer, [3], [constraint])
+    assert says(text, "Haus") or says(text, "Boot")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("house\tHaus\nlake\n", ":2: not a row"),
+        ("a\tb\tc\n", ":1: not a row"),
+        ("\tHaus\n", ":1: not a row"),
+        ("house\tHaus\n\nlake\t\n", ":3: not a row"),
+    ],
+)
+def test_a_bad_terminology_is_told_with_file_and_line(tmp_path, rows, message):
+    file = tmp_path / "terms.tsv"
+    file.write_text(rows, "utf-8")
+    with pytest.raises(DataError, match=message):
+        read_terms(file)
+    for read in (read_terms, read_phrases):
+        with pytest.raises(DataError, match="cannot read"):
+            read(tmp_path / "none.tsv")
+        file.write_bytes(b"house\tHa\xffs\n")
+        with pytest.raises(DataError, match="not UTF-8"):
+            read(file)
+
+
+@pytest.mark.parametrize(
+    ("terms", "message"),
+    [({"house": ["Haus", "東京"]}, "'house': the target tokenizer cannot write"), ({" ": ["Haus"]}, "has no text")],
+)
+def test_a_term_that_cannot_be_written_is_refused(terms, message):
+    writer = PhraseWriter(_TOKENIZERS["unigram"])
+    with pytest.raises(UserError, match=message):
+        Terminology.of(terms, writer.tokenizer.normalize, writer)
+
+
+def test_many_terms_are_found_quickly_in_a_line():
+    """By length and look-up, not term by term."""
+    writer = PhraseWriter(_TOKENIZERS["unigram"])
+    phrase = writer.required(["Haus"])
+    names = ["".join(map(chr, np.random.default_rng(n).integers(97, 123, 8))) for n in range(3000)]
+    terms = Terminology(dict.fromkeys(names, phrase))
+    assert len(terms.occurring(" ".join(names[:50]))) == 50
