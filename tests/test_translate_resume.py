@@ -197,7 +197,11 @@ def test_an_interrupted_translation_says_how_to_go_on(trained, text, tmp_path):
     long = tmp_path / "long"  # so that it is not done before the signal comes
     long.write_bytes(text.read_bytes() * 20)
     process = subprocess.Popen(
-        [sys.executable, "-m", "nmtcli", *command(trained, long, tmp_path)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "nmtcli", *command(trained, long, tmp_path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # who runs the tests in the background of a shell has it ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not lines_done(tmp_path):
         assert process.poll() is None
