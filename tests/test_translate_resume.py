@@ -196,13 +196,12 @@ def test_a_report_adds_up_over_windows():
 def test_an_interrupted_translation_says_how_to_go_on(trained, text, tmp_path):
     long = tmp_path / "long"  # so that it is not done before the signal comes
     long.write_bytes(text.read_bytes() * 20)
+    # a child inherits that its parent ignores Ctrl-C, as what a shell runs in the background does
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        [sys.executable, "-m", "nmtcli", *command(trained, long, tmp_path)],
-        stderr=subprocess.PIPE,
-        text=True,
-        # who runs the tests in the background of a shell has it ignored
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        [sys.executable, "-m", "nmtcli", *command(trained, long, tmp_path)], stderr=subprocess.PIPE, text=True
     )
+    signal.signal(signal.SIGINT, before)
     while not lines_done(tmp_path):
         assert process.poll() is None
         time.sleep(0.001)
