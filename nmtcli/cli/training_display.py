@@ -17,20 +17,11 @@ from nmtcli.config import Config
 from nmtcli.errors import CheckFailed
 from nmtcli.export.exporter import reachable_formats
 from nmtcli.prepare.directory import PreparedData
-from nmtcli.train.curves import PAGE_FILE
+from nmtcli.train.curves import PAGE_FILE, SCORES
 from nmtcli.train.exposure import Accuracies
 from nmtcli.train.logs import Metrics, Observer, Sample
 from nmtcli.train.plan import plan_run
 from nmtcli.train.verify import TOLERANCE, Resumption
-
-SCORES = (  # key, name, format
-    ("loss", "loss", "{:.3f}"),
-    ("perplexity", "perplexity", "{:,.2f}"),
-    ("accuracy", "accuracy", "{:.1%}"),
-    ("bleu", "BLEU", "{:.2f}"),
-    ("chrf", "chrF", "{:.2f}"),
-    ("exact_match", "exact", "{:.1%}"),
-)
 
 
 class TrainingDisplay(Observer):

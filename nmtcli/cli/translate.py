@@ -168,10 +168,10 @@ def translate(
     """
     _check_places(source, output, alignment, attention)
     _check_together(output, form, n_best, alignment, attention, stream, resume, processes)
-    from nmtcli.translate.terminology import read_phrases, read_terms
+    from nmtcli.translate.terminology import read_dictionary, read_phrases, read_terms
     from nmtcli.translate.translation import LineHandling
 
-    words = _read_dictionary(dictionary) if dictionary else {} if replace_unknown else None
+    words = read_dictionary(dictionary) if dictionary else {} if replace_unknown else None
     terms, banned = read_terms(terminology) if terminology else {}, read_phrases(ban) if ban else []
     handling = LineHandling(long_lines, max_source_tokens, words, terms, banned, placeholders)
     job = _job(context, handling)
@@ -298,23 +298,6 @@ def _gpus(devices: str | None, device: str, processes: int | None) -> list[str]:
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"--devices {devices}: not numbers of GPUs", "write them as 0,1")
     return [f"cuda:{number}" for number in numbers]
-
-
-def _read_dictionary(path: Path) -> dict[str, str]:
-    """Source word and target word, a tab between them; of several target words the first one counts."""
-    words: dict[str, str] = {}
-    try:
-        lines = path.read_text("utf-8").split("\n")
-    except OSError as error:
-        raise DataError(f"{path}: cannot read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: the dictionary is not UTF-8 (byte {error.start})") from None
-    for number, line in enumerate(lines, 1):
-        source, tab, target = line.partition("\t")
-        if line.strip() and not (tab and source.strip() and target.strip()):
-            raise DataError(f"{path}:{number}: not a source word, a tab and a target word")
-        words.setdefault(source.strip(), " ".join(target.split()))
-    return words
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def page(runs: Sequence[History]) -> str:
             for number, run in enumerate(runs)
         ],
         plots=list(_plots(runs, last)),
-        columns=_COLUMNS,
+        columns=SCORES,
     )
 
 
@@ -123,7 +123,7 @@ def _number(value: Any) -> float | None:
     return value if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-_COLUMNS = (  # key, heading, format
+SCORES = (  # key, name, format
     ("loss", "loss", "{:.3f}"),
     ("perplexity", "perplexity", "{:,.2f}"),
     ("accuracy", "accuracy", "{:.1%}"),

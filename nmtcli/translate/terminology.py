@@ -79,6 +79,20 @@ def read_terms(path: Path) -> dict[str, list[str]]:
     return terms
 
 
+def read_dictionary(path: Path) -> dict[str, str]:
+    """A file of source word, tab, target word; of several target words the first one counts.
+
+    Raises DataError for rows that are not two words.
+    """
+    words: dict[str, str] = {}
+    for number, line in _lines(path):
+        source, _, target = line.partition("\t")
+        if not source.strip() or not target.strip():
+            raise DataError(f"{path}:{number}: not a source word, a tab and a target word")
+        words.setdefault(source.strip(), " ".join(target.split()))
+    return words
+
+
 def read_phrases(path: Path) -> list[str]:
     """A file with a phrase on each line; blank lines are left out."""
     return [line for _, line in _lines(path)]
