@@ -68,8 +68,9 @@ class Interrupted(UserError):
 
 def nearest(word: str, valid: Iterable[str]) -> str:
     """The valid word that was probably meant, as the end of a message; empty if none is near."""
-    match = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.4)
-    return f"; did you mean {match[0]}?" if match else ""
+    words = {one.lower(): one for one in valid}
+    match = difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.4)
+    return f"; did you mean {words[match[0]]}?" if match else ""
 
 
 def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

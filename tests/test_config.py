@@ -31,6 +31,10 @@ def test_all_mistakes_at_once_each_with_its_place(tmp_path):
     assert len(lines) == 4
 
 
+def test_the_nearest_word_is_found_in_any_case():
+    assert "did you mean adamw?" in message(overrides=["train.optimizer=adamW"])
+
+
 def test_a_mistyped_section_is_placed_where_it_was_given():
     lines = message(preset="gnmt", overrides=["model.atention.heads=2"])
     assert lines.startswith("--set model.atention.heads: unknown key model.atention")
