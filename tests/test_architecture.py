@@ -15,7 +15,7 @@ PACKAGE = ROOT / "nmtcli"
 FLOORS = [
     {"errors", "vocabulary", "page"},
     {"staging"},
-    {"config"},
+    {"config", "demo"},
     {"settings"},
     {"models", "prepare"},
     {"checkpoint"},
@@ -107,7 +107,7 @@ def test_light_modules_load_no_torch():
     assert not {"torch", "datasets"} & loaded_after(code)
 
 
-@pytest.mark.parametrize("verb", [[], ["prepare"], ["train"], ["translate"], ["score"], ["export"]])
+@pytest.mark.parametrize("verb", [[], ["prepare"], ["train"], ["translate"], ["score"], ["export"], ["demo"]])
 def test_help_loads_nothing_heavy(verb):
     heavy = {"torch", "numpy", "datasets", "sacrebleu", "sentencepiece", "pyarrow"}
     quiet = "import io, contextlib\nfrom nmtcli.cli import run\nwith contextlib.redirect_stdout(io.StringIO()): "

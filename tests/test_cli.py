@@ -31,6 +31,7 @@ OPTIONS = {
     " --language-pair --lowercase --metric --model --paired --reference --report --source --target --test-set"
     " --tokenize --train-target",
     "export": "--average --format --help --output",
+    "demo": "--help --output --pairs --set --text-only",
 }
 
 

@@ -1,6 +1,5 @@
 """The phrasebook: the same for a seed, held out as it says, and in correct Korean."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -9,23 +8,13 @@ import unicodedata
 from collections import Counter, defaultdict
 from functools import cache
 from itertools import islice
-from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "recipes" / "phrasebook" / "phrasebook.py"
+from nmtcli.demo import clauses, hangul, lexicon, phrasebook, sentences
+from tests.conftest import nmt
+
 FILES = [f"{part}.{language}" for part in ("train", "valid", "test") for language in ("en", "ko")]
-
-
-def load():
-    spec = importlib.util.spec_from_file_location("phrasebook", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["phrasebook"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-phrasebook = load()
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +45,14 @@ def test_bytes_do_not_depend_on_hash_order(tmp_path):
     """Two runs at once, as two processes whose sets are in different order."""
     runs = []
     for hash_seed in ("1", "2"):
-        command = [sys.executable, str(SCRIPT), str(tmp_path / hash_seed), "--pairs", "4000"]
+        command = [sys.executable, "-m", "nmtcli", "demo", "-o", str(tmp_path / hash_seed), "--text-only"]
         environment = os.environ | {"PYTHONHASHSEED": hash_seed}
-        runs.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
+        runs.append(subprocess.Popen([*command, "--pairs", "4000"], env=environment))
     for run, hash_seed in zip(runs, ("1", "2"), strict=True):
-        output, _ = run.communicate()
-        assert output == f"{tmp_path / hash_seed}: 4000 training, 100 validation and 100 test pairs of seed 1\n"
-        assert sorted(path.name for path in (tmp_path / hash_seed).iterdir()) == sorted(FILES)
-    assert all((tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes() for name in FILES)
+        assert run.wait() == 0
+        assert sorted(path.name for path in (tmp_path / hash_seed / "text").iterdir()) == sorted(FILES)
+    texts = [[(tmp_path / hash_seed / "text" / name).read_bytes() for name in FILES] for hash_seed in ("1", "2")]
+    assert texts[0] == texts[1]
 
 
 def test_files_are_aligned_plain_lines(tmp_path, book):
@@ -80,10 +69,7 @@ def test_files_are_aligned_plain_lines(tmp_path, book):
 def test_too_few_pairs_are_refused(tmp_path):
     with pytest.raises(ValueError, match="at least 2000"):
         phrasebook.generate(1, 100)
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), str(tmp_path), "--pairs", "9"], capture_output=True, check=False
-    )
-    assert done.returncode == 2
+    assert nmt("demo", "-o", tmp_path, "--text-only", "--pairs", "9") == 2
 
 
 def test_no_source_twice_and_one_translation_for_each(book, everything):
@@ -105,28 +91,28 @@ def test_lengths_vary(book):
 
 
 def verb_forms(verb):
-    forms = (phrasebook.with_s, phrasebook.with_ing, str)
-    return {verb.past, *(phrasebook.inflect(verb.name, form) for form in forms)}
+    forms = (lexicon.with_s, lexicon.with_ing, str)
+    return {verb.past, *(lexicon.inflect(verb.name, form) for form in forms)}
 
 
 @cache
 def forms_of(name):
     """A word in all its English forms, with "_" within."""
     forms = {name}
-    for verb in phrasebook.VERBS:
+    for verb in lexicon.VERBS:
         forms |= verb_forms(verb) if verb.name == name else set()
-    forms |= {adjective.comparative for adjective in phrasebook.ADJECTIVES if adjective.name == name}
-    if name in phrasebook.NOUNS and phrasebook.NOUNS[name].countable:
-        forms.add(phrasebook.NOUNS[name].bare)
+    forms |= {adjective.comparative for adjective in lexicon.ADJECTIVES if adjective.name == name}
+    if name in lexicon.NOUNS and lexicon.NOUNS[name].countable:
+        forms.add(lexicon.NOUNS[name].bare)
     return {form.replace(" ", "_").lower() for form in forms}
 
 
 def words_with_names_joined(text):
     """The words of a text, each expression of several as one: post_office, turned_on, younger_sister."""
-    names = {form for verb in phrasebook.VERBS for form in verb_forms(verb)} | set(phrasebook.NOUNS)
-    names |= {noun.bare for noun in phrasebook.NOUNS.values() if noun.countable}
-    names |= {adjective.comparative for adjective in phrasebook.ADJECTIVES}
-    names |= {person.english.removeprefix("my ") for person in phrasebook.PEOPLE}
+    names = {form for verb in lexicon.VERBS for form in verb_forms(verb)} | set(lexicon.NOUNS)
+    names |= {noun.bare for noun in lexicon.NOUNS.values() if noun.countable}
+    names |= {adjective.comparative for adjective in lexicon.ADJECTIVES}
+    names |= {person.english.removeprefix("my ") for person in sentences.PEOPLE}
     longest = sorted((name for name in names if " " in name), key=len, reverse=True)
     joined = re.sub(rf"\b({'|'.join(longest)})\b", lambda match: match[0].replace(" ", "_"), text)
     return phrasebook.words_of(joined)
@@ -171,7 +157,7 @@ def test_parts_of_held_out_combinations_occur_in_training(book, made):
 def test_about_a_tenth_is_reserved_whatever_the_seed():
     for seed in (1, 2):
         sentences = list(islice(phrasebook.compose(seed), 3000))
-        combinations = {words for made in sentences for words in made.pairs if len(words) == phrasebook.COMBINED}
+        combinations = {words for made in sentences for words in made.pairs if len(words) == clauses.COMBINED}
         reserved = {words for made in sentences for words in phrasebook.reserved(made)}
         assert 0.07 < len(reserved) / len(combinations) < 0.13
 
@@ -184,8 +170,8 @@ def test_held_out_words_are_known_from_training(book):
 
 
 def test_every_word_of_the_lists_is_in_training(in_training):
-    verbs = {verb.name for verb in phrasebook.VERBS} - {"be"}
-    for name in [*verbs, *phrasebook.NOUNS, *(adjective.name for adjective in phrasebook.ADJECTIVES)]:
+    verbs = {verb.name for verb in lexicon.VERBS} - {"be"}
+    for name in [*verbs, *lexicon.NOUNS, *(adjective.name for adjective in lexicon.ADJECTIVES)]:
         assert len(in_training(name)) >= 5, name
 
 
@@ -210,12 +196,12 @@ def test_every_word_of_the_lists_is_in_training(in_training):
     ],
 )
 def test_particles(word, particle, expected):
-    assert phrasebook.with_particle(word, particle) == expected
+    assert hangul.with_particle(word, particle) == expected
 
 
 def test_particles_need_hangul():
     with pytest.raises(ValueError, match="Hangul"):
-        phrasebook.with_particle("TV", "을/를")
+        hangul.with_particle("TV", "을/를")
 
 
 @pytest.mark.parametrize(
@@ -232,29 +218,29 @@ def test_particles_need_hangul():
     ],
 )
 def test_conjugation(forms, expected):
-    plain, _ = phrasebook.read_forms(forms)
+    plain, _ = lexicon.read_forms(forms)
     made = [*(plain.polite(tense) for tense in ("present", "past", "future")), plain.honor().polite()]
     assert " ".join(form.replace(" ", "_") for form in made) == expected
 
 
 def test_stems_fit_their_forms():
     """The forms in the tables agree: a form in -eo ends in a vowel, one in -eu in a vowel or ㄹ."""
-    verbs = [*phrasebook.VERBS, *(verb for _, verb in phrasebook.STATES + phrasebook.WEATHER)]
-    tables = [verb.korean for verb in verbs] + [word.korean for word in phrasebook.ADJECTIVES if word.korean]
+    verbs = [*lexicon.VERBS, *(verb for _, verb in lexicon.STATES + lexicon.WEATHER)]
+    tables = [verb.korean for verb in verbs] + [word.korean for word in lexicon.ADJECTIVES if word.korean]
     for forms in tables:
-        assert phrasebook.final_consonant(forms.infinitive) == 0, forms
-        assert phrasebook.final_consonant(forms.linking) in (0, phrasebook.FINALS["ㄹ"]), forms
-        if phrasebook.final_consonant(forms.stem) == 0 and not forms.stem.endswith("르"):
+        assert hangul.final_consonant(forms.infinitive) == 0, forms
+        assert hangul.final_consonant(forms.linking) in (0, hangul.FINALS["ㄹ"]), forms
+        if hangul.final_consonant(forms.stem) == 0 and not forms.stem.endswith("르"):
             assert forms.linking == forms.stem, forms
 
 
-PEOPLE = {person.english: person for person in (*phrasebook.PEOPLE, phrasebook.YOU, phrasebook.WHO)}
-YESTERDAY = phrasebook.Words("yesterday", "어제")
-OFTEN = phrasebook.Words("often", "자주")
+PEOPLE = {person.english: person for person in (*sentences.PEOPLE, sentences.YOU, sentences.WHO)}
+YESTERDAY = lexicon.Words("yesterday", "어제")
+OFTEN = lexicon.Words("often", "자주")
 
 
 def verb_of(stem):
-    return next(verb for verb in phrasebook.VERBS if verb.korean.stem == stem)
+    return next(verb for verb in lexicon.VERBS if verb.korean.stem == stem)
 
 
 @pytest.mark.parametrize(
@@ -309,31 +295,31 @@ def verb_of(stem):
     ],
 )
 def test_clauses(who, stem, rest, mood, time, english, korean):
-    phrase = phrasebook.Phrase(verb_of(stem), *rest)
-    words = phrasebook.say(PEOPLE[who], phrase, getattr(phrasebook, mood), time or phrasebook.NOTHING)
+    phrase = clauses.Phrase(verb_of(stem), *rest)
+    words = clauses.say(PEOPLE[who], phrase, getattr(clauses, mood), time or clauses.NOTHING)
     assert words == (english, korean, ())
 
 
 def test_questions_and_what_korean_leaves_out():
-    phrase = phrasebook.Phrase(verb_of("쓰"), "a letter", "편지를")
+    phrase = clauses.Phrase(verb_of("쓰"), "a letter", "편지를")
     you, teacher = PEOPLE["you"], PEOPLE["my teacher"]
-    assert phrasebook.say(you, phrase, phrasebook.DID, ask="?")[:2] == ("did you write a letter", "편지를 썼어요")
-    asked = phrasebook.say(teacher, phrase, phrasebook.DOING, ask="왜")
+    assert clauses.say(you, phrase, clauses.DID, ask="?")[:2] == ("did you write a letter", "편지를 썼어요")
+    asked = clauses.say(teacher, phrase, clauses.DOING, ask="왜")
     assert asked[:2] == ("is my teacher writing a letter", "우리 선생님께서는 왜 편지를 쓰고 계세요")
 
 
 def test_order_is_not_that_of_english():
     """Purpose and cause stand before the Korean verb; pronouns that take somebody up again are left out."""
     minsu, grandfather = PEOPLE["Minsu"], PEOPLE["my grandfather"]
-    going = phrasebook.Phrase(verb_of("가"), "to the library", "도서관에")
-    reading = phrasebook.Phrase(verb_of("읽"), "books", "책을")
-    purpose = phrasebook.subordinate("to", minsu.again(), reading, phrasebook.NOW)
-    made = phrasebook.say(minsu, going, phrasebook.DID, YESTERDAY, purpose)
+    going = clauses.Phrase(verb_of("가"), "to the library", "도서관에")
+    reading = clauses.Phrase(verb_of("읽"), "books", "책을")
+    purpose = clauses.subordinate("to", minsu.again(), reading, clauses.NOW)
+    made = clauses.say(minsu, going, clauses.DID, YESTERDAY, purpose)
     assert made.english == "Minsu went to the library yesterday to read books"
     assert made.korean == "민수는 어제 책을 읽으러 도서관에 갔어요"
-    sick = phrasebook.Phrase(dict(phrasebook.STATES)["sick"], "sick")
-    cause = phrasebook.subordinate("because", grandfather.again(), sick, phrasebook.DID)
-    made = phrasebook.say(grandfather, going, phrasebook.DID_NOT, around=cause)
+    sick = clauses.Phrase(dict(lexicon.STATES)["sick"], "sick")
+    cause = clauses.subordinate("because", grandfather.again(), sick, clauses.DID)
+    made = clauses.say(grandfather, going, clauses.DID_NOT, around=cause)
     assert made.english == "my grandfather did not go to the library because he was sick"
     assert made.korean == "우리 할아버지께서는 편찮으셔서 도서관에 안 가셨어요"
 
@@ -341,9 +327,9 @@ def test_order_is_not_that_of_english():
 def test_particles_agree_with_the_word_before_them(everything):
     """No 을 after a vowel, no 를 after a consonant, and so on, in any sentence."""
     wrong = {"를": True, "을": False, "는": True, "은": False, "와": True, "과": False, "가": True}
-    nouns = {noun.korean for noun in phrasebook.NOUNS.values()}
-    people = {person.korean.split()[-1] for person in phrasebook.OTHERS}
+    nouns = {noun.korean for noun in lexicon.NOUNS.values()}
+    people = {person.korean.split()[-1] for person in sentences.OTHERS}
     for target in everything.values():
         for word in phrasebook.words_of(target):
             if word[:-1] in nouns | people and word[-1] in wrong and word not in nouns:
-                assert (phrasebook.final_consonant(word[:-1]) != 0) != wrong[word[-1]], target
+                assert (hangul.final_consonant(word[:-1]) != 0) != wrong[word[-1]], target

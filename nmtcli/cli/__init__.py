@@ -1,4 +1,7 @@
-"""The command line: five verbs, one short file each. Heavy imports wait inside the commands, so `--help` is quick."""
+"""The command line: five verbs and a demonstration, one short file each.
+
+Heavy imports wait inside the commands, so `--help` is quick.
+"""
 
 import errno
 import io
@@ -10,6 +13,7 @@ import typer
 
 from nmtcli import __version__
 from nmtcli.cli.console import show_error
+from nmtcli.cli.demo import demo
 from nmtcli.cli.export import export
 from nmtcli.cli.prepare import prepare
 from nmtcli.cli.score import score
@@ -33,7 +37,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (prepare, train, translate, score, export):
+for command in (prepare, train, translate, score, export, demo):
     app.command()(command)
 
 

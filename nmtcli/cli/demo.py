@@ -1,0 +1,86 @@
+"""`nmt demo`: the whole path on an embedded corpus, by the commands one would type."""
+
+import shlex
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nmtcli.cli.console import say, stderr, stdout
+from nmtcli.cli.options import Overrides
+
+_SHOWN = 5  # sentences
+
+
+def demo(
+    context: typer.Context,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Directory for text, data, run and model.")
+    ] = Path("nmt-demo"),
+    text_only: Annotated[
+        bool, typer.Option("--text-only", help="Write the text and recipe.yaml, its settings; run nothing.")
+    ] = False,
+    pairs: Annotated[int, typer.Option("--pairs", metavar="N", min=2000, help="Sentence pairs for training.")] = 20_000,
+    overrides: Overrides = None,
+) -> None:
+    """Try it: train a small English-Korean translator on an embedded phrasebook, in a few minutes on one core.
+
+    It runs the other verbs and shows how they were called. Interrupted, it goes on by the same command. The text is
+    made by a grammar: sentences of the test have combinations of words that training has not. --set goes to nmt train.
+    """
+    text, settings = output / "text", output / "recipe.yaml"
+    _write_text(text, settings, pairs)
+    if text_only:
+        say(f"{text}: train, valid and test, English (.en) and Korean (.ko); {settings}: settings for them")
+        return
+    data, run, model, translated = output / "data", output / "run", output / "model", output / "test.ko"
+    files = [
+        argument
+        for part in ("train", "valid", "test")
+        for side, language in (("source", "en"), ("target", "ko"))
+        for argument in (f"--{part}-{side}", text / f"{part}.{language}")
+    ]
+    settings_of_training = [argument for override in overrides or [] for argument in ("--set", override)]
+    source, drawing = text / "test.en", output / "attention.html"
+    commands: list[list[str | Path]] = [
+        ["prepare", "-o", data, "-c", settings, *files],
+        ["train", data, "-o", run, "-c", settings, *settings_of_training],
+        ["translate", "-m", run, "-i", source, "-o", translated, "--attention", drawing],
+        ["score", translated, "-r", text / "test.ko"],
+    ]
+    if not model.exists():
+        commands.append(["export", run, "-o", model])
+    for command in commands:
+        _run(list(map(str, command)), context)
+    _show(source, text / "test.ko", translated)
+    say(f"Where the model looked, word by word: {drawing}")
+    say(f"Try it: echo 'My friend bought three apples at the market.' | nmt translate -m {model} --attention -")
+
+
+def _write_text(text: Path, settings: Path, pairs: int) -> None:
+    from nmtcli.demo.phrasebook import generate, write
+    from nmtcli.staging import write_whole, writing
+
+    write(generate(seed=1, pairs=pairs), text)
+    with writing(settings):
+        write_whole(settings, (resources.files("nmtcli.demo") / "recipe.yaml").read_bytes())
+
+
+def _run(arguments: list[str], context: typer.Context) -> None:
+    """One verb in this process, as if it had been typed; ends with its exit code if that is not 0."""
+    from nmtcli.cli import run
+
+    stderr.print(f"\n$ nmt {shlex.join(arguments)}", style="bold cyan", markup=False)
+    if code := run([*(["--traceback"] if "--traceback" in context.obj else []), *arguments]):
+        raise typer.Exit(code)
+
+
+def _show(source: Path, reference: Path, translated: Path) -> None:
+    """Some sentences of the test beside their translations."""
+    stdout.print("\nCombinations of words that training had never seen:", style="bold")
+    texts = (path.read_text("utf-8").split("\n")[:_SHOWN] for path in (source, reference, translated))
+    for english, korean, ours in zip(*texts, strict=True):
+        for name, sentence in (("English", english), ("reference", korean), ("translation", ours)):
+            stdout.print(f"  {name:11}  {sentence}", markup=False, soft_wrap=True)
+        stdout.print()
