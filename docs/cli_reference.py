@@ -1,0 +1,104 @@
+"""Writes docs/cli.md from the command line itself: `python docs/cli_reference.py > docs/cli.md`."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from types import NoneType
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+from nmtcli.cli import ALIASES, app
+
+HEADER = """# Commands and options
+
+Every option of `nmt`, generated from the code by `make docs`; `nmt VERB --help` says the same. Results go to stdout, all
+else to stderr; `-` is stdin or stdout. See also [exit codes](exit-codes.md) and [settings](config.md), which `--set` and
+`-c` give.
+"""
+
+
+class Parameter(NamedTuple):
+    """An option or argument: its name in Python, its declaration, the type of one value, and its default."""
+
+    name: str
+    declared: Any
+    types: list[Any]
+    default: Any
+
+
+def parameters(command: Callable[..., Any]) -> Iterator[Parameter]:
+    """The options and arguments of a command in order."""
+    hints = get_type_hints(command, include_extras=True)
+    for name, parameter in inspect.signature(command).parameters.items():
+        declared = getattr(hints[name], "__metadata__", ())
+        if declared:  # all but the context
+            types = [part for part in flat(hints[name].__origin__) if part is not NoneType]
+            yield Parameter(name, declared[0], types, parameter.default)
+
+
+def flat(annotation: Any) -> list[Any]:
+    """The alternatives of a type; a list stays one."""
+    if get_origin(annotation) in (None, list, Literal):
+        return [annotation]
+    return [part for member in get_args(annotation) for part in flat(member)]
+
+
+def spelling(parameter: Parameter) -> str:
+    """As it is typed, the short form first, with what follows it."""
+    declared = parameter.declared
+    metavar = declared.metavar or {int: "N", float: "X"}.get(parameter.types[0], "NAME")
+    # within Annotated, typer keeps the first name of an option where its default would be
+    names = [name for name in (declared.default, *(declared.param_decls or ())) if isinstance(name, str)]
+    if not names:
+        return f"`{metavar}`"
+    value = "" if bool in parameter.types else f" {metavar}"
+    return ", ".join(f"`{name}`" for name in "/".join(names).split("/"))[:-1] + f"{value}`"
+
+
+def explanation(parameter: Parameter) -> str:
+    """What it does, what may be given, and what it is otherwise."""
+    parts = [parameter.declared.help]
+    if choices := [choice for of in parameter.types if get_origin(of) is Literal for choice in get_args(of)]:
+        parts.append("One of " + ", ".join(f"`{choice}`" for choice in choices) + ".")
+    if parameter.default is inspect.Parameter.empty:
+        parts.append("Required.")
+    elif parameter.default not in (None, False, 0):
+        parts.append(f"Default: `{parameter.default}`.")
+    if any(get_origin(of) is list for of in parameter.types) and "epeat" not in parameter.declared.help:
+        parts.append("Repeatable.")
+    return " ".join(parts).replace("|", "\\|").replace("__", "\\_\\_")
+
+
+def tables(command: Callable[..., Any]) -> Iterator[str]:
+    """The parameters, a table for each panel of `--help`."""
+    panels: dict[str | None, list[Parameter]] = {}
+    for parameter in parameters(command):
+        panels.setdefault(parameter.declared.rich_help_panel, []).append(parameter)
+    for panel, members in panels.items():
+        if panel:
+            yield f"**{panel}**\n"
+        yield "| option | what it does |"
+        yield "|---|---|"
+        for parameter in members:
+            yield f"| {spelling(parameter)} | {explanation(parameter)} |"
+        yield ""
+
+
+def reference() -> str:
+    """The page."""
+    lines = [HEADER]
+    for command in app.registered_commands:
+        assert command.callback
+        lines += [f"## nmt {command.callback.__name__}\n", f"{inspect.getdoc(command.callback)}\n"]
+        lines += tables(command.callback)
+    assert app.registered_callback and app.registered_callback.callback
+    lines += ["## Before the verb\n", *tables(app.registered_callback.callback)]
+    aliases = ", ".join(f"`{alias}` for `{option}`" for alias, option in ALIASES.items())
+    lines += [
+        "`--help` explains a verb; `--install-completion` teaches your shell the verbs and options, see",
+        "[installing](install.md#shell-completion). Names of other toolkits are taken too:",
+        f"{aliases}.\n",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(reference(), end="")
