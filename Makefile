@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(PYTHON) -m pip --python $(VENV)/bin/python install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types tests slow format docs clean
+.PHONY: help install demo test lint types tests slow format docs site release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 install: $(INSTALLED) ## make .venv with the locked packages and nmt
 
 demo: $(INSTALLED) ## prepare, train, translate and score the embedded phrasebook, in about four minutes
-	@$(MAKE) --no-print-directory -C recipes/phrasebook demo NMT=$(BIN)/nmt PYTHON=$(BIN)/python
+	@$(BIN)/nmt demo -o recipes/phrasebook/work
 
 test: lint types tests ## everything that must pass before a commit
 
@@ -43,8 +43,17 @@ slow: $(INSTALLED) ## the tests that take minutes
 format: $(INSTALLED) ## mend what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-docs: $(INSTALLED) ## write docs/config.md anew from the settings
+docs: $(INSTALLED) ## write docs/config.md and docs/cli.md anew from the code
 	@$(BIN)/python docs/config_reference.py > docs/config.md
+	@$(BIN)/python docs/cli_reference.py > docs/cli.md
+
+site: $(INSTALLED) ## the documents as web pages, in build/site
+	@$(BIN)/mkdocs build --quiet --strict
+	@echo "build/site/index.html"
+
+release: $(INSTALLED) ## a wheel tried in an environment of its own; then wheel and sdist, in dist
+	@$(BIN)/python -m pytest tests/test_release.py tests/slow/test_wheel.py
+	@rm -rf dist && $(BIN)/python -m hatchling build -d dist
 
 clean: ## delete what the recipes and the tests made (not .venv)
-	@rm -rf recipes/*/work .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	@rm -rf recipes/*/work build .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -9,9 +9,9 @@ from nmtcli.cli import ALIASES, app
 
 HEADER = """# Commands and options
 
-Every option of `nmt`, generated from the code by `make docs`; `nmt VERB --help` says the same. Results go to stdout, all
-else to stderr; `-` is stdin or stdout. See also [exit codes](exit-codes.md) and [settings](config.md), which `--set` and
-`-c` give.
+Every option of `nmt`, generated from the code by `make docs`; `nmt VERB --help` says the same. Results go to stdout,
+all else to stderr; `-` is stdin or stdout. See also [exit codes](exit-codes.md) and [settings](config.md), which
+`--set` and `-c` give.
 """
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nmtcli.translate.translation import Candidate, LineHandling, Request, Translation
     from nmtcli.translate.translator import Translator
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 _PLACES = {
     "Translator": "translate.translator",

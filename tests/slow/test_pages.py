@@ -24,7 +24,9 @@ pytestmark = pytest.mark.slow
 
 def commands(page: str) -> str:
     """All shell blocks of a page, one after the other; those that call a server are left out."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs" / f"{page}.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```", (ROOT / "docs" / f"{page}.md").read_text("utf-8"), re.DOTALL | re.MULTILINE
+    )
     return "\n".join(block for block in blocks if "curl" not in block)
 
 
@@ -65,7 +67,6 @@ def test_the_commands_of_the_pages_work_as_printed(page, tmp_path):
             "nmt prepare -o data -s en -t de --vocab-size 300 --train-source train.en --train-target train.de"
             f" --valid-source valid.en --valid-target valid.de\nnmt train data -o run\n{script}"
         )
-    done = subprocess.run(
-        ["bash", "-eu", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+    command = ["bash", "-eu", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"

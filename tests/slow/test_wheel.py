@@ -1,0 +1,39 @@
+"""A wheel, installed where this checkout cannot be seen: the whole path by `nmt demo`."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TINY, overrides
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.timeout(600)
+def test_the_wheel_alone_goes_the_whole_path(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    home = tmp_path / "environment"
+    venv.create(home)
+    packages = next(home.glob("lib/python*/site-packages"))
+    # the packages it needs are those of this environment; nmtcli itself is the wheel's
+    (packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    python = str(home / "bin" / "python")
+    pip = ["python3", "-m", "pip", "--python", python]  # as in the Makefile: the environment has none of its own
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    where = [python, "-c", "import nmtcli; print(nmtcli.__file__)"]
+    found = subprocess.run(where, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
+    assert Path(found.strip()).is_relative_to(home)
+    command = [str(home / "bin" / "nmt"), "demo", "--pairs", "2000", *map(str, overrides(*TINY))]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == 0
+    assert (tmp_path / "nmt-demo" / "model" / "model.safetensors").exists()
