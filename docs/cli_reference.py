@@ -47,8 +47,9 @@ def spelling(parameter: Parameter) -> str:
     metavar = declared.metavar or {int: "N", float: "X"}.get(parameter.types[0], "NAME")
     # within Annotated, typer keeps the first name of an option where its default would be
     names = [name for name in (declared.default, *(declared.param_decls or ())) if isinstance(name, str)]
-    if not names:
+    if type(declared).__name__ == "ArgumentInfo":
         return f"`{metavar}`"
+    names = names or [f"--{parameter.name.replace('_', '-')}"]
     value = "" if bool in parameter.types else f" {metavar}"
     return ", ".join(f"`{name}`" for name in "/".join(names).split("/"))[:-1] + f"{value}`"
 

@@ -16,25 +16,19 @@ from nmtcli.translate.alignment import labels
 
 def main() -> None:
     model, sentence, output = sys.argv[1:]
-    translator = Translator.load(model, "cpu", beam_size=1)
-    network = translator.decoder.model  # type: ignore[attr-defined]
-    layers = [module for module in network.modules() if isinstance(module, CrossAttention)]
-    seen: list[list[torch.Tensor]] = [[] for _ in layers]
+    seen: dict[CrossAttention, list[torch.Tensor]] = {}  # by layer, in the order they are called: [A, S] a position
 
-    def watch(index: int) -> None:
-        def keep(module: CrossAttention, given: tuple[torch.Tensor, ...]) -> None:
+    def keep(module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        if isinstance(module, CrossAttention):
             inputs, keys, values, mask = given[:4]
             query = module.query(inputs).unflatten(-1, (module.heads, -1)).transpose(1, 2)
-            seen[index].append(plain_attention(query, keys, values, mask)[1][0, :, 0])  # [A, S]
+            seen.setdefault(module, []).append(plain_attention(query, keys, values, mask)[1][0, :, 0])
 
-        layers[index].register_forward_pre_hook(keep)
-
-    for index in range(len(layers)):
-        watch(index)
-    (translation,) = translator.translate([sentence], attention=True)
+    torch.nn.modules.module.register_module_forward_pre_hook(keep)
+    (translation,) = Translator.load(model, "cpu", beam_size=1).translate([sentence], attention=True)
     one = translation.candidates[0].attention
     assert one is not None
-    maps = torch.stack([torch.stack(steps) for steps in seen]).numpy()  # [layers, T, A, S]
+    maps = torch.stack([torch.stack(steps) for steps in seen.values()]).numpy()  # [layers, T, A, S]
     rows, columns = maps.shape[0], maps.shape[2]
     source, target = labels(one.source), labels(one.target)
     figure = Figure(figsize=(1 + 0.2 * len(source) * columns, 1 + (0.2 * len(target) + 0.4) * rows), dpi=110)

@@ -16,12 +16,15 @@ import sys
 import termios
 import time
 from fcntl import ioctl
+from html import unescape
 from pathlib import Path
 
 from rich.ansi import AnsiDecoder
+from rich.cells import cell_len
 from rich.console import Console
 
 COLUMNS = 104
+_COLUMN = 12.2  # units of rich's drawing
 _CURSOR = re.compile(r"\x1b\[\?25[hl]|\x1b\[[0-9]*[A-HJST]")
 
 
@@ -59,8 +62,13 @@ def picture(text: str, title: str) -> str:
     console = Console(width=COLUMNS, record=True, file=io.StringIO(), force_terminal=True)
     for line in AnsiDecoder().decode(text):
         console.print(line)
-    svg = console.export_svg(title=title)
-    return re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title=title), flags=re.DOTALL)
+    return re.sub(r'textLength="[^"]*"([^>]*)>([^<]*)<', _stretched, svg)
+
+
+def _stretched(text: re.Match[str]) -> str:
+    """A text over as many columns as it takes: rich counts characters, and those of Korean are two columns wide."""
+    return f'textLength="{cell_len(unescape(text[2])) * _COLUMN:.1f}"{text[1]}>{text[2]}<'
 
 
 def main() -> None:

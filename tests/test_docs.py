@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,19 +13,81 @@ import pytest
 from nmtcli.errors import ExitCode
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "recipes").glob("*/README.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "recipes").glob("*/README.md")),
+]
 
 
-def test_the_reference_of_settings_is_that_of_the_code():
-    reference = runpy.run_path(str(ROOT / "docs" / "config_reference.py"))["reference"]()
-    assert (ROOT / "docs" / "config.md").read_text("utf-8") == reference, "run make docs"
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize(("script", "page"), [("config_reference.py", "config.md"), ("cli_reference.py", "cli.md")])
+def test_the_references_are_those_of_the_code(script, page):
+    reference = runpy.run_path(str(ROOT / "docs" / script))["reference"]()
+    assert (ROOT / "docs" / page).read_text("utf-8") == reference, "run make docs"
+
+
+def prose(page: Path) -> str:
+    """A page without its code."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"`[^`\n]*`", "code", text)
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """What links to headings of a page are called by GitHub, if MkDocs calls them the same."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    found = set()
+    for heading in re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE):
+        plain = re.sub(r"[`*]|\]\([^)]*\)|\[", "", heading).lower()
+        github = re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+        mkdocs = re.sub(r"[-\s]+", "-", re.sub(r"[^a-z0-9_\s-]", "", plain).strip())
+        if github == mkdocs:
+            found.add(github)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page):
-    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text("utf-8")):
-        if not re.match(r"https?:", link):
-            assert (page.parent / link).exists(), f"{page.name}: {link}"
+    for path, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", prose(page)):
+        if re.match(r"https?:", path):
+            continue
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{name(page)}: {path}"
+        if anchor:
+            assert anchor in anchors(target), f"{name(page)}: {path}#{anchor}"
+
+
+def test_every_page_is_in_the_site_and_linked_from_the_readme():
+    """A page that nobody finds is no page."""
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for page in PAGES[1:]:
+        assert re.search(rf": {re.escape(name(page))}$", navigation, re.MULTILINE), name(page)
+        if page.parent == ROOT / "docs" and page.name != "releasing.md":
+            assert f"]({name(page)})" in readme, name(page)
+
+
+def test_every_picture_is_shown():
+    shown = {link for page in PAGES for link in re.findall(r"!\[[^\]]*\]\([^)]*?([^/)]+)\)", page.read_text("utf-8"))}
+    assert {path.name for path in (ROOT / "docs" / "images").iterdir()} == shown
+
+
+def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path):
+    pytest.importorskip("mkdocs", reason="pip install nmtcli[docs]")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    subprocess.run(command, cwd=ROOT, check=True)
+    pages = list((tmp_path / "site").rglob("*.html"))
+    assert len(pages) >= len(PAGES)
+    for page in pages:
+        loaded = re.findall(
+            r"<(?:script|img|link|iframe)[^>]*?(?:src|href)=\"(?:https?:)?//[^\"]*", page.read_text("utf-8")
+        )
+        assert not loaded, page
 
 
 def test_the_readme_lists_the_exit_codes():
