@@ -1,6 +1,6 @@
 """CUDA against CPU: losses of the first updates in each precision, then tokens/s and memory at sizes that fill a GPU.
 
-    python benchmarks/gpu.py DATA        DATA is made by nmt prepare
+    python benchmarks/gpu.py DATA [WORKLOAD …]        DATA is made by nmt prepare
 Prints Markdown. Use is what the products with weights alone would take at the rate of a large product in the same
 precision, as a share of the time taken; embeddings and attention are not counted. `benchmarks/gpu.sh` runs this with
 the tests and recipes.
@@ -28,7 +28,19 @@ WORKLOADS = {  # what: preset, settings, batch tokens
     "luong-general": ("luong-general", [], 8_192),
     "luong-general, 2 × 1024": ("luong-general", [*WIDE, *TWO], 32_768),
     "the same, input feeding": ("luong-general", [*WIDE, *TWO, "model.decoder.input_feeding=true"], 32_768),
+    "the same without CUDA graphs": (
+        "luong-general",
+        [*WIDE, *TWO, "model.decoder.input_feeding=true", "train.cuda_graphs=false"],
+        32_768,
+    ),
+    "luong-general, input feeding": ("luong-general", ["model.decoder.input_feeding=true"], 4_096),
+    "the same, no CUDA graphs": (
+        "luong-general",
+        ["model.decoder.input_feeding=true", "train.cuda_graphs=false"],
+        4_096,
+    ),
     "bahdanau, 1024": ("bahdanau", WIDE, 32_768),
+    "bahdanau, 1024, no CUDA graphs": ("bahdanau", [*WIDE, "train.cuda_graphs=false"], 32_768),
     "gnmt, 1024": ("gnmt", WIDE, 32_768),
     "transformer-base": ("transformer-base", [], 32_768),
     "hybrid-ssru": ("hybrid-ssru", [], 32_768),
@@ -108,7 +120,8 @@ def main() -> None:
     print(f"\nA product of 8192 × 8192 matrices, Tflop/s: {found}\n")
     print("| model | parameters | batch tokens | precision | target tokens/s | use | peak memory, GB |")
     print("|---|---|---|---|---|---|---|")
-    for workload, (_, _, tokens) in WORKLOADS.items():
+    for workload in sys.argv[2:] or WORKLOADS:
+        tokens = WORKLOADS[workload][2]
         for precision, rate in rates.items():
             speed, use, memory, count = throughput(data, precision, workload, rate)
             cells = [workload, f"{count:,}", f"{tokens:,}", precision, f"{speed:,.0f}", f"{use:.0%}", f"{memory:.2f}"]

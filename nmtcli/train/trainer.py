@@ -14,6 +14,8 @@ from nmtcli import checkpoint
 from nmtcli.checkpoint import ModelInfo, RunDirectory
 from nmtcli.config import Config
 from nmtcli.errors import CheckFailed, Interrupted
+from nmtcli.models.graphs import LoopGraphs
+from nmtcli.models.recurrent import RecurrentDecoder
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.averaging import FinalAverage, MovingAverage
@@ -67,6 +69,14 @@ class Trainer:
         self.ranks = ranks = ranks or Ranks()
         self.sharded = settings.sharded and ranks.size > 1
         self.model = self._new_model()
+        decoder = self.model.decoder
+        if (
+            settings.cuda_graphs
+            and device.type == "cuda"
+            and not self.sharded
+            and isinstance(decoder, RecurrentDecoder)
+        ):
+            decoder.graphs = LoopGraphs()
         loss = TrainingLoss(self.model, settings.label_smoothing, settings.guided_alignment)
         self.objective = make_objective(config, loss, data.tokenizers)
         parallel = ranks.share(self.objective, self.sharded, device)
