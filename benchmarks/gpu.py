@@ -22,6 +22,7 @@ from nmtcli.train.run import resolve
 from nmtcli.train.trainer import Trainer
 
 UPDATES = 50
+EXACT = ["model.dropout=0", "train.batch_tokens=2000", f"train.log_every={10 * UPDATES}"]  # the meter is read here
 WIDE = [f"model.{part}=1024" for part in ("embedding.size", "encoder.hidden_size", "decoder.hidden_size")]
 TWO = ["model.encoder.layers=2", "model.decoder.layers=2"]
 WORKLOADS = {  # what: preset, settings, batch tokens
@@ -57,7 +58,7 @@ def trainer(data: PreparedData, device_name: str, *settings: str, preset: str | 
 
 def losses(data: PreparedData, device: str, precision: str) -> list[float]:
     """The loss a token of each of the first updates; no dropout, so that devices compare."""
-    made = trainer(data, device, f"train.precision={precision}", "model.dropout=0", "train.batch_tokens=2000")
+    made = trainer(data, device, f"train.precision={precision}", *EXACT)
     updates, found = made.feed.updates(made.state), []
     for _ in range(UPDATES):
         made.update(next(updates))

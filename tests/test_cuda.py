@@ -7,6 +7,7 @@ import torch
 
 from nmtcli.checkpoint import RunDirectory
 from nmtcli.models import graphs
+from nmtcli.models.device import open_device
 from nmtcli.models.graphs import LoopGraphs
 from nmtcli.train.loss import TrainingLoss
 from tests.conftest import TINY, nmt, overrides
@@ -18,6 +19,11 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def device():
+    return open_device("cuda")
 
 
 @pytest.mark.parametrize("settings", VARIANTS, ids=lambda settings: ",".join(settings) or "default")

@@ -7,7 +7,8 @@ backward, for one shape; so shapes are rounded up, and a graph is made where a r
 import warnings
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -76,6 +77,7 @@ class _Memory:
 
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
+        self.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self._buffers: dict[Any, Tensor] = {}
         self._pending: weakref.ref[_Run] | None = None
 
@@ -114,10 +116,8 @@ class _Graph:
     def __init__(self, loop: Loop, inputs: Tree, weights: Sequence[Tensor], memory: _Memory) -> None:
         self.memory = memory
         leaves = _leaves(inputs)
-        with torch.no_grad():
-            self.inputs = [own for own in memory.tensors("input", leaves) if own is not None]
-            for own, leaf in zip(self.inputs, leaves, strict=True):
-                own.copy_(leaf)
+        self.inputs = [own for own in memory.tensors("input", leaves) if own is not None]
+        _copy(leaves, self.inputs)
         static = [
             own.detach().requires_grad_(leaf.requires_grad) for own, leaf in zip(self.inputs, leaves, strict=True)
         ]
@@ -140,29 +140,53 @@ class _Graph:
                     ends, wanted, [grad for grad in grads if grad is not None], allow_unused=True
                 )
 
-        # Once without a graph: libraries set themselves up, and the shapes become known.
-        aside, here = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(here)
-        with torch.cuda.stream(aside):
+        # Once without a graph, copies included: libraries set themselves up and kernels are loaded, which must not
+        # happen while a graph is being made, and the shapes become known.
+        stream = memory.stream
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
             outputs = forward()
-            self.shape_of_outputs = map_rows(outputs, lambda output: None)
             found = _leaves(outputs)
-            grads = backward(outputs, [torch.zeros_like(one) if one.requires_grad else None for one in found])
-        here.wait_stream(aside)
-        self.outputs = [own for own in memory.tensors("output", found) if own is not None]
-        self.output_grads = memory.tensors("output gradient", [one if one.requires_grad else None for one in found])
-        self.grads = memory.tensors("gradient", grads)
+            self.shape_of_outputs = map_rows(outputs, lambda output: None)
+            self.outputs = [own for own in memory.tensors("output", found) if own is not None]
+            self.output_grads = memory.tensors("output gradient", [one if one.requires_grad else None for one in found])
+            _copy(found, self.outputs)
+            for grad in self.output_grads:
+                if grad is not None:
+                    grad.zero_()
+            grads = backward(outputs, self.output_grads)
+            self.grads = memory.tensors("gradient", grads)
+            _copy(grads, self.grads)
+        torch.cuda.current_stream().wait_stream(stream)
         del outputs, found, grads
         self.forward, self.backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.forward, memory.pool, capture_error_mode="thread_local"):
+        with _captured(self.forward, memory):
             outputs = forward()
-            for own, output in zip(self.outputs, _leaves(outputs), strict=True):
-                own.copy_(output.detach())
-        with torch.cuda.graph(self.backward, memory.pool, capture_error_mode="thread_local"):
-            grads = backward(outputs, self.output_grads)
-            for place, grad in zip(self.grads, grads, strict=True):
-                if place is not None and grad is not None:
-                    place.copy_(grad)
+            _copy(_leaves(outputs), self.outputs)
+        with _captured(self.backward, memory):
+            _copy(backward(outputs, self.output_grads), self.grads)
+
+
+@contextmanager
+def _captured(graph: torch.cuda.CUDAGraph, memory: _Memory) -> Iterator[None]:
+    """What is launched meanwhile goes into the graph. Raises the RuntimeError that came first."""
+    try:
+        with torch.cuda.graph(graph, memory.pool, memory.stream, capture_error_mode="thread_local"):
+            yield
+    except RuntimeError as error:
+        while isinstance(error.__context__, RuntimeError):
+            error = error.__context__
+        # A capture that failed leaves the random numbers in its hands; one that succeeds sets them free again.
+        with torch.cuda.graph(torch.cuda.CUDAGraph()):
+            torch.zeros(1, device="cuda")
+        raise RuntimeError(str(error)) from error
+
+
+def _copy(sources: Sequence[Tensor | None], places: Sequence[Tensor | None]) -> None:
+    with torch.no_grad():
+        for source, place in zip(sources, places, strict=True):
+            if source is not None and place is not None:
+                place.copy_(source)
 
 
 class _Replay(torch.autograd.Function):
@@ -173,8 +197,7 @@ class _Replay(torch.autograd.Function):
         """The inputs, then the weights, to the outputs."""
         ctx.set_materialize_grads(False)
         ctx.graph, ctx.run = graph, graph.memory.begin()
-        for own, given in zip(graph.inputs, tensors, strict=False):
-            own.copy_(given)
+        _copy(tensors[: len(graph.inputs)], graph.inputs)
         graph.forward.replay()
         outputs = tuple(output.detach() for output in graph.outputs)
         pairs = zip(outputs, graph.output_grads, strict=True)
