@@ -121,9 +121,9 @@ def main() -> None:
     print(f"\nA product of 8192 × 8192 matrices, Tflop/s: {found}\n")
     print("| model | parameters | batch tokens | precision | target tokens/s | use | peak memory, GB |")
     print("|---|---|---|---|---|---|---|")
-    for workload in sys.argv[2:] or WORKLOADS:
-        tokens = WORKLOADS[workload][2]
-        for precision, rate in rates.items():
+    for precision in ("bf16", "fp32", "fp16"):
+        for workload in sys.argv[2:] or WORKLOADS:
+            tokens, rate = WORKLOADS[workload][2], rates[precision]
             speed, use, memory, count = throughput(data, precision, workload, rate)
             cells = [workload, f"{count:,}", f"{tokens:,}", precision, f"{speed:,.0f}", f"{use:.0%}", f"{memory:.2f}"]
             print(f"| {' | '.join(cells)} |", flush=True)
