@@ -184,6 +184,11 @@ class RecurrentDecoder(nn.Module):
         self.readout = Readout(config, context)
         self.dropout, self.recurrent_dropout = Dropout(config.dropout), config.recurrent_dropout
 
+    def tell(self, layer: int, head: int | None) -> None:
+        """See `Decoder.tell`; there is one layer of attention, so all that can be chosen is the head."""
+        if self.attention is not None and self.attention.heads > 1:
+            self.attention.told_head = None if head is None else head - 1
+
     def start(self, encoded: Encoded) -> tuple[Memory, Cache]:
         """See `Decoder.start`."""
         memory = {}

@@ -33,27 +33,19 @@ class AttentionMap:
     """The attention over one sentence: `weights[t, s]` is how much target piece t drew on source piece s.
 
     `weights` is [T, S], rows summing to 1; `target` ends with the end-of-sentence piece when the model produced one.
-    Pieces come as the tokenizer made them, with SentencePiece's ▁.
+    Pieces come as the tokenizer made them, with SentencePiece's ▁. `of` says which attention it is where a model has
+    several: `layer 5 of 6, mean of 8 heads`.
     """
 
     source: list[str]
     target: list[str]
     weights: NDArray[np.float32]
     title: str
+    of: str = ""
 
     def __post_init__(self) -> None:
         if self.weights.shape != (len(self.target), len(self.source)):
             raise ValueError(f"weights {self.weights.shape} for {len(self.target)} target, {len(self.source)} source")
-
-
-def hard_alignment(weights: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """For each target position its strongest source position, as (source, target) pairs from 0: Pharaoh's order.
-
-    `weights` is [T, S]. An empty source aligns nothing.
-    """
-    if weights.size == 0:
-        return []
-    return [(int(source), target) for target, source in enumerate(weights.argmax(axis=1))]
 
 
 def check_attention_path(path: Path) -> None:
@@ -136,6 +128,7 @@ table{font-size:8pt;line-height:1.1} td{min-width:0;height:4mm;width:4mm}
 
 def _page(maps: Sequence[AttentionMap]) -> str:
     sentences = "1 sentence" if len(maps) == 1 else f"{len(maps)} sentences"
+    of = f"Attention: {escape(_of(maps))}. " if _of(maps) else ""
     return "\n".join(
         [
             "<!doctype html>",
@@ -143,12 +136,17 @@ def _page(maps: Sequence[AttentionMap]) -> str:
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
             f"<title>Attention: {sentences}</title><style>{_STYLE}</style></head><body>",
             f"<header><h1>Attention: {sentences}</h1>",
-            "<p>A row is a target piece, a column a source piece; the stronger the colour, the more the one drew on"
-            ' the other. <span class="scale">0<i></i>1</span></p></header>',
+            f"<p>{of}A row is a target piece, a column a source piece; the stronger the colour, the more the one drew"
+            ' on the other. <span class="scale">0<i></i>1</span></p></header>',
             *(_figure(one) for one in maps),
             "</body></html>\n",
         ]
     )
+
+
+def _of(maps: Sequence[AttentionMap]) -> str:
+    """Which attention maps of one model show."""
+    return maps[0].of if maps else ""
 
 
 def _figure(one: AttentionMap) -> str:
@@ -204,7 +202,7 @@ def _picture(maps: Sequence[AttentionMap]) -> bytes:
         _LINE * len(title) + head + _CELL * len(one.target) + _SPACE
         for title, head, one in zip(titles, heads, drawn, strict=True)
     ]
-    height = sum(panels) + 2 * _MARGIN
+    height = sum(panels) + 2 * _MARGIN + (_LINE if _of(drawn) else 0)
     if max(width, height) * _DPI > _MOST_PIXELS:
         raise UserError("these sentences are too long for one picture", "write .html, or draw fewer at a time")
 
@@ -218,6 +216,7 @@ def _picture(maps: Sequence[AttentionMap]) -> bytes:
         _draw_map(axes, one, (left, y + _LINE * len(title) + _GAP + head + _GAP), style)
         y += panel
     _draw_scale(axes, (left, y), style)
+    axes.text(_MARGIN, y + 2 * _LINE, _of(drawn), va="center_baseline", **style)
     picture = io.BytesIO()
     canvas.print_png(picture)
     return picture.getvalue()
