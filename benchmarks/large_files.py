@@ -1,16 +1,18 @@
 """Does memory grow with the file, and do two kills change a byte? `nmt translate` on a short and a long text.
 
-    python benchmarks/large_files.py MODEL SOURCE [--lines 20000] [--short 2000] [--beam-size 1] [--work DIR]
+    python benchmarks/large_files.py MODEL SOURCE [--lines 20000] [--short 2000] [--work DIR] [--options OPTIONS]
 
-SOURCE may be gzip; its first lines are used. The long text is translated once without interruption and once killed
-(SIGKILL) at two random moments and gone on with by --resume. Prints a Markdown table and exits with 1 where a promise
-is broken: as many lines out as in, peak memory within 10 % of that of the short text, the same bytes after the kills.
+OPTIONS go to `nmt translate`, such as "-b 1". SOURCE may be gzip; its first lines are used. The long text is translated
+once without interruption and once killed (SIGKILL) at two random moments and gone on with by --resume. Prints a
+Markdown table and exits with 1 where a promise is broken: as many lines out as in, peak memory within 10 % of that of
+the short text, the same bytes after the kills.
 """
 
 import argparse
 import gzip
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -64,7 +66,7 @@ def measure(arguments: argparse.Namespace, work: Path) -> bool:
     short, long = work / "short", work / "long"
     cut(arguments.source, arguments.short, short)
     cut(arguments.source, arguments.lines, long)
-    options = ["-m", str(arguments.model), "-b", str(arguments.beam_size), "--device", "cpu"]
+    options = ["-m", str(arguments.model), "--device", "cpu", *shlex.split(arguments.options)]
     first = translate(options, short, work / "short.out")
     whole = translate(options, long, work / "long.out")
     killed = work / "killed.out"
@@ -97,9 +99,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Memory, lines and resumption of nmt translate on a large file.")
     parser.add_argument("model", type=Path, metavar="MODEL")
     parser.add_argument("source", type=Path, metavar="SOURCE")
+    parser.add_argument("--options", default="", help="of nmt translate, in quotation marks")
     parser.add_argument("--lines", type=int, default=20_000, help="lines of the long text (%(default)s)")
     parser.add_argument("--short", type=int, default=2000, help="lines of the short text (%(default)s)")
-    parser.add_argument("--beam-size", type=int, default=1, help="%(default)s")
     parser.add_argument("--seed", type=int, default=1, help="decides when it is killed (%(default)s)")
     parser.add_argument("--work", type=Path, help="keep the files in this directory")
     arguments = parser.parse_args()

@@ -269,6 +269,8 @@ def _check_places(source: Path, output: Path, alignment: Path | None, attention:
 
     if attention is not None and attention != PIPE and attention.suffix.lower() not in {".json", ".jsonl"}:
         check_attention_path(attention)
+    if output == PIPE and sys.stdout is None:
+        raise DataError("standard output is closed", "give a file by -o FILE")
     named = [path for path in (output, alignment, attention) if path is not None and path != PIPE]
     for path in named:
         check_writable(path)
@@ -349,6 +351,8 @@ def _gpus(devices: str | None, device: str, processes: int | None) -> list[str]:
 def _open_input(path: Path) -> Iterator[BinaryIO]:
     """A file of bytes; - is stdin."""
     if path == PIPE:
+        if sys.stdin is None:
+            raise DataError("standard input is closed", "give a file by -i FILE")
         yield sys.stdin.buffer
         return
     try:
