@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import logging
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -178,6 +179,8 @@ def _picture(maps: Sequence[AttentionMap]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra, and slow to import
     from matplotlib.figure import Figure  # noqa: PLC0415
 
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a title that is not bold is no news
+
     drawn = [one for one in maps if one.weights.size]
     if not 0 < len(drawn) <= _MOST_PNG_MAPS:
         raise UserError(
@@ -216,7 +219,7 @@ def _picture(maps: Sequence[AttentionMap]) -> bytes:
         _draw_map(axes, one, (left, y + _LINE * len(title) + _GAP + head + _GAP), style)
         y += panel
     _draw_scale(axes, (left, y), style)
-    axes.text(_MARGIN, y + 2 * _LINE, _of(drawn), va="center_baseline", **style)
+    axes.text(_MARGIN, y + 0.1 + _LINE, f"attention: {_of(drawn)}" if _of(drawn) else "", va="center_baseline", **style)
     picture = io.BytesIO()
     canvas.print_png(picture)
     return picture.getvalue()
