@@ -90,6 +90,13 @@ def test_links_of_words_are_those_of_their_tokens(sources, targets, data):
     assert word_links(weights[:, -1:], [NO_WORD], [*target, NO_WORD]) == ()
 
 
+def test_the_first_token_of_a_word_decides():
+    weights = np.array([[0.8, 0.2, 0], [0.1, 0.9, 0], [0.1, 0.9, 0], [0, 0.6, 0.4], [0, 0, 1]], np.float32)
+    assert word_links(weights, [0, 1, NO_WORD], [0, 0, 0, 1, NO_WORD]) == ((0, 0), (1, 1))
+    weights[0] = [0.55, 0.45, 0]  # unless it is in doubt
+    assert word_links(weights, [0, 1, NO_WORD], [0, 0, 0, 1, NO_WORD]) == ((1, 0), (1, 1))
+
+
 def test_words_add_up_their_tokens():
     weights = np.array([[0.1, 0.2, 0.3, 0.4]], np.float32)
     assert by_word(weights, [0, 0, 1, NO_WORD]).tolist() == [pytest.approx([0.3, 0.3])]

@@ -32,14 +32,24 @@ def word_links(weights: NDArray[np.float32], source: Sequence[int], target: Sequ
     """For each target word the source word it drew on most, in the order of the target.
 
     weights [T, S] is the attention between tokens; source [S] and target [T] have the word of each token, NO_WORD for
-    an end of sentence. What tokens of a word draw, and what is drawn from them, adds up; what they draw on the end of
-    the source, where particles and full stops look, does not count. A word that drew on no other has no link.
+    an end of sentence. What is drawn from the tokens of a source word adds up. Of a target word the first token counts
+    most, each further one half of the one before: what continues a word follows from its beginning, and looks anywhere.
+    What goes to the end of the source does not count; a word that drew on no word has no link.
     """
-    words = by_word(by_word(weights, source).T, target).T  # [target words, source words]
+    drawn = by_word(weights, source) * 0.5 ** _place_in_word(target)[:, None]
+    words = by_word(drawn.T, target).T  # [target words, source words]
     if not words.size:
         return ()
     best = words.argmax(axis=1)
     return tuple((int(best[word]), int(word)) for word in np.flatnonzero(words.any(axis=1)))
+
+
+def _place_in_word(words: Sequence[int]) -> NDArray[np.float32]:
+    """How many tokens of the same word stand before each, [tokens]; words are in order."""
+    number = np.asarray(words, dtype=np.int64)
+    place = np.arange(len(number))
+    begins = np.where(np.diff(number, prepend=number[:1] - 1) != 0, place, 0)
+    return (place - np.maximum.accumulate(begins)).astype(np.float32)
 
 
 def format_links(links: Iterable[Link] | None) -> str:
