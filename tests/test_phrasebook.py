@@ -2,12 +2,14 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import unicodedata
 from collections import Counter, defaultdict
 from functools import cache
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,9 @@ from nmtcli.demo import clauses, hangul, lexicon, phrasebook, sentences
 from tests.conftest import nmt
 
 FILES = [f"{part}.{language}" for part in ("train", "valid", "test") for language in ("en", "ko")]
+
+
+gold = runpy.run_path(str(Path(__file__).parent.parent / "recipes" / "phrasebook" / "gold.py"))
 
 
 @pytest.fixture(scope="module")
@@ -333,3 +338,44 @@ def test_particles_agree_with_the_word_before_them(everything):
         for word in phrasebook.words_of(target):
             if word[:-1] in nouns | people and word[-1] in wrong and word not in nouns:
                 assert (hangul.final_consonant(word[:-1]) != 0) != wrong[word[-1]], target
+
+
+# Gold alignments.
+
+
+@pytest.mark.parametrize(
+    ("english", "korean", "links"),
+    [
+        (
+            "Anna reads a long report every morning.",
+            "안나는 매일 아침 긴 보고서를 읽어요.",
+            "0-0 1-5 2?3 3-3 4-4 5-1 6-2",
+        ),
+        (
+            "My father could not open that dictionary.",
+            "우리 아버지께서는 그 사전을 못 펴셨어요.",
+            "0-0 1-1 3-4 4-5 5-2 5?5 6-3",
+        ),
+        ("They can help two lawyers.", "그들은 변호사를 두 명 도와줄 수 있어요.", "0-0 1-5 1-6 2-4 3-2 3?3 4-1 4?3"),
+        ("Is the tea colder than the water?", "차는 물보다 더 차가워요?", "0?3 1?0 2-0 3?2 3-3 4?1 5?1 6-1"),
+        ("Mina wants to go home in two days.", "미나는 이틀 후에 집에 가고 싶어 해요.", None),
+    ],
+)
+def test_words_that_translate_each_other_are_linked(english, korean, links):
+    sure, possible = gold["align"](english, korean)
+    assert not sure & possible
+    if links is None:
+        assert {(7, 1), (5, 2), (4, 3), (3, 4), (1, 5)} <= sure
+        assert (1, 6) in possible
+    else:
+        assert gold["formatted"](sure, possible) == links
+
+
+def test_nearly_every_korean_word_has_its_english_one(book):
+    linked, total = 0, 0
+    for pair in book.test:
+        sure, possible = gold["align"](*pair)
+        assert all(at < len(pair.source.split()) and to < len(pair.target.split()) for at, to in sure | possible)
+        linked += len({to for _, to in sure})
+        total += len(pair.target.split())
+    assert linked > 0.94 * total
