@@ -68,6 +68,14 @@ def test_aliases_are_options_we_have():
     assert not set(ALIASES) & ours
 
 
+@pytest.mark.parametrize(("typed", "completed"), [("nmt tr", {"train", "translate"}), ("nmt demo --te", {"--text-only"})])
+def test_a_shell_completes_verbs_and_options(typed, completed):
+    words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1), "_NMT_COMPLETE": "complete_bash"}
+    command = [sys.executable, "-c", "from nmtcli.cli import main; import sys; sys.argv = ['nmt']; main()"]
+    output = subprocess.run(command, env=os.environ | words, check=True, capture_output=True, text=True).stdout
+    assert set(output.split()) == completed
+
+
 def test_version_and_usage(capsys):
     assert run(["--version"]) == 0
     assert capsys.readouterr().out.startswith("nmt 0.")
