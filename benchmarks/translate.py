@@ -10,8 +10,8 @@ any of this: PyTorch's default products in fp32, and the encoder's output repeat
 FILE is repeated to --lines lines. CPU seconds of one thread, the candidates in turn every 1,000 lines of one process,
 so that whatever else the machine does strikes all alike; the first 100 lines warm up. The floor is the multiply-adds
 of all products with weights, at the rate this CPU multiplies large fp32 matrices. `rows`: rows of the decoder computed
-over those that each sentence needs by itself. --mixed compares batches of like lengths from which finished sentences go with
-batches in the order of the file from which they do not. Prints Markdown.
+over those that each sentence needs by itself. --mixed compares batches of like lengths from which finished sentences go
+with batches in the order of the file from which they do not. Prints Markdown.
 """
 
 import argparse
