@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,11 @@ from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.settings import replace_search
 from nmtcli.translate.assembly import Assembler, EncodedLine
 from nmtcli.translate.constraints import Constraint
-from nmtcli.translate.decoding import decode
+from nmtcli.translate.decoding import Detokenizer, decode
 from nmtcli.translate.ensemble import Ensemble, Mean, check_target_vocabularies
 from nmtcli.translate.long_lines import cut_points
 from nmtcli.translate.search import Hypothesis
+from nmtcli.translate.shortlist import Shortlist
 from nmtcli.translate.translation import (
     Candidate,
     LineHandling,
@@ -35,6 +36,9 @@ from nmtcli.translate.translation import (
 from nmtcli.translate.wording import Wording
 from nmtcli.vocabulary import EOS, PAD
 
+if TYPE_CHECKING:
+    from nmtcli.models.packed import Precision
+
 
 class Runtime(StepDecoder, Protocol):
     """An engine that runs a model, and makes arrays of its own kind."""
@@ -43,6 +47,14 @@ class Runtime(StepDecoder, Protocol):
         """A NumPy array as this runtime takes it."""
 
 
+class ListingRuntime(Runtime, Protocol):
+    """A runtime that can keep to a vocabulary shortlist."""
+
+    def among(self, tokens: NDArray[np.int64], allowed: NDArray[np.bool_]) -> StepDecoder:
+        """The same model with these target tokens [R] only, of which each sentence has those `allowed` [B, R]."""
+
+
+LISTED_TOKENS = 500  # source tokens of a batch with a vocabulary shortlist, at most
 _PARTS = 2**20  # more than there can be in a line
 
 
@@ -66,6 +78,7 @@ class Translator:
     threads: int | None = None  # of the tokenizer; None is one a core
     member_sources: tuple[Tokenizer, ...] = ()  # of an ensemble whose members' source tokenizers differ
     attention_name: str = ""  # of which layer and head the attention is
+    shortlist: Shortlist | None = None  # of a single PyTorch model
 
     @classmethod
     def load(
@@ -78,6 +91,8 @@ class Translator:
         told: AttentionChoice = USUAL,
         handling: LineHandling | None = None,
         threads: int | None = None,
+        quantize: "Precision | None" = None,
+        shortlist: bool = False,
         **search: Any,
     ) -> "Translator":
         """The translator in a run, a checkpoint or an export; of several, an ensemble with these `weights`.
@@ -85,8 +100,10 @@ class Translator:
         Its members share the target vocabulary; settings and the source tokenizer for cutting lines are the first's.
         Their probabilities are averaged, or with `mean` log_probability their log-probabilities. `told` is the
         attention of the first model that draws, links and replaces words. `device` is auto, cpu, cuda or the name of
-        one device, such as cuda:1. `threads` are those of the CPU. Settings of `SearchConfig` given by name, such as
-        `beam_size=1`, replace the model's own. Raises UserError or DataError.
+        one device, such as cuda:1. `threads` are those of the CPU. `quantize` computes in fewer bits: int8 on a CPU,
+        fp16 on a GPU, bf16 on both. With `shortlist` each sentence is translated with the tokens that the model's
+        vocabulary shortlist has for it. Settings of `SearchConfig` given by name, such as `beam_size=1`, replace the
+        model's own. Raises UserError or DataError.
         """
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
         directories = [find_model(one) for one in paths]
@@ -98,16 +115,17 @@ class Translator:
         check_target_vocabularies({str(one): own.target for one, own in zip(paths, tokenizers, strict=True)})
         opened = zip(directories, infos, strict=True)
         runtimes = [
-            open_runtime(directory, info, device, threads, USUAL if number else told)
+            open_runtime(directory, info, device, threads, USUAL if number else told, quantize)
             for number, (directory, info) in enumerate(opened)
         ]
         alone = len(runtimes) == 1 and weights is None
         runtime = runtimes[0] if alone else Ensemble(runtimes, weights, mean)
         sources = tuple(own.source for own in tokenizers)
         alike = all(source == sources[0] for source in sources)
+        listed = _open_shortlist(directories, infos) if shortlist else None
         name = attention_name(infos[0].model, told) if infos[0].model.attends else ""
-        members = () if alike else sources
-        made = cls(runtime, tokenizers[0], settings, handling or LineHandling(), threads, members, name)
+        members, handling = () if alike else sources, handling or LineHandling()
+        made = cls(runtime, tokenizers[0], settings, handling, threads, members, name, listed)
         _ = made.wording  # to refuse now what cannot be
         return made
 
@@ -222,7 +240,10 @@ class Translator:
         """Which of the sentences were translated together, and what was found for each; those without tokens are left
         out."""
         lengths = [len(sentence.tokens[0]) + 1 for sentence in sentences]
-        for rows in length_batches(lengths, self.search.batch_tokens):
+        budget = self.search.batch_tokens
+        if self.shortlist is not None:  # more sentences would need more of the vocabulary together
+            budget = min(budget, LISTED_TOKENS)
+        for rows in length_batches(lengths, budget):
             yield rows, self._decode([sentences[row] for row in rows], n_best, drawn)
 
     def _decode(self, sentences: Sequence[_Sentence], n_best: int, drawn: bool) -> list[list[Hypothesis]]:
@@ -231,17 +252,32 @@ class Translator:
         arrays: tuple[Array, Array] = self.runtime.array(source), self.runtime.array(length)
         if isinstance(self.runtime, Ensemble) and len(padded) > 1:
             arrays = self.runtime.arrays([own for own, _ in padded]), self.runtime.arrays([own for _, own in padded])
-        return decode(
-            self.runtime,
+        runtime: StepDecoder = self.runtime
+        detokenize: Detokenizer = self.tokenizers.target.decode_all
+        constraints = [sentence.constraint for sentence in sentences]
+        candidates = None
+        if self.shortlist is not None:
+            candidates = self.shortlist.candidates(source, constraints)
+            runtime = cast("ListingRuntime", runtime).among(candidates.tokens, candidates.allowed)
+            detokenize, constraints = candidates.detokenizer(detokenize), candidates.constraints(constraints)
+        found = decode(
+            runtime,
             *arrays,
             length.tolist(),
             self.search,
-            self.tokenizers.target.decode_all,
+            detokenize,
             n_best=n_best,
             keep_attention=drawn,
             numbers=[sentence.number for sentence in sentences],
-            constraints=[sentence.constraint for sentence in sentences],
+            constraints=constraints,
         )
+        return found if candidates is None else candidates.originals(found)
+
+
+def _open_shortlist(directories: Sequence[Path], infos: Sequence[ModelInfo]) -> Shortlist:
+    if len(infos) > 1 or infos[0].kind != "pytorch":
+        raise UserError("a vocabulary shortlist is for a single PyTorch model", "leave it out")
+    return Shortlist.load(directories[0], infos[0].source_size, infos[0].target_size)
 
 
 def _padded(sentences: Sequence[list[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -262,25 +298,32 @@ def open_runtime(
     device: str,
     threads: int | None = None,
     told: AttentionChoice = USUAL,
+    quantize: "Precision | None" = None,
 ) -> Runtime:
     """The engine for the model in `directory`, which tells that attention.
 
     PyTorch is imported only for a PyTorch model.
     """
     check_told(info, told)
+    if quantize and info.kind != "pytorch":
+        raise UserError(
+            f"{directory}: has the precision it was exported in; quantize is for PyTorch models",
+            "export it again in another one",
+        )
     if info.kind == "onnx":
         from nmtcli.translate.runtimes.onnx import OnnxRuntime
 
         return OnnxRuntime(directory, threads)
     from nmtcli.checkpoint import load_model
-    from nmtcli.models.device import DeviceName, open_device
+    from nmtcli.models.device import DeviceName, check_precision, open_device
     from nmtcli.translate.runtimes.pytorch import TorchRuntime
 
     kind, _, number = device.partition(":")
     if kind not in get_args(DeviceName) or (number and (kind != "cuda" or not number.isdecimal())):
         raise UserError(f"device {device}: no such device", "auto, cpu, cuda, or one GPU by its number, as in cuda:1")
     where = open_device(cast("DeviceName", kind), threads, int(number or 0))
-    model = load_model(directory)
+    check_precision(quantize, where)
+    model = load_model(directory, quantize)
     if told != USUAL:
         model.tell_attention(told)
     return TorchRuntime(model, where)
