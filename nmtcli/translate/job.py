@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import xxhash
 
-from nmtcli.checkpoint import STATE, TENSORS
+from nmtcli.checkpoint import CARD, STATE, TENSORS
 from nmtcli.prepare.workers import Workers
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.formats import Format, attention_json, json_text, pharaoh, render
@@ -167,8 +167,8 @@ def _digest(value: Any) -> str:
 def digest_model(directory: Path) -> str:
     """Xxh3-128 of all files that decide what a model translates, in hexadecimal."""
     digest = xxhash.xxh3_128()
-    for path in sorted(directory.iterdir()):
-        if not path.is_file() or path.name in {STATE, TENSORS}:
+    for path in sorted(directory.rglob("*")):
+        if not path.is_file() or path.name in {STATE, TENSORS, CARD}:
             continue
         digest.update(path.name.encode())
         with path.open("rb") as file:

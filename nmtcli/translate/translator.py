@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, cast, get_args
+from typing import Any, Protocol, cast, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nmtcli.checkpoint import ModelInfo, find_model, read_info
+from nmtcli.checkpoint import ModelInfo, check_export, find_model, read_info
 from nmtcli.config import SearchConfig
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, StepDecoder
@@ -42,6 +42,19 @@ class Runtime(StepDecoder, Protocol):
         """A NumPy array as this runtime takes it."""
 
 
+@runtime_checkable
+class Searcher(Protocol):
+    """An engine that searches itself, in place of the step protocol."""
+
+    def check(self, config: SearchConfig, handling: LineHandling) -> None:
+        """Raise UserError for what it cannot do."""
+
+    def search(
+        self, sentences: Sequence[Sequence[int]], config: SearchConfig, n_best: int, keep_attention: bool
+    ) -> list[list[Hypothesis]]:
+        """At most `n_best` hypotheses of each sentence (ids without EOS) of a batch, best first."""
+
+
 _PARTS = 2**20  # more than there can be in a line
 
 
@@ -58,7 +71,7 @@ class _Sentence:
 class Translator:
     """A model or an ensemble, its tokenizers, how to search, and what to do with lines."""
 
-    runtime: Runtime
+    runtime: Runtime | Searcher
     tokenizers: Tokenizers
     search: SearchConfig
     handling: LineHandling = field(default_factory=LineHandling)
@@ -85,6 +98,8 @@ class Translator:
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
         directories = [find_model(one) for one in paths]
         infos = [read_info(directory) for directory in directories]
+        for directory, info in zip(directories, infos, strict=True):
+            check_export(directory, info)
         settings = replace_search(infos[0].search, search)
         if settings.coverage_penalty and not infos[0].model.attends:
             raise UserError(f"{paths[0]}: coverage_penalty needs attention, and this model has none", "set it to 0")
@@ -93,11 +108,13 @@ class Translator:
         opened = zip(directories, infos, strict=True)
         runtimes = [open_runtime(directory, info, device, threads) for directory, info in opened]
         alone = len(runtimes) == 1 and weights is None
-        runtime = runtimes[0] if alone else Ensemble(runtimes, weights)
+        runtime = runtimes[0] if alone else Ensemble(_members(paths, runtimes), weights)
         sources = tuple(own.source for own in tokenizers)
         alike = all(source == sources[0] for source in sources)
         made = cls(runtime, tokenizers[0], settings, handling or LineHandling(), threads, () if alike else sources)
         _ = made.wording  # to refuse now what cannot be
+        if isinstance(runtime, Searcher):
+            runtime.check(settings, made.handling)
         return made
 
     @cached_property
@@ -213,6 +230,13 @@ class Translator:
             yield rows, self._decode([sentences[row] for row in rows], n_best, drawn)
 
     def _decode(self, sentences: Sequence[_Sentence], n_best: int, drawn: bool) -> list[list[Hypothesis]]:
+        if isinstance(self.runtime, Searcher):
+            if any(sentence.constraint is not None for sentence in sentences):
+                raise UserError(
+                    "a line says what its translation must say, which a CTranslate2 model cannot heed",
+                    "leave that out, or export to onnx or safetensors",
+                )
+            return self.runtime.search([sentence.tokens[0] for sentence in sentences], self.search, n_best, drawn)
         padded = [_padded(own) for own in zip(*(sentence.tokens for sentence in sentences), strict=True)]
         source, length = padded[0]
         arrays: tuple[Array, Array] = self.runtime.array(source), self.runtime.array(length)
@@ -243,12 +267,27 @@ def _padded(sentences: Sequence[list[int]]) -> tuple[NDArray[np.int64], NDArray[
 _TREATMENTS: dict[str, Treatment] = {"split": "split", "cut": "cut", "refuse": "refused"}
 
 
-def open_runtime(directory: Path, info: ModelInfo, device: str, threads: int | None = None) -> Runtime:
+def _members(paths: Sequence[Path], runtimes: Sequence[Runtime | Searcher]) -> list[Runtime]:
+    """The models of an ensemble; raises UserError for one that cannot be a part of it."""
+    for path, runtime in zip(paths, runtimes, strict=True):
+        if isinstance(runtime, Searcher):
+            raise UserError(
+                f"{path}: a CTranslate2 model searches by itself and cannot be one of several",
+                "take the run it came from, or export that to onnx",
+            )
+    return [runtime for runtime in runtimes if not isinstance(runtime, Searcher)]
+
+
+def open_runtime(directory: Path, info: ModelInfo, device: str, threads: int | None = None) -> Runtime | Searcher:
     """The engine for the model in `directory`. PyTorch is imported only for a PyTorch model."""
     if info.kind == "onnx":
         from nmtcli.translate.runtimes.onnx import OnnxRuntime
 
         return OnnxRuntime(directory, threads)
+    if info.kind == "ctranslate2":
+        from nmtcli.translate.runtimes.ctranslate2 import CTranslate2Runtime
+
+        return CTranslate2Runtime(directory, info.precision, device, threads)
     from nmtcli.checkpoint import load_model
     from nmtcli.models.device import DeviceName, open_device
     from nmtcli.translate.runtimes.pytorch import TorchRuntime
