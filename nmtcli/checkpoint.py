@@ -25,6 +25,7 @@ from nmtcli.staging import exclusive, staged, write_whole, writing
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nmtcli.models.packed import Precision
     from nmtcli.models.seq2seq import Seq2Seq
 
 FORMAT = 1
@@ -208,14 +209,32 @@ def put_weights(model: "Seq2Seq", weights: dict[str, "Tensor"], path: Path) -> N
         weight.copy_(weights[name])
 
 
-def load_model(directory: Path) -> "Seq2Seq":
-    """The PyTorch model of a checkpoint or a safetensors export, on the CPU, in evaluation mode."""
+def load_model(directory: Path, precision: "Precision | None" = None) -> "Seq2Seq":
+    """The PyTorch model of a checkpoint or a safetensors export, on the CPU, in evaluation mode.
+
+    With a precision its matrices are packed in that (`nmtcli.models.quantized`), for translation only; those that are
+    stored in int8 always are. Weights stored in bf16 or fp16 are otherwise computed with in fp32. Raises UserError
+    where int8 is stored and another precision is asked for.
+    """
+    from nmtcli.models.quantized import assemble, empty_model, reduce_weights, stored_precision
     from nmtcli.models.seq2seq import Seq2Seq
 
-    info = read_info(directory)
-    model = Seq2Seq(info.model, info.source_size, info.target_size)
-    put_weights(model, load_tensors(directory / WEIGHTS), directory / WEIGHTS)
-    return model.eval()
+    info, path = read_info(directory), directory / WEIGHTS
+    tensors = load_tensors(path)
+    sizes = info.model, info.source_size, info.target_size
+    stored = stored_precision(tensors)
+    if stored == "int8" and precision not in (None, "int8"):
+        raise UserError(f"{directory}: is stored in int8, and cannot be had in {precision}", "use the run it came from")
+    if precision is None and stored != "int8":
+        model = Seq2Seq(*sizes)
+        put_weights(model, tensors, path)
+        return model.eval()
+    if precision is not None and stored != precision:
+        tensors = reduce_weights(empty_model(*sizes), tensors, precision)
+    try:
+        return assemble(*sizes, tensors)
+    except ValueError as error:
+        raise DataError(f"{path}: weights do not fit {INFO}: {error}", "the model directory is damaged") from None
 
 
 def average_weights(directories: Sequence[Path]) -> dict[str, "Tensor"]:

@@ -116,6 +116,14 @@ Devices = Annotated[
         help="A worker on each of these GPUs, counted from 0.",
     ),
 ]
+Quantize = Annotated[
+    Literal["int8", "bf16", "fp16"] | None,
+    typer.Option(
+        "--quantize",
+        rich_help_panel=_RUNNING,
+        help="Compute in fewer bits: int8 on a CPU, fp16 on a GPU, bf16 on both.",
+    ),
+]
 
 
 def translate(
@@ -157,6 +165,7 @@ def translate(
     resume: Resume = False,
     processes: Processes = None,
     devices: Devices = None,
+    quantize: Quantize = None,
 ) -> None:
     """Translate text: one line out for each line in, in order; an empty line stays empty.
 
@@ -210,6 +219,7 @@ def _job(context: typer.Context, handling: "LineHandling") -> "Job":
         attention=numbers,
         drawn=0 if attention is None or numbers else sys.maxsize if attention == PIPE else DRAWN,
         weights=_weights(options["weights"], len(models)),
+        quantize=options["quantize"],
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import xxhash
 
@@ -20,6 +20,9 @@ from nmtcli.translate.formats import Format, attention_json, json_text, pharaoh,
 from nmtcli.translate.lines import MOST_BYTES, MOST_LINES, Prefix, Report, Window
 from nmtcli.translate.translation import LineHandling, Translation
 from nmtcli.translate.translator import Translator
+
+if TYPE_CHECKING:
+    from nmtcli.models.packed import Precision
 
 _CHUNK = 2**20
 _UNREADABLE = Translation("", ())
@@ -39,6 +42,7 @@ class Job:
     attention: bool = False  # a JSON object for each line
     drawn: int = 0  # the attention of so many lines at the beginning is kept
     weights: tuple[float, ...] | None = None  # of the models of an ensemble
+    quantize: "Precision | None" = None
 
     def settings(self) -> dict[str, Any]:
         """All that decides what is written, as plain values."""
@@ -49,6 +53,7 @@ class Job:
             "model": ", ".join(f"{model.name} {digest_model(model)}" for model in self.models),
             "weights": self.weights and list(self.weights),
             "device": self.device,
+            "quantize": self.quantize,
             **self.search,
             "long_lines": self.handling.long_lines,
             "max_source_tokens": self.handling.max_source_tokens,
@@ -94,6 +99,7 @@ class WindowTranslator:
             handling=job.handling,
             threads=self._threads,
             weights=job.weights,
+            quantize=job.quantize,
             **dict(job.search),
         )
 

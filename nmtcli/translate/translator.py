@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, cast, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,9 @@ from nmtcli.translate.translation import (
 )
 from nmtcli.translate.wording import Wording
 from nmtcli.vocabulary import EOS, PAD
+
+if TYPE_CHECKING:
+    from nmtcli.models.packed import Precision
 
 
 class Runtime(StepDecoder, Protocol):
@@ -87,13 +90,15 @@ class Translator:
         weights: Sequence[float] | None = None,
         handling: LineHandling | None = None,
         threads: int | None = None,
+        quantize: "Precision | None" = None,
         **search: Any,
     ) -> "Translator":
         """The translator in a run, a checkpoint or an export; of several, an ensemble with these `weights`.
 
         Its members share the target vocabulary; settings and the source tokenizer for cutting lines are the first's.
-        `device` is auto, cpu, cuda or the name of one device, such as cuda:1. `threads` are those of the CPU. Settings
-        of `SearchConfig` given by name, such as `beam_size=1`, replace the model's own. Raises UserError or DataError.
+        `device` is auto, cpu, cuda or the name of one device, such as cuda:1. `threads` are those of the CPU.
+        `quantize` computes in fewer bits: int8 on a CPU, fp16 on a GPU, bf16 on both. Settings of `SearchConfig` given
+        by name, such as `beam_size=1`, replace the model's own. Raises UserError or DataError.
         """
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
         directories = [find_model(one) for one in paths]
@@ -106,7 +111,7 @@ class Translator:
         tokenizers = [Tokenizers.load(directory) for directory in directories]
         check_target_vocabularies({str(one): own.target for one, own in zip(paths, tokenizers, strict=True)})
         opened = zip(directories, infos, strict=True)
-        runtimes = [open_runtime(directory, info, device, threads) for directory, info in opened]
+        runtimes = [open_runtime(directory, info, device, threads, quantize) for directory, info in opened]
         alone = len(runtimes) == 1 and weights is None
         runtime = runtimes[0] if alone else Ensemble(_members(paths, runtimes), weights)
         sources = tuple(own.source for own in tokenizers)
@@ -278,8 +283,15 @@ def _members(paths: Sequence[Path], runtimes: Sequence[Runtime | Searcher]) -> l
     return [runtime for runtime in runtimes if not isinstance(runtime, Searcher)]
 
 
-def open_runtime(directory: Path, info: ModelInfo, device: str, threads: int | None = None) -> Runtime | Searcher:
+def open_runtime(
+    directory: Path, info: ModelInfo, device: str, threads: int | None = None, quantize: "Precision | None" = None
+) -> Runtime | Searcher:
     """The engine for the model in `directory`. PyTorch is imported only for a PyTorch model."""
+    if quantize and info.kind != "pytorch":
+        raise UserError(
+            f"{directory}: has the precision it was exported in; quantize is for PyTorch models",
+            "export it again in another one",
+        )
     if info.kind == "onnx":
         from nmtcli.translate.runtimes.onnx import OnnxRuntime
 
@@ -289,14 +301,15 @@ def open_runtime(directory: Path, info: ModelInfo, device: str, threads: int | N
 
         return CTranslate2Runtime(directory, info.precision, device, threads)
     from nmtcli.checkpoint import load_model
-    from nmtcli.models.device import DeviceName, open_device
+    from nmtcli.models.device import DeviceName, check_precision, open_device
     from nmtcli.translate.runtimes.pytorch import TorchRuntime
 
     kind, _, number = device.partition(":")
     if kind not in get_args(DeviceName) or (number and (kind != "cuda" or not number.isdecimal())):
         raise UserError(f"device {device}: no such device", "auto, cpu, cuda, or one GPU by its number, as in cuda:1")
     where = open_device(cast("DeviceName", kind), threads, int(number or 0))
-    return TorchRuntime(load_model(directory), where)
+    check_precision(quantize, where)
+    return TorchRuntime(load_model(directory, quantize), where)
 
 
 def length_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
