@@ -33,7 +33,7 @@ INFO, WEIGHTS, STATE, TENSORS = "config.json", "model.safetensors", "state.json"
 REPORT, CARD = "export.json", "README.md"  # of an export: how its check went, for programs and for people
 POINTERS = "best", "last"  # of a run; the first that is there is the model
 Kind = Literal["pytorch", "onnx", "ctranslate2"]
-Precision = Literal["fp32", "int8", "int16", "fp16", "bf16"]
+StoredPrecision = Literal["fp32", "int8", "int16", "fp16", "bf16"]
 _CHUNK = 2**20
 AGAIN = "and run the same command again to go on"
 
@@ -44,7 +44,7 @@ class ModelInfo(Section):
     format: int = FORMAT
     nmtcli: str = __version__
     kind: Kind = "pytorch"
-    precision: Precision = "fp32"  # of the weights
+    precision: StoredPrecision = "fp32"  # of the weights
     source_language: str
     target_language: str
     source_size: int  # vocabulary sizes

@@ -5,13 +5,13 @@ Settings suffice, so `nmt train --dry-run` and `nmt export --check` tell it befo
 
 from typing import Literal, get_args
 
-from nmtcli.checkpoint import Precision
+from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import ModelConfig
 
 ExportFormat = Literal["safetensors", "onnx", "ctranslate2"]
 
-PRECISIONS: dict[ExportFormat, tuple[Precision, ...]] = {
-    "safetensors": ("fp32", "fp16", "bf16"),
+PRECISIONS: dict[ExportFormat, tuple[StoredPrecision, ...]] = {
+    "safetensors": ("fp32", "int8", "fp16", "bf16"),
     "onnx": ("fp32", "int8", "fp16"),
     "ctranslate2": ("fp32", "int8", "int16", "fp16", "bf16"),
 }

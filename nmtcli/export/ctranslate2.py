@@ -5,13 +5,14 @@ becomes part of the embedding and the output layer. PAD and BOS, which our searc
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from nmtcli.checkpoint import Precision
+from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import DecoderConfig, EncoderConfig
 from nmtcli.errors import UserError
 from nmtcli.models.multihead import CrossAttention, SelfAttention
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 NEVER = -1e4  # a logit of no probability that float16 can hold
 
 
-def export_ctranslate2(model: Seq2Seq, tokenizers: Tokenizers, directory: Path, precision: Precision) -> None:
+def export_ctranslate2(model: Seq2Seq, tokenizers: Tokenizers, directory: Path, precision: StoredPrecision) -> None:
     """Write the folder that `ctranslate2.Translator` opens into an existing directory.
 
     The model's settings must be such as the specification can hold (`conditions.unmet`).
@@ -37,7 +38,7 @@ def export_ctranslate2(model: Seq2Seq, tokenizers: Tokenizers, directory: Path, 
         import ctranslate2.specs  # noqa: F401 - an extra
     except ImportError:
         raise UserError("CTranslate2 export needs the ctranslate2 extra", "pip install 'nmtcli[ctranslate2]'") from None
-    spec = specification(model, tokenizers)
+    spec = specification(deepcopy(model), tokenizers)  # it is quantised in place
     spec.validate()
     spec.optimize(TYPES[precision])
     folder = directory / FOLDER

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmtcli.checkpoint import Precision
+from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import SearchConfig
 from nmtcli.errors import DataError, UserError
 from nmtcli.translate.decoding import length_limits, search_options
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FOLDER = "ctranslate2"  # what ctranslate2.Translator opens, beside our config.json and tokenizers
 POSITIONS = 1024  # tokens of the longest sentence, EOS counted
 # What CTranslate2 calls them. With int8, what is not quantised stays in fp32.
-TYPES: dict[Precision, str] = {
+TYPES: dict[StoredPrecision, str] = {
     "fp32": "float32",
     "int8": "int8_float32",
     "int16": "int16",
@@ -51,7 +51,7 @@ class CTranslate2Runtime:
     """A CTranslate2 model, its search and its scores. See `Searcher`."""
 
     def __init__(
-        self, directory: Path, precision: Precision, device: str = "auto", threads: int | None = None
+        self, directory: Path, precision: StoredPrecision, device: str = "auto", threads: int | None = None
     ) -> None:
         """Open the model in a directory; raises DataError where it is missing or damaged, UserError for a device."""
         folder = directory / FOLDER
@@ -218,7 +218,7 @@ def _attention(weights: Sequence[Sequence[float]]) -> NDArray[np.float32]:
     return np.concatenate([told, np.maximum(1 - told.sum(axis=1, keepdims=True), 0)], axis=1)
 
 
-def _open(folder: Path, precision: Precision, device: str, threads: int | None) -> "ctranslate2.Translator":
+def _open(folder: Path, precision: StoredPrecision, device: str, threads: int | None) -> "ctranslate2.Translator":
     try:
         import ctranslate2  # noqa: PLC0415 - an extra
     except ImportError:
