@@ -17,6 +17,8 @@ from nmtcli.models.halves import Decoded
 from nmtcli.models.protocol import Cache, Memory, Step
 from nmtcli.vocabulary import PAD
 
+_ROWS = 32  # of the output layer at a time
+
 
 class Seq2Seq(nn.Module):
     """Any encoder with any decoder, as the settings say.
@@ -92,7 +94,22 @@ class Seq2Seq(nn.Module):
 
     def log_probs(self, features: Tensor) -> Tensor:
         """Features [..., E] to log-probabilities [..., V] in fp32."""
+        if torch.is_inference_mode_enabled():
+            return self._log_probs_in_parts(features)
         return torch.log_softmax(self.output(features).float(), dim=-1)
+
+    def _log_probs_in_parts(self, features: Tensor) -> Tensor:
+        """`log_probs` into an ordinary tensor, which a search can write into.
+
+        Some rows at a time: those [rows, V] stay in a CPU's cache from logits to log-probabilities.
+        """
+        rows = features.flatten(0, -2)
+        count = _ROWS if rows.is_cpu else max(len(rows), 1)
+        with torch.inference_mode(mode=False):
+            found = torch.empty(len(rows), self.output.out_features, device=rows.device)
+        for part, into in zip(rows.split(count), found.split(count), strict=True):
+            torch.log_softmax(self.output(part).float(), dim=-1, out=into)
+        return found.unflatten(0, features.shape[:-1])
 
 
 def repeat(source: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:

@@ -183,7 +183,8 @@ def _search(
         attention = beam.extended(step) if options.keep_attention or options.coverage_penalty else None
         if options.coverage_penalty and attention is None:
             raise UserError("a coverage penalty needs attention, and this model gives none", "set it to 0")
-        totals = beam.log_prob[:, :, None] + step.log_probs
+        totals = step.log_probs  # the largest array there is: it is not copied
+        totals += beam.log_prob[:, :, None]
         at_limit = [row for row, sentence in enumerate(sentences) if length >= longest[sentence]]
         too_short = [row for row, sentence in enumerate(sentences) if length < shortest[sentence]]
         restrict(totals, beam.tokens, options.no_repeat_ngram, tracker, too_short, at_limit)
