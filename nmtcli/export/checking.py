@@ -22,8 +22,8 @@ from nmtcli.translate.translator import Runtime, Searcher, Translator
 from nmtcli.vocabulary import BOS, PAD, SPECIAL
 
 PROBES, PROBE_LENGTH, PROBE_LIMIT = 64, 24, 40
-# Share of the lines translated alike. In fp32 one of 64 may be a tie within rounding; rounded weights change a word here
-# and there. docs/export.md has what was measured.
+# Share of the lines translated alike. In fp32 one of 64 may be a tie within rounding; rounded weights change a word
+# here and there. docs/export.md has what was measured.
 LEAST_MATCH: dict[StoredPrecision, float] = {"fp32": 0.98, "int16": 0.9, "fp16": 0.9, "bf16": 0.5, "int8": 0.5}
 MOST_DIFFERENCE = 1e-3  # in fp32, of the log-probability of a token
 
@@ -129,8 +129,10 @@ def _comparable(runtime: Runtime, kind: Kind) -> Runtime:
 
 @dataclass(frozen=True)
 class _Writable:
-    """A PyTorch model whose probability of PAD and BOS, which no search writes, is shared out among the other tokens: so
-    CTranslate2 has it."""
+    """A PyTorch model whose probability of PAD and BOS, which no search writes, is shared out among the other tokens.
+
+    So CTranslate2 has it.
+    """
 
     runtime: Runtime
 

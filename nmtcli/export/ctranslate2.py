@@ -35,7 +35,7 @@ def export_ctranslate2(model: Seq2Seq, tokenizers: Tokenizers, directory: Path, 
     The model's settings must be such as the specification can hold (`conditions.unmet`).
     """
     try:
-        import ctranslate2.specs  # noqa: F401 - an extra
+        import ctranslate2.specs  # noqa: F401, PLC0415 - an extra
     except ImportError:
         raise UserError("CTranslate2 export needs the ctranslate2 extra", "pip install 'nmtcli[ctranslate2]'") from None
     spec = specification(deepcopy(model), tokenizers)  # it is quantised in place

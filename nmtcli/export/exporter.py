@@ -12,7 +12,16 @@ from pathlib import Path
 import torch
 
 from nmtcli import __version__, checkpoint
-from nmtcli.checkpoint import CARD, REPORT, ModelInfo, RunDirectory, StoredPrecision, file_digests, find_model, read_info
+from nmtcli.checkpoint import (
+    CARD,
+    REPORT,
+    ModelInfo,
+    RunDirectory,
+    StoredPrecision,
+    file_digests,
+    find_model,
+    read_info,
+)
 from nmtcli.errors import CheckFailed, DataError, UserError
 from nmtcli.export.card import model_card
 from nmtcli.export.checking import Comparison, Probes, compare

@@ -228,7 +228,9 @@ def _finished(chosen: Continuations, width: int) -> Iterator[tuple[int, int, int
     yield from zip(row.tolist(), group.tolist(), rank.tolist(), strict=True)
 
 
-def hypothesis_score(log_prob: float, length: int, attention: Array | None, source_length: int, options: SearchOptions) -> float:
+def hypothesis_score(
+    log_prob: float, length: int, attention: Array | None, source_length: int, options: SearchOptions
+) -> float:
     """The score of a finished hypothesis (Wu et al. 2016, eq. 14)."""
     score = log_prob / length_normalizer(length, options.length_penalty, options.length_normalization)
     if options.coverage_penalty and attention is not None:

@@ -1,22 +1,17 @@
-"""CTranslate2 translates as our search does: the same hypotheses, scores and attention, for every kind of Transformer."""
+"""CTranslate2 translates as our search does: hypotheses, scores and attention, for every kind of Transformer."""
 
 from dataclasses import replace
 
-import ctranslate2
 import numpy as np
 import pytest
 import torch
 
 from nmtcli.config import SearchConfig
-from nmtcli.errors import UserError
 from nmtcli.export.ctranslate2 import export_ctranslate2
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.translate.decoding import decode, length_limits
-from nmtcli.translate.runtimes.ctranslate2 import FOLDER, CTranslate2Runtime
+from nmtcli.translate.runtimes.ctranslate2 import CTranslate2Runtime
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
-from nmtcli.translate.search import SearchOptions, beam_search
-from nmtcli.translate.translation import LineHandling
-from nmtcli.translate.translator import Searcher
 from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL
 from tests.conftest import model_config
 
@@ -97,7 +92,14 @@ def ours(runtime, given, config, n_best=1, attention=True):
     for row, sentence in enumerate(given):
         source[row, : lengths[row]] = torch.tensor([*sentence, EOS])
     return decode(
-        runtime, source, torch.tensor(lengths), lengths, config, lambda rows: [], n_best=n_best, keep_attention=attention
+        runtime,
+        source,
+        torch.tensor(lengths),
+        lengths,
+        config,
+        lambda rows: [],
+        n_best=n_best,
+        keep_attention=attention,
     )
 
 

@@ -1,8 +1,8 @@
 """An exported Transformer run by CTranslate2, which searches itself: whole batches in, hypotheses out. No PyTorch here.
 
-Its beam search is ours (the likeliest unfinished hypotheses at each step; done when a beam is finished). What differs is
-made equal: hypotheses are ranked again by our score, each sentence keeps its own limits, and what its limit cut short
-is ended and scored by the model.
+Its beam search is ours (the likeliest unfinished hypotheses at each step; done when a beam is finished). What differs
+is made equal: hypotheses are ranked again by our score, each sentence keeps its own limits, and what its limit cut
+short is ended and scored by the model.
 """
 
 import json
@@ -199,7 +199,12 @@ class CTranslate2Runtime:
         sentences of a batch."""
         sources = [self._read(sentence) for sentence in sentences]
         results = self._model.translate_batch(
-            sources, beam_size=1, max_decoding_length=1, max_input_length=0, return_end_token=True, return_attention=True
+            sources,
+            beam_size=1,
+            max_decoding_length=1,
+            max_input_length=0,
+            return_end_token=True,
+            return_attention=True,
         )
         return [_attention(result.attention[0]) for result in results]
 
