@@ -26,7 +26,7 @@ OPTIONS = {
     " --devices --dictionary --format --help --input --input-format --length-normalization --length-penalty"
     " --long-lines --max-length --max-length-factor --max-source-tokens --method --min-length --model --n-best"
     " --no-repeat-ngram --output --placeholders --processes --quantize --replace-unknown --resume --seed --set"
-    " --stream --temperature --terminology --top-k --top-p --weights",
+    " --shortlist --stream --temperature --terminology --top-k --top-p --weights",
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
     " --language-pair --lowercase --metric --model --paired --reference --report --source --target --test-set"
     " --tokenize --train-target",

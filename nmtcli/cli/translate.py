@@ -124,6 +124,14 @@ Quantize = Annotated[
         help="Compute in fewer bits: int8 on a CPU, fp16 on a GPU, bf16 on both.",
     ),
 ]
+Shortlist = Annotated[
+    bool,
+    typer.Option(
+        "--shortlist",
+        rich_help_panel=_RUNNING,
+        help="Keep to tokens likely for each sentence (nmt export --vocabulary-shortlist).",
+    ),
+]
 
 
 def translate(
@@ -166,6 +174,7 @@ def translate(
     processes: Processes = None,
     devices: Devices = None,
     quantize: Quantize = None,
+    shortlist: Shortlist = False,
 ) -> None:
     """Translate text: one line out for each line in, in order; an empty line stays empty.
 
@@ -220,6 +229,7 @@ def _job(context: typer.Context, handling: "LineHandling") -> "Job":
         drawn=0 if attention is None or numbers else sys.maxsize if attention == PIPE else DRAWN,
         weights=_weights(options["weights"], len(models)),
         quantize=options["quantize"],
+        shortlist=options["shortlist"],
     )
 
 

@@ -90,7 +90,7 @@ class HalfMatrix(PackedMatrix):
             found = torch.ops.mkldnn._linear_pointwise(halves, self._packed, None, "none", [], "").float()
         else:
             found = F.linear(halves, self.numbers).float()
-        return found if base is None else found.add_(base)
+        return cast("Tensor", found if base is None else found.add_(base))
 
     def take(self, rows: Tensor) -> Tensor:
         """See `PackedMatrix`."""

@@ -79,8 +79,12 @@ class Seq2Seq(nn.Module):
 
     def step(self, tokens: Tensor, memory: Memory, cache: Cache) -> Step:
         """One position; see `StepDecoder.step`."""
-        features, cache, attention = self.decoder.step(self._embed(self.target_embedding, tokens), memory, cache)
+        features, cache, attention = self.advance(tokens, memory, cache)
         return Step(self.log_probs(features), cache, attention)
+
+    def advance(self, tokens: Tensor, memory: Memory, cache: Cache) -> tuple[Tensor, Cache, Tensor | None]:
+        """`step` up to the features [B, K, E], without the output layer."""
+        return self.decoder.step(self._embed(self.target_embedding, tokens), memory, cache)
 
     def _embed(self, table: nn.Embedding, ids: Tensor) -> Tensor:
         """ids [B, L] to embeddings [B, L, E], with `scale` of unit variance at the start (Vaswani et al. 2017, 3.4).
@@ -107,9 +111,10 @@ class Seq2Seq(nn.Module):
         count = _ROWS if rows.is_cpu else max(len(rows), 1)
         with torch.inference_mode(mode=False):
             found = torch.empty(len(rows), self.output.out_features, device=rows.device)
-        for part, into in zip(rows.split(count), found.split(count), strict=True):
-            torch.log_softmax(self.output(part).float(), dim=-1, out=into)
-        return found.unflatten(0, features.shape[:-1])
+        for start in range(0, len(rows), count):
+            part = slice(start, start + count)
+            torch.log_softmax(self.output(rows[part]).float(), dim=-1, out=found[part])
+        return found.view(*features.shape[:-1], -1)
 
 
 def repeat(source: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:

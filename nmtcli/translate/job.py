@@ -43,6 +43,7 @@ class Job:
     drawn: int = 0  # the attention of so many lines at the beginning is kept
     weights: tuple[float, ...] | None = None  # of the models of an ensemble
     quantize: "Precision | None" = None
+    shortlist: bool = False
 
     def settings(self) -> dict[str, Any]:
         """All that decides what is written, as plain values."""
@@ -54,6 +55,7 @@ class Job:
             "weights": self.weights and list(self.weights),
             "device": self.device,
             "quantize": self.quantize,
+            "shortlist": self.shortlist,
             **self.search,
             "long_lines": self.handling.long_lines,
             "max_source_tokens": self.handling.max_source_tokens,
@@ -100,6 +102,7 @@ class WindowTranslator:
             threads=self._threads,
             weights=job.weights,
             quantize=job.quantize,
+            shortlist=job.shortlist,
             **dict(job.search),
         )
 

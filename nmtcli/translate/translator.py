@@ -18,10 +18,11 @@ from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.settings import replace_search
 from nmtcli.translate.assembly import Assembler, EncodedLine
 from nmtcli.translate.constraints import Constraint
-from nmtcli.translate.decoding import decode
+from nmtcli.translate.decoding import Detokenizer, decode
 from nmtcli.translate.ensemble import Ensemble, check_target_vocabularies
 from nmtcli.translate.long_lines import cut_points
 from nmtcli.translate.search import Hypothesis
+from nmtcli.translate.shortlist import Shortlist
 from nmtcli.translate.translation import (
     Candidate,
     LineHandling,
@@ -58,6 +59,13 @@ class Searcher(Protocol):
         """At most `n_best` hypotheses of each sentence (ids without EOS) of a batch, best first."""
 
 
+class ListingRuntime(Runtime, Protocol):
+    """A runtime that can keep to a vocabulary shortlist."""
+
+    def among(self, tokens: NDArray[np.int64], allowed: NDArray[np.bool_]) -> StepDecoder:
+        """The same model with these target tokens [R] only, of which each sentence has those `allowed` [B, R]."""
+
+
 _PARTS = 2**20  # more than there can be in a line
 
 
@@ -80,6 +88,7 @@ class Translator:
     handling: LineHandling = field(default_factory=LineHandling)
     threads: int | None = None  # of the tokenizer; None is one a core
     member_sources: tuple[Tokenizer, ...] = ()  # of an ensemble whose members' source tokenizers differ
+    shortlist: Shortlist | None = None  # of a single PyTorch model
 
     @classmethod
     def load(
@@ -91,14 +100,16 @@ class Translator:
         handling: LineHandling | None = None,
         threads: int | None = None,
         quantize: "Precision | None" = None,
+        shortlist: bool = False,
         **search: Any,
     ) -> "Translator":
         """The translator in a run, a checkpoint or an export; of several, an ensemble with these `weights`.
 
         Its members share the target vocabulary; settings and the source tokenizer for cutting lines are the first's.
         `device` is auto, cpu, cuda or the name of one device, such as cuda:1. `threads` are those of the CPU.
-        `quantize` computes in fewer bits: int8 on a CPU, fp16 on a GPU, bf16 on both. Settings of `SearchConfig` given
-        by name, such as `beam_size=1`, replace the model's own. Raises UserError or DataError.
+        `quantize` computes in fewer bits: int8 on a CPU, fp16 on a GPU, bf16 on both. With `shortlist` each sentence is
+        translated with the tokens that the model's vocabulary shortlist has for it. Settings of `SearchConfig` given by
+        name, such as `beam_size=1`, replace the model's own. Raises UserError or DataError.
         """
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
         directories = [find_model(one) for one in paths]
@@ -116,7 +127,9 @@ class Translator:
         runtime = runtimes[0] if alone else Ensemble(_members(paths, runtimes), weights)
         sources = tuple(own.source for own in tokenizers)
         alike = all(source == sources[0] for source in sources)
-        made = cls(runtime, tokenizers[0], settings, handling or LineHandling(), threads, () if alike else sources)
+        listed = _open_shortlist(directories, infos) if shortlist else None
+        handling = handling or LineHandling()
+        made = cls(runtime, tokenizers[0], settings, handling, threads, () if alike else sources, listed)
         _ = made.wording  # to refuse now what cannot be
         if isinstance(runtime, Searcher):
             runtime.check(settings, made.handling)
@@ -247,17 +260,32 @@ class Translator:
         arrays: tuple[Array, Array] = self.runtime.array(source), self.runtime.array(length)
         if isinstance(self.runtime, Ensemble) and len(padded) > 1:
             arrays = self.runtime.arrays([own for own, _ in padded]), self.runtime.arrays([own for _, own in padded])
-        return decode(
-            self.runtime,
+        runtime: StepDecoder = self.runtime
+        detokenize: Detokenizer = self.tokenizers.target.decode_all
+        constraints = [sentence.constraint for sentence in sentences]
+        candidates = None
+        if self.shortlist is not None:
+            candidates = self.shortlist.candidates(source, constraints)
+            runtime = cast("ListingRuntime", runtime).among(candidates.tokens, candidates.allowed)
+            detokenize, constraints = candidates.detokenizer(detokenize), candidates.constraints(constraints)
+        found = decode(
+            runtime,
             *arrays,
             length.tolist(),
             self.search,
-            self.tokenizers.target.decode_all,
+            detokenize,
             n_best=n_best,
             keep_attention=drawn,
             numbers=[sentence.number for sentence in sentences],
-            constraints=[sentence.constraint for sentence in sentences],
+            constraints=constraints,
         )
+        return found if candidates is None else candidates.originals(found)
+
+
+def _open_shortlist(directories: Sequence[Path], infos: Sequence[ModelInfo]) -> Shortlist:
+    if len(infos) > 1 or infos[0].kind != "pytorch":
+        raise UserError("a vocabulary shortlist is for a single PyTorch model", "leave it out")
+    return Shortlist.load(directories[0], infos[0].source_size, infos[0].target_size)
 
 
 def _padded(sentences: Sequence[list[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
