@@ -30,7 +30,7 @@ OPTIONS = {
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
     " --language-pair --lowercase --metric --model --paired --reference --report --source --target --test-set"
     " --tokenize --train-target",
-    "export": "--average --check --data --force --format --help --output --preset --quantize",
+    "export": "--average --check --data --force --format --help --output --preset --quantize --vocabulary-shortlist",
 }
 
 

@@ -19,6 +19,7 @@ from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.translate.runtimes.onnx import OnnxRuntime
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import SearchOptions, beam_search
+from nmtcli.translate.translator import Translator
 from tests.conftest import model_config, nmt
 
 
@@ -98,7 +99,9 @@ def test_an_export_of_other_weights_fails_its_check(trained):
             weight.add_(torch.randn_like(weight))
     directory = find_model(trained)
     tokenizers = Tokenizers.load(directory)
-    given = TorchRuntime(other, torch.device("cpu")), read_info(directory), tokenizers, Probes.random(tokenizers.source)
+    info = read_info(directory)
+    export = Translator(TorchRuntime(other, torch.device("cpu")), tokenizers, info.search)
+    given = export, info, Probes.random(tokenizers.source)
     with pytest.raises(CheckFailed, match="nothing was written"):
         check_equal(model, *given)
     assert check_equal(model, *given, force=True).failures

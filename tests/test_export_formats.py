@@ -146,6 +146,15 @@ def test_onnx_graphs_of_less_precision_are_smaller_and_near(onnx, precision, tmp
         assert alone == pytest.approx(rounded, abs=1e-4)
 
 
+def test_a_shortlist_goes_with_the_export(trained, data, tmp_path, capsys):
+    output = tmp_path / "model"
+    assert nmt("export", trained, "-o", output, "--vocabulary-shortlist") == 2
+    assert "learnt from training data" in capsys.readouterr().err
+    assert nmt("export", trained, "-o", output, "--vocabulary-shortlist", "--data", data, "--force") == 0
+    assert "--shortlist" in capsys.readouterr().out
+    assert len(Translator.load(output, "cpu", shortlist=True).translate(LINES)) == len(LINES)
+
+
 def test_a_precision_that_a_format_has_not_is_refused(trained, tmp_path, capsys):
     for form, precision in (("onnx", "bf16"), ("safetensors", "int16")):
         assert nmt("export", trained, "-o", tmp_path / "x", "--format", form, "--quantize", precision) == 2

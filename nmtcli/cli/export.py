@@ -38,6 +38,12 @@ def export(
         Path | None,
         typer.Option("--data", metavar="DATA", help="Data directory whose validation text the export is checked with."),
     ] = None,
+    vocabulary_shortlist: Annotated[
+        bool,
+        typer.Option(
+            "--vocabulary-shortlist", help="Learn from --data which tokens a line can need, for translate --shortlist."
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Export also what translates too unlike the model; the card says so.")
     ] = False,
@@ -56,7 +62,7 @@ def export(
         raise UserError("nothing to export", "nmt export RUN -o DIR, or nmt export RUN --check")
     from nmtcli.export.exporter import Export, export_model
 
-    wanted = Export(form or "safetensors", quantize or "fp32", average, data, force)
+    wanted = Export(form or "safetensors", quantize or "fp32", average, data, vocabulary_shortlist, force)
     _show(export_model(run, output, wanted), output)
 
 
@@ -80,7 +86,7 @@ def _show(report: "ExportReport", output: Path) -> None:
     for before, after in zip(comparison.model_scores, comparison.export_scores, strict=True):
         table.add_row(after.name, f"{before.value:.2f} before, {after.value:.2f} now")
     table.add_row("speed", f"{speed.model:.0f} sentences/s before, {speed.export:.0f} now")
-    table.add_row("use it", f"nmt translate -m {output}")
+    table.add_row("use it", f"nmt translate -m {output}{' --shortlist' if report.shortlist else ''}")
     stdout.print(table)
     for failure in comparison.failures:
         warn(failure)

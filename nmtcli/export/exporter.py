@@ -27,22 +27,25 @@ from nmtcli.export.card import model_card
 from nmtcli.export.checking import Comparison, Probes, compare
 from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, unmet
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
-from nmtcli.prepare.directory import open_data
+from nmtcli.prepare.directory import PreparedData, open_data
 from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.staging import staged
-from nmtcli.translate.translator import Runtime, Searcher, open_runtime
-
-TEXT_PROBES = 200  # lines of the validation set
+from nmtcli.translate.shortlist import Shortlist
+from nmtcli.translate.translator import Translator, open_runtime
 
 
 @dataclass(frozen=True)
 class Export:
-    """What to make of a run. `average` is last:N or best:N; `data` has the validation text it is checked with."""
+    """What to make of a run. `average` is last:N or best:N.
+
+    `data` has the validation text that the export is checked with, and the training data of a vocabulary shortlist.
+    """
 
     form: ExportFormat = "safetensors"
     precision: StoredPrecision = "fp32"
     average: str | None = None
     data: Path | None = None
+    shortlist: bool = False
     force: bool = False
 
 
@@ -54,6 +57,7 @@ class ExportReport:
     torch: str
     format: ExportFormat
     precision: StoredPrecision
+    shortlist: bool
     checkpoints: list[str]
     parameters: int
     bytes: int
@@ -76,7 +80,8 @@ def export_model(source: Path, output: Path, export: Export) -> ExportReport:
     info = read_info(origin)
     _check_possible(source, origin, info, export)
     tokenizers = Tokenizers.load(origin)
-    probes = _probes(export.data, info, tokenizers)
+    data = _open_data(export.data, info)
+    probes = Probes.of(data) if data else Probes.random(tokenizers.source)
     model = checkpoint.load_model(origin)
     if export.average:
         checkpoint.put_weights(model, checkpoint.average_weights(origins), origin)
@@ -84,16 +89,22 @@ def export_model(source: Path, output: Path, export: Export) -> ExportReport:
     info = info.model_copy(update={"nmtcli": __version__, "kind": kind, "precision": export.precision})
     with staged(output) as directory:
         write_export(model, info, tokenizers, directory)
+        shortlist = None
+        if data and export.shortlist:
+            shortlist = Shortlist.learn(data.train, info.source_size, info.target_size)
+            shortlist.save(directory)
         start = time.perf_counter()
         engine = open_runtime(directory, info, "cpu")
         seconds = time.perf_counter() - start
-        comparison = check_equal(model, engine, info, tokenizers, probes, export.force)
+        translator = Translator(engine, tokenizers, info.search, shortlist=shortlist)
+        comparison = check_equal(model, translator, info, probes, export.force)
         files = file_digests(directory)
         report = ExportReport(
             nmtcli=__version__,
             torch=torch.__version__,
             format=export.form,
             precision=export.precision,
+            shortlist=export.shortlist,
             checkpoints=[one.name for one in origins],
             parameters=parameter_count(model),
             bytes=sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()),
@@ -129,16 +140,9 @@ def write_export(model: Seq2Seq, info: ModelInfo, tokenizers: Tokenizers, direct
             export_ctranslate2(model, tokenizers, directory, info.precision)
 
 
-def check_equal(
-    model: Seq2Seq,
-    engine: Runtime | Searcher,
-    info: ModelInfo,
-    tokenizers: Tokenizers,
-    probes: Probes,
-    force: bool = False,
-) -> Comparison:
+def check_equal(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes, force: bool = False) -> Comparison:
     """Translate the probes with both. Raises CheckFailed where they differ too much, unless forced."""
-    comparison = compare(model, engine, info, tokenizers, probes)
+    comparison = compare(model, export, info, probes)
     if comparison.failures and not force:
         hint = "please report it with the versions of torch, onnx, onnxruntime and ctranslate2"
         if info.precision != "fp32":
@@ -162,15 +166,18 @@ def _check_possible(source: Path, origin: Path, info: ModelInfo, export: Export)
             f"--quantize {export.precision} is not for --format {export.form}",
             f"--quantize {' or '.join(one for one in possible if one != 'fp32')}",
         )
+    if export.shortlist and (export.form != "safetensors" or export.data is None):
+        raise UserError(
+            "--vocabulary-shortlist is for --format safetensors, and is learnt from training data",
+            "--data DATA, the directory the model was trained on",
+        )
 
 
-def _probes(data: Path | None, info: ModelInfo, tokenizers: Tokenizers) -> Probes:
-    """Lines of the validation set of a data directory, or random ones without it."""
-    if data is None:
-        return Probes.random(tokenizers.source)
-    prepared = open_data(data)
-    if prepared.manifest.fingerprint != info.data_fingerprint:
-        raise UserError(f"{data}: the model was trained on other data", "give --data the directory it was trained on")
-    pairs = prepared.valid.texts()[:TEXT_PROBES]
-    name = f"the first {len(pairs)} lines of the validation set"
-    return Probes(name, [pair.source for pair in pairs], [pair.target for pair in pairs])
+def _open_data(path: Path | None, info: ModelInfo) -> PreparedData | None:
+    """The data directory; raises UserError for another one than the model was trained on."""
+    if path is None:
+        return None
+    data = open_data(path)
+    if data.manifest.fingerprint != info.data_fingerprint:
+        raise UserError(f"{path}: the model was trained on other data", "give --data the directory it was trained on")
+    return data
