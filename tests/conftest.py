@@ -97,7 +97,7 @@ def onnx(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-TRANSFORMER = ["model.encoder.type=transformer", "model.decoder.type=transformer", "train.max_updates=40"]
+TRANSFORMER = ["model.encoder.type=transformer", "model.decoder.type=transformer", "train.max_updates=16"]
 
 
 @pytest.fixture(scope="session")

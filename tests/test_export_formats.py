@@ -174,7 +174,7 @@ def test_the_card_says_what_the_model_is(transformer, ctranslate2, trained):
     info = read_info(ctranslate2)
     assert info.data_fingerprint in card
     assert "licence | *to be filled in" in card
-    assert "train.max_updates=40" in card
+    assert "train.max_updates=16" in card
     assert not training_settings(ctranslate2)
     (ctranslate2 / "README.md").write_text(card.replace("*to be filled in", "CC0: *"), "utf-8")  # as it is meant to be
     Translator.load(ctranslate2, "cpu")
@@ -287,3 +287,28 @@ def test_a_model_file_of_another_kind_is_told_in_words(form, request, corpus, tm
     (export / "export.json").write_text(json.dumps(report | {"files": file_digests(export)}))
     assert nmt("translate", "-m", export, "-i", corpus / "valid.words") == 3
     assert "cannot open it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model", ["trained", "onnx"])
+def test_without_torch_a_pytorch_model_is_told_in_words_and_an_onnx_model_translates(model, request, corpus, tmp_path):
+    code = (
+        "import sys; sys.modules |= dict.fromkeys(('torch', 'datasets', 'pyarrow', 'fsspec', 'sacrebleu'));"
+        "from nmtcli.cli import run; sys.exit(run(sys.argv[1:]))"
+    )
+    arguments = [
+        "translate",
+        "-m",
+        request.getfixturevalue(model),
+        "-i",
+        corpus / "valid.words",
+        "-o",
+        tmp_path / "out",
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], check=False, capture_output=True, text=True
+    )
+    if model == "onnx":
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 2
+        assert "needs the package torch" in done.stderr

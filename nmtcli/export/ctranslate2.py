@@ -18,7 +18,14 @@ from nmtcli.errors import UserError
 from nmtcli.models.multihead import CrossAttention, SelfAttention
 from nmtcli.models.positions import SinusoidalPositions
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.models.transformer import FeedForward, Residual
+from nmtcli.models.transformer import (
+    DecoderLayer,
+    EncoderLayer,
+    FeedForward,
+    Residual,
+    TransformerDecoder,
+    TransformerEncoder,
+)
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.translate.runtimes.ctranslate2 import FOLDER, POSITIONS, TYPES
 from nmtcli.vocabulary import BOS, PAD
@@ -53,6 +60,7 @@ def specification(model: Seq2Seq, tokenizers: Tokenizers) -> "TransformerSpec":
 
     config = model.config
     encoder, decoder = model.encoder, model.decoder
+    assert isinstance(encoder, TransformerEncoder) and isinstance(decoder, TransformerDecoder)
     spec = TransformerSpec(
         transformer_spec.TransformerEncoderSpec(
             config.encoder.layers, config.encoder.heads, **_kind(config.encoder), **_rotary(config.encoder)
@@ -62,7 +70,7 @@ def specification(model: Seq2Seq, tokenizers: Tokenizers) -> "TransformerSpec":
             config.decoder.heads,
             **_kind(config.decoder),
             **_rotary(config.decoder),
-            alignment_layer=int(decoder.told),
+            alignment_layer=decoder.told,
             alignment_heads=config.decoder.heads,
         ),
     )
@@ -90,9 +98,11 @@ def specification(model: Seq2Seq, tokenizers: Tokenizers) -> "TransformerSpec":
     bias[[PAD, BOS]] = NEVER
     spec.decoder.projection.weight, spec.decoder.projection.bias = output, bias
     for layer_spec, layer in zip(spec.encoder.layer, encoder.layers, strict=True):
+        assert isinstance(layer, EncoderLayer)
         _self_attention(layer_spec.self_attention, layer.attention, layer.around_attention)
         _feed_forward(layer_spec.ffn, layer.feedforward, layer.around_feedforward)
     for layer_spec, layer in zip(spec.decoder.layer, decoder.layers, strict=True):
+        assert isinstance(layer, DecoderLayer) and isinstance(layer.mixer, SelfAttention)
         _self_attention(layer_spec.self_attention, layer.mixer, layer.around_mixer)
         _cross_attention(layer_spec.attention, layer.cross, layer.around_cross)
         _feed_forward(layer_spec.ffn, layer.feedforward, layer.around_feedforward)
