@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import ctranslate2
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,7 @@ from nmtcli.config import SearchConfig
 from nmtcli.export.ctranslate2 import export_ctranslate2
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.translate.decoding import decode, length_limits
-from nmtcli.translate.runtimes.ctranslate2 import CTranslate2Runtime
+from nmtcli.translate.runtimes.ctranslate2 import FOLDER, CTranslate2Runtime
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL
 from tests.conftest import model_config
@@ -151,3 +152,22 @@ def test_a_sentence_alone_is_translated_as_in_a_batch(pair):
     given, config = sentences(), SearchConfig(beam_size=3)
     together = engine.search(given, config, 3, True)
     check_equal(together, [engine.search([sentence], config, 3, True)[0] for sentence in given])
+
+
+def test_plain_ctranslate2_finds_the_same(pair):
+    model, directory = pair
+    config = SearchConfig(beam_size=4, length_normalization="average", max_length_factor=20)
+    given, pieces = sentences(), Pieces()
+    expected = ours(model, given, config)
+    plain = ctranslate2.Translator(str(directory / FOLDER), device="cpu", intra_threads=1)
+    found = plain.translate_batch(
+        [pieces.pieces(sentence) for sentence in given],
+        beam_size=4,
+        return_end_token=True,
+        max_decoding_length=150,
+        min_decoding_length=0,
+    )
+    ended = [row for row, (one,) in enumerate(expected) if len(one.tokens) < 20]
+    assert len(ended) > SENTENCES // 2
+    for row in ended:
+        assert found[row].hypotheses[0] == pieces.pieces(expected[row][0].tokens)
