@@ -15,11 +15,10 @@ from nmtcli.models import packed
 from nmtcli.models.packed import HalfMatrix, Int8Matrix, best_kernel, quantize
 from nmtcli.models.quantized import assemble, reduce_weights, stored_precision
 from nmtcli.prepare.tokenizer import Tokenizers
-from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.translate.translator import Translator
 from tests.conftest import nmt
-from tests.laws.test_model_laws import batch, check_forward_equals_repeated_step, variants
+from tests.laws.test_model_laws import VARIANTS, batch, check_forward_equals_repeated_step, variants
 
 LINES = ["one two three", "nine eight", "four five six seven", "zero"]
 
@@ -104,13 +103,8 @@ def test_rows_of_packed_matrices(kind):
         torch.testing.assert_close(own.select(chosen)(inputs), own(inputs)[:, chosen], atol=0, rtol=0)
 
 
-@variants
-@pytest.mark.parametrize("precision", ["int8", "bf16"])
-@torch.inference_mode()
-def test_every_model_is_close_to_itself_in_fp32(tiny_model, settings, precision):
+def check_close(model, small):
     """The random weights are peaked and 16 wide: trained models err much less."""
-    model = tiny_model(*settings)
-    small = reduced(model, precision)
     source, length, target = batch()
     expected, found = (one.log_probs(one(source, length, target)) for one in (model, small))
     assert float((found.exp() - expected.exp()).abs().max()) < 0.05
@@ -120,14 +114,22 @@ def test_every_model_is_close_to_itself_in_fp32(tiny_model, settings, precision)
 
 @variants
 @torch.inference_mode()
-def test_in_int8_a_sentence_alone_is_translated_as_in_a_batch(tiny_model, settings):
-    model = TorchRuntime(reduced(tiny_model(*settings), "int8"), torch.device("cpu"))
+def test_every_model_in_int8_is_close_to_fp32_and_keeps_the_law_of_batches(tiny_model, settings):
+    model = tiny_model(*settings)
+    small = reduced(model, "int8")
+    check_close(model, small)
     source, length, _ = batch()
-    options = SearchOptions(beam_size=3, n_best=3)
-    together = beam_search(model, source, length, [9, 9, 9], options)
-    for row in range(3):
-        alone = beam_search(model, source[row : row + 1, : length[row]], length[row : row + 1], [9], options)[0]
-        assert [h.tokens for h in alone] == [h.tokens for h in together[row]]
+    options = SearchOptions(beam_size=3, n_best=2)
+    together = beam_search(small, source, length, [6, 6, 6], options)
+    alone = beam_search(small, source[1:2, : length[1]], length[1:2], [6], options)[0]
+    assert [h.tokens for h in alone] == [h.tokens for h in together[1]]
+
+
+@pytest.mark.parametrize("settings", VARIANTS[::6], ids=",".join)
+@torch.inference_mode()
+def test_models_in_bf16_are_close_to_fp32(tiny_model, settings):
+    model = tiny_model(*settings)
+    check_close(model, reduced(model, "bf16"))
 
 
 def test_tied_matrices_are_packed_once(tiny_model):

@@ -66,6 +66,7 @@ class ListingRuntime(Runtime, Protocol):
         """The same model with these target tokens [R] only, of which each sentence has those `allowed` [B, R]."""
 
 
+LISTED_TOKENS = 500  # source tokens of a batch with a vocabulary shortlist, at most
 _PARTS = 2**20  # more than there can be in a line
 
 
@@ -244,7 +245,10 @@ class Translator:
         """Which of the sentences were translated together, and what was found for each; those without tokens are left
         out."""
         lengths = [len(sentence.tokens[0]) + 1 for sentence in sentences]
-        for rows in length_batches(lengths, self.search.batch_tokens):
+        budget = self.search.batch_tokens
+        if self.shortlist is not None:  # more sentences would need more of the vocabulary together
+            budget = min(budget, LISTED_TOKENS)
+        for rows in length_batches(lengths, budget):
             yield rows, self._decode([sentences[row] for row in rows], n_best, drawn)
 
     def _decode(self, sentences: Sequence[_Sentence], n_best: int, drawn: bool) -> list[list[Hypothesis]]:
