@@ -171,3 +171,21 @@ def test_plain_ctranslate2_finds_the_same(pair):
     assert len(ended) > SENTENCES // 2
     for row in ended:
         assert found[row].hypotheses[0] == pieces.pieces(expected[row][0].tokens)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"max_length": 4, "min_length": 3}, {"max_length": 1}, {"no_repeat_ngram": 2}], ids=str
+)
+def test_limits_are_kept_and_a_translation_scores_its_own_log_probability(pair, settings):
+    _, directory = pair
+    engine = CTranslate2Runtime(directory, "fp32", "cpu", 1)
+    given, config = sentences(), SearchConfig(beam_size=3, **settings)
+    for sentence, pool in zip(given, engine.search(given, config, 2, True), strict=True):
+        for one in pool:
+            assert one.tokens[-1] == EOS
+            assert config.min_length <= len(one.tokens) <= (config.max_length or 1000)
+            assert one.attention.shape == (len(one.tokens), len(sentence) + 1)
+            (log_probs,) = engine.log_probs([sentence], [one.tokens[:-1]])
+            assert one.log_prob == pytest.approx(sum(log_probs), abs=1e-3)
+            pairs = list(zip(one.tokens, one.tokens[1:], strict=False))
+            assert config.no_repeat_ngram == 0 or len(set(pairs)) == len(pairs)

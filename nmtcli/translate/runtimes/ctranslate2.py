@@ -154,8 +154,8 @@ class CTranslate2Runtime:
         One that was cut short is ended, and its log-probability is not a number.
         """
         if limits.longest == 1 and cut:
-            nothing = Hypothesis((EOS,), math.nan, 0.0, self._first_attention(sentences)[0] if attends else None)
-            return [[nothing] for _ in sentences]
+            looked = self._first_attention(sentences) if attends else [None] * len(sentences)
+            return [[Hypothesis((EOS,), math.nan, 0.0, weights)] for weights in looked]
         # Of what is finished it tells the best, a beam of it, by its own length normalisation: that of average; gnmt's
         # is nearest to this at the lengths of sentences.
         # Not 0, for which it would stop when the likeliest is finished, whatever the others have come to.
