@@ -230,7 +230,8 @@ def compare(
             written[name] += translate(lines[start : start + CHUNK])
             spent[name] += time.process_time() - begin
     bleu = {
-        name: sacrebleu.corpus_bleu(text[: len(reference)], [list(reference)]).score for name, text in written.items()
+        name: sacrebleu.corpus_bleu(text[: len(reference)], [reference[: len(text)]]).score
+        for name, text in written.items()
     }
     return {name: (spent[name] / len(lines), bleu[name]) for name in ways}
 
@@ -286,8 +287,8 @@ def main() -> None:
     for model in options.models:
         for beam in options.beams:
             ways = candidates(model, beam, options)
-            floor = floor_seconds(model, beam, source[:COUNTED])
-            rows = rows_over_needed(model, beam, source[:COUNTED])
+            floor = floor_seconds(model, beam, lines[:COUNTED])
+            rows = rows_over_needed(model, beam, lines[:COUNTED])
             results = compare(ways, lines, reference)
             plain = results["plain fp32"][0]
             print(f"{model.name}, beam {beam}; rows computed ÷ needed {rows:.3f}\n")

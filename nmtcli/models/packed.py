@@ -61,7 +61,7 @@ class Int8Matrix(PackedMatrix):
         numbers, scale = quantize(inputs.flatten(0, -2))
         if self._kernel is None:  # at the first product: a table of embeddings may never have one
             self._kernel = _kernels()[best_kernel()](self.numbers, self.scale)
-        found = self._kernel(numbers)
+        found = self._kernel(_in_sixteens(numbers))[: len(numbers)]
         found = found.mul_(scale) if base is None else torch.addcmul(base, found, scale)
         return found.view(*inputs.shape[:-1], len(self.numbers))
 
@@ -83,14 +83,16 @@ class HalfMatrix(PackedMatrix):
 
     def forward(self, inputs: Tensor, base: Tensor | None = None) -> Tensor:
         """See `PackedMatrix`."""
-        halves = inputs.to(self.numbers.dtype)
-        if self.numbers.device.type == "cpu" and _packs_halves():
+        halves = inputs.flatten(0, -2).to(self.numbers.dtype)
+        if halves.is_cpu and _packs_halves():
             if self._packed is None:
                 self._packed = torch.ops.mkldnn._reorder_linear_weight(self.numbers, None)
-            found = torch.ops.mkldnn._linear_pointwise(halves, self._packed, None, "none", [], "").float()
+            padded = _in_sixteens(halves)
+            found = torch.ops.mkldnn._linear_pointwise(padded, self._packed, None, "none", [], "")[: len(halves)]
         else:
-            found = F.linear(halves, self.numbers).float()
-        return cast("Tensor", found if base is None else found.add_(base))
+            found = F.linear(halves, self.numbers)
+        found = found.float() if base is None else found.float().add_(base)
+        return cast("Tensor", found.view(*inputs.shape[:-1], len(self.numbers)))
 
     def take(self, rows: Tensor) -> Tensor:
         """See `PackedMatrix`."""
@@ -99,6 +101,16 @@ class HalfMatrix(PackedMatrix):
     def select(self, rows: Tensor) -> "HalfMatrix":
         """See `PackedMatrix`."""
         return HalfMatrix(self.numbers[rows])
+
+
+def _in_sixteens(rows: Tensor) -> Tensor:
+    """Rows [N, K] with zeros below, to a multiple of 16.
+
+    OneDNN makes code for each number of rows, which takes longer than the product, and a search has another at each
+    step.
+    """
+    missing = -len(rows) % 16
+    return F.pad(rows, (0, 0, 0, missing)) if missing else rows
 
 
 def quantize(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,7 @@ SHORTLIST = "shortlist.safetensors"
 LIKELY, FREQUENT = 20, 200  # tokens for each source token, and for all
 CELLS = 2 * 10**7  # pairs of a source and a target position that are learnt from, about 1 GB of memory
 ROUNDS = 5
+ROUND = 256
 
 Ids = NDArray[np.int64]
 
@@ -129,7 +130,10 @@ class Shortlist:
         for row, constraint in enumerate(constraints):
             if constraint is not None:
                 allowed[row, list(constraint.needed)] = True
-        tokens = np.flatnonzero(allowed.any(axis=0))
+        wanted: NDArray[np.bool_] = np.logical_or.reduce(allowed, axis=0)
+        # A round number: kernels make code for each size of a matrix. What fills it up is allowed to none.
+        wanted[np.flatnonzero(~wanted)[: -int(wanted.sum()) % ROUND]] = True
+        tokens = np.flatnonzero(wanted)
         return Candidates(tokens, allowed[:, tokens])
 
 
