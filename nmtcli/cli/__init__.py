@@ -91,7 +91,6 @@ def run(arguments: list[str]) -> int:
         message, hint, code = _explain(error)
         show_error(message, hint)
         return code
-    return ExitCode.DONE
 
 
 def _explain(error: Exception) -> tuple[str, str, ExitCode]:
