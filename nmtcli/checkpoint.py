@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 INFO, WEIGHTS, STATE, TENSORS = "config.json", "model.safetensors", "state.json", "trainer.safetensors"
+REPORT, CARD = "export.json", "README.md"  # of an export: how its check went, for programs and for people
 POINTERS = "best", "last"  # of a run; the first that is there is the model
+Kind = Literal["pytorch", "onnx", "ctranslate2"]
+StoredPrecision = Literal["fp32", "int8", "int16", "fp16", "bf16"]
+_CHUNK = 2**20
 AGAIN = "and run the same command again to go on"
 
 
@@ -39,7 +43,8 @@ class ModelInfo(Section):
 
     format: int = FORMAT
     nmtcli: str = __version__
-    kind: Literal["pytorch", "onnx"] = "pytorch"
+    kind: Kind = "pytorch"
+    precision: StoredPrecision = "fp32"  # of the weights
     source_language: str
     target_language: str
     source_size: int  # vocabulary sizes
@@ -114,6 +119,43 @@ def write_info(directory: Path, info: ModelInfo, tokenizers: Tokenizers) -> None
     """The parts that every kind of model has."""
     tokenizers.save(directory)
     (directory / INFO).write_text(info.model_dump_json(indent=2) + "\n", "utf-8")
+
+
+def file_digests(directory: Path) -> dict[str, dict[str, int | str]]:
+    """Size and xxh3-128 of each file of an export but its report and its card, by its path in the directory."""
+    import xxhash
+
+    found: dict[str, dict[str, int | str]] = {}
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory).as_posix()
+        if not path.is_file() or name in (REPORT, CARD):
+            continue
+        digest = xxhash.xxh3_128()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        found[name] = {"bytes": path.stat().st_size, "xxh3": digest.hexdigest()}
+    return found
+
+
+def check_export(directory: Path, info: ModelInfo) -> None:
+    """Raise DataError unless each file of an export is there and as it was written. Checkpoints have no such list."""
+    if not (directory / REPORT).is_file():
+        if info.kind == "pytorch" and info.precision == "fp32":
+            return
+        raise DataError(f"{directory / REPORT}: missing", "the export is not complete; export it again")
+    written = read_json(directory / REPORT).get("files")
+    if not isinstance(written, dict):
+        raise DataError(f"{directory / REPORT}: has no list of files", "the export is damaged; export it again")
+    found = file_digests(directory)
+    for name, was in written.items():
+        now = found.get(name)
+        if now is None:
+            raise DataError(f"{directory / name}: missing", "the export is not complete; export it again")
+        if now != was:
+            size = was.get("bytes") if isinstance(was, dict) else None
+            change = f"has {now['bytes']:,} bytes, was written with {size:,}" if now["bytes"] != size else "was changed"
+            raise DataError(f"{directory / name}: {change}", "the export is damaged; export it again")
 
 
 def write_trainer_state(directory: Path, state: dict[str, Any], tensors: dict[str, "Tensor"]) -> None:

@@ -26,12 +26,13 @@ OPTIONS = {
     " --beam-size --coverage-penalty --device --devices --dictionary --ensemble-mean --format --help"
     " --input --input-format --length-normalization --length-penalty --long-lines --max-length"
     " --max-length-factor --max-source-tokens --method --min-length --model --n-best --no-repeat-ngram"
-    " --output --placeholders --processes --quantize --replace-unknown --resume --seed --set --shortlist"
-    " --stream --temperature --terminology --top-k --top-p --weights",
+    " --output --placeholders --processes --quantize --replace-unknown --resume --seed --set --shortlist --stream"
+    " --temperature"
+    " --terminology --top-k --top-p --weights",
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
     " --language-pair --lowercase --metric --model --paired --reference --report --source --target --test-set"
     " --tokenize --train-target",
-    "export": "--average --format --help --output",
+    "export": "--average --check --data --force --format --help --output --preset --quantize --vocabulary-shortlist",
     "demo": "--help --output --pairs --set --text-only",
 }
 
@@ -68,7 +69,9 @@ def test_aliases_are_options_we_have():
     assert not set(ALIASES) & ours
 
 
-@pytest.mark.parametrize(("typed", "completed"), [("nmt tr", {"train", "translate"}), ("nmt demo --te", {"--text-only"})])
+@pytest.mark.parametrize(
+    ("typed", "completed"), [("nmt tr", {"train", "translate"}), ("nmt demo --te", {"--text-only"})]
+)
 def test_a_shell_completes_verbs_and_options(typed, completed):
     words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1), "_NMT_COMPLETE": "complete_bash"}
     command = [sys.executable, "-c", "from nmtcli.cli import main; import sys; sys.argv = ['nmt']; main()"]
@@ -107,7 +110,7 @@ def test_a_dry_run_shows_the_model_and_makes_nothing(data, tmp_path, capsys):
     assert nmt("train", data, "-o", tmp_path / "run", "--dry-run", *overrides(*TINY)) == 0
     shown = capsys.readouterr().out
     assert "decoder.attention.project_keys.weight" in shown
-    for words in ("400 pairs, 20 updates", "largest batch", "MB activations", "safetensors, onnx"):
+    for words in ("400 pairs, 20 updates", "largest batch", "MB activations", "export to"):
         assert words in shown
     assert not (tmp_path / "run").exists()
 

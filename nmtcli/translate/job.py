@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import xxhash
 
-from nmtcli.checkpoint import STATE, TENSORS
+from nmtcli.checkpoint import CARD, STATE, TENSORS
 from nmtcli.models.told_attention import USUAL, AttentionChoice
 from nmtcli.prepare.workers import Workers
 from nmtcli.score.alignment import format_links
@@ -186,8 +186,8 @@ def _digest(value: Any) -> str:
 def digest_model(directory: Path) -> str:
     """Xxh3-128 of all files that decide what a model translates, in hexadecimal."""
     digest = xxhash.xxh3_128()
-    for path in sorted(directory.iterdir()):
-        if not path.is_file() or path.name in {STATE, TENSORS}:
+    for path in sorted(directory.rglob("*")):
+        if not path.is_file() or path.name in {STATE, TENSORS, CARD}:
             continue
         digest.update(path.name.encode())
         with path.open("rb") as file:

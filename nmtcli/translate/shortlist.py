@@ -10,17 +10,19 @@ maximisation over token pairs of a sample. A shortlist lies beside a model as `s
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmtcli.errors import DataError, UserError
-from nmtcli.prepare.shards import Sentences, Shards
 from nmtcli.translate.constraints import Constraint, Rule, State
 from nmtcli.translate.decoding import Detokenizer
 from nmtcli.translate.search import Hypothesis
 from nmtcli.vocabulary import PAD, SPECIAL
+
+if TYPE_CHECKING:
+    from nmtcli.prepare.shards import Sentences, Shards
 
 SHORTLIST = "shortlist.safetensors"
 LIKELY, FREQUENT = 20, 200  # tokens for each source token, and for all
@@ -70,7 +72,7 @@ class Shortlist:
 
     @classmethod
     def learn(
-        cls, shards: Shards, source_size: int, target_size: int, likely: int = LIKELY, frequent: int = FREQUENT
+        cls, shards: "Shards", source_size: int, target_size: int, likely: int = LIKELY, frequent: int = FREQUENT
     ) -> "Shortlist":
         """From pairs of training data, evenly spaced where there are more than needed.
 
@@ -184,7 +186,7 @@ class WithinCandidates:
         return self._known[id(tokens)][1]
 
 
-def _sample(shards: Shards) -> Ids:
+def _sample(shards: "Shards") -> Ids:
     """Rows, evenly spaced, with about CELLS pairs of positions."""
     rows = np.arange(len(shards), dtype=np.int64)
     probe = rows[:: max(1, len(rows) // 10_000)]
@@ -194,7 +196,7 @@ def _sample(shards: Shards) -> Ids:
     return np.linspace(0, len(rows) - 1, count).astype(np.int64)
 
 
-def _translation_table(source: Sentences, target: Sentences, target_size: int) -> tuple[Ids, NDArray[np.float64]]:
+def _translation_table(source: "Sentences", target: "Sentences", target_size: int) -> tuple[Ids, NDArray[np.float64]]:
     """IBM model 1: pairs source · target_size + target that occur together, and the probability of each target.
 
     PAD stands for no source token.

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nmtcli.checkpoint import ModelInfo, find_model, read_info
+from nmtcli.checkpoint import ModelInfo, check_export, find_model, read_info
 from nmtcli.config import SearchConfig
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, StepDecoder
@@ -47,6 +47,19 @@ class Runtime(StepDecoder, Protocol):
         """A NumPy array as this runtime takes it."""
 
 
+@runtime_checkable
+class Searcher(Protocol):
+    """An engine that searches itself, in place of the step protocol."""
+
+    def check(self, config: SearchConfig, handling: LineHandling) -> None:
+        """Raise UserError for what it cannot do."""
+
+    def search(
+        self, sentences: Sequence[Sequence[int]], config: SearchConfig, n_best: int, keep_attention: bool
+    ) -> list[list[Hypothesis]]:
+        """At most `n_best` hypotheses of each sentence (ids without EOS) of a batch, best first."""
+
+
 class ListingRuntime(Runtime, Protocol):
     """A runtime that can keep to a vocabulary shortlist."""
 
@@ -71,14 +84,14 @@ class _Sentence:
 class Translator:
     """A model or an ensemble, its tokenizers, how to search, and what to do with lines."""
 
-    runtime: Runtime
+    runtime: Runtime | Searcher
     tokenizers: Tokenizers
     search: SearchConfig
     handling: LineHandling = field(default_factory=LineHandling)
     threads: int | None = None  # of the tokenizer; None is one a core
     member_sources: tuple[Tokenizer, ...] = ()  # of an ensemble whose members' source tokenizers differ
-    attention_name: str = ""  # of which layer and head the attention is
     shortlist: Shortlist | None = None  # of a single PyTorch model
+    attention_name: str = ""  # of which layer and head the attention is
 
     @classmethod
     def load(
@@ -108,6 +121,8 @@ class Translator:
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
         directories = [find_model(one) for one in paths]
         infos = [read_info(directory) for directory in directories]
+        for directory, info in zip(directories, infos, strict=True):
+            check_export(directory, info)
         settings = replace_search(infos[0].search, search)
         if settings.coverage_penalty and not infos[0].model.attends:
             raise UserError(f"{paths[0]}: coverage_penalty needs attention, and this model has none", "set it to 0")
@@ -115,18 +130,20 @@ class Translator:
         check_target_vocabularies({str(one): own.target for one, own in zip(paths, tokenizers, strict=True)})
         opened = zip(directories, infos, strict=True)
         runtimes = [
-            open_runtime(directory, info, device, threads, USUAL if number else told, quantize)
+            open_runtime(directory, info, device, threads, quantize, USUAL if number else told)
             for number, (directory, info) in enumerate(opened)
         ]
         alone = len(runtimes) == 1 and weights is None
-        runtime = runtimes[0] if alone else Ensemble(runtimes, weights, mean)
+        runtime = runtimes[0] if alone else Ensemble(_members(paths, runtimes), weights, mean)
         sources = tuple(own.source for own in tokenizers)
         alike = all(source == sources[0] for source in sources)
         listed = _open_shortlist(directories, infos) if shortlist else None
         name = attention_name(infos[0].model, told) if infos[0].model.attends else ""
-        members, handling = () if alike else sources, handling or LineHandling()
-        made = cls(runtime, tokenizers[0], settings, handling, threads, members, name, listed)
+        members = () if alike else sources
+        made = cls(runtime, tokenizers[0], settings, handling or LineHandling(), threads, members, listed, name)
         _ = made.wording  # to refuse now what cannot be
+        if isinstance(runtime, Searcher):
+            runtime.check(settings, made.handling)
         return made
 
     @cached_property
@@ -247,6 +264,13 @@ class Translator:
             yield rows, self._decode([sentences[row] for row in rows], n_best, drawn)
 
     def _decode(self, sentences: Sequence[_Sentence], n_best: int, drawn: bool) -> list[list[Hypothesis]]:
+        if isinstance(self.runtime, Searcher):
+            if any(sentence.constraint is not None for sentence in sentences):
+                raise UserError(
+                    "a line says what its translation must say, which a CTranslate2 model cannot heed",
+                    "leave that out, or export to onnx or safetensors",
+                )
+            return self.runtime.search([sentence.tokens[0] for sentence in sentences], self.search, n_best, drawn)
         padded = [_padded(own) for own in zip(*(sentence.tokens for sentence in sentences), strict=True)]
         source, length = padded[0]
         arrays: tuple[Array, Array] = self.runtime.array(source), self.runtime.array(length)
@@ -292,14 +316,25 @@ def _padded(sentences: Sequence[list[int]]) -> tuple[NDArray[np.int64], NDArray[
 _TREATMENTS: dict[str, Treatment] = {"split": "split", "cut": "cut", "refuse": "refused"}
 
 
+def _members(paths: Sequence[Path], runtimes: Sequence[Runtime | Searcher]) -> list[Runtime]:
+    """The models of an ensemble; raises UserError for one that cannot be a part of it."""
+    for path, runtime in zip(paths, runtimes, strict=True):
+        if isinstance(runtime, Searcher):
+            raise UserError(
+                f"{path}: a CTranslate2 model searches by itself and cannot be one of several",
+                "take the run it came from, or export that to onnx",
+            )
+    return [runtime for runtime in runtimes if not isinstance(runtime, Searcher)]
+
+
 def open_runtime(
     directory: Path,
     info: ModelInfo,
     device: str,
     threads: int | None = None,
-    told: AttentionChoice = USUAL,
     quantize: "Precision | None" = None,
-) -> Runtime:
+    told: AttentionChoice = USUAL,
+) -> Runtime | Searcher:
     """The engine for the model in `directory`, which tells that attention.
 
     PyTorch is imported only for a PyTorch model.
@@ -314,6 +349,10 @@ def open_runtime(
         from nmtcli.translate.runtimes.onnx import OnnxRuntime
 
         return OnnxRuntime(directory, threads)
+    if info.kind == "ctranslate2":
+        from nmtcli.translate.runtimes.ctranslate2 import CTranslate2Runtime
+
+        return CTranslate2Runtime(directory, info.precision, device, threads)
     from nmtcli.checkpoint import load_model
     from nmtcli.models.device import DeviceName, check_precision, open_device
     from nmtcli.translate.runtimes.pytorch import TorchRuntime
@@ -334,9 +373,10 @@ def check_told(info: ModelInfo, told: AttentionChoice) -> None:
     if told == USUAL:
         return
     name = attention_name(info.model, told)
-    if info.kind == "onnx":
+    if info.kind != "pytorch":
         usual = attention_name(info.model, USUAL)
-        raise UserError(f"an ONNX model tells one attention only ({usual}), not {name}", "use the run it was made of")
+        what = "an ONNX" if info.kind == "onnx" else "a CTranslate2"
+        raise UserError(f"{what} model tells one attention only ({usual}), not {name}", "use the run it was made of")
 
 
 def length_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
