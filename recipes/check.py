@@ -48,7 +48,7 @@ def measure(figure: dict, hypotheses: list[str], references: list[str]) -> tuple
         hypotheses, references, tokenizer = parted(hypotheses), parted(references), "none"
     variant = Variant(figure.get("lowercase", False), tokenizer)
     [score] = score_corpus(hypotheses, [references], [figure["metric"]], variant=variant)
-    return score.value, re.sub(r"\|version:[^|]*", "", score.signature)
+    return score.value, f"{score.name}|" + re.sub(r"\|version:[^|]*", "", score.signature)
 
 
 def training(run: Path) -> dict:

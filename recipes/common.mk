@@ -12,11 +12,13 @@ SEED ?= 1
 SAMPLE ?=
 SAMPLE_UPDATES ?= 10
 SEARCH ?=
+PRESET ?=
 PREPARE_OPTIONS ?=
 TRAIN_OPTIONS ?=
 TRANSLATE_OPTIONS ?= $($(SEARCH)_SEARCH)
 WORK ?= work$(if $(SAMPLE),/sample)
 
+SOURCES ?= sources.txt
 LOCAL := $(if $(NMT_DATA),$(wildcard $(NMT_DATA)/$(NAME)))
 TEXT ?= $(or $(LOCAL),work/text)
 found = $(or $(wildcard $(TEXT)/$(1).gz),$(TEXT)/$(1))
@@ -70,7 +72,7 @@ $(DATA)/manifest.json: recipe.yaml $(TRAIN_SOURCE) $(TRAIN_TARGET) $(VALID_SOURC
 	    --test-source $(TEST_SOURCE) --test-target $(TEST_TARGET) $(PREPARE_OPTIONS)
 	@touch $@
 
-TRAIN = $(NMT) train $(DATA) -o $(RUN) $(SETTINGS:%=-c %) --set train.seed=$(SEED) $(TRAIN_OPTIONS)
+TRAIN = $(NMT) train $(DATA) -o $(RUN) $(PRESET:%=--preset %) $(SETTINGS:%=-c %) --set train.seed=$(SEED) $(TRAIN_OPTIONS)
 
 plan: $(DATA)/manifest.json
 	$(TRAIN) --dry-run
@@ -93,4 +95,4 @@ clean:
 	rm -rf $(WORK)
 
 work/text/%:
-	$(PYTHON) ../fetch.py sources.txt $@
+	$(PYTHON) ../fetch.py $(SOURCES) $@
