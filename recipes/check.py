@@ -23,7 +23,11 @@ import subprocess
 import sys
 from datetime import datetime
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
+
+import torch
+import yaml
 
 from nmtcli.score.metrics import Variant, score_corpus
 
@@ -52,20 +56,17 @@ def measure(figure: dict, hypotheses: list[str], references: list[str]) -> tuple
 
 
 def training(run: Path) -> dict:
-    """What `metrics.jsonl` of a run tells: parameters, updates, seconds of training, device."""
+    """What a run wrote down: parameters, updates, seconds of training without pauses, device, precision, seed."""
     events = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
-    started = [event for event in events if event["event"] == "started"]
-    pauses = [b for a, b in zip(events, events[1:], strict=False) if b["event"] == "started" and a is not b]
-    seconds = clock(events[-1]) - clock(events[0])
-    for pause in pauses:  # not trained between an interruption and going on
-        seconds -= clock(pause) - clock(events[events.index(pause) - 1])
+    started = [event for event in events if event["event"] == "started"][-1]
+    settings = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
     return {
-        "parameters": started[-1]["parameters"],
+        "parameters": started["parameters"],
         "updates": events[-1]["step"],
-        "seconds": round(seconds),
-        "device": started[-1]["device"],
-        "precision": started[-1]["precision"],
-        "seed": int(re.search(r"^  seed: (\d+)", (run / "config.yaml").read_text("utf-8").split("\ntrain:")[1], re.M)[1]),
+        "seconds": round(sum(clock(b) - clock(a) for a, b in pairwise(events) if b["event"] != "started")),
+        "device": started["device"],
+        "precision": started["precision"],
+        "seed": settings["train"]["seed"],
     }
 
 
@@ -76,8 +77,6 @@ def clock(event: dict) -> float:
 def hardware(device: str) -> str:
     """The processor, in words."""
     if device.startswith("cuda"):
-        import torch
-
         return torch.cuda.get_device_name() if torch.cuda.is_available() else "a GPU"
     try:
         [name] = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text("utf-8"), re.M)[:1]
@@ -88,7 +87,8 @@ def hardware(device: str) -> str:
 
 def commit() -> str | None:
     """Commit of the working tree, with + where something is not committed."""
-    done = subprocess.run(["git", "describe", "--always", "--dirty=+", "--exclude=*"], capture_output=True, text=True)
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or None
 
 
@@ -116,7 +116,9 @@ def main() -> int:
         verdict = "ok" if passed else "too low" if same else f"another signature than {figure['signature']}"
         print(f"{score:6.2f}  expected {figure['score']} - {figure['tolerance']} ({figure['source']}): {verdict}")
         print(f"        {signature}")
-        figures.append({"score": round(score, 2), "signature": signature, "expected": figure["score"], "passed": passed})
+        figures.append(
+            {"score": round(score, 2), "signature": signature, "expected": figure["score"], "passed": passed}
+        )
         well &= passed
     if options.output:
         result = {"recipe": options.expected.resolve().parent.name, "row": options.row, "figures": figures}

@@ -89,7 +89,7 @@ score: $(HYPOTHESIS)
 
 check: $(HYPOTHESIS)
 	$(PYTHON) ../check.py expected.json $(HYPOTHESIS) $(TEST_TARGET) --run $(RUN) \
-	    --row "$(VARIANT)$(if $(SEARCH), $(SEARCH))" -o $(WORK)/result$(SEARCHED).json
+	    --row "$(strip $(VARIANT) $(SEARCH))" -o $(WORK)/result$(SEARCHED).json
 
 clean:
 	rm -rf $(WORK)

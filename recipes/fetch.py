@@ -6,6 +6,7 @@ order. Where it is:
     https://home/train.en.gz                            a file, plain or gzip
     https://home/corpus.tgz#corpus/train.en             a file in a tar archive; it too may be gzip
     hub:OWNER/NAME@REVISION/CONFIG/SPLIT#translation.en a column of a data set, through `datasets`
+    -                                                   nowhere: a split of our own, to be put under $NMT_DATA
 
 A text that has not the sum is not kept. A sum that nobody could know when the recipe was written is `unknown`: it is
 written into `sources.txt` with the first fetch, and every later one is held to it. Archives stay in work/text/archives.
@@ -18,6 +19,8 @@ import sys
 import tarfile
 import urllib.request
 from collections.abc import Iterable, Iterator
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +34,11 @@ def fetch(sources: Path, target: Path) -> None:
     parts = [(digest, url) for digest, name, url in rows if name == target.name]
     if not parts:
         sys.exit(f"{target}: no such file, and {sources} does not tell where to fetch it (see README.md)")
+    for digest, url in parts:
+        if url == "-":
+            sys.exit(
+                f"{target}: this split lies nowhere in public; put it under $NMT_DATA (see README.md). sha256: {digest}"
+            )
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".part")
     with partial.open("wb") as file:
@@ -94,15 +102,14 @@ def plain(stream: BinaryIO) -> Iterator[bytes]:
 
 def hub(place: str) -> Iterator[bytes]:
     """A column of a data set, a line for each row; a line break inside one becomes a blank."""
-    from datasets import load_dataset
+    from datasets import load_dataset  # noqa: PLC0415 - slow to import, and needed for hub alone
 
     place, _, column = place.partition("#")
     name, _, rest = place.partition("@")
     revision, config, split = rest.split("/")
     for row in load_dataset(name, config, split=split, revision=revision, streaming=True):
-        for key in column.split("."):
-            row = row[key]
-        yield " ".join(row.split("\n")).encode() + b"\n"
+        text = reduce(getitem, column.split("."), row)
+        yield " ".join(text.split("\n")).encode() + b"\n"
 
 
 def record(sources: Path, name: str, url: str, digest: str) -> None:

@@ -5,6 +5,7 @@ pair is validation, dev2010, dev2012 and tst2010 to tst2012 together are the tes
 files' headings the titles and descriptions stay. Sentences are not tokenised.
 """
 
+import html
 import re
 import sys
 from pathlib import Path
@@ -21,7 +22,8 @@ def training(text: str) -> list[str]:
 
 def segments(text: str) -> list[str]:
     """The sentences of a test file."""
-    return [" ".join(segment.split()) for segment in re.findall(r"<seg id=[^>]*>(.*?)</seg>", text, re.DOTALL)]
+    found = re.findall(r"<seg id=[^>]*>(.*?)</seg>", text, re.DOTALL)
+    return [" ".join(html.unescape(segment).split()) for segment in found]
 
 
 def main(folder: Path) -> None:
