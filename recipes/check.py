@@ -8,10 +8,10 @@
 Each figure is computed its own way and printed with its signature; figures of different signatures are never compared.
 `tokenize` may be "compounds": 13a, then words parted at hyphens, as the Transformer paper's BLEU of English-German is.
 The version of sacreBLEU is no part of the signature that is compared. Exits with 5 where a score is lower than `score`
-less `tolerance`, or its signature another one.
+less `tolerance`, or its signature another one. A row without figures has not been measured yet: it fails, and tells BLEU.
 
     --row NAME     row of expected.json     --run RUN   what was trained: its settings and times go into the result
-    -o FILE.json   where the result is written, for collect.py
+    -o FILE.json   where the result is written, for collect.py     --hardware WORDS   where this is another machine
 """
 
 import argparse
@@ -32,6 +32,7 @@ import yaml
 from nmtcli.score.metrics import Variant, score_corpus
 
 FAILED = 5
+NOTHING = {"metric": "bleu"}  # what is measured where nothing is expected yet
 
 
 def lines(path: Path) -> list[str]:
@@ -65,6 +66,7 @@ def training(run: Path) -> dict:
         "updates": events[-1]["step"],
         "seconds": round(sum(clock(b) - clock(a) for a, b in pairwise(events) if b["event"] != "started")),
         "device": started["device"],
+        "torch": started["torch"],
         "precision": started["precision"],
         "seed": settings["train"]["seed"],
     }
@@ -99,6 +101,7 @@ def main() -> int:
     parser.add_argument("reference", type=Path)
     parser.add_argument("--row", default="")
     parser.add_argument("--run", type=Path)
+    parser.add_argument("--hardware")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     rows = json.loads(options.expected.read_text("utf-8"))
@@ -108,8 +111,10 @@ def main() -> int:
     if len(hypotheses) != len(references):
         sys.exit(f"{options.hypothesis} has {len(hypotheses)} lines, {options.reference} {len(references)}")
     figures, well = [], True
-    for figure in rows[options.row]:
+    for figure in rows[options.row] or [NOTHING]:
         score, signature = measure(figure, hypotheses, references)
+        if figure is NOTHING:
+            sys.exit(f"{score:.2f} {signature}: {options.expected} has no score of the row {options.row!r} yet")
         least = figure["score"] - figure["tolerance"]
         same = signature == figure["signature"]
         passed = same and score >= least
@@ -123,11 +128,9 @@ def main() -> int:
     if options.output:
         result = {"recipe": options.expected.resolve().parent.name, "row": options.row, "figures": figures}
         result |= {"date": datetime.now().strftime("%Y-%m-%d"), "commit": commit()}
-        result |= {"versions": {name: version(name) for name in ("torch", "sacrebleu")}}
-        result |= {"lines": len(references), "training": None, "hardware": hardware("cpu")}
-        if options.run:
-            result["training"] = training(options.run)
-            result["hardware"] = hardware(result["training"]["device"])
+        result |= {"sacrebleu": version("sacrebleu")}
+        result |= {"training": training(options.run) if options.run else None}
+        result |= {"hardware": options.hardware or hardware((result["training"] or {}).get("device", "cpu"))}
         options.output.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     return 0 if well else FAILED
 

@@ -66,8 +66,8 @@ def table(results: list[dict]) -> str:
                 f"`{figure['signature']}`".replace("|", "\\|"),
             ]
             lines.append("| " + " | ".join(cells) + " |\n")
-    versions = {f"torch {result['versions']['torch']}" for result in results}
-    versions |= {f"sacreBLEU {result['versions']['sacrebleu']}" for result in results}
+    versions = {f"torch {result['training']['torch']}" for result in results if result["training"]}
+    versions |= {f"sacreBLEU {result['sacrebleu']}" for result in results}
     return f"{HEAD}{''.join(lines)}\nWith {', '.join(sorted(versions))}. ± is the standard deviation over seeds.\n"
 
 
