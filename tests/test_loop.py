@@ -50,6 +50,28 @@ def test_fast_training_equals_the_reference(monkeypatch, tiny_model, settings):
         torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-3 * scale + 1e-6, msg=name)
 
 
+LOOPS = [settings for settings in VARIANTS if {FEEDING[0], "model.decoder.query=previous_state"} & {*settings}]
+
+
+@pytest.mark.parametrize("settings", LOOPS, ids=",".join)
+def test_rounding_shapes_up_changes_nothing(tiny_model, settings):
+    model = tiny_model(*settings, "model.dropout=0.3", "model.recurrent_dropout=0.2", vocabulary=30)
+    batch = tiny_batch(size=13)
+    loss, gradients = loss_and_gradients(model, batch)
+    shapes = []
+
+    def run(loop, inputs, weights):
+        shapes.append(inputs["projected"].shape)
+        return loop(inputs)
+
+    model.decoder.graphs = run
+    rounded_loss, rounded_gradients = loss_and_gradients(model, batch)
+    assert [tuple(shape[:2]) for shape in shapes] == [(8 if batch.target_input.size(1) <= 8 else 12, 16)]
+    torch.testing.assert_close(rounded_loss, loss, rtol=1e-5, atol=1e-4)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(rounded_gradients[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
+
+
 @pytest.mark.parametrize("settings", [FEEDING, BAHDANAU], ids=["feeding", "bahdanau"])
 def test_bf16_points_the_same_way(tiny_model, settings):
     torch.manual_seed(0)

@@ -27,6 +27,7 @@ def open_device(name: DeviceName, threads: int | None = None, number: int = 0) -
             )
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
+        torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32, as it is outside cuDNN; who wants speed takes bf16
     else:
         device = torch.device("cpu")
     if device.type == "cpu":
