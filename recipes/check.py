@@ -8,7 +8,7 @@
 Each figure is computed its own way and printed with its signature; figures of different signatures are never compared.
 `tokenize` may be "compounds": 13a, then words parted at hyphens, as the Transformer paper's BLEU of English-German is.
 The version of sacreBLEU is no part of the signature that is compared. Exits with 5 where a score is lower than `score`
-less `tolerance`, or its signature another one. A row without figures has not been measured yet: it fails, and tells BLEU.
+less `tolerance`, or its signature another one. A row without figures is not measured yet: it fails, and tells BLEU.
 
     --row NAME     row of expected.json     --run RUN   what was trained: its settings and times go into the result
     -o FILE.json   where the result is written, for collect.py     --hardware WORDS   where this is another machine
@@ -26,7 +26,6 @@ from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
-import torch
 import yaml
 
 from nmtcli.score.metrics import Variant, score_corpus
@@ -57,13 +56,14 @@ def measure(figure: dict, hypotheses: list[str], references: list[str]) -> tuple
 
 
 def training(run: Path) -> dict:
-    """What a run wrote down: parameters, updates, seconds of training without pauses, device, precision, seed."""
+    """What a run wrote down: parameters, updates, seconds without pauses, device, precision, seed."""
     events = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     started = [event for event in events if event["event"] == "started"][-1]
     settings = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
     return {
         "parameters": started["parameters"],
         "updates": events[-1]["step"],
+        "scheduled": started["total"],
         "seconds": round(sum(clock(b) - clock(a) for a, b in pairwise(events) if b["event"] != "started")),
         "device": started["device"],
         "torch": started["torch"],
@@ -79,6 +79,8 @@ def clock(event: dict) -> float:
 def hardware(device: str) -> str:
     """The processor, in words."""
     if device.startswith("cuda"):
+        import torch  # noqa: PLC0415 - takes seconds, and is needed here alone
+
         return torch.cuda.get_device_name() if torch.cuda.is_available() else "a GPU"
     try:
         [name] = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text("utf-8"), re.M)[:1]

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RECORD, PAGE = ROOT / "docs" / "results" / "recipes.jsonl", ROOT / "docs" / "results" / "README.md"
 MARK = "<!-- recipes -->\n"
-HEAD = """| recipe | date, commit | hardware | model, updates | training | seeds | score | signature |
+HEAD = """| recipe | date, commit | hardware | model | training | seeds | score | signature |
 |---|---|---|---|---|---|---|---|
 """
 
@@ -27,7 +27,7 @@ def identity(result: dict) -> tuple:
 
 def place(result: dict) -> tuple:
     """What makes two results seeds of the same thing."""
-    return result["recipe"], result["row"], result["hardware"], (result["training"] or {}).get("updates")
+    return result["recipe"], result["row"], result["hardware"], (result["training"] or {}).get("scheduled")
 
 
 def add(record: Path, results: list[dict]) -> list[dict]:
@@ -49,6 +49,8 @@ def table(results: list[dict]) -> str:
         last = max(seeds, key=lambda result: result["date"])
         training = last["training"] or {}
         seconds = [result["training"]["seconds"] for result in seeds if result["training"]]
+        done = " and ".join(sorted({f"{result['training']['updates']:,}" for result in seeds if result["training"]}))
+        updates = f"{done} of {training['scheduled']:,} updates" if training else ""
         for number, figure in enumerate(last["figures"]):
             scores = [result["figures"][number]["score"] for result in seeds]
             shown = f"{scores[0]:.1f}"
@@ -59,7 +61,7 @@ def table(results: list[dict]) -> str:
                 f"{last['recipe']} {last['row']}".strip(),
                 f"{last['date']}, {last['commit']}",
                 last["hardware"],
-                f"{training['parameters']:,} parameters, {training['updates']:,}" if training else "",
+                f"{training['parameters']:,} parameters, {updates}" if training else "",
                 f"{statistics.mean(seconds) / 60:.1f} min, {training['precision']}" if training else "",
                 ", ".join(str((result["training"] or {}).get("seed", "")) for result in seeds),
                 shown,

@@ -83,7 +83,7 @@ def test_expected_scores_are_well_formed(recipe):
 def test_every_row_of_expected_scores_is_a_model_that_loads(recipe, tmp_path):
     known = set()
     for row, variables in rows(recipe):
-        output = dry(recipe, tmp_path / "work", "check", *variables)
+        output = dry(recipe, tmp_path / "work", "check", f"TEACHER={tmp_path}", *variables)
         assert f'--row "{row}"' in output
         training = [shlex.split(line) for line in output.splitlines() if line.startswith("nmt train ")]
         for words in training:
@@ -140,55 +140,50 @@ FIGURE = {"metric": "bleu", "signature": "BLEU|nrefs:1|case:mixed|eff:no|tok:13a
 
 
 class TestCheck:
-    def run(self, folder, score, **more):
-        (folder / "hyp").write_text("A dog runs in the park.\nTwo men sit.\n")
-        (folder / "ref").write_text("A dog runs in a park.\nTwo men sit.\n")
-        figure = FIGURE | {"score": score, "tolerance": 1.0} | more
-        (folder / "expected.json").write_text(json.dumps({"": [figure]}))
-        command = [sys.executable, str(RECIPES / "check.py"), "expected.json", "hyp", "ref", "-o", "result.json"]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    @pytest.fixture
+    def check(self, tmp_path, monkeypatch, capsys):
+        """Runs check.py on two lines with these rows expected: exit status, or its last words, and what it printed."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "ref").write_text("A dog runs in a park.\nTwo men sit.\n")
 
-    def test_passes_within_the_tolerance_alone(self, tmp_path):
+        def run(rows, *arguments, hypotheses="A dog runs in the park.\nTwo men sit.\n"):
+            (tmp_path / "hyp").write_text(hypotheses)
+            (tmp_path / "expected.json").write_text(json.dumps(rows))
+            monkeypatch.setattr(sys, "argv", ["check.py", "expected.json", "hyp", "ref", *arguments])
+            try:
+                status = script("check").main()
+            except SystemExit as error:
+                status = error.code
+            return status, capsys.readouterr().out
+
+        return run
+
+    def test_passes_within_the_tolerance_alone(self, check, tmp_path):
         hypotheses, references = ["A dog runs in the park.", "Two men sit."], ["A dog runs in a park.", "Two men sit."]
         true = score_corpus(hypotheses, [references], ["bleu"])[0].value
-        assert self.run(tmp_path, true + 0.9).returncode == 0
-        assert json.loads((tmp_path / "result.json").read_text())["figures"][0]["passed"]
-        assert self.run(tmp_path, true + 1.1).returncode == 5
+        for more, status in ((0.9, 0), (1.1, 5)):
+            figure = FIGURE | {"score": true + more, "tolerance": 1.0}
+            assert check({"": [figure]}, "-o", "result.json")[0] == status
+            result = json.loads((tmp_path / "result.json").read_text())
+            assert result["figures"][0]["passed"] == (status == 0)
+            assert result["figures"][0]["signature"] == FIGURE["signature"]
 
-    def test_another_signature_is_another_score(self, tmp_path):
-        done = self.run(tmp_path, 1.0, lowercase=True)
-        assert done.returncode == 5
-        assert "another signature" in done.stdout
+    def test_another_signature_is_another_score(self, check):
+        status, printed = check({"": [FIGURE | {"score": 1.0, "tolerance": 1.0, "lowercase": True}]})
+        assert status == 5
+        assert "another signature" in printed
 
     def test_compounds_are_parted_on_both_sides(self):
         figure = {"metric": "bleu", "tokenize": "compounds"}
-        measure = script("check").measure
-        same, signature = measure(figure, ["Das gut-gemeinte Wort ist da."], ["Das gut-gemeinte Wort ist da."])
+        same, signature = script("check").measure(figure, ["Das gut-gemeinte Wort."], ["Das gut-gemeinte Wort."])
         assert same == pytest.approx(100)
         assert "tok:none" in signature
         assert script("check").parted(["Das gut-gemeinte Wort - ja."]) == ["Das gut ##AT##-##AT## gemeinte Wort - ja ."]
 
-    def test_other_numbers_of_lines_and_unknown_rows_are_told(self, tmp_path):
-        assert self.run(tmp_path, 1.0).returncode == 0
-        (tmp_path / "hyp").write_text("one\n")
-        check = [sys.executable, str(RECIPES / "check.py"), "expected.json", "hyp", "ref"]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        for more, words in (([], "has 1 lines"), (["--row", "no"], "has no row 'no'")):
-            done = subprocess.run(
-                [*check, *more], cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
-            )
-            assert done.returncode == 1
-            assert words in done.stderr
-
-    def test_a_row_without_a_score_fails_and_tells_it(self, tmp_path):
-        self.run(tmp_path, 1.0)
-        (tmp_path / "expected.json").write_text('{"": []}')
-        command = [sys.executable, str(RECIPES / "check.py"), "expected.json", "hyp", "ref"]
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
-        assert done.returncode == 1
-        assert "has no score of the row '' yet" in done.stderr
+    def test_what_cannot_be_compared_is_told(self, check):
+        assert "has 1 lines" in check({"": []}, hypotheses="one\n")[0]
+        assert "has no row 'no'" in check({"": []}, "--row", "no")[0]
+        assert "has no score of the row '' yet" in check({"": []})[0]
 
 
 class TestFetch:
@@ -257,9 +252,10 @@ def result(seed, score, date="2026-11-27"):
     training = {
         "parameters": 2000000,
         "updates": 800,
+        "scheduled": 800,
         "seconds": 120,
         "precision": "bf16",
-        "device": "cpu",
+        "torch": "2.13",
         "seed": seed,
     }
     return {
