@@ -42,7 +42,7 @@ $(foreach side,SOURCE TARGET,$(eval $(call sampled,valid.$($(side)),$(VALID_$(si
 $(foreach side,SOURCE TARGET,$(eval $(call sampled,test.$($(side)),$(TEST_$(side)),NR <= 20)))
 $(foreach side,SOURCE TARGET,$(foreach split,TRAIN VALID TEST,\
     $(eval $(split)_$(side) := $(WORK)/lines/$(shell echo $(split) | tr A-Z a-z).$($(side)))))
-TRAIN_OPTIONS += --set train.max_updates=$(SAMPLE_UPDATES) --set train.warmup_updates=2 --set train.batch_tokens=500 \
+TRAIN_OPTIONS += --set train.max_updates=$(SAMPLE_UPDATES) --set train.batch_tokens=500 \
     --set train.update_tokens=null --set train.valid_sentences=10 --set train.valid_every=$(SAMPLE_UPDATES)
 endif
 
