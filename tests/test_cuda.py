@@ -36,7 +36,7 @@ def test_loss_and_gradients_equal_those_of_the_cpu(tiny_model, settings):
         loss.backward()
         results.append([loss.detach().cpu(), *(weight.grad.cpu() for weight in model.parameters())])
     for ours, theirs in zip(*results, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=2e-3, atol=2e-4)
+        torch.testing.assert_close(ours, theirs, rtol=2e-3, atol=1e-4 + 2e-3 * theirs.abs().max().item())
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
@@ -139,13 +139,13 @@ def test_a_run_whose_gradient_waits_keeps_its_numbers(tiny_model):
 def test_what_cannot_be_captured_runs_without_graphs(tiny_model, monkeypatch):
     model, data = tiny_model(*BAHDANAU, vocabulary=30).to("cuda"), batches(2)
     model.decoder.graphs = LoopGraphs()
-    positions = model.decoder._positions
+    positions = model.decoder.positions
 
     def waits(inputs):
         inputs["projected"].sum().item()
         return positions(inputs)
 
-    monkeypatch.setattr(model.decoder, "_positions", waits)
+    monkeypatch.setattr(model.decoder, "positions", waits)
     with pytest.warns(UserWarning, match="without CUDA graphs"):
         ours = losses_and_gradients(model, data, torch.float32, updates=1)
     monkeypatch.undo()

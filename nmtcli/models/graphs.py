@@ -7,17 +7,18 @@ backward, for one shape; so shapes are rounded up, and a graph is made where a r
 import warnings
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
 
 from nmtcli.models.protocol import map_rows
 
 Tree = Any  # nested tuples and dicts of tensors
-Loop = Callable[[Tree], Tree]
 
 MOST = 128  # graphs kept, the most recently used
 
@@ -26,6 +27,37 @@ def rounded(size: int, least: int) -> int:
     """The size rounded up to a multiple of `least`, or of an eighth to a sixteenth of itself if that is more."""
     step = max(least, 1 << max(0, size.bit_length() - 4))
     return -(-size // step) * step
+
+
+def rounded_up(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs of a loop with B, T and S rounded up, so that few different shapes are left.
+
+    What is added are positions and sentences of zeros whose results nobody reads. Such a sentence has one source token,
+    for attention to have somewhere to look.
+    """
+    size, batch, _ = inputs["projected"].shape
+    targets, sentences = rounded(size, 4), rounded(batch, 8)
+
+    def extended(tensor: Tensor, *sizes: int) -> Tensor:
+        """With the first dimensions of these sizes."""
+        added = [amount for new, old in zip(sizes, tensor.shape, strict=False) for amount in (new - old, 0)]
+        return F.pad(tensor, [0, 0] * (tensor.dim() - len(sizes)) + added[::-1])
+
+    memory = dict(inputs["memory"])
+    for name, tensor in memory.items():
+        sizes = (sentences,) if name == "summary" else (sentences, rounded(tensor.size(1), 4))
+        memory[name] = extended(tensor, *sizes)
+    if "mask" in memory and sentences > batch:
+        memory["mask"][batch:, 0] = True
+    found = dict(inputs, memory=memory, cache=map_rows(inputs["cache"], lambda tensor: extended(tensor, sentences)))
+    for name in ("projected", "tokens"):
+        if name in inputs:
+            found[name] = extended(inputs[name], targets, sentences)
+    if "outputs" in inputs:
+        found["outputs"] = extended(inputs["outputs"], targets, len(inputs["outputs"][0]), sentences)
+    if "recurrent" in inputs:
+        found["recurrent"] = tuple(extended(mask, sentences) for mask in inputs["recurrent"])
+    return found
 
 
 class LoopGraphs:
@@ -40,12 +72,13 @@ class LoopGraphs:
         self._memory: _Memory | None = None
         self._off = False
 
-    def __call__(self, loop: Loop, inputs: Tree, weights: Sequence[Tensor]) -> Tree:
-        """loop(inputs), a tree of tensors; `weights` are what it uses besides that wants a gradient.
+    def __call__(self, loop: nn.Module, inputs: Tree) -> Tree:
+        """loop(inputs), a tree of tensors, with gradients for inputs and weights.
 
         The loop must not depend on anything else that changes, draw random numbers or wait for the device.
         """
         leaves = _leaves(inputs)
+        weights = [weight for weight in loop.parameters() if weight.requires_grad]
         wanted = any(tensor.requires_grad for tensor in (*leaves, *weights))
         if self._off or not wanted or (self._memory is not None and self._memory.busy()):
             return loop(inputs)
@@ -58,7 +91,7 @@ class LoopGraphs:
         if graph is None:
             self._memory = self._memory or _Memory()
             try:
-                graph = _Graph(loop, inputs, weights, self._memory)
+                graph = _Graph(loop, inputs, self._memory)
             except RuntimeError as error:  # no memory for it, or an operation that cannot be captured
                 self._off = True
                 self._graphs.clear()
@@ -113,7 +146,7 @@ class _Run:
 class _Graph:
     """The loop at one shape, forward and backward."""
 
-    def __init__(self, loop: Loop, inputs: Tree, weights: Sequence[Tensor], memory: _Memory) -> None:
+    def __init__(self, loop: nn.Module, inputs: Tree, memory: _Memory) -> None:
         self.memory = memory
         leaves = _leaves(inputs)
         self.inputs = [own for own in memory.tensors("input", leaves) if own is not None]
@@ -122,7 +155,12 @@ class _Graph:
             own.detach().requires_grad_(leaf.requires_grad) for own, leaf in zip(self.inputs, leaves, strict=True)
         ]
         tree = _with_leaves(inputs, static)
-        sources = [*static, *weights]
+        # Weights under another name: autograd ties a tensor to the stream it was first used on, which a graph must not
+        # wait for.
+        weights = {
+            name: weight.detach().requires_grad_() for name, weight in loop.named_parameters() if weight.requires_grad
+        }
+        sources = [*static, *weights.values()]
         self.wanted = [source.requires_grad for source in sources]
         wanted = [source for source in sources if source.requires_grad]
         autocast = torch.autocast(
@@ -131,7 +169,7 @@ class _Graph:
 
         def forward() -> Tree:
             with torch.enable_grad(), autocast:
-                return loop(tree)
+                return functional_call(loop, weights, (tree,))
 
         def backward(outputs: Tree, grads: Sequence[Tensor | None]) -> tuple[Tensor | None, ...]:
             ends = [output for output in _leaves(outputs) if output.requires_grad]

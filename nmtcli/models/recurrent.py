@@ -11,18 +11,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from nmtcli.config import ModelConfig
 from nmtcli.models.attention import Attention
 from nmtcli.models.cells import RecurrentLayer, flip_index, last_of, take
 from nmtcli.models.dropout import Dropout, dropout_mask
-from nmtcli.models.graphs import rounded
+from nmtcli.models.graphs import rounded_up
 from nmtcli.models.halves import Decoded, Encoded, State
 from nmtcli.models.loop import Product, compute_dtype, loop_product, plain_product
-from nmtcli.models.protocol import Cache, Memory, map_rows
+from nmtcli.models.protocol import Cache, Memory
 
-LoopRunner = Callable[[Callable[[Any], Any], Any, Sequence[Tensor]], Any]  # see `LoopGraphs`
+LoopRunner = Callable[[nn.Module, Any], Any]  # see `LoopGraphs`
 
 
 class RecurrentEncoder(nn.Module):
@@ -284,18 +283,17 @@ class RecurrentDecoder(nn.Module):
         if self.feeding:
             inputs["tokens"] = embedded.transpose(0, 1)
         if self.graphs is not None and torch.is_grad_enabled():
-            weights = [weight for weight in self.parameters() if weight.requires_grad]
-            found = self.graphs(self._positions, rounded_up(inputs), weights)
+            found = self.graphs(_Loop(self), rounded_up(inputs))
             sizes = {"attention": memory["mask"].size(1)} if "mask" in memory else {}
             found = {name: part[:batch, :size, : sizes.get(name)] for name, part in found.items()}
         else:
-            found = self._positions(inputs)
+            found = self.positions(inputs)
         features = found.get("features")
         if features is None:
             features = self.readout(found["top"], embedded, found["context"])
         return Decoded(self.dropout(features), found.get("attention"))
 
-    def _positions(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
+    def positions(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
         """The loop itself: what `_loop` gathered to features, or top state and context, and attention [B, T, ...]."""
         product = loop_product()
         memory, cache = inputs["memory"], inputs["cache"]
@@ -358,35 +356,16 @@ class RecurrentDecoder(nn.Module):
         return memory["summary"][:, None].expand(-1, size, -1) if self.every_step else context
 
 
-def rounded_up(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The inputs of a loop with B, T and S rounded up, so that few different shapes are left.
+class _Loop(nn.Module):
+    """The loop over target positions as a module, with the decoder's weights."""
 
-    What is added are positions and sentences of zeros whose results nobody reads. Such a sentence has one source token,
-    for attention to have somewhere to look.
-    """
-    size, batch, _ = inputs["projected"].shape
-    targets, sentences = rounded(size, 4), rounded(batch, 8)
+    def __init__(self, decoder: RecurrentDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
 
-    def extended(tensor: Tensor, *sizes: int) -> Tensor:
-        """With the first dimensions of these sizes."""
-        added = [amount for new, old in zip(sizes, tensor.shape, strict=False) for amount in (new - old, 0)]
-        return F.pad(tensor, [0, 0] * (tensor.dim() - len(sizes)) + added[::-1])
-
-    memory = dict(inputs["memory"])
-    for name, tensor in memory.items():
-        sizes = (sentences,) if name == "summary" else (sentences, rounded(tensor.size(1), 4))
-        memory[name] = extended(tensor, *sizes)
-    if "mask" in memory and sentences > batch:
-        memory["mask"][batch:, 0] = True
-    found = dict(inputs, memory=memory, cache=map_rows(inputs["cache"], lambda tensor: extended(tensor, sentences)))
-    for name in ("projected", "tokens"):
-        if name in inputs:
-            found[name] = extended(inputs[name], targets, sentences)
-    if "outputs" in inputs:
-        found["outputs"] = extended(inputs["outputs"], targets, len(inputs["outputs"][0]), sentences)
-    if "recurrent" in inputs:
-        found["recurrent"] = tuple(extended(mask, sentences) for mask in inputs["recurrent"])
-    return found
+    def forward(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
+        """See `RecurrentDecoder.positions`."""
+        return self.decoder.positions(inputs)
 
 
 def drop(state: Tensor, mask: Tensor | None) -> Tensor:
