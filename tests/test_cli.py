@@ -22,11 +22,12 @@ OPTIONS = {
     " --train-source --train-target --valid --valid-source --valid-target --vocab-size",
     "train": "--allow-changes --config --device --dry-run --extend-vocabulary --finetune-from --gpus --help --output"
     " --plot --precision --preset --set --verify-resume",
-    "translate": "--alignment --attention --ban --batch-tokens --beam-groups --beam-size --coverage-penalty --device"
-    " --devices --dictionary --format --help --input --input-format --length-normalization --length-penalty"
-    " --long-lines --max-length --max-length-factor --max-source-tokens --method --min-length --model --n-best"
-    " --no-repeat-ngram --output --placeholders --processes --replace-unknown --resume --seed --set --stream"
-    " --temperature --terminology --top-k --top-p --weights",
+    "translate": "--alignment --attention --attention-head --attention-layer --ban --batch-tokens --beam-groups"
+    " --beam-size --coverage-penalty --device --devices --dictionary --ensemble-mean --format --help"
+    " --input --input-format --length-normalization --length-penalty --long-lines --max-length"
+    " --max-length-factor --max-source-tokens --method --min-length --model --n-best --no-repeat-ngram"
+    " --output --placeholders --processes --replace-unknown --resume --seed --set --stream --temperature"
+    " --terminology --top-k --top-p --weights",
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
     " --language-pair --lowercase --metric --model --paired --reference --report --source --target --test-set"
     " --tokenize --train-target",

@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,8 @@ ALIASES = {
     "--nbest": "--n-best",
     "--beam": "--beam-size",
 }
+
+_UsageError: Any = typer.BadParameter.__base__  # Typer does not name it
 
 app = typer.Typer(
     name="nmt",
@@ -68,9 +70,11 @@ def run(arguments: list[str]) -> int:
     keep_traceback = "--traceback" in arguments
     known = [ALIASES.get(argument, argument) for argument in arguments]
     try:
-        app(known, prog_name="nmt", obj=known)
-    except SystemExit as ending:
-        return int(ending.code or 0)
+        return int(app(known, prog_name="nmt", obj=known, standalone_mode=False) or 0)
+    except _UsageError as error:
+        if words := error.format_message().rstrip("."):  # without any argument the help has been shown instead
+            show_error(words, f"{error.ctx.command_path if error.ctx else 'nmt'} --help lists the options")
+        return ExitCode.USAGE
     except UserError as error:
         if keep_traceback:
             raise
@@ -91,4 +95,3 @@ def run(arguments: list[str]) -> int:
             f"this is a bug in nmt: {type(error).__name__}: {error}", "nmt --traceback … shows where; please report it"
         )
         return ExitCode.BUG
-    return ExitCode.DONE

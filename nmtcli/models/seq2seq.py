@@ -16,6 +16,7 @@ from nmtcli.models.dropout import dropout_mask
 from nmtcli.models.halves import Decoded
 from nmtcli.models.protocol import Cache, Memory, Step
 from nmtcli.models.recurrent import LoopRunner, RecurrentDecoder
+from nmtcli.models.told_attention import AttentionChoice, told_attention
 from nmtcli.vocabulary import PAD
 
 
@@ -61,6 +62,12 @@ class Seq2Seq(nn.Module):
         memory, cache = self.start(source, source_length)
         embedded = self._embed(self.target_embedding, target_input)
         return self.decoder.forward(embedded, memory, cache, need_attention)
+
+    def tell_attention(self, choice: AttentionChoice) -> None:
+        """From now on `decode` and `step` tell that attention. Raises UserError where there is none such."""
+        layer, head = told_attention(self.config, choice)
+        assert layer is not None
+        self.decoder.tell(layer, head)
 
     def run_loop_by(self, runner: LoopRunner) -> None:
         """Train a loop over target positions, if the decoder has one, in another way than kernel by kernel."""

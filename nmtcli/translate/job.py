@@ -14,9 +14,12 @@ from typing import Any, Literal
 import xxhash
 
 from nmtcli.checkpoint import STATE, TENSORS
+from nmtcli.models.told_attention import USUAL, AttentionChoice
 from nmtcli.prepare.workers import Workers
+from nmtcli.score.alignment import format_links
 from nmtcli.translate.alignment import AttentionMap
-from nmtcli.translate.formats import Format, attention_json, json_text, pharaoh, render
+from nmtcli.translate.ensemble import Mean
+from nmtcli.translate.formats import Format, attention_json, json_text, render
 from nmtcli.translate.lines import MOST_BYTES, MOST_LINES, Prefix, Report, Window
 from nmtcli.translate.translation import LineHandling, Translation
 from nmtcli.translate.translator import Translator
@@ -39,6 +42,8 @@ class Job:
     attention: bool = False  # a JSON object for each line
     drawn: int = 0  # the attention of so many lines at the beginning is kept
     weights: tuple[float, ...] | None = None  # of the models of an ensemble
+    mean: Mean = "probability"
+    told: AttentionChoice = USUAL
 
     def settings(self) -> dict[str, Any]:
         """All that decides what is written, as plain values."""
@@ -48,6 +53,7 @@ class Job:
         return {
             "model": ", ".join(f"{model.name} {digest_model(model)}" for model in self.models),
             "weights": self.weights and list(self.weights),
+            "mean": self.mean,
             "device": self.device,
             **self.search,
             "long_lines": self.handling.long_lines,
@@ -60,6 +66,8 @@ class Job:
             "n_best": self.n_best,
             "alignment": self.alignment,
             "attention": self.attention,
+            "attention_layer": self.told.layer,
+            "attention_head": self.told.head,
             "window": [MOST_LINES, MOST_BYTES],
         }
 
@@ -94,6 +102,8 @@ class WindowTranslator:
             handling=job.handling,
             threads=self._threads,
             weights=job.weights,
+            mean=job.mean,
+            told=job.told,
             **dict(job.search),
         )
 
@@ -122,7 +132,7 @@ class WindowTranslator:
             texts["translations"].append(render(translation, number, job.form, job.alignment == "beside", extra))
             best = translation.candidates[0] if translation.candidates else None
             if job.alignment == "apart":
-                texts["alignment"].append(pharaoh(best.alignment if best else None) + "\n")
+                texts["alignment"].append(format_links(best.alignment if best else None) + "\n")
             if job.attention:
                 texts["attention"].append(json_text(attention_json(best.attention if best else None, number)) + "\n")
             if number <= job.drawn and best is not None and best.attention is not None:

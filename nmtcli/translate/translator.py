@@ -14,12 +14,13 @@ from nmtcli.checkpoint import ModelInfo, find_model, read_info
 from nmtcli.config import SearchConfig
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, StepDecoder
+from nmtcli.models.told_attention import USUAL, AttentionChoice, attention_name
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.settings import replace_search
 from nmtcli.translate.assembly import Assembler, EncodedLine
 from nmtcli.translate.constraints import Constraint
 from nmtcli.translate.decoding import decode
-from nmtcli.translate.ensemble import Ensemble, check_target_vocabularies
+from nmtcli.translate.ensemble import Ensemble, Mean, check_target_vocabularies
 from nmtcli.translate.long_lines import cut_points
 from nmtcli.translate.search import Hypothesis
 from nmtcli.translate.translation import (
@@ -64,6 +65,7 @@ class Translator:
     handling: LineHandling = field(default_factory=LineHandling)
     threads: int | None = None  # of the tokenizer; None is one a core
     member_sources: tuple[Tokenizer, ...] = ()  # of an ensemble whose members' source tokenizers differ
+    attention_name: str = ""  # of which layer and head the attention is
 
     @classmethod
     def load(
@@ -72,6 +74,8 @@ class Translator:
         device: str = "auto",
         *,
         weights: Sequence[float] | None = None,
+        mean: Mean = "probability",
+        told: AttentionChoice = USUAL,
         handling: LineHandling | None = None,
         threads: int | None = None,
         **search: Any,
@@ -79,8 +83,10 @@ class Translator:
         """The translator in a run, a checkpoint or an export; of several, an ensemble with these `weights`.
 
         Its members share the target vocabulary; settings and the source tokenizer for cutting lines are the first's.
-        `device` is auto, cpu, cuda or the name of one device, such as cuda:1. `threads` are those of the CPU. Settings
-        of `SearchConfig` given by name, such as `beam_size=1`, replace the model's own. Raises UserError or DataError.
+        Their probabilities are averaged, or with `mean` log_probability their log-probabilities. `told` is the
+        attention of the first model that draws, links and replaces words. `device` is auto, cpu, cuda or the name of
+        one device, such as cuda:1. `threads` are those of the CPU. Settings of `SearchConfig` given by name, such as
+        `beam_size=1`, replace the model's own. Raises UserError or DataError.
         """
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
         directories = [find_model(one) for one in paths]
@@ -91,12 +97,17 @@ class Translator:
         tokenizers = [Tokenizers.load(directory) for directory in directories]
         check_target_vocabularies({str(one): own.target for one, own in zip(paths, tokenizers, strict=True)})
         opened = zip(directories, infos, strict=True)
-        runtimes = [open_runtime(directory, info, device, threads) for directory, info in opened]
+        runtimes = [
+            open_runtime(directory, info, device, threads, USUAL if number else told)
+            for number, (directory, info) in enumerate(opened)
+        ]
         alone = len(runtimes) == 1 and weights is None
-        runtime = runtimes[0] if alone else Ensemble(runtimes, weights)
+        runtime = runtimes[0] if alone else Ensemble(runtimes, weights, mean)
         sources = tuple(own.source for own in tokenizers)
         alike = all(source == sources[0] for source in sources)
-        made = cls(runtime, tokenizers[0], settings, handling or LineHandling(), threads, () if alike else sources)
+        name = attention_name(infos[0].model, told) if infos[0].model.attends else ""
+        members = () if alike else sources
+        made = cls(runtime, tokenizers[0], settings, handling or LineHandling(), threads, members, name)
         _ = made.wording  # to refuse now what cannot be
         return made
 
@@ -145,7 +156,9 @@ class Translator:
             pools = list(islice(remaining, counts[row]))
             if not all(hypothesis.obeys for pool in pools for hypothesis in pool):
                 problems[row].add("unmet")
-            assembler = Assembler(self.tokenizers, line, self.handling.dictionary, attention, alignment)
+            assembler = Assembler(
+                self.tokenizers, line, self.handling.dictionary, attention, alignment, self.attention_name
+            )
             candidates = assembler.candidates(pools)
             translations.append(Translation(request.source, candidates, treatments[row], tuple(sorted(problems[row]))))
         return translations
@@ -243,8 +256,18 @@ def _padded(sentences: Sequence[list[int]]) -> tuple[NDArray[np.int64], NDArray[
 _TREATMENTS: dict[str, Treatment] = {"split": "split", "cut": "cut", "refuse": "refused"}
 
 
-def open_runtime(directory: Path, info: ModelInfo, device: str, threads: int | None = None) -> Runtime:
-    """The engine for the model in `directory`. PyTorch is imported only for a PyTorch model."""
+def open_runtime(
+    directory: Path,
+    info: ModelInfo,
+    device: str,
+    threads: int | None = None,
+    told: AttentionChoice = USUAL,
+) -> Runtime:
+    """The engine for the model in `directory`, which tells that attention.
+
+    PyTorch is imported only for a PyTorch model.
+    """
+    check_told(info, told)
     if info.kind == "onnx":
         from nmtcli.translate.runtimes.onnx import OnnxRuntime
 
@@ -257,7 +280,20 @@ def open_runtime(directory: Path, info: ModelInfo, device: str, threads: int | N
     if kind not in get_args(DeviceName) or (number and (kind != "cuda" or not number.isdecimal())):
         raise UserError(f"device {device}: no such device", "auto, cpu, cuda, or one GPU by its number, as in cuda:1")
     where = open_device(cast("DeviceName", kind), threads, int(number or 0))
-    return TorchRuntime(load_model(directory), where)
+    model = load_model(directory)
+    if told != USUAL:
+        model.tell_attention(told)
+    return TorchRuntime(model, where)
+
+
+def check_told(info: ModelInfo, told: AttentionChoice) -> None:
+    """Raises UserError where a model cannot tell that attention."""
+    if told == USUAL:
+        return
+    name = attention_name(info.model, told)
+    if info.kind == "onnx":
+        usual = attention_name(info.model, USUAL)
+        raise UserError(f"an ONNX model tells one attention only ({usual}), not {name}", "use the run it was made of")
 
 
 def length_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
