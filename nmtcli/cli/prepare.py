@@ -49,7 +49,7 @@ def prepare(
     ] = None,
     tokenizer: Annotated[
         Path | None,
-        typer.Option("--tokenizer", metavar="MODEL", help="Use this SentencePiece model, or that of a data directory or a model."),
+        typer.Option("--tokenizer", metavar="MODEL", help="Use this SentencePiece model, or that of data or a run."),
     ] = None,
     merge: Annotated[
         list[Path] | None,
