@@ -88,10 +88,17 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if keep_traceback:
             raise
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            show_error(f"cannot write the result: {error.strerror}", "free some space")
-            return ExitCode.RESOURCES
-        show_error(
-            f"this is a bug in nmt: {type(error).__name__}: {error}", "nmt --traceback … shows where; please report it"
-        )
-        return ExitCode.BUG
+        message, hint, code = _explain(error)
+        show_error(message, hint)
+        return code
+
+
+def _explain(error: Exception) -> tuple[str, str, ExitCode]:
+    """Words, a hint and the exit code for what is no UserError."""
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("nmtcli"):
+        missing = f"this needs the package {error.name.partition('.')[0]}, which is not installed"
+        return missing, "pip install nmtcli brings it; docs/export.md tells what runs without PyTorch", ExitCode.USAGE
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"cannot write the result: {error.strerror}", "free some space", ExitCode.RESOURCES
+    words = f"this is a bug in nmt: {type(error).__name__}: {error}"
+    return words, "nmt --traceback … shows where; please report it", ExitCode.BUG

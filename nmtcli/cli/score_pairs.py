@@ -116,13 +116,19 @@ def score_alignments(paths: list[Path], gold_path: Path, as_json: bool) -> None:
 
 
 def _open_scorer(work: PairWork, links: bool) -> PairScorer:
-    from nmtcli.checkpoint import find_model, load_model, read_info
+    from nmtcli.checkpoint import check_export, find_model, load_model, read_info
     from nmtcli.prepare.tokenizer import Tokenizers
-    from nmtcli.score.forced import Forced, ForcedSteps, ForcedTorch
+    from nmtcli.score.forced import Forced, ForcedScores, ForcedSteps, ForcedTorch
     from nmtcli.score.pairs import PairScorer
 
     directory = find_model(work.model)
     info = read_info(directory)
+    check_export(directory, info)
+    if links and info.kind == "ctranslate2":
+        raise UserError(
+            f"{work.model}: CTranslate2 does not tell where it looks at given translations",
+            "score alignments with the run it came from, or with --format tsv or jsonl",
+        )
     if links and not info.model.attends:
         raise UserError(f"{work.model}: the model has no attention, and so no alignment", "use --format tsv or jsonl")
     forced: Forced
@@ -130,6 +136,10 @@ def _open_scorer(work: PairWork, links: bool) -> PairScorer:
         from nmtcli.translate.runtimes.onnx import OnnxRuntime
 
         forced = ForcedSteps(OnnxRuntime(directory))
+    elif info.kind == "ctranslate2":
+        from nmtcli.translate.runtimes.ctranslate2 import CTranslate2Runtime
+
+        forced = ForcedScores(CTranslate2Runtime(directory, info.precision, work.device).log_probs)
     else:
         from nmtcli.models.device import open_device
 

@@ -137,6 +137,22 @@ Devices = Annotated[
         help="A worker on each of these GPUs, counted from 0.",
     ),
 ]
+Quantize = Annotated[
+    Literal["int8", "bf16", "fp16"] | None,
+    typer.Option(
+        "--quantize",
+        rich_help_panel=_RUNNING,
+        help="Compute in fewer bits: int8 on a CPU, fp16 on a GPU, bf16 on both.",
+    ),
+]
+Shortlist = Annotated[
+    bool,
+    typer.Option(
+        "--shortlist",
+        rich_help_panel=_RUNNING,
+        help="Keep to tokens likely for each sentence (nmt export --vocabulary-shortlist).",
+    ),
+]
 
 
 def translate(
@@ -181,6 +197,8 @@ def translate(
     resume: Resume = False,
     processes: Processes = None,
     devices: Devices = None,
+    quantize: Quantize = None,
+    shortlist: Shortlist = False,
 ) -> None:
     """Translate text: one line out for each line in, in order; an empty line stays empty.
 
@@ -235,6 +253,8 @@ def _job(context: typer.Context, handling: "LineHandling") -> "Job":
         attention=numbers,
         drawn=0 if attention is None or numbers else sys.maxsize if attention == PIPE else DRAWN,
         weights=_weights(options["weights"], len(models)),
+        quantize=options["quantize"],
+        shortlist=options["shortlist"],
         mean=_mean(options["ensemble_mean"], len(models)),
         told=AttentionChoice(options["attention_layer"], options["attention_head"]),
     )

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import xxhash
 
-from nmtcli.checkpoint import STATE, TENSORS
+from nmtcli.checkpoint import CARD, STATE, TENSORS
 from nmtcli.models.told_attention import USUAL, AttentionChoice
 from nmtcli.prepare.workers import Workers
 from nmtcli.score.alignment import format_links
@@ -23,6 +23,9 @@ from nmtcli.translate.formats import Format, attention_json, json_text, render
 from nmtcli.translate.lines import MOST_BYTES, MOST_LINES, Prefix, Report, Window
 from nmtcli.translate.translation import LineHandling, Translation
 from nmtcli.translate.translator import Translator
+
+if TYPE_CHECKING:
+    from nmtcli.models.packed import Precision
 
 _CHUNK = 2**20
 _UNREADABLE = Translation("", ())
@@ -42,6 +45,8 @@ class Job:
     attention: bool = False  # a JSON object for each line
     drawn: int = 0  # the attention of so many lines at the beginning is kept
     weights: tuple[float, ...] | None = None  # of the models of an ensemble
+    quantize: "Precision | None" = None
+    shortlist: bool = False
     mean: Mean = "probability"
     told: AttentionChoice = USUAL
 
@@ -55,6 +60,8 @@ class Job:
             "weights": self.weights and list(self.weights),
             "mean": self.mean,
             "device": self.device,
+            "quantize": self.quantize,
+            "shortlist": self.shortlist,
             **self.search,
             "long_lines": self.handling.long_lines,
             "max_source_tokens": self.handling.max_source_tokens,
@@ -102,6 +109,8 @@ class WindowTranslator:
             handling=job.handling,
             threads=self._threads,
             weights=job.weights,
+            quantize=job.quantize,
+            shortlist=job.shortlist,
             mean=job.mean,
             told=job.told,
             **dict(job.search),
@@ -177,8 +186,8 @@ def _digest(value: Any) -> str:
 def digest_model(directory: Path) -> str:
     """Xxh3-128 of all files that decide what a model translates, in hexadecimal."""
     digest = xxhash.xxh3_128()
-    for path in sorted(directory.iterdir()):
-        if not path.is_file() or path.name in {STATE, TENSORS}:
+    for path in sorted(directory.rglob("*")):
+        if not path.is_file() or path.name in {STATE, TENSORS, CARD}:
             continue
         digest.update(path.name.encode())
         with path.open("rb") as file:
