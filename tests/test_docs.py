@@ -1,6 +1,5 @@
 """What the documents say is so."""
 
-import os
 import re
 import runpy
 import subprocess
@@ -103,37 +102,3 @@ def test_make_help_lists_every_target():
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert phony
     assert {line.split()[1] for line in output.splitlines()} == set(phony[1].split())
-
-
-def test_recipes_fetch_checks_what_it_fetched(tmp_path):
-    text = tmp_path / "home.txt"
-    text.write_text("a line\n")
-    digest = "f2d3a0e6a6e2c1a9" + "0" * 48
-    sources = tmp_path / "sources.txt"
-    sources.write_text(f"{digest} train.en {text.as_uri()}\n")
-    command = [sys.executable, str(ROOT / "recipes" / "fetch.py"), str(sources), str(tmp_path / "work" / "train.en")]
-    failed = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert failed.returncode == 1
-    assert "its sha256 is" in failed.stderr
-    assert not (tmp_path / "work" / "train.en").exists()
-    found = re.search(r"sha256 is ([0-9a-f]{64})", failed.stderr)
-    assert found
-    sources.write_text(f"{found[1]} train.en {text.as_uri()}\n")
-    subprocess.run(command, check=True, capture_output=True)
-    assert (tmp_path / "work" / "train.en").read_text() == "a line\n"
-
-
-# attended-step is no translation: a script alone
-RECIPES = sorted({path.parent.name for path in (ROOT / "recipes").glob("*/Makefile")} - {"attended-step"})
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_recipes_say_what_they_would_do(recipe, tmp_path):
-    """`make -n` finds every file and rule; no text is touched."""
-    environment = {name: value for name, value in os.environ.items() if name != "NMT_DATA"}
-    command = ["make", "-n", "check", f"WORK={tmp_path}/work"]
-    output = subprocess.run(
-        command, cwd=ROOT / "recipes" / recipe, check=True, capture_output=True, text=True, env=environment
-    )
-    for verb in ("prepare", "train", "translate", "score"):
-        assert f"nmt {verb}" in output.stdout

@@ -171,3 +171,11 @@ def test_a_run_with_another_vocabulary_says_what_is_new_and_goes_on(other_data, 
     assert "joint vocabulary" not in words
     assert nmt("train", other_data / "joint", "-o", tmp_path / "x", "--extend-vocabulary") == 2
     assert "goes with --finetune-from" in capsys.readouterr().err
+
+
+def test_data_for_a_model_takes_the_tokenizer_of_a_run(corpus, trained, tmp_path):
+    *arguments, _, _ = prepare_arguments(corpus, tmp_path / "data")  # without the size of a new one
+    assert nmt(*arguments, "--tokenizer", trained) == 0
+    ours, models = (Tokenizers.load(path).source for path in (tmp_path / "data", find_model(trained)))
+    every = range(len(models))
+    assert ours.pieces(every) == models.pieces(every)

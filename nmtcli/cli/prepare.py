@@ -49,7 +49,7 @@ def prepare(
     ] = None,
     tokenizer: Annotated[
         Path | None,
-        typer.Option("--tokenizer", metavar="MODEL", help="Use this SentencePiece model, or that of a data directory."),
+        typer.Option("--tokenizer", metavar="MODEL", help="Use this SentencePiece model, or that of data or a run."),
     ] = None,
     merge: Annotated[
         list[Path] | None,
@@ -108,6 +108,7 @@ def _merge(output: Path | None, parts: list[Path]) -> None:
 
 def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path | None, page: Path | None) -> None:
     """Prepare, or only survey where there is no `output`; print the report and write its page if asked for."""
+    from nmtcli.checkpoint import RunDirectory, find_model
     from nmtcli.prepare.pipeline import Job, survey
     from nmtcli.prepare.pipeline import prepare as prepare_data
     from nmtcli.prepare.report.page import write_page
@@ -117,6 +118,8 @@ def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path 
         raise UserError(f"--report {page}: not the name of a web page", "name the file .html")
     if page is not None and (page.is_dir() or not page.parent.is_dir()):
         raise UserError(f"--report {page}: cannot write there", "give a file in a directory that exists")
+    if tokenizer is not None and RunDirectory(tokenizer).checkpoints.is_dir():
+        tokenizer = find_model(tokenizer)  # a run keeps its tokenizers with its checkpoints
     job = Job(data, tokenizer, processes)
     with _terminating(), _progress() as show:
         outcome = prepare_data(output, job, show) if output else None
