@@ -1,7 +1,7 @@
 """nmt beside other toolkits: training, translation with a beam, `--help`, memory. Some 20 minutes on an idle machine.
 
     benchmarks/peers/install.sh FOLDER
-    python benchmarks/peers/compare.py FOLDER [--corpus MULTI30K] [--threads 2] [--rounds 3] [--only WORD …]
+    python benchmarks/peers/compare.py FOLDER [--corpus MULTI30K] [--threads 2] [--rounds 3] [--only WORDS …]
 
 The same models, data, pieces, batches and threads for all. In each round every tool runs once, one after another. What
 was measured is kept in FOLDER; the same command goes on from there. Prints Markdown: medians, in brackets the range.
@@ -33,7 +33,6 @@ from nmtcli.vocabulary import SPECIAL
 
 ROOT = Path(__file__).parents[2]
 TOOLS: tuple[type[Tool], ...] = (Eole, OpenNMTpy, JoeyNMT, CTranslate2, Nmt)
-WARM_UP = 4  # updates before those that count
 VALID = 32  # lines: the validation at the end of our training is not what is measured
 # JoeyNMT's Transformer reads all of a translation anew at each step: a share of the sentences takes long enough.
 SHARES = {("joeynmt", "transformer"): 4}
@@ -83,9 +82,10 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, default=corpus, help="train, valid and test .en and .de, plain or .gz")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--updates", type=int, default=8, help=f"of one training, the first {WARM_UP} not counted")
+    parser.add_argument("--updates", type=int, default=8, help="of one training")
+    parser.add_argument("--warm-up", type=int, default=4, help="those of them that do not count")
     parser.add_argument("--sentences", type=int, default=500, help="to translate, at most 1,000")
-    parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="works with one of these in their names")
+    parser.add_argument("--only", nargs="+", default=[], metavar="WORDS", help="as in: rnn, 'train nmt'")
     options = parser.parse_args()
     place = Workplace(options.folder.resolve(), options.threads, options.updates)
     prepare(place, options.corpus, options.sentences)
@@ -97,12 +97,12 @@ def main() -> None:
     begin = time.monotonic()
     for number in range(1, options.rounds + 1):
         for work in works(tools):
-            wanted = not options.only or any(word in work.name for word in options.only)
+            wanted = not options.only or any(f" {words} " in f" {work.name} " for words in options.only)
             if not wanted or (work.name, number) in done:
                 continue
             print(f"{time.monotonic() - begin:5.0f} s  round {number}  {work.name}", file=sys.stderr, flush=True)
             try:
-                record = do(work, place, options.sentences)
+                record = do(work, place, options.warm_up, options.sentences)
             except Failed as problem:
                 failures[work.name] = str(problem)
                 print(f"         {problem}", file=sys.stderr, flush=True)
@@ -152,13 +152,13 @@ def write(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), "utf-8", newline="")
 
 
-def do(work: Work, place: Workplace, sentences: int) -> Record:
+def do(work: Work, place: Workplace, warm_up: int, sentences: int) -> Record:
     """Measure one thing; raises Failed with the last words of the tool."""
     tool, run = work.tool, place.run(work.tool.name, work.model, work.kind)
     if work.what == "train":
         shutil.rmtree(run, ignore_errors=True)
         measured = call(work, place, tool.train(work.model, work.kind))
-        windows = [window for window in training_windows(tool.logged, measured.lines) if window["step"] > WARM_UP]
+        windows = [window for window in training_windows(tool.logged, measured.lines) if window["step"] > warm_up]
         if not windows:
             raise Failed(f"no figures in its log: {last_words(measured)}")
         return {**figures(measured), "windows": windows}

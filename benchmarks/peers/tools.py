@@ -149,7 +149,7 @@ class Eole(Tool):
     name = package = "eole"
     precisions = ("fp32", "bf16")
     kinds = ("fp32", "bf16")  # its int8 fails: it asks for a setting `gpu` that it does not have
-    logged = re.compile(r"Step (?P<step>\d+)/.*bsz: +[\d.]+/ *(?P<tokens>[\d.]+)/")
+    logged = re.compile(r"Step +(?P<step>\d+)/.*bsz: +[\d.]+/ *(?P<tokens>[\d.]+)/")
 
     def helps(self) -> list[Command]:
         return [[self.program("eole"), "--help"], [self.program("eole"), "train", "--help"]]
