@@ -66,7 +66,8 @@ def works(tools: list[Tool]) -> Iterator[Work]:
             yield from (Work("train", tool, model, precision) for precision in tool.precisions)
     for model in MODELS:
         for tool in tools:
-            for kind in tool.kinds if model in tool.models else ():
+            kinds = tool.kinds if model in tool.models else ()
+            for kind in kinds if tool.place.threads > 1 else (one for one in kinds if "process" not in one):
                 yield from (Work(what, tool, model, kind) for what in ("start", "translate"))
     for tool in tools:
         yield from (Work("help", tool, "", shlex.join(command)) for command in tool.helps())

@@ -21,10 +21,10 @@ def report(
     for record in records:
         groups.setdefault(record["name"], []).append(record)
     parts = [head(records, versions, options)]
-    for model in MODELS:
-        parts += [f"### Training, {model}", training(groups, model)]
-    for model in MODELS:
-        parts += [f"### Translation, {model}", translation(groups, model)]
+    for title, tabulate, what in (("Training", training, "train"), ("Translation", translation, "translate")):
+        for model in MODELS:
+            if any(of(groups, what, model)):
+                parts += [f"### {title}, {model}", tabulate(groups, model)]
     parts += ["### Help", helps(groups)]
     lost = [f"- {name}: {words}" for name, words in failures.items() if name not in groups]
     return "\n\n".join(parts + (["Failed:", "\n".join(lost)] if lost else [])) + "\n"
@@ -35,7 +35,7 @@ def head(records: Sequence[Record], versions: Mapping[str, str], options: Mappin
     days = sorted({time.strftime("%F", time.gmtime(record["when"])) for record in records}) or ["nothing measured"]
     shared = statistics.fmean(record["foreign"] for record in records) if records else 0
     return (
-        f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, {processor()}, {options['threads']} threads,"
+        f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, {processor()}, threads: {options['threads']},"
         f" OMP_WAIT_POLICY PASSIVE; other programs used {shared:.2f} cores in the mean. {'; '.join(versions.values())}."
         f" Training: batches of {BATCH_TOKENS:,} tokens, padding counted; target tokens without padding. Translation:"
         f" {BATCH_SENTENCES} sentences at a time, beam {BEAM}, every translation {LENGTH} pieces long. Median"
