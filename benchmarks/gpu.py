@@ -1,6 +1,6 @@
 """CUDA against CPU: losses of the first updates in each precision, then tokens/s and memory at sizes that fill a GPU.
 
-    python benchmarks/gpu.py DATA        DATA is made by nmt prepare
+    python benchmarks/gpu.py DATA [WORKLOAD …]        DATA is made by nmt prepare
 Prints Markdown. Use is what the products with weights alone would take at the rate of a large product in the same
 precision, as a share of the time taken; embeddings and attention are not counted. `benchmarks/gpu.sh` runs this with
 the tests and recipes.
@@ -21,14 +21,27 @@ from nmtcli.settings import load_config
 from nmtcli.train.run import resolve
 from nmtcli.train.trainer import Trainer
 
-UPDATES = 50
+UPDATES, MEASURED = 50, 20
+EXACT = ["model.dropout=0", "train.batch_tokens=2000", f"train.log_every={10 * UPDATES}"]  # the meter is read here
 WIDE = [f"model.{part}=1024" for part in ("embedding.size", "encoder.hidden_size", "decoder.hidden_size")]
 TWO = ["model.encoder.layers=2", "model.decoder.layers=2"]
 WORKLOADS = {  # what: preset, settings, batch tokens
     "luong-general": ("luong-general", [], 8_192),
     "luong-general, 2 × 1024": ("luong-general", [*WIDE, *TWO], 32_768),
     "the same, input feeding": ("luong-general", [*WIDE, *TWO, "model.decoder.input_feeding=true"], 32_768),
+    "the same without CUDA graphs": (
+        "luong-general",
+        [*WIDE, *TWO, "model.decoder.input_feeding=true", "train.cuda_graphs=false"],
+        32_768,
+    ),
+    "luong-general, input feeding": ("luong-general", ["model.decoder.input_feeding=true"], 4_096),
+    "the same, no CUDA graphs": (
+        "luong-general",
+        ["model.decoder.input_feeding=true", "train.cuda_graphs=false"],
+        4_096,
+    ),
     "bahdanau, 1024": ("bahdanau", WIDE, 32_768),
+    "bahdanau, 1024, no CUDA graphs": ("bahdanau", [*WIDE, "train.cuda_graphs=false"], 32_768),
     "gnmt, 1024": ("gnmt", WIDE, 32_768),
     "transformer-base": ("transformer-base", [], 32_768),
     "hybrid-ssru": ("hybrid-ssru", [], 32_768),
@@ -45,7 +58,7 @@ def trainer(data: PreparedData, device_name: str, *settings: str, preset: str | 
 
 def losses(data: PreparedData, device: str, precision: str) -> list[float]:
     """The loss a token of each of the first updates; no dropout, so that devices compare."""
-    made = trainer(data, device, f"train.precision={precision}", "model.dropout=0", "train.batch_tokens=2000")
+    made = trainer(data, device, f"train.precision={precision}", *EXACT)
     updates, found = made.feed.updates(made.state), []
     for _ in range(UPDATES):
         made.update(next(updates))
@@ -59,9 +72,9 @@ def throughput(data: PreparedData, precision: str, workload: str, rate: float) -
     settings = [*settings, f"train.batch_tokens={tokens}", f"train.precision={precision}"]
     made = trainer(data, "cuda", *settings, preset=preset)
     updates = made.feed.updates(made.state)
-    for _ in range(5):
-        made.update(next(updates))
-    measured = [next(updates) for _ in range(30)]
+    measured = [next(updates) for _ in range(MEASURED)]
+    for batches in measured:  # once before, so that kernels, plans and graphs of these shapes are there
+        made.update(batches)
     torch.cuda.reset_peak_memory_stats()
     torch.cuda.synchronize()
     start = time.perf_counter()
@@ -108,8 +121,9 @@ def main() -> None:
     print(f"\nA product of 8192 × 8192 matrices, Tflop/s: {found}\n")
     print("| model | parameters | batch tokens | precision | target tokens/s | use | peak memory, GB |")
     print("|---|---|---|---|---|---|---|")
-    for workload, (_, _, tokens) in WORKLOADS.items():
-        for precision, rate in rates.items():
+    for precision in ("bf16", "fp32", "fp16"):
+        for workload in sys.argv[2:] or WORKLOADS:
+            tokens, rate = WORKLOADS[workload][2], rates[precision]
             speed, use, memory, count = throughput(data, precision, workload, rate)
             cells = [workload, f"{count:,}", f"{tokens:,}", precision, f"{speed:,.0f}", f"{use:.0%}", f"{memory:.2f}"]
             print(f"| {' | '.join(cells)} |", flush=True)

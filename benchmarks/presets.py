@@ -41,7 +41,7 @@ from nmtcli.train.epochs import Epochs
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.precision import MixedPrecision
 from nmtcli.train.run import resolve
-from nmtcli.train.schedule import learning_rate
+from nmtcli.train.schedule import Schedule
 
 ROOT = Path(__file__).parent.parent
 PAIRS, ACCURACY = 200, 0.99
@@ -98,13 +98,14 @@ def learn(model: Seq2Seq, plan: BatchPlan, config: Config, device: torch.device)
     objective = TrainingLoss(model, config.train.label_smoothing)
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.98), eps=1e-9, fused=True)
     precision = MixedPrecision(config.train.precision, device)
+    schedule = Schedule.of(config, config.train.max_updates)
     update, epoch, accuracy = 0, 0, 0.0
     while accuracy < ACCURACY and update < config.train.max_updates:
         objective.train()
         for (rows,) in plan.block(epoch, 0):
             batch, update = plan.load(rows).to(device), update + 1
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(update, config.train.max_updates, config.train)
+                group["lr"] = schedule.rate(update)
             with precision.autocast():
                 loss = objective(batch)
             precision.scaler.scale(loss / batch.target_tokens).backward()

@@ -148,6 +148,11 @@ class TrainConfig(Section):
         description="Divides weights, gradients and optimizer state among the ranks (FSDP2), for models that do not fit"
         " on one device. Slower than whole models where those fit.",
     )
+    cuda_graphs: bool = Field(
+        True,
+        description="On a GPU, the loop of a decoder that feeds its input or attends with its previous state runs as"
+        " CUDA graphs, one a shape: faster; their memory is kept. Not with sharded weights.",
+    )
     max_skipped: int = Field(
         20, ge=1, description="Updates skipped in a row, their gradients not finite, that count as divergence."
     )

@@ -141,7 +141,7 @@ class AdditiveScores(torch.autograd.Function):
         batch, queries, size = query.shape
         inner = query.new_empty(batch, queries, keys.size(1), size)  # tanh(q + k), kept for the gradient
         scores = query.new_empty(batch, queries, keys.size(1))
-        for part in _chunks(batch, inner[0].numel()):
+        for part in _chunks(inner):
             torch.add(query[part, :, None], keys[part, None], out=inner[part])
             inner[part].tanh_()
             torch.matmul(inner[part], vector, out=scores[part])
@@ -157,7 +157,7 @@ class AdditiveScores(torch.autograd.Function):
         grad_query = grad.new_empty(batch, queries, width)
         grad_keys = grad.new_empty(batch, size, width)
         grad_vector = torch.zeros(width, dtype=torch.float32, device=grad.device)
-        for part in _chunks(batch, inner[0].numel()):
+        for part in _chunks(inner):
             grad_vector += (grad[part].reshape(1, -1) @ inner[part].reshape(-1, width))[0]
             slope = (1 - inner[part] * inner[part]).mul_(grad[part][..., None])  # before v, which comes last
             torch.sum(slope, dim=2, out=grad_query[part])
@@ -165,7 +165,8 @@ class AdditiveScores(torch.autograd.Function):
         return grad_query * vector, grad_keys * vector, grad_vector.to(vector.dtype)
 
 
-def _chunks(rows: int, elements: int) -> list[slice]:
-    """Slices of so many rows whose `elements` each make about CHUNK."""
-    count = max(1, CHUNK // max(1, elements))
+def _chunks(inner: Tensor) -> list[slice]:
+    """Slices of so many sentences that about CHUNK elements of [B, Q, S, A] are worked on; all of them on a GPU."""
+    rows = len(inner)
+    count = max(1, CHUNK // max(1, inner[0].numel())) if inner.device.type == "cpu" else rows
     return [slice(start, start + count) for start in range(0, rows, count)]

@@ -27,6 +27,11 @@ def open_device(name: DeviceName, threads: int | None = None, number: int = 0) -
             )
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
+        torch.set_float32_matmul_precision("highest")  # fp32 is fp32; who wants speed takes bf16
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.enable_cudnn_sdp(
+            False
+        )  # it plans anew for each shape, and hardly two batches have the same
     else:
         device = torch.device("cpu")
     if device.type == "cpu":

@@ -5,8 +5,9 @@ what the one before it looked at or said (input feeding, `query: previous_state`
 (`nmtcli.models.loop`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +16,12 @@ from nmtcli.config import ModelConfig
 from nmtcli.models.attention import Attention
 from nmtcli.models.cells import RecurrentLayer, flip_index, last_of, take
 from nmtcli.models.dropout import Dropout, dropout_mask
+from nmtcli.models.graphs import rounded_up
 from nmtcli.models.halves import Decoded, Encoded, State
 from nmtcli.models.loop import Product, compute_dtype, loop_product, plain_product
 from nmtcli.models.protocol import Cache, Memory
+
+LoopRunner = Callable[[nn.Module, Any], Any]  # see `LoopGraphs`
 
 
 class RecurrentEncoder(nn.Module):
@@ -183,6 +187,7 @@ class RecurrentDecoder(nn.Module):
         self.feed = nn.Linear(fed, gates, bias=False) if fed else None  # what one position hands to the first layer
         self.readout = Readout(config, context)
         self.dropout, self.recurrent_dropout = Dropout(config.dropout), config.recurrent_dropout
+        self.graphs: LoopRunner | None = None  # how training goes through the loop, if not kernel by kernel
 
     def start(self, encoded: Encoded) -> tuple[Memory, Cache]:
         """See `Decoder.start`."""
@@ -272,40 +277,63 @@ class RecurrentDecoder(nn.Module):
 
     def _loop(self, embedded: Tensor, memory: Memory, cache: Cache) -> Decoded:
         """Position after position; what needs the tokens alone is done for all at once."""
-        product = loop_product()
+        batch, size, _ = embedded.shape
         projected = self._stack()[0].project(self._with_summary(embedded, memory).transpose(0, 1))  # [T, B, 4H]
-        tokens = embedded.transpose(0, 1).unbind(0)
-        masks = self._draw_masks(embedded)
+        inputs = {"projected": projected, "memory": memory, "cache": cache, **self._draw_masks(embedded)}
+        if self.feeding:
+            inputs["tokens"] = embedded.transpose(0, 1)
+        if self.graphs is not None and torch.is_grad_enabled():
+            found = self.graphs(_Loop(self), rounded_up(inputs))
+            sizes = {"attention": memory["mask"].size(1)} if "mask" in memory else {}
+            found = {name: part[:batch, :size, : sizes.get(name)] for name, part in found.items()}
+        else:
+            found = self.positions(inputs)
+        features = found.get("features")
+        if features is None:
+            features = self.readout(found["top"], embedded, found["context"])
+        return Decoded(self.dropout(features), found.get("attention"))
+
+    def positions(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
+        """The loop itself: what `_loop` gathered to features, or top state and context, and attention [B, T, ...]."""
+        product = loop_product()
+        memory, cache = inputs["memory"], inputs["cache"]
+        nothing: list[Tensor | None] = [None] * len(self.layers)
+        outputs = inputs["outputs"].unbind(0) if "outputs" in inputs else None
         found: list[_Position] = []
         features: list[Tensor] = []
-        for number, gates in enumerate(projected.unbind(0)):
-            position, cache = self._position(gates[:, None], memory, cache, product, masks[number])
+        for number, gates in enumerate(inputs["projected"].unbind(0)):
+            dropped = nothing if outputs is None else outputs[number].unbind(0)
+            masks = _Masks(dropped, inputs.get("recurrent", nothing))
+            position, cache = self._position(gates[:, None], memory, cache, product, masks)
             found.append(position)
             if self.feeding:
                 context = None if position.context is None else position.context[:, 0]
-                features.append(self.readout(position.top[:, 0], tokens[number], context, product))
+                features.append(self.readout(position.top[:, 0], inputs["tokens"][number], context, product))
                 cache = {**cache, "fed": features[-1]}
-        weights = [position.attention for position in found if position.attention is not None]
-        attention = torch.cat(weights, dim=1) if weights else None
+        parts = {"attention": [position.attention for position in found if position.attention is not None]}
         if self.feeding:
-            return Decoded(self.dropout(torch.stack(features, dim=1)), attention)
-        top = torch.cat([position.top for position in found], dim=1)
-        context = torch.cat([position.context for position in found if position.context is not None], dim=1)
-        return Decoded(self.dropout(self.readout(top, embedded, context)), attention)
+            parts["features"] = [feature[:, None] for feature in features]
+        else:
+            parts["top"] = [position.top for position in found]
+            parts["context"] = [position.context for position in found if position.context is not None]
+        return {name: torch.cat(part, dim=1) for name, part in parts.items() if part}
 
-    def _draw_masks(self, embedded: Tensor) -> list[_Masks]:
-        """The dropout of all positions of [B, T, E], drawn at once: T small draws cost more than one."""
+    def _draw_masks(self, embedded: Tensor) -> dict[str, Any]:
+        """The dropout of all positions of [B, T, E], drawn at once: T small draws cost more than one.
+
+        outputs [T, layers, B, H] for those of the layers, recurrent a [B, H] for each; what drops nothing is left out.
+        """
+        if not self.training:
+            return {}
         batch, size, _ = embedded.shape
         count, width = len(self.layers), self._stack()[0].hidden_size
-        nothing: list[Tensor | None] = [None] * count
-        recurrent, outputs = nothing, [nothing] * size
-        if self.training:
-            like = embedded.new_empty(batch, dtype=compute_dtype(embedded))
-            recurrent = [unit_mask(like, width, self.recurrent_dropout) for _ in self.layers]
-            if self.dropout.share:
-                drawn = dropout_mask(like, (size, count, batch, width), self.dropout.share)
-                outputs = [list(position.unbind(0)) for position in drawn.unbind(0)]
-        return [_Masks(masks, recurrent) for masks in outputs]
+        like = embedded.new_empty(batch, dtype=compute_dtype(embedded))
+        masks: dict[str, Any] = {}
+        if self.recurrent_dropout:
+            masks["recurrent"] = tuple(dropout_mask(like, (batch, width), self.recurrent_dropout) for _ in self.layers)
+        if self.dropout.share:
+            masks["outputs"] = dropout_mask(like, (size, count, batch, width), self.dropout.share)
+        return masks
 
     def _stack(self) -> list[RecurrentLayer]:
         return [layer for layer in self.layers if isinstance(layer, RecurrentLayer)]
@@ -326,6 +354,18 @@ class RecurrentDecoder(nn.Module):
 
     def _context(self, context: Tensor | None, memory: Memory, size: int) -> Tensor | None:
         return memory["summary"][:, None].expand(-1, size, -1) if self.every_step else context
+
+
+class _Loop(nn.Module):
+    """The loop over target positions as a module, with the decoder's weights."""
+
+    def __init__(self, decoder: RecurrentDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
+        """See `RecurrentDecoder.positions`."""
+        return self.decoder.positions(inputs)
 
 
 def drop(state: Tensor, mask: Tensor | None) -> Tensor:

@@ -15,6 +15,7 @@ from nmtcli.models.cells import flip_index, take
 from nmtcli.models.dropout import dropout_mask
 from nmtcli.models.halves import Decoded
 from nmtcli.models.protocol import Cache, Memory, Step
+from nmtcli.models.recurrent import LoopRunner, RecurrentDecoder
 from nmtcli.vocabulary import PAD
 
 
@@ -60,6 +61,11 @@ class Seq2Seq(nn.Module):
         memory, cache = self.start(source, source_length)
         embedded = self._embed(self.target_embedding, target_input)
         return self.decoder.forward(embedded, memory, cache, need_attention)
+
+    def run_loop_by(self, runner: LoopRunner) -> None:
+        """Train a loop over target positions, if the decoder has one, in another way than kernel by kernel."""
+        if isinstance(self.decoder, RecurrentDecoder):
+            self.decoder.graphs = runner
 
     def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
         """Encode; see `StepDecoder.start`."""

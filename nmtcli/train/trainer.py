@@ -14,6 +14,7 @@ from nmtcli import checkpoint
 from nmtcli.checkpoint import ModelInfo, RunDirectory
 from nmtcli.config import Config
 from nmtcli.errors import CheckFailed, Interrupted
+from nmtcli.models.graphs import LoopGraphs
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.averaging import FinalAverage, MovingAverage
@@ -67,6 +68,8 @@ class Trainer:
         self.ranks = ranks = ranks or Ranks()
         self.sharded = settings.sharded and ranks.size > 1
         self.model = self._new_model()
+        if settings.cuda_graphs and device.type == "cuda" and not self.sharded:
+            self.model.run_loop_by(LoopGraphs())
         loss = TrainingLoss(self.model, settings.label_smoothing, settings.guided_alignment)
         self.objective = make_objective(config, loss, data.tokenizers)
         parallel = ranks.share(self.objective, self.sharded, device)
@@ -81,9 +84,8 @@ class Trainer:
             self.total = min(self.total, self.feed.plan.updates(settings.max_epochs))
         self.schedule = Schedule.of(config, self.total)
         self.skipped, self.skipped_in_a_row = torch.zeros(2, dtype=torch.int64, device=device).unbind()
-        self.splits = 0
         self.interrupts = Interrupts(alone=ranks.size == 1)
-        self.meter = Meter()
+        self.splits, self.meter = 0, Meter()
         self.ema = None if settings.ema is None else MovingAverage(self.model, settings.ema)
         if steps := run.steps():
             self._load(run.checkpoint(steps[-1]))
@@ -299,10 +301,9 @@ class Trainer:
 
     def _tell_start(self) -> None:
         start: dict[str, Any] = {"step": self.state.step, "total": self.total, "epoch": self.state.epoch}
-        start |= {"parameters": parameter_count(self.model), "pairs": len(self.data.train)}
+        start |= {"parameters": parameter_count(self.model), "pairs": len(self.data.train), "ranks": self.ranks.size}
         start |= {"frozen": sum(weight.numel() for weight in self.model.parameters() if not weight.requires_grad)}
         start |= {"device": str(self.device), "precision": self.precision.name, "torch": torch.__version__}
-        start |= {"ranks": self.ranks.size}
         self._tell("started", start)
 
     def _tell(self, event: str, metrics: dict[str, Any]) -> None:
@@ -391,5 +392,4 @@ class Trainer:
         checkpoint.put_weights(self.model, parts, path or self.run.path)
 
     def _precision(self) -> MixedPrecision:
-        settings = self.config.train
-        return MixedPrecision(self.state.precision or settings.precision, self.device, self.sharded)
+        return MixedPrecision(self.state.precision or self.config.train.precision, self.device, self.sharded)
