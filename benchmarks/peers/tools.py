@@ -107,7 +107,7 @@ class Nmt(Tool):
 
     name, package = "nmt", "nmtcli"
     precisions = ("fp32", "bf16")
-    kinds = ("fp32", "fp32, a process for each thread")
+    kinds = ("fp32", "bf16", "int8", "int8, a process for each thread")
     reads = "txt"
     logged = re.compile(r"update (?P<step>[\d,]+)/.* (?P<rate>[\d,]+) tok/s")
 
@@ -129,14 +129,17 @@ class Nmt(Tool):
     def translate(self, model: str, kind: str, source: Path, output: Path) -> Command:
         lengths = [f"--{end}-length={LENGTH + 1}" for end in ("min", "max")]  # EOS counted
         batch = f"--batch-tokens={BATCH_SENTENCES * 16}"  # 15.7 tokens a sentence
-        workers = [f"--processes={self.place.threads}"] if "process" in kind else []
+        quantize = kind.partition(",")[0]
+        how = [] if quantize == "fp32" else [f"--quantize={quantize}"]
+        how += [f"--processes={self.place.threads}"] if "process" in kind else []
         files = ["-m", str(self.place.run(self.name, model)), "-i", str(source), "-o", str(output)]
-        return [*self._nmt, "translate", *files, "--device=cpu", f"--beam-size={BEAM}", batch, *lengths, *workers]
+        return [*self._nmt, "translate", *files, "--device=cpu", f"--beam-size={BEAM}", batch, *lengths, *how]
 
     def export(self, folder: Path) -> Command:
         """The command that makes a CTranslate2 model of the Transformer."""
         run = self.place.run(self.name, "transformer")
-        return [*self._nmt, "export", str(run), "-o", str(folder), "--format", "ctranslate2"]
+        # a model of a few updates hardly prefers one word to another: exports may differ in that
+        return [*self._nmt, "export", str(run), "-o", str(folder), "--format", "ctranslate2", "--force"]
 
     @property
     def _nmt(self) -> Command:
