@@ -25,7 +25,8 @@ def report(
         for model in MODELS:
             if any(of(groups, what, model)):
                 parts += [f"### {title}, {model}", tabulate(groups, model)]
-    parts += ["### Help", helps(groups)]
+    if any(name.startswith("help ") for name in groups):
+        parts += ["### Help", helps(groups)]
     lost = [f"- {name}: {words}" for name, words in failures.items() if name not in groups]
     return "\n\n".join(parts + (["Failed:", "\n".join(lost)] if lost else [])) + "\n"
 
