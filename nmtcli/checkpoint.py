@@ -25,11 +25,16 @@ from nmtcli.staging import exclusive, staged, write_whole, writing
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nmtcli.models.packed import Precision
     from nmtcli.models.seq2seq import Seq2Seq
 
 FORMAT = 1
 INFO, WEIGHTS, STATE, TENSORS = "config.json", "model.safetensors", "state.json", "trainer.safetensors"
+REPORT, CARD = "export.json", "README.md"  # of an export: how its check went, for programs and for people
 POINTERS = "best", "last"  # of a run; the first that is there is the model
+Kind = Literal["pytorch", "onnx", "ctranslate2"]
+StoredPrecision = Literal["fp32", "int8", "int16", "fp16", "bf16"]
+_CHUNK = 2**20
 AGAIN = "and run the same command again to go on"
 
 
@@ -38,7 +43,8 @@ class ModelInfo(Section):
 
     format: int = FORMAT
     nmtcli: str = __version__
-    kind: Literal["pytorch", "onnx"] = "pytorch"
+    kind: Kind = "pytorch"
+    precision: StoredPrecision = "fp32"  # of the weights
     source_language: str
     target_language: str
     source_size: int  # vocabulary sizes
@@ -115,6 +121,43 @@ def write_info(directory: Path, info: ModelInfo, tokenizers: Tokenizers) -> None
     (directory / INFO).write_text(info.model_dump_json(indent=2) + "\n", "utf-8")
 
 
+def file_digests(directory: Path) -> dict[str, dict[str, int | str]]:
+    """Size and xxh3-128 of each file of an export but its report and its card, by its path in the directory."""
+    import xxhash
+
+    found: dict[str, dict[str, int | str]] = {}
+    for path in sorted(directory.rglob("*")):
+        name = path.relative_to(directory).as_posix()
+        if not path.is_file() or name in (REPORT, CARD):
+            continue
+        digest = xxhash.xxh3_128()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        found[name] = {"bytes": path.stat().st_size, "xxh3": digest.hexdigest()}
+    return found
+
+
+def check_export(directory: Path, info: ModelInfo) -> None:
+    """Raise DataError unless each file of an export is there and as it was written. Checkpoints have no such list."""
+    if not (directory / REPORT).is_file():
+        if info.kind == "pytorch" and info.precision == "fp32":
+            return
+        raise DataError(f"{directory / REPORT}: missing", "the export is not complete; export it again")
+    written = read_json(directory / REPORT).get("files")
+    if not isinstance(written, dict):
+        raise DataError(f"{directory / REPORT}: has no list of files", "the export is damaged; export it again")
+    found = file_digests(directory)
+    for name, was in written.items():
+        now = found.get(name)
+        if now is None:
+            raise DataError(f"{directory / name}: missing", "the export is not complete; export it again")
+        if now != was:
+            size = was.get("bytes") if isinstance(was, dict) else None
+            change = f"has {now['bytes']:,} bytes, was written with {size:,}" if now["bytes"] != size else "was changed"
+            raise DataError(f"{directory / name}: {change}", "the export is damaged; export it again")
+
+
 def write_trainer_state(directory: Path, state: dict[str, Any], tensors: dict[str, "Tensor"]) -> None:
     """What only a resume needs, beside the model in the same directory."""
     _save_tensors(directory / TENSORS, tensors)
@@ -166,14 +209,32 @@ def put_weights(model: "Seq2Seq", weights: dict[str, "Tensor"], path: Path) -> N
         weight.copy_(weights[name])
 
 
-def load_model(directory: Path) -> "Seq2Seq":
-    """The PyTorch model of a checkpoint or a safetensors export, on the CPU, in evaluation mode."""
+def load_model(directory: Path, precision: "Precision | None" = None) -> "Seq2Seq":
+    """The PyTorch model of a checkpoint or a safetensors export, on the CPU, in evaluation mode.
+
+    With a precision its matrices are packed in that (`nmtcli.models.quantized`), for translation only; those that are
+    stored in int8 always are. Weights stored in bf16 or fp16 are otherwise computed with in fp32. Raises UserError
+    where int8 is stored and another precision is asked for.
+    """
+    from nmtcli.models.quantized import assemble, empty_model, reduce_weights, stored_precision
     from nmtcli.models.seq2seq import Seq2Seq
 
-    info = read_info(directory)
-    model = Seq2Seq(info.model, info.source_size, info.target_size)
-    put_weights(model, load_tensors(directory / WEIGHTS), directory / WEIGHTS)
-    return model.eval()
+    info, path = read_info(directory), directory / WEIGHTS
+    tensors = load_tensors(path)
+    sizes = info.model, info.source_size, info.target_size
+    stored = stored_precision(tensors)
+    if stored == "int8" and precision not in (None, "int8"):
+        raise UserError(f"{directory}: is stored in int8, and cannot be had in {precision}", "use the run it came from")
+    if precision is None and stored != "int8":
+        model = Seq2Seq(*sizes)
+        put_weights(model, tensors, path)
+        return model.eval()
+    if precision is not None and stored != precision:
+        tensors = reduce_weights(empty_model(*sizes), tensors, precision)
+    try:
+        return assemble(*sizes, tensors)
+    except ValueError as error:
+        raise DataError(f"{path}: weights do not fit {INFO}: {error}", "the model directory is damaged") from None
 
 
 def average_weights(directories: Sequence[Path]) -> dict[str, "Tensor"]:

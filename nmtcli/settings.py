@@ -185,7 +185,8 @@ def _explain(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator
             given += nearest(str(item["input"]), re.findall("'([^']*)'", item["ctx"]["expected"]))
         for message in item["msg"].removeprefix("Value error, ").split("\n"):
             subject = (*path, *message.split()[0].split("."))  # rules of a section begin with the key they are about
-            yield f"{_place(subject, origins)}: {key}: {message[0].lower() + message[1:]}{given}"
+            named = f"{key}: " if key else ""
+            yield f"{_place(subject, origins)}: {named}{message[0].lower() + message[1:]}{given}"
 
 
 def _place(path: KeyPath, origins: Mapping[KeyPath, str]) -> str:

@@ -97,6 +97,25 @@ def onnx(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+TRANSFORMER = ["model.encoder.type=transformer", "model.decoder.type=transformer", "train.max_updates=16"]
+
+
+@pytest.fixture(scope="session")
+def transformer(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short run of a Transformer on the tiny corpus."""
+    output = tmp_path_factory.mktemp("transformer") / "run"
+    assert nmt("train", data, "-o", output, "--device", "cpu", *overrides(*TINY, *TRANSFORMER)) == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def ctranslate2(transformer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That run's model, exported to CTranslate2."""
+    output = tmp_path_factory.mktemp("export") / "ctranslate2"
+    assert nmt("export", transformer, "-o", output, "--format", "ctranslate2") == 0
+    return output
+
+
 def model_config(*settings: str) -> ModelConfig:
     """Tiny model settings, changed as given."""
     return load_config(overrides=[*TINY, "model.embedding.tie=all", *settings]).model

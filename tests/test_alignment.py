@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nmtcli.errors import UserError
-from nmtcli.translate.alignment import AttentionMap, check_attention_path, hard_alignment, write_attention
+from nmtcli.translate.alignment import AttentionMap, check_attention_path, write_attention
 
 
 def attention(source: str, target: str, title: str = "1.") -> AttentionMap:
@@ -54,12 +54,6 @@ def png_size():
         return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
 
     return size
-
-
-def test_hard_alignment_is_the_strongest_source_of_each_target():
-    weights = np.array([[0.2, 0.7, 0.1], [0.8, 0.1, 0.1]], dtype=np.float32)
-    assert hard_alignment(weights) == [(1, 0), (0, 1)]
-    assert hard_alignment(np.zeros((2, 0), dtype=np.float32)) == []
 
 
 def test_a_map_refuses_weights_of_another_shape():

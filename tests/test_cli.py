@@ -22,15 +22,17 @@ OPTIONS = {
     " --train-source --train-target --valid --valid-source --valid-target --vocab-size",
     "train": "--allow-changes --config --device --dry-run --extend-vocabulary --finetune-from --gpus --help --output"
     " --plot --precision --preset --set --verify-resume",
-    "translate": "--alignment --attention --ban --batch-tokens --beam-groups --beam-size --coverage-penalty --device"
-    " --devices --dictionary --format --help --input --input-format --length-normalization --length-penalty"
-    " --long-lines --max-length --max-length-factor --max-source-tokens --method --min-length --model --n-best"
-    " --no-repeat-ngram --output --placeholders --processes --replace-unknown --resume --seed --set --stream"
-    " --temperature --terminology --top-k --top-p --weights",
+    "translate": "--alignment --attention --attention-head --attention-layer --ban --batch-tokens --beam-groups"
+    " --beam-size --coverage-penalty --device --devices --dictionary --ensemble-mean --format --help"
+    " --input --input-format --length-normalization --length-penalty --long-lines --max-length"
+    " --max-length-factor --max-source-tokens --method --min-length --model --n-best --no-repeat-ngram"
+    " --output --placeholders --processes --quantize --replace-unknown --resume --seed --set --shortlist --stream"
+    " --temperature"
+    " --terminology --top-k --top-p --weights",
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
     " --language-pair --lowercase --metric --model --paired --reference --report --source --target --test-set"
     " --tokenize --train-target",
-    "export": "--average --format --help --output",
+    "export": "--average --check --data --force --format --help --output --preset --quantize --vocabulary-shortlist",
 }
 
 
@@ -97,7 +99,7 @@ def test_a_dry_run_shows_the_model_and_makes_nothing(data, tmp_path, capsys):
     assert nmt("train", data, "-o", tmp_path / "run", "--dry-run", *overrides(*TINY)) == 0
     shown = capsys.readouterr().out
     assert "decoder.attention.project_keys.weight" in shown
-    for words in ("400 pairs, 20 updates", "largest batch", "MB activations", "safetensors, onnx"):
+    for words in ("400 pairs, 20 updates", "largest batch", "MB activations", "export to"):
         assert words in shown
     assert not (tmp_path / "run").exists()
 

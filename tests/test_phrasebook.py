@@ -17,15 +17,16 @@ SCRIPT = Path(__file__).parent.parent / "recipes" / "phrasebook" / "phrasebook.p
 FILES = [f"{part}.{language}" for part in ("train", "valid", "test") for language in ("en", "ko")]
 
 
-def load():
-    spec = importlib.util.spec_from_file_location("phrasebook", SCRIPT)
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, SCRIPT.with_name(f"{name}.py"))
     module = importlib.util.module_from_spec(spec)
-    sys.modules["phrasebook"] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
 
-phrasebook = load()
+phrasebook = load("phrasebook")
+gold = load("gold")
 
 
 @pytest.fixture(scope="module")
@@ -347,3 +348,44 @@ def test_particles_agree_with_the_word_before_them(everything):
         for word in phrasebook.words_of(target):
             if word[:-1] in nouns | people and word[-1] in wrong and word not in nouns:
                 assert (phrasebook.final_consonant(word[:-1]) != 0) != wrong[word[-1]], target
+
+
+# Gold alignments.
+
+
+@pytest.mark.parametrize(
+    ("english", "korean", "links"),
+    [
+        (
+            "Anna reads a long report every morning.",
+            "안나는 매일 아침 긴 보고서를 읽어요.",
+            "0-0 1-5 2?3 3-3 4-4 5-1 6-2",
+        ),
+        (
+            "My father could not open that dictionary.",
+            "우리 아버지께서는 그 사전을 못 펴셨어요.",
+            "0-0 1-1 3-4 4-5 5-2 5?5 6-3",
+        ),
+        ("They can help two lawyers.", "그들은 변호사를 두 명 도와줄 수 있어요.", "0-0 1-5 1-6 2-4 3-2 3?3 4-1 4?3"),
+        ("Is the tea colder than the water?", "차는 물보다 더 차가워요?", "0?3 1?0 2-0 3?2 3-3 4?1 5?1 6-1"),
+        ("Mina wants to go home in two days.", "미나는 이틀 후에 집에 가고 싶어 해요.", None),
+    ],
+)
+def test_words_that_translate_each_other_are_linked(english, korean, links):
+    sure, possible = gold.align(english, korean)
+    assert not sure & possible
+    if links is None:
+        assert {(7, 1), (5, 2), (4, 3), (3, 4), (1, 5)} <= sure
+        assert (1, 6) in possible
+    else:
+        assert gold.formatted(sure, possible) == links
+
+
+def test_nearly_every_korean_word_has_its_english_one(book):
+    linked, total = 0, 0
+    for pair in book.test:
+        sure, possible = gold.align(*pair)
+        assert all(at < len(pair.source.split()) and to < len(pair.target.split()) for at, to in sure | possible)
+        linked += len({to for _, to in sure})
+        total += len(pair.target.split())
+    assert linked > 0.94 * total

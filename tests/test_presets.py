@@ -15,7 +15,8 @@ import torch
 from benchmarks.shrinking import shrunk
 from nmtcli.checkpoint import RunDirectory
 from nmtcli.errors import UserError
-from nmtcli.export.exporter import export_model, reachable_formats
+from nmtcli.export.conditions import reachable_formats
+from nmtcli.export.exporter import Export, export_model
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import open_data
 from nmtcli.settings import keys, load_config, load_tree, presets
@@ -194,13 +195,13 @@ def exports():
 @pytest.mark.parametrize(("preset", "form"), [*exports()])
 def test_every_format_it_claims_translates_like_it(preset, form, short_run, tmp_path):
     _, path, _ = short_run(preset)
-    assert export_model(path, tmp_path / "model", form).match_rate >= 0.98
+    assert export_model(path, tmp_path / "model", Export(form)).comparison.match_rate >= 0.98
 
 
 def test_a_format_that_a_preset_does_not_claim_is_refused_in_words(short_run, tmp_path):
     _, path, _ = short_run("rnmt-plus")
-    with pytest.raises(UserError, match=r"model\.encoder\.layer_norm cannot be exported to onnx"):
-        export_model(path, tmp_path / "model", "onnx")
+    with pytest.raises(UserError, match=r"cannot be exported to onnx: model\.encoder\.layer_norm"):
+        export_model(path, tmp_path / "model", Export("onnx"))
     assert not (tmp_path / "model").exists()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nmtcli.checkpoint import find_model, load_model
 from nmtcli.prepare.tokenizer import Tokenizers
-from nmtcli.score.alignment import AlignmentQuality, GoldLinks, Words, judge, read_gold, word_links
+from nmtcli.score.alignment import AlignmentQuality, GoldLinks, judge, read_gold
 from nmtcli.score.forced import ForcedSteps, ForcedTorch
 from nmtcli.score.pairs import PairScorer, score_ids
 from nmtcli.score.texts import Text
@@ -165,34 +165,6 @@ def test_steps_give_what_all_positions_at_once_give(tiny_model):
 # ---- alignment ----
 
 
-def test_pieces_are_words_again():
-    # en1 en2 | de · EOS; the words are 0 0 | 1
-    weights = np.array([[0.3, 0.3, 0.35, 0.05], [0.1, 0.1, 0.7, 0.1], [0.0, 0.0, 0.1, 0.9], [0, 0, 0, 1]], np.float32)
-    assert word_links(weights, np.array([0, 0, 1]), np.array([0, 1, 2])) == [(0, 0), (1, 1)]
-    assert word_links(weights, np.array([0, 0, 1]), np.array([0, 0, 2])) == [(1, 0)]
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("one two", [0, 1]),
-        ("  one \t two ", [0, 1]),
-        ("one \u200b two", [0, 2]),  # nothing is left of the second word
-        ("one´s two", [0, 0, 1]),  # the accent becomes a blank and another character
-        ("", None),
-    ],
-)
-def test_words_are_those_of_the_raw_line(trained, line, expected):
-    tokenizer = Tokenizers.load(find_model(trained)).source
-    ids = tokenizer.encode([line])[0]
-    words = Words(tokenizer).of_tokens(line, ids)
-    if expected is None:
-        assert words is None
-    else:
-        assert list(dict.fromkeys(words.tolist())) == list(dict.fromkeys(expected))
-        assert len(words) == len(ids)
-
-
 LINKS = st.frozensets(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=8)
 
 
@@ -264,6 +236,16 @@ def test_a_model_taught_where_to_look_has_a_low_alignment_error_rate(taught, cor
     (tmp_path / "links").write_text("\n".join(score(capsys, *pairs, "--format", "pharaoh")) + "\n")
     assert nmt("score", tmp_path / "links", "--gold-alignment", taught / "valid", "--json") == 0
     assert json.loads(capsys.readouterr().out)["systems"][0]["error_rate"] == direct["error_rate"]
+
+
+def test_links_are_those_that_translate_writes(taught, corpus):
+    directory, same = find_model(taught / "run"), []
+    lines = ["", "two \u200b one", *(corpus / "valid.words").read_text().splitlines()]
+    for translation in Translator.load(directory, "cpu").translate(lines, alignment=True):
+        for candidate in translation.candidates:
+            (found,) = scorer(directory, 500).score([translation.source], [candidate.text], links=True)
+            same.append(found.links == candidate.alignment)  # unless the text is cut into other tokens
+    assert sum(same) > 0.9 * len(same)
 
 
 def test_scores_are_those_that_translate_prints(taught, corpus):

@@ -130,7 +130,7 @@ def fuzzed() -> list[bytes]:
     lines += [b"\x01\x02\r\x7f", "\u0085\u2028\u2029\v\f".encode(), b"one\rtwo", b"\xef\xbb\xbfone", b"\0"]
     lines += ["👩‍👩‍👧‍👦 🏳️‍🌈 one".encode(), "שלום עולם، مرحبا".encode(), ("a" + "\u0301" * 300).encode()]
     lines += [b" ".join([b"one two three. "] * 3400), b"x" * 900, "あ".encode() * 700, b"one ||| two\tthree"]
-    return lines + [b""] * 3000 + [b"nine"]
+    return lines + [b""] * 100_000 + [b"nine"]
 
 
 @pytest.mark.parametrize("form", ["text", "moses"])

@@ -267,6 +267,12 @@ def test_models_translate_together(run, write, trained, transformer, onnx):
     assert mixed != alone
     halved = run(text, "--format", "tsv", "--weights", "2,1", models=[trained, transformer])
     assert [row.split("\t")[3] for row in halved] == [row.split("\t")[3] for row in mixed]
+    log_mean = run(text, "--format", "tsv", "--ensemble-mean", "log-probability", models=[trained, transformer])
+    expected = Translator.load([trained, transformer], "cpu", mean="log_probability").translate(numbers(10))
+    assert [row.split("\t")[1] for row in log_mean] == [f"{one.candidates[0].score:.6f}" for one in expected]
+    assert [row.split("\t")[2] for row in log_mean] != [
+        row.split("\t")[2] for row in run(text, "--format", "tsv", models=[trained, transformer])
+    ]
     heavy = run(text, "--weights", "1e9,1", models=[trained, transformer])
     assert heavy == [row.split("\t")[3] for row in alone]
 
@@ -295,6 +301,7 @@ def test_what_does_not_make_an_ensemble_is_refused(corpus, trained, tmp_path, ca
     assert "not a positive number for each of 1 models" in words("--weights", "1,2")
     assert "not a positive number" in words("-m", trained, "--weights", "1,0")
     assert "not numbers" in words("--weights", "a")
+    assert "one model is no ensemble" in words("--ensemble-mean", "log-probability")
     assert nmt(*prepare_arguments(corpus, tmp_path / "data")[:-1], "290") == 0
     settings = [*TINY, "train.max_updates=1", "train.save_every=1", "train.valid_every=1"]
     assert nmt("train", tmp_path / "data", "-o", tmp_path / "run", "--device", "cpu", *overrides(*settings)) == 0

@@ -11,18 +11,11 @@ from nmtcli import LineHandling, Translator, UserError
 from nmtcli.config import TokenizerConfig
 from nmtcli.models.protocol import Step
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
+from nmtcli.prepare.words import NO_WORD, UNKNOWN, count_through, raw_words, surfaces
+from nmtcli.score.alignment import by_word, word_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.terminal_map import terminal_map
-from nmtcli.translate.words import (
-    NO_WORD,
-    UNKNOWN,
-    by_word,
-    count_through,
-    replacements,
-    source_words,
-    surfaces,
-    word_links,
-)
+from nmtcli.translate.unknown import replacements
 from nmtcli.vocabulary import EOS, UNK
 from tests.conftest import nmt, overrides
 
@@ -55,7 +48,7 @@ def test_surfaces_spell_the_decoded_text(kind, line):
 def test_every_token_has_a_word_of_the_raw_line(kind, line):
     tokenizer = TOKENIZERS[kind]
     (ids,) = tokenizer.encode([line])
-    words = source_words(tokenizer, line, ids)
+    words = raw_words(tokenizer, line, ids)
     assert len(words) == len(ids)
     assert words == sorted(words)
     if ids and line.split():
@@ -70,7 +63,7 @@ def test_tokens_of_a_word_are_those_it_has_alone(kind):
         (ids,) = tokenizer.encode([line])
         sizes = [len(ids) for ids in tokenizer.encode(words)]
         expected = [number for number, size in enumerate(sizes) for _ in range(size)]
-        assert source_words(tokenizer, line, ids) == expected
+        assert raw_words(tokenizer, line, ids) == expected
 
 
 def test_stretches_of_text_are_counted_by_word():
@@ -92,6 +85,16 @@ def test_links_of_words_are_those_of_their_tokens(sources, targets, data):
         weights[row, data.draw(st.sampled_from(columns))] = 0.3
     links = word_links(weights, [*source, NO_WORD], [*target, NO_WORD])
     assert links == tuple((word, number) for number, word in enumerate(choice))
+    weights[: target.count(0), :-1] = 0  # the first word looks at the end of the source alone
+    assert word_links(weights, [*source, NO_WORD], [*target, NO_WORD]) == links[1:]
+    assert word_links(weights[:, -1:], [NO_WORD], [*target, NO_WORD]) == ()
+
+
+def test_the_first_token_of_a_word_decides():
+    weights = np.array([[0.8, 0.2, 0], [0.1, 0.9, 0], [0.1, 0.9, 0], [0, 0.6, 0.4], [0, 0, 1]], np.float32)
+    assert word_links(weights, [0, 1, NO_WORD], [0, 0, 0, 1, NO_WORD]) == ((0, 0), (1, 1))
+    weights[0] = [0.55, 0.45, 0]  # unless it is in doubt
+    assert word_links(weights, [0, 1, NO_WORD], [0, 0, 0, 1, NO_WORD]) == ((1, 0), (1, 1))
 
 
 def test_words_add_up_their_tokens():

@@ -4,7 +4,7 @@ import errno
 import io
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,8 @@ ALIASES = {
     "--nbest": "--n-best",
     "--beam": "--beam-size",
 }
+
+_UsageError: Any = typer.BadParameter.__base__  # Typer does not name it
 
 app = typer.Typer(
     name="nmt",
@@ -68,9 +70,11 @@ def run(arguments: list[str]) -> int:
     keep_traceback = "--traceback" in arguments
     known = [ALIASES.get(argument, argument) for argument in arguments]
     try:
-        app(known, prog_name="nmt", obj=known)
-    except SystemExit as ending:
-        return int(ending.code or 0)
+        return int(app(known, prog_name="nmt", obj=known, standalone_mode=False) or 0)
+    except _UsageError as error:
+        if words := error.format_message().rstrip("."):  # without any argument the help has been shown instead
+            show_error(words, f"{error.ctx.command_path if error.ctx else 'nmt'} --help lists the options")
+        return ExitCode.USAGE
     except UserError as error:
         if keep_traceback:
             raise
@@ -84,11 +88,17 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if keep_traceback:
             raise
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            show_error(f"cannot write the result: {error.strerror}", "free some space")
-            return ExitCode.RESOURCES
-        show_error(
-            f"this is a bug in nmt: {type(error).__name__}: {error}", "nmt --traceback … shows where; please report it"
-        )
-        return ExitCode.BUG
-    return ExitCode.DONE
+        message, hint, code = _explain(error)
+        show_error(message, hint)
+        return code
+
+
+def _explain(error: Exception) -> tuple[str, str, ExitCode]:
+    """Words, a hint and the exit code for what is no UserError."""
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("nmtcli"):
+        missing = f"this needs the package {error.name.partition('.')[0]}, which is not installed"
+        return missing, "pip install nmtcli brings it; docs/export.md tells what runs without PyTorch", ExitCode.USAGE
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"cannot write the result: {error.strerror}", "free some space", ExitCode.RESOURCES
+    words = f"this is a bug in nmt: {type(error).__name__}: {error}"
+    return words, "nmt --traceback … shows where; please report it", ExitCode.BUG

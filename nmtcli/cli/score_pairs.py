@@ -46,7 +46,6 @@ class _Totals:
     tokens: int = 0
     log_prob: float = 0.0
     first_unscored: int | None = None
-    unlinked: int = 0  # pairs with a score whose words could not be told
 
     def add(self, scores: Sequence[PairScore | None]) -> None:
         """Count some more."""
@@ -58,7 +57,6 @@ class _Totals:
                 self.scored += 1
                 self.tokens += len(score.log_probs)
                 self.log_prob += score.log_prob
-                self.unlinked += score.links is None
 
 
 def score_pairs(work: PairWork) -> None:
@@ -94,8 +92,6 @@ def score_pairs(work: PairWork) -> None:
             f"{totals.pairs - totals.scored:,} pairs have no score: no source text, or not UTF-8;"
             f" the first is pair {totals.first_unscored:,}"
         )
-    if links and totals.unlinked:
-        warn(f"{totals.unlinked:,} pairs have no links: the tokenizer does not keep their words apart")
     if totals.tokens:
         per_token = totals.log_prob / totals.tokens
         say(f"{totals.scored:,} pairs, {totals.tokens:,} tokens: perplexity {math.exp(min(-per_token, 700)):.3f}")
@@ -120,13 +116,19 @@ def score_alignments(paths: list[Path], gold_path: Path, as_json: bool) -> None:
 
 
 def _open_scorer(work: PairWork, links: bool) -> PairScorer:
-    from nmtcli.checkpoint import find_model, load_model, read_info
+    from nmtcli.checkpoint import check_export, find_model, load_model, read_info
     from nmtcli.prepare.tokenizer import Tokenizers
-    from nmtcli.score.forced import Forced, ForcedSteps, ForcedTorch
+    from nmtcli.score.forced import Forced, ForcedScores, ForcedSteps, ForcedTorch
     from nmtcli.score.pairs import PairScorer
 
     directory = find_model(work.model)
     info = read_info(directory)
+    check_export(directory, info)
+    if links and info.kind == "ctranslate2":
+        raise UserError(
+            f"{work.model}: CTranslate2 does not tell where it looks at given translations",
+            "score alignments with the run it came from, or with --format tsv or jsonl",
+        )
     if links and not info.model.attends:
         raise UserError(f"{work.model}: the model has no attention, and so no alignment", "use --format tsv or jsonl")
     forced: Forced
@@ -134,6 +136,10 @@ def _open_scorer(work: PairWork, links: bool) -> PairScorer:
         from nmtcli.translate.runtimes.onnx import OnnxRuntime
 
         forced = ForcedSteps(OnnxRuntime(directory))
+    elif info.kind == "ctranslate2":
+        from nmtcli.translate.runtimes.ctranslate2 import CTranslate2Runtime
+
+        forced = ForcedScores(CTranslate2Runtime(directory, info.precision, work.device).log_probs)
     else:
         from nmtcli.models.device import open_device
 
@@ -176,7 +182,7 @@ def _render(line: int, source: str, target: str, score: PairScore | None, form: 
     from nmtcli.score.alignment import format_links
 
     if form == "pharaoh":
-        return format_links(score.links or []) if score else ""
+        return format_links(score.links) if score else ""
     if form == "tsv":
         if score is None:
             return f"{line}\t\t\t\t0"

@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from nmtcli.cli.console import say, stderr, stdout, warn
+from nmtcli.cli.export import show_formats
 from nmtcli.cli.live_line import LiveLine
 from nmtcli.config import Config
 from nmtcli.errors import CheckFailed
-from nmtcli.export.exporter import reachable_formats
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.curves import PAGE_FILE, SCORES
 from nmtcli.train.exposure import Accuracies
@@ -187,8 +187,8 @@ def show_plan(config: Config, data: PreparedData, device: torch.device) -> None:
         f"{megabytes(plan.state_bytes)} weights, gradients and optimizer,"
         f" {megabytes(plan.activation_bytes)} activations of the largest batch",
     )
-    rows.add_row("export to", ", ".join(reachable_formats(config.model)))
     stdout.print(rows)
+    show_formats(config.model)
 
 
 def show_resumption(found: Resumption, output: Path, device: str) -> None:

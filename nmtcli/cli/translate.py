@@ -16,6 +16,7 @@ from nmtcli.cli.translation_display import DRAWN, PIPE, Reading, run_job
 from nmtcli.errors import DataError, UserError
 
 if TYPE_CHECKING:
+    from nmtcli.translate.ensemble import Mean
     from nmtcli.translate.job import Job
     from nmtcli.translate.translation import LineHandling
 
@@ -27,6 +28,10 @@ Models = Annotated[
 ]
 Weights = Annotated[
     str | None, typer.Option("--weights", metavar="2,1", help="What each model of an ensemble counts; else alike.")
+]
+EnsembleMean = Annotated[
+    Literal["probability", "log-probability"],
+    typer.Option("--ensemble-mean", help="What of the models of an ensemble is averaged."),
 ]
 Input = Annotated[Path, typer.Option("-i", "--input", metavar="FILE", help="Text; - is stdin.")]
 InputForm = Annotated[
@@ -85,6 +90,22 @@ Attention = Annotated[
         help="Draw where the model looked (.html, .png; - is the terminal), or the numbers (.json; .jsonl, all lines).",
     ),
 ]
+AttentionLayer = Annotated[
+    int | None,
+    typer.Option(
+        "--attention-layer",
+        rich_help_panel=_LINKS,
+        metavar="N",
+        min=1,
+        help="Decoder layer whose attention draws, links and replaces words, from 1. Default: the last but one.",
+    ),
+]
+AttentionHead = Annotated[
+    int | None,
+    typer.Option(
+        "--attention-head", rich_help_panel=_LINKS, metavar="N", min=1, help="Its head, from 1. Default: their mean."
+    ),
+]
 Stream = Annotated[
     bool,
     typer.Option(
@@ -116,6 +137,22 @@ Devices = Annotated[
         help="A worker on each of these GPUs, counted from 0.",
     ),
 ]
+Quantize = Annotated[
+    Literal["int8", "bf16", "fp16"] | None,
+    typer.Option(
+        "--quantize",
+        rich_help_panel=_RUNNING,
+        help="Compute in fewer bits: int8 on a CPU, fp16 on a GPU, bf16 on both.",
+    ),
+]
+Shortlist = Annotated[
+    bool,
+    typer.Option(
+        "--shortlist",
+        rich_help_panel=_RUNNING,
+        help="Keep to tokens likely for each sentence (nmt export --vocabulary-shortlist).",
+    ),
+]
 
 
 def translate(
@@ -126,6 +163,7 @@ def translate(
     input_format: InputForm = "auto",
     form: OutputForm = "text",
     weights: Weights = None,
+    ensemble_mean: EnsembleMean = "probability",
     device: Device = "auto",
     method: search.Method = None,
     beam_size: search.BeamSize = None,
@@ -153,10 +191,14 @@ def translate(
     dictionary: Dictionary = None,
     alignment: Alignment = None,
     attention: Attention = None,
+    attention_layer: AttentionLayer = None,
+    attention_head: AttentionHead = None,
     stream: Stream = False,
     resume: Resume = False,
     processes: Processes = None,
     devices: Devices = None,
+    quantize: Quantize = None,
+    shortlist: Shortlist = False,
 ) -> None:
     """Translate text: one line out for each line in, in order; an empty line stays empty.
 
@@ -190,6 +232,7 @@ def translate(
 def _job(context: typer.Context, handling: "LineHandling") -> "Job":
     """What the options ask for; all settings of search are checked."""
     from nmtcli.checkpoint import find_model, read_info
+    from nmtcli.models.told_attention import AttentionChoice
     from nmtcli.settings import replace_search
     from nmtcli.translate.job import Job
 
@@ -210,6 +253,10 @@ def _job(context: typer.Context, handling: "LineHandling") -> "Job":
         attention=numbers,
         drawn=0 if attention is None or numbers else sys.maxsize if attention == PIPE else DRAWN,
         weights=_weights(options["weights"], len(models)),
+        quantize=options["quantize"],
+        shortlist=options["shortlist"],
+        mean=_mean(options["ensemble_mean"], len(models)),
+        told=AttentionChoice(options["attention_layer"], options["attention_head"]),
     )
 
 
@@ -226,6 +273,15 @@ def _weights(text: str | None, models: int) -> tuple[float, ...] | None:
     return weights
 
 
+def _mean(name: str, models: int) -> "Mean":
+    """The ensemble's mean by the name of the option."""
+    if name == "probability":
+        return "probability"
+    if models == 1:
+        raise UserError(f"--ensemble-mean {name}: one model is no ensemble", "give -m MODEL several times")
+    return "log_probability"
+
+
 def _check_places(source: Path, output: Path, alignment: Path | None, attention: Path | None) -> None:
     """Every file named can be written, and none is another one or the input."""
     from nmtcli.translate.alignment import check_attention_path
@@ -233,6 +289,8 @@ def _check_places(source: Path, output: Path, alignment: Path | None, attention:
 
     if attention is not None and attention != PIPE and attention.suffix.lower() not in {".json", ".jsonl"}:
         check_attention_path(attention)
+    if output == PIPE and sys.stdout is None:
+        raise DataError("standard output is closed", "give a file by -o FILE")
     named = [path for path in (output, alignment, attention) if path is not None and path != PIPE]
     for path in named:
         check_writable(path)
@@ -275,15 +333,24 @@ def _check_together(
 def _check_model(job: "Job", attention: Path | None, gpus: list[str]) -> None:
     """The model can do what is asked of it."""
     from nmtcli.checkpoint import read_info
+    from nmtcli.models.told_attention import USUAL
+    from nmtcli.translate.translator import check_told
 
-    info = read_info(job.models[0])
+    info, replaces = read_info(job.models[0]), job.handling.dictionary is not None
     if gpus and all(read_info(model).kind == "onnx" for model in job.models):
         raise UserError("--devices: an ONNX model runs on the CPU", "use --processes")
     if info.model.attends:
+        check_told(info, job.told)
+        if job.told != USUAL and attention is None and job.alignment is None and not replaces:
+            raise UserError(
+                "--attention-layer and --attention-head choose what --attention, --alignment and --replace-unknown"
+                " show, and none of these is given",
+                "add --attention FILE, or leave them out",
+            )
         return
     if attention is not None:
         raise UserError(f"--attention {attention}: the model has no attention to draw", "leave the option out")
-    if job.alignment is not None or job.handling.dictionary is not None:
+    if job.alignment is not None or replaces:
         option = "--alignment" if job.alignment is not None else "--replace-unknown"
         raise UserError(f"{option}: the model has no attention, and so links no words", "leave the option out")
 
@@ -304,6 +371,8 @@ def _gpus(devices: str | None, device: str, processes: int | None) -> list[str]:
 def _open_input(path: Path) -> Iterator[BinaryIO]:
     """A file of bytes; - is stdin."""
     if path == PIPE:
+        if sys.stdin is None:
+            raise DataError("standard input is closed", "give a file by -i FILE")
         yield sys.stdin.buffer
         return
     try:

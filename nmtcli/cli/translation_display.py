@@ -71,6 +71,7 @@ def _write(
     from nmtcli.translate.terminal_map import terminal_map
 
     maps: dict[int, AttentionMap] = {}
+    named = False
     with progress() as bar:
         if output == PIPE and sys.stdout.isatty():
             bar.stop()  # it would stand between the translations
@@ -82,6 +83,9 @@ def _write(
             bar.update(task, completed=outputs.lines, total=total)
             if drawing == PIPE:
                 for one in result.maps.values():
+                    if one.of and not named:
+                        say(f"attention: {one.of}")
+                        named = True
                     stderr.print(Text(terminal_map(one, stderr.width)), end="")
             elif drawing is not None:
                 maps |= result.maps
@@ -132,6 +136,8 @@ def _tell(report: "Report", job: "Job") -> None:
     """What was odd about the lines. Raises DataError where some are left without a translation."""
     longer = f"more than {job.handling.max_source_tokens} tokens"
     words = {
+        "utf-16": "looks like UTF-16; iconv -f UTF-16 -t UTF-8 makes text of it that can be read",
+        "compressed": "looks like a compressed file; unpack it first, with zcat for example",
         "invalid-utf8": "not UTF-8; what could not be read was translated as U+FFFD",
         "control-characters": "with control characters, which were read as blanks",
         "cut": f"{longer}; what is behind was not translated",

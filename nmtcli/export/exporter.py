@@ -5,41 +5,48 @@ does the directory appear.
 """
 
 import json
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from nmtcli import __version__, checkpoint
-from nmtcli.checkpoint import ModelInfo, RunDirectory, find_model, read_info
-from nmtcli.config import ModelConfig
+from nmtcli.checkpoint import (
+    CARD,
+    REPORT,
+    ModelInfo,
+    RunDirectory,
+    StoredPrecision,
+    file_digests,
+    find_model,
+    read_info,
+)
 from nmtcli.errors import CheckFailed, DataError, UserError
-from nmtcli.export.onnx import export_onnx
+from nmtcli.export.card import model_card
+from nmtcli.export.checking import Comparison, Probes, compare
+from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, unmet
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
+from nmtcli.prepare.directory import PreparedData, open_data
 from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.staging import staged
-from nmtcli.translate.runtimes.pytorch import TorchRuntime
-from nmtcli.translate.search import Hypothesis, SearchOptions, beam_search
-from nmtcli.translate.translator import Runtime, open_runtime
-from nmtcli.vocabulary import EOS, PAD, SPECIAL
-
-ExportFormat = Literal["safetensors", "onnx"]
-
-PROBES, PROBE_LENGTH, PROBE_LIMIT = 64, 24, 40
-LEAST_MATCH = 0.98  # share of probes with the same greedy translation; one may be a tie within rounding
-MOST_DIFFERENCE = 1e-3  # of the log-probability of a token
+from nmtcli.translate.shortlist import Shortlist
+from nmtcli.translate.translator import Translator, open_runtime
 
 
-def reachable_formats(model: ModelConfig) -> list[str]:
-    """The export formats that a model of these settings can have.
+@dataclass(frozen=True)
+class Export:
+    """What to make of a run. `average` is last:N or best:N.
 
-    A recurrent encoder that normalises inside the cell runs in a Python loop, which no ONNX graph holds for any length.
+    `data` has the validation text that the export is checked with, and the training data of a vocabulary shortlist.
     """
-    looping = model.encoder.type == "rnn" and model.encoder.layer_norm
-    return [form for form in get_args(ExportFormat) if form != "onnx" or not looping]
+
+    form: ExportFormat = "safetensors"
+    precision: StoredPrecision = "fp32"
+    average: str | None = None
+    data: Path | None = None
+    shortlist: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,91 +56,128 @@ class ExportReport:
     nmtcli: str
     torch: str
     format: ExportFormat
+    precision: StoredPrecision
+    shortlist: bool
     checkpoints: list[str]
     parameters: int
     bytes: int
-    probes: int
-    match_rate: float
-    largest_log_prob_difference: float
+    load_seconds: float
+    comparison: Comparison
+    passed: bool
+    files: dict[str, dict[str, int | str]] = field(default_factory=dict)
 
 
-def export_model(source: Path, output: Path, form: ExportFormat, average: str | None = None) -> ExportReport:
+def export_model(source: Path, output: Path, export: Export) -> ExportReport:
     """Export the model that `source` means (see `find_model`), or the mean of a run's checkpoints, to `output`.
 
-    `average` is last:N or best:N. Raises UserError for a format the model cannot have, and CheckFailed where the export
-    does not translate alike; nothing is written then.
+    Raises UserError for what the model cannot have, and CheckFailed where the export does not translate alike, unless
+    forced; nothing is written then.
     """
     if output.exists():
         raise UserError(f"{output}: is there already", "choose another -o; nmt never overwrites a model")
-    origins = RunDirectory(source).select(average) if average else [find_model(source)]
-    info = read_info(origins[-1])
-    if info.kind != "pytorch":
-        raise DataError(f"{source}: is an export to {info.kind} already", "export from the run or a checkpoint")
-    if form not in (reachable := reachable_formats(info.model)):
-        raise UserError(
-            f"{source}: a model with model.encoder.layer_norm cannot be exported to {form}",
-            f"--format {' or '.join(reachable)}",
-        )
-    model = checkpoint.load_model(origins[-1])
-    if average:
-        checkpoint.put_weights(model, checkpoint.average_weights(origins), origins[-1])
-    info = info.model_copy(update={"nmtcli": __version__, "kind": "onnx" if form == "onnx" else "pytorch"})
+    origins = RunDirectory(source).select(export.average) if export.average else [find_model(source)]
+    origin = origins[-1]
+    info = read_info(origin)
+    _check_possible(source, origin, info, export)
+    tokenizers = Tokenizers.load(origin)
+    data = _open_data(export.data, info)
+    probes = Probes.of(data) if data else Probes.random(tokenizers.source)
+    model = checkpoint.load_model(origin)
+    if export.average:
+        checkpoint.put_weights(model, checkpoint.average_weights(origins), origin)
+    kind = "pytorch" if export.form == "safetensors" else export.form
+    info = info.model_copy(update={"nmtcli": __version__, "kind": kind, "precision": export.precision})
     with staged(output) as directory:
-        if form == "onnx":
-            checkpoint.write_info(directory, info, Tokenizers.load(origins[-1]))
-            export_onnx(model, directory)
-        else:
-            checkpoint.write_model(directory, info, checkpoint.model_weights(model), Tokenizers.load(origins[-1]))
-        match, difference = check_equal(model, open_runtime(directory, info, "cpu"), info)
+        write_export(model, info, tokenizers, directory)
+        shortlist = None
+        if data and export.shortlist:
+            shortlist = Shortlist.learn(data.train, info.source_size, info.target_size)
+            shortlist.save(directory)
+        start = time.perf_counter()
+        engine = open_runtime(directory, info, "cpu")
+        seconds = time.perf_counter() - start
+        translator = Translator(engine, tokenizers, info.search, shortlist=shortlist)
+        comparison = check_equal(model, translator, info, probes, export.force)
+        files = file_digests(directory)
         report = ExportReport(
             nmtcli=__version__,
             torch=torch.__version__,
-            format=form,
-            checkpoints=[origin.name for origin in origins],
+            format=export.form,
+            precision=export.precision,
+            shortlist=export.shortlist,
+            checkpoints=[one.name for one in origins],
             parameters=parameter_count(model),
-            bytes=sum(file.stat().st_size for file in directory.iterdir()),
-            probes=PROBES,
-            match_rate=match,
-            largest_log_prob_difference=difference,
+            bytes=sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()),
+            load_seconds=seconds,
+            comparison=comparison,
+            passed=not comparison.failures,
+            files=files,
         )
-        (directory / "export.json").write_text(json.dumps(asdict(report), indent=2) + "\n", "utf-8")
+        (directory / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", "utf-8")
+        (directory / CARD).write_text(model_card(report, info, origin), "utf-8")
     return report
 
 
-def check_equal(model: Seq2Seq, exported: Runtime, info: ModelInfo) -> tuple[float, float]:
-    """Translate random probes greedily with both; returns the match rate and the largest difference a token.
+def write_export(model: Seq2Seq, info: ModelInfo, tokenizers: Tokenizers, directory: Path) -> None:
+    """All that `nmt translate` needs, in the format and precision of `info`, into an existing directory."""
+    match info.kind:
+        case "pytorch":
+            from nmtcli.models.quantized import reduce_weights
 
-    Probes are random pieces, so no text needs to lie beside a model. Raises CheckFailed where they differ too much.
-    """
-    source, length = _probes(info.source_size)
-    with torch.inference_mode():
-        expected = _greedy(TorchRuntime(model, torch.device("cpu")), source, length)
-    found = _greedy(exported, source, length)
-    same = [(a, b) for a, b in zip(expected, found, strict=True) if a.tokens == b.tokens]
-    match = len(same) / len(expected)
-    difference = max((abs(a.log_prob - b.log_prob) / len(a.tokens) for a, b in same), default=float("inf"))
-    if match < LEAST_MATCH or difference > MOST_DIFFERENCE:
-        raise CheckFailed(
-            f"the export translates {match:.0%} of {PROBES} probes like the model, and log-probabilities differ by"
-            f" up to {difference:.1e} a token, beyond {LEAST_MATCH:.0%} and {MOST_DIFFERENCE:.0e}; nothing was written",
-            "please report it with the versions of torch, onnx and onnxruntime",
+            weights = checkpoint.model_weights(model)
+            if info.precision in ("int8", "fp16", "bf16"):
+                weights = reduce_weights(model, weights, info.precision)
+            checkpoint.write_model(directory, info, weights, tokenizers)
+        case "onnx":
+            from nmtcli.export.onnx import export_onnx
+
+            checkpoint.write_info(directory, info, tokenizers)
+            export_onnx(model, directory, info.precision)
+        case "ctranslate2":
+            from nmtcli.export.ctranslate2 import export_ctranslate2
+
+            checkpoint.write_info(directory, info, tokenizers)
+            export_ctranslate2(model, tokenizers, directory, info.precision)
+
+
+def check_equal(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes, force: bool = False) -> Comparison:
+    """Translate the probes with both. Raises CheckFailed where they differ too much, unless forced."""
+    comparison = compare(model, export, info, probes)
+    if comparison.failures and not force:
+        hint = "please report it with the versions of torch, onnx, onnxruntime and ctranslate2"
+        if info.precision != "fp32":
+            hint = "take another precision; --force exports it all the same"
+        raise CheckFailed("\n".join([*comparison.failures, "nothing was written"]), hint)
+    return comparison
+
+
+def _check_possible(source: Path, origin: Path, info: ModelInfo, export: Export) -> None:
+    checkpoint.check_export(origin, info)
+    if info.kind != "pytorch" or info.precision != "fp32":
+        what = info.kind if info.kind != "pytorch" else info.precision
+        raise DataError(f"{source}: is an export to {what} already", "export from the run or a checkpoint")
+    if conditions := unmet(info.model, export.form):
+        raise UserError(
+            "\n".join(f"{source}: cannot be exported to {export.form}: {condition}" for condition in conditions),
+            f"--format {' or '.join(reachable_formats(info.model))}",
         )
-    return match, difference
+    if export.precision not in (possible := PRECISIONS[export.form]):
+        raise UserError(
+            f"--quantize {export.precision} is not for --format {export.form}",
+            f"--quantize {' or '.join(one for one in possible if one != 'fp32')}",
+        )
+    if export.shortlist and (export.form != "safetensors" or export.data is None):
+        raise UserError(
+            "--vocabulary-shortlist is for --format safetensors, and is learnt from training data",
+            "--data DATA, the directory the model was trained on",
+        )
 
 
-def _probes(vocabulary_size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Random sentences of 1 to PROBE_LENGTH pieces and EOS: ids [B, S] and lengths [B]."""
-    random = np.random.default_rng(0)
-    length = random.integers(2, PROBE_LENGTH + 2, PROBES)
-    source = random.integers(SPECIAL, vocabulary_size, (PROBES, int(length.max())))
-    position = np.arange(source.shape[1])[None]
-    source = np.where(position < length[:, None] - 1, source, PAD)
-    source[np.arange(PROBES), length - 1] = EOS
-    return source, length
-
-
-def _greedy(runtime: Runtime, source: NDArray[np.int64], length: NDArray[np.int64]) -> list[Hypothesis]:
-    array = runtime.array
-    options = SearchOptions(beam_size=1, length_penalty=0.0)
-    found = beam_search(runtime, array(source), array(length), [PROBE_LIMIT] * len(length), options)
-    return [hypotheses[0] for hypotheses in found]
+def _open_data(path: Path | None, info: ModelInfo) -> PreparedData | None:
+    """The data directory; raises UserError for another one than the model was trained on."""
+    if path is None:
+        return None
+    data = open_data(path)
+    if data.manifest.fingerprint != info.data_fingerprint:
+        raise UserError(f"{path}: the model was trained on other data", "give --data the directory it was trained on")
+    return data

@@ -16,6 +16,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from nmtcli.checkpoint import StoredPrecision
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Cache, Memory, select_rows
 from nmtcli.models.seq2seq import Seq2Seq
@@ -71,8 +72,8 @@ def unflatten(tree: Any, arrays: Iterator[Tensor]) -> Any:
     return tuple(unflatten(value, arrays) for value in tree)
 
 
-def export_onnx(model: Seq2Seq, directory: Path) -> None:
-    """Write both graphs of a model in evaluation mode into an existing directory, fp32."""
+def export_onnx(model: Seq2Seq, directory: Path, precision: StoredPrecision = "fp32") -> None:
+    """Write both graphs of a model in evaluation mode into an existing directory; in fp32, int8 or fp16."""
     try:
         import onnxscript  # noqa: F401, PLC0415 - an extra
     except ImportError:
@@ -98,6 +99,11 @@ def export_onnx(model: Seq2Seq, directory: Path) -> None:
         ["log_probs", *attention, *(f"next_{name}" for name in cache_names)],
         directory / STEP_FILE,
     )
+    if precision in ("int8", "fp16"):
+        from nmtcli.export.onnx_precision import reduce_precision  # noqa: PLC0415 - an extra
+
+        for name in (ENCODER_FILE, STEP_FILE):
+            reduce_precision(directory / name, precision)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from nmtcli.config import AttentionConfig
 from nmtcli.models.loop import Product, plain_product
+from nmtcli.models.multihead import of_head
 
 Source = dict[str, Tensor]  # what attention needs of a sentence, one row each: part of the decoder's memory
 
@@ -29,6 +30,7 @@ class Attention(nn.Module):
     def __init__(self, config: AttentionConfig, encoder_size: int, decoder_size: int) -> None:
         super().__init__()
         self.kind, self.heads, self.window, self.reach = config.type, config.heads, config.window, config.window_size
+        self.told_head: int | None = None  # whose weights are told; None: the mean of all
         width = config.hidden_size or decoder_size
         several = config.heads > 1
         self.context_size = width if several else encoder_size
@@ -64,7 +66,7 @@ class Attention(nn.Module):
 
         query [B, Q, H_decoder], where Q is target positions in training and hypotheses in search: hypotheses of one
         sentence share its keys. position [B, Q], of the target, is for local-m. Returns context [B, Q, context_size]
-        and weights [B, Q, S] (the heads' mean), zero on padding.
+        and weights [B, Q, S] (of the told head, or the mean of all), zero on padding.
         """
         mask = source["mask"][:, None, :]  # [B, 1, S]
         centre = self._centre(query, source["mask"], position, product)  # [B, Q, 1]
@@ -80,7 +82,7 @@ class Attention(nn.Module):
             weights = weights[:, 0]
             return product(weights.to(values.dtype), values, transposed=True), weights
         context = torch.matmul(weights.to(values.dtype), self._cut(values))  # [B, heads, Q, A / heads]
-        return context.transpose(1, 2).flatten(2), weights.mean(dim=1)
+        return context.transpose(1, 2).flatten(2), of_head(weights, self.told_head)
 
     def _scores(self, query: Tensor, source: Source, product: Product) -> Tensor:
         """[B, heads, Q, S]; anything on padding."""

@@ -55,7 +55,7 @@ class RecurrentLayer(nn.Module):
         on their way to the next position.
         """
         state = self.zero_state(inputs) if state is None else state
-        if self.norms or mask is not None:
+        if self.norms or mask is not None or not isinstance(self.rnn, nn.RNNBase):  # packed
             return self._loop(inputs, state, length, mask)
         initial = tuple(part.to(inputs.dtype)[None].contiguous() for part in state)  # [1, B, H] each
         if self.cell == "gru":

@@ -81,6 +81,14 @@ def explain_out_of_memory(setting: str) -> Iterator[None]:
         raise ResourceError(f"out of memory: {str(error).splitlines()[0]}", f"lower {setting}") from error
 
 
+def check_precision(precision: str | None, device: torch.device) -> None:
+    """Raise UserError where a device has no kernels for the precision."""
+    if precision == "int8" and device.type != "cpu":
+        raise UserError("int8 is for CPUs", "bf16 or fp16 is what a GPU is fast in, or use --device cpu")
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("fp16 is for GPUs", "int8 or bf16 is what a CPU is fast in")
+
+
 def has_bf16(device: torch.device) -> bool:
     """Whether bf16 products are native to the device, not emulated."""
     if device.type == "cuda":

@@ -41,6 +41,9 @@ class Decoder(Protocol):
     def start(self, encoded: Encoded) -> tuple[Memory, Cache]:
         """What stays fixed for a batch of sentences, and the cache of their first hypotheses."""
 
+    def tell(self, layer: int, head: int | None) -> None:
+        """From now on the attention told is that of this layer and head, counted from 1; None: the mean of heads."""
+
     def forward(self, embedded: Tensor, memory: Memory, cache: Cache, need_attention: bool = False) -> Decoded:
         """Embedded target input [B, T, E], all positions at once."""
 

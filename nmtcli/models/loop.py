@@ -7,11 +7,15 @@ over all of them follows at the end. What a step computes is the same code eithe
 `Product`s.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from nmtcli.models.packed import PackedMatrix
+
+Matrix = Tensor | PackedMatrix  # a trained weight, or what a search has in its place
 
 
 class Product(Protocol):
@@ -21,12 +25,14 @@ class Product(Protocol):
     stored the other way round ([K, M]). Returns [..., M].
     """
 
-    def __call__(self, inputs: Tensor, matrix: Tensor, base: Tensor | None = None, transposed: bool = False) -> Tensor:
+    def __call__(self, inputs: Tensor, matrix: Matrix, base: Tensor | None = None, transposed: bool = False) -> Tensor:
         """One product."""
 
 
-def plain_product(inputs: Tensor, matrix: Tensor, base: Tensor | None = None, transposed: bool = False) -> Tensor:
+def plain_product(inputs: Tensor, matrix: Matrix, base: Tensor | None = None, transposed: bool = False) -> Tensor:
     """The reference: autograd does the rest."""
+    if isinstance(matrix, PackedMatrix):
+        return cast("Tensor", matrix(inputs, base))
     if matrix.dim() == 2 and not transposed and (base is None or base.dim() == 1):
         return F.linear(inputs, matrix, base)
     other = matrix if transposed else matrix.transpose(-1, -2)
@@ -54,8 +60,9 @@ class DeferredProduct:
         # A matrix may be used both ways round, as encoder states are by dot attention: as keys and as values.
         self._fixed: dict[tuple[int, bool], tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]] = {}
 
-    def __call__(self, inputs: Tensor, matrix: Tensor, base: Tensor | None = None, transposed: bool = False) -> Tensor:
+    def __call__(self, inputs: Tensor, matrix: Matrix, base: Tensor | None = None, transposed: bool = False) -> Tensor:
         """See `Product`; in autocast's type where it is on."""
+        assert isinstance(matrix, Tensor)  # what is packed is not trained
         dtype = compute_dtype(inputs)
         key = (id(matrix), transposed)
         if key not in self._fixed:

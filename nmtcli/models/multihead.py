@@ -99,6 +99,7 @@ class CrossAttention(nn.Module):
     def __init__(self, width: int, heads: int, source_width: int) -> None:
         super().__init__()
         self.heads = heads
+        self.told_head: int | None = None  # whose weights are told; None: the mean of all
         self.query = nn.Linear(width, width)
         self.project = nn.Linear(source_width, 2 * width)
         self.output = nn.Linear(width, width)
@@ -114,14 +115,20 @@ class CrossAttention(nn.Module):
     def forward(
         self, inputs: Tensor, keys: Tensor, values: Tensor, mask: Tensor, need_weights: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """inputs [B, Q, H] to [B, Q, H], with the mean weights of the heads [B, Q, S] if needed.
+        """inputs [B, Q, H] to [B, Q, H], with the weights [B, Q, S] of the told head, or all heads' mean, if needed.
 
         Q is target positions in training and hypotheses in search: those of a sentence share its keys. mask
         [B, 1, 1, S].
         """
         query = self.query(inputs).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, A, Q, d]
         context, weights = attend(query, keys, values, mask, need_weights)
-        return self.output(merge_heads(context)), weights.mean(dim=1) if need_weights and weights is not None else None
+        told = of_head(weights, self.told_head) if need_weights and weights is not None else None
+        return self.output(merge_heads(context)), told
+
+
+def of_head(weights: Tensor, head: int | None) -> Tensor:
+    """The weights [B, A, Q, S] of one head, counted from 0, or the mean of all: [B, Q, S]."""
+    return weights.mean(dim=1) if head is None else weights[:, head]
 
 
 def merge_heads(context: Tensor) -> Tensor:

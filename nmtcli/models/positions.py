@@ -15,7 +15,8 @@ class _Angles(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
-        exponents = torch.arange(0, width, 2, dtype=torch.float64) / width
+        # On the CPU also where weights are made without memory (`nmtcli.models.quantized`): nothing loads this.
+        exponents = torch.arange(0, width, 2, dtype=torch.float64, device="cpu") / width
         self.register_buffer("frequencies", (10000.0**-exponents).float(), persistent=False)
 
     def angles(self, first: int, count: int) -> Tensor:

@@ -19,7 +19,10 @@ Cache = Any  # nested tuples and dicts of arrays, one row a hypothesis [N, …];
 
 @dataclass(frozen=True)
 class Step:
-    """What one more token costs: log-probabilities of the next one, the new cache, where the model looked."""
+    """What one more token costs: log-probabilities of the next one, the new cache, where the model looked.
+
+    The log-probabilities are the search's own, to write into.
+    """
 
     log_probs: Array  # [B, K, V]
     cache: Cache

@@ -189,6 +189,11 @@ class RecurrentDecoder(nn.Module):
         self.dropout, self.recurrent_dropout = Dropout(config.dropout), config.recurrent_dropout
         self.graphs: LoopRunner | None = None  # how training goes through the loop, if not kernel by kernel
 
+    def tell(self, layer: int, head: int | None) -> None:
+        """See `Decoder.tell`; there is one layer of attention, so all that can be chosen is the head."""
+        if self.attention is not None and self.attention.heads > 1:
+            self.attention.told_head = None if head is None else head - 1
+
     def start(self, encoded: Encoded) -> tuple[Memory, Cache]:
         """See `Decoder.start`."""
         memory = {}

@@ -16,7 +16,10 @@ from nmtcli.models.dropout import dropout_mask
 from nmtcli.models.halves import Decoded
 from nmtcli.models.protocol import Cache, Memory, Step
 from nmtcli.models.recurrent import LoopRunner, RecurrentDecoder
+from nmtcli.models.told_attention import AttentionChoice, told_attention
 from nmtcli.vocabulary import PAD
+
+_ROWS = 32  # of the output layer at a time
 
 
 class Seq2Seq(nn.Module):
@@ -62,6 +65,12 @@ class Seq2Seq(nn.Module):
         embedded = self._embed(self.target_embedding, target_input)
         return self.decoder.forward(embedded, memory, cache, need_attention)
 
+    def tell_attention(self, choice: AttentionChoice) -> None:
+        """From now on `decode` and `step` tell that attention. Raises UserError where there is none such."""
+        layer, head = told_attention(self.config, choice)
+        assert layer is not None
+        self.decoder.tell(layer, head)
+
     def run_loop_by(self, runner: LoopRunner) -> None:
         """Train a loop over target positions, if the decoder has one, in another way than kernel by kernel."""
         if isinstance(self.decoder, RecurrentDecoder):
@@ -83,8 +92,12 @@ class Seq2Seq(nn.Module):
 
     def step(self, tokens: Tensor, memory: Memory, cache: Cache) -> Step:
         """One position; see `StepDecoder.step`."""
-        features, cache, attention = self.decoder.step(self._embed(self.target_embedding, tokens), memory, cache)
+        features, cache, attention = self.advance(tokens, memory, cache)
         return Step(self.log_probs(features), cache, attention)
+
+    def advance(self, tokens: Tensor, memory: Memory, cache: Cache) -> tuple[Tensor, Cache, Tensor | None]:
+        """`step` up to the features [B, K, E], without the output layer."""
+        return self.decoder.step(self._embed(self.target_embedding, tokens), memory, cache)
 
     def _embed(self, table: nn.Embedding, ids: Tensor) -> Tensor:
         """ids [B, L] to embeddings [B, L, E], with `scale` of unit variance at the start (Vaswani et al. 2017, 3.4).
@@ -98,7 +111,23 @@ class Seq2Seq(nn.Module):
 
     def log_probs(self, features: Tensor) -> Tensor:
         """Features [..., E] to log-probabilities [..., V] in fp32."""
+        if torch.is_inference_mode_enabled():
+            return self._log_probs_in_parts(features)
         return torch.log_softmax(self.output(features).float(), dim=-1)
+
+    def _log_probs_in_parts(self, features: Tensor) -> Tensor:
+        """`log_probs` into an ordinary tensor, which a search can write into.
+
+        Some rows at a time: those [rows, V] stay in a CPU's cache from logits to log-probabilities.
+        """
+        rows = features.flatten(0, -2)
+        count = _ROWS if rows.is_cpu else max(len(rows), 1)
+        with torch.inference_mode(mode=False):
+            found = torch.empty(len(rows), self.output.out_features, device=rows.device)
+        for start in range(0, len(rows), count):
+            part = slice(start, start + count)
+            torch.log_softmax(self.output(rows[part]).float(), dim=-1, out=found[part])
+        return found.view(*features.shape[:-1], -1)
 
 
 def repeat(source: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:

@@ -160,20 +160,27 @@ class DecoderLayer(nn.Module):
 class LayeredDecoder(nn.Module):
     """Decoder layers with the given mixers, one a layer; see `Decoder`.
 
-    The attention it tells is that of the last layer but one (of one layer, that one), the mean of its heads: of all
-    layers it agrees best with alignments made by people (Garg et al. 2019).
+    The attention it tells, unless another is asked for, is that of the last layer but one (of one layer, that one), the
+    mean of its heads: of all layers it agrees best with alignments made by people (Garg et al. 2019).
     """
 
     def __init__(self, config: ModelConfig, mixers: Sequence[Mixer]) -> None:
         super().__init__()
         settings, source_width = config.decoder, config.encoder.hidden_size
-        self.told = max(len(mixers) - 2, 0)
+        self.told = max(len(mixers) - 2, 0)  # the layer, from 0
         self.project = fit_width(config.embedding.size, settings.hidden_size)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(DecoderLayer(settings, source_width, config.dropout, mixer) for mixer in mixers)
         self.norm = final_norm(settings)
         self.output = fit_width(settings.hidden_size, config.embedding.size)
         self.apply(initialise)
+
+    def tell(self, layer: int, head: int | None) -> None:
+        """See `Decoder.tell`."""
+        self.told = layer - 1
+        told = self.layers[self.told]
+        assert isinstance(told, DecoderLayer)
+        told.cross.told_head = None if head is None else head - 1
 
     def start(self, encoded: Encoded) -> tuple[Memory, Cache]:
         """Keys and values of the source for each layer [B, A, S, d], and a cache of no position yet for each."""

@@ -7,67 +7,54 @@ counted from 0. A gold alignment has sure links, `0-0`, and possible ones, `0?1`
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmtcli.errors import DataError
-from nmtcli.prepare.tokenizer import Tokenizer
+from nmtcli.prepare.words import NO_WORD
 from nmtcli.score.texts import Text
 
 Link = tuple[int, int]  # source word, target word
-Numbers = NDArray[np.int64]
 
 _LINK = re.compile(r"(\d{1,9})([-?p])(\d{1,9})", re.ASCII)
 
 
-class Words:
-    """Which words of a raw line the tokens of a tokenizer belong to."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-
-        @lru_cache(2**16)
-        def size(word: str) -> int:
-            return len(tokenizer.normalize(word).split())
-
-        self._size = size
-
-    def of_tokens(self, line: str, ids: Sequence[int]) -> Numbers | None:
-        """The word of each token, [tokens]; None where it is not certain.
-
-        Normalisation may split a word of the raw line, or leave nothing of it; a token may hold parts of two words.
-        """
-        tokens = np.array(ids, dtype=np.int64)
-        if not tokens.size or self._tokenizer.over_blanks[tokens].any():
-            return None
-        starts = self._tokenizer.word_starts[tokens]
-        starts[0] = True
-        normal = starts.cumsum() - 1  # the word of the normalised line
-        sizes = [self._size(word) for word in line.split()]
-        words = np.repeat(np.arange(len(sizes)), sizes)
-        return words[normal] if len(words) == normal[-1] + 1 else None
+def by_word(weights: NDArray[np.float32], words: Sequence[int]) -> NDArray[np.float32]:
+    """Columns [·, tokens] added up to words [·, max(words) + 1]; those without a word are left out."""
+    number = np.asarray(words, dtype=np.int64)
+    summed = np.zeros((weights.shape[0], int(number.max(initial=NO_WORD)) + 1), dtype=np.float32)
+    np.add.at(summed.T, number[number != NO_WORD], weights.T[number != NO_WORD])
+    return summed
 
 
-def word_links(weights: NDArray[np.float32], source: Numbers, target: Numbers) -> list[Link]:
+def word_links(weights: NDArray[np.float32], source: Sequence[int], target: Sequence[int]) -> tuple[Link, ...]:
     """For each target word the source word it drew on most, in the order of the target.
 
-    `weights` [T, S] is the attention between tokens, both ends of sentence included; `source` [S - 1] and `target`
-    [T - 1] are the words of the other tokens. What tokens of a word draw, and what is drawn from them, adds up. A word
-    that looks at the end of the source more than at any word has no link.
+    weights [T, S] is the attention between tokens; source [S] and target [T] have the word of each token, NO_WORD for
+    an end of sentence. What is drawn from the tokens of a source word adds up. Of a target word the first token counts
+    most, each further one half of the one before: what continues a word follows from its beginning, and looks anywhere.
+    What goes to the end of the source does not count; a word that drew on no word has no link.
     """
-    drawn = np.zeros((int(target[-1]) + 1, int(source[-1]) + 2), dtype=np.float64)  # the last column is EOS
-    columns = np.append(source, source[-1] + 1)
-    np.add.at(drawn, (target[:, None], columns[None, :]), weights[: len(target), : len(columns)])
-    best = drawn.argmax(axis=1)
-    written = set(target.tolist())
-    return [(int(best[word]), word) for word in sorted(written) if best[word] <= source[-1]]
+    drawn = by_word(weights, source) * 0.5 ** _place_in_word(target)[:, None]
+    words = by_word(drawn.T, target).T  # [target words, source words]
+    if not words.size:
+        return ()
+    best = words.argmax(axis=1)
+    return tuple((int(best[word]), int(word)) for word in np.flatnonzero(words.any(axis=1)))
 
 
-def format_links(links: Iterable[Link]) -> str:
-    """Pharaoh's format."""
-    return " ".join(f"{source}-{target}" for source, target in links)
+def _place_in_word(words: Sequence[int]) -> NDArray[np.float32]:
+    """How many tokens of the same word stand before each, [tokens]; words are in order."""
+    number = np.asarray(words, dtype=np.int64)
+    place = np.arange(len(number))
+    begins = np.where(np.diff(number, prepend=number[:1] - 1) != 0, place, 0)
+    return (place - np.maximum.accumulate(begins)).astype(np.float32)
+
+
+def format_links(links: Iterable[Link] | None) -> str:
+    """Pharaoh's format, `0-0 2-1`; nothing for none."""
+    return " ".join(f"{source}-{target}" for source, target in links or ())
 
 
 @dataclass(frozen=True)

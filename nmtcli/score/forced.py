@@ -1,12 +1,13 @@
 """The log-probability of each token of given translations: the decoder reads the true words (teacher forcing)."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmtcli.models.protocol import StepDecoder
-from nmtcli.vocabulary import BOS, PAD
+from nmtcli.vocabulary import BOS, EOS, PAD
 
 if TYPE_CHECKING:
     import torch
@@ -84,6 +85,24 @@ class ForcedSteps:
             if attention and step.attention is not None:
                 weights.append(step.attention)
         return np.concatenate(log_probs, axis=1), np.concatenate(weights, axis=1) if weights else None
+
+
+class ForcedScores:
+    """An engine that scores by itself, such as CTranslate2: sentences and translations without EOS to log-probabilities
+    with that of EOS. It tells nothing of attention.
+    """
+
+    def __init__(self, log_probs: Callable[[list[list[int]], list[list[int]]], list[list[float]]]) -> None:
+        self.log_probs = log_probs
+
+    def __call__(self, source: Ids, source_length: Ids, target: Ids, attention: bool) -> tuple[Floats, Floats | None]:
+        """See `Forced`."""
+        sources = [row[: length - 1].tolist() for row, length in zip(source, source_length.tolist(), strict=True)]
+        targets = [row[: np.argmax(row == EOS)].tolist() for row in target]
+        found = np.zeros(target.shape, dtype=np.float32)
+        for row, log_probs in enumerate(self.log_probs(sources, targets)):
+            found[row, : len(log_probs)] = log_probs
+        return found, None
 
 
 _AT_ONCE = 128  # rows of the output layer

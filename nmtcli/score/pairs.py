@@ -6,19 +6,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nmtcli.prepare.tokenizer import Tokenizers
-from nmtcli.score.alignment import Link, Words, word_links
+from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
+from nmtcli.prepare.words import NO_WORD, raw_words
+from nmtcli.score.alignment import Link, word_links
 from nmtcli.score.forced import Floats, Forced, Ids
 from nmtcli.vocabulary import EOS, PAD
 
 
 @dataclass(frozen=True)
 class PairScore:
-    """A target given its source. `links` are between words; None where they were not asked for or are not certain."""
+    """A target given its source. `links` are between words of the raw lines; None where they were not asked for."""
 
     pieces: list[str]  # as the tokenizer made them, with the end of sentence
     log_probs: list[float]  # natural logarithms, one a piece
-    links: list[Link] | None = None
+    links: tuple[Link, ...] | None = None
 
     @property
     def log_prob(self) -> float:
@@ -47,7 +48,6 @@ class PairScorer:
     def __init__(self, forced: Forced, tokenizers: Tokenizers, batch_tokens: int) -> None:
         """`batch_tokens` bounds a batch, padding counted, on the side that is longer; it changes speed only."""
         self._forced, self._tokenizers, self._batch_tokens = forced, tokenizers, batch_tokens
-        self._source_words, self._target_words = Words(tokenizers.source), Words(tokenizers.target)
 
     def score(self, sources: Sequence[str], targets: Sequence[str], links: bool = False) -> list[PairScore | None]:
         """A score for each pair, in order; None where nothing is left of the source, which no search translates."""
@@ -63,12 +63,18 @@ class PairScorer:
                 pieces = [*self._tokenizers.target.pieces(target_ids[row]), "</s>"]
                 linked = None
                 if weights is not None:
-                    source_words = self._source_words.of_tokens(sources[row], source_ids[row])
-                    target_words = self._target_words.of_tokens(targets[row], target_ids[row])
-                    if source_words is not None and target_words is not None:
-                        linked = word_links(weights, source_words, target_words)
+                    words = (
+                        _words(self._tokenizers.source, sources[row], source_ids[row]),
+                        _words(self._tokenizers.target, targets[row], target_ids[row]),
+                    )
+                    linked = word_links(weights, *words)
                 scores[row] = PairScore(pieces, log_probs, linked)
         return scores
+
+
+def _words(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[int]:
+    """The word of the raw line of each token, that of EOS included."""
+    return [*raw_words(tokenizer, line, ids), NO_WORD]
 
 
 def score_ids(

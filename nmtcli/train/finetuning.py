@@ -7,7 +7,7 @@ from typing import Self
 
 import torch
 
-from nmtcli.checkpoint import RunDirectory, find_model, load_model, model_weights, read_info
+from nmtcli.checkpoint import RunDirectory, check_export, find_model, load_model, model_weights, read_info
 from nmtcli.config import Config, ModelConfig
 from nmtcli.errors import DataError, UserError
 from nmtcli.models.seq2seq import Seq2Seq
@@ -38,6 +38,12 @@ class FirstModel:
             raise DataError(
                 f"{path}: an export to {info.kind} has no weights to train",
                 "give the run, one of its checkpoints or an export to safetensors",
+            )
+        check_export(directory, info)
+        if info.precision != "fp32":
+            raise DataError(
+                f"{path}: an export in {info.precision} has rounded weights, which training would not begin well with",
+                "give the run, one of its checkpoints or an export without --quantize",
             )
         # the weights come from the model, vectors that it once began with do not matter
         embedding = info.model.embedding.model_copy(update={"source_vectors": None, "target_vectors": None})

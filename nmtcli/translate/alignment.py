@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import logging
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmtcli.errors import UserError
+from nmtcli.errors import DataError, UserError
 from nmtcli.staging import write_whole
 
 _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁
@@ -33,27 +34,19 @@ class AttentionMap:
     """The attention over one sentence: `weights[t, s]` is how much target piece t drew on source piece s.
 
     `weights` is [T, S], rows summing to 1; `target` ends with the end-of-sentence piece when the model produced one.
-    Pieces come as the tokenizer made them, with SentencePiece's ▁.
+    Pieces come as the tokenizer made them, with SentencePiece's ▁. `of` says which attention it is where a model has
+    several: `layer 5 of 6, mean of 8 heads`.
     """
 
     source: list[str]
     target: list[str]
     weights: NDArray[np.float32]
     title: str
+    of: str = ""
 
     def __post_init__(self) -> None:
         if self.weights.shape != (len(self.target), len(self.source)):
             raise ValueError(f"weights {self.weights.shape} for {len(self.target)} target, {len(self.source)} source")
-
-
-def hard_alignment(weights: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """For each target position its strongest source position, as (source, target) pairs from 0: Pharaoh's order.
-
-    `weights` is [T, S]. An empty source aligns nothing.
-    """
-    if weights.size == 0:
-        return []
-    return [(int(source), target) for target, source in enumerate(weights.argmax(axis=1))]
 
 
 def check_attention_path(path: Path) -> None:
@@ -64,7 +57,7 @@ def check_attention_path(path: Path) -> None:
             "name the file .html (any number of sentences) or .png; .json and .jsonl have the numbers",
         )
     if not path.absolute().parent.is_dir():
-        raise UserError(f"no directory {path.parent} for the attention file", f"mkdir -p {path.parent}")
+        raise DataError(f"{path}: cannot write: no directory {path.parent}", f"mkdir -p {path.parent}")
     if path.suffix.lower() == ".png" and importlib.util.find_spec("matplotlib") is None:
         raise UserError("a .png needs matplotlib, which is not installed", "pip install 'nmtcli[plot]', or write .html")
 
@@ -136,6 +129,7 @@ table{font-size:8pt;line-height:1.1} td{min-width:0;height:4mm;width:4mm}
 
 def _page(maps: Sequence[AttentionMap]) -> str:
     sentences = "1 sentence" if len(maps) == 1 else f"{len(maps)} sentences"
+    of = f"Attention: {escape(_of(maps))}. " if _of(maps) else ""
     return "\n".join(
         [
             "<!doctype html>",
@@ -143,12 +137,17 @@ def _page(maps: Sequence[AttentionMap]) -> str:
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
             f"<title>Attention: {sentences}</title><style>{_STYLE}</style></head><body>",
             f"<header><h1>Attention: {sentences}</h1>",
-            "<p>A row is a target piece, a column a source piece; the stronger the colour, the more the one drew on"
-            ' the other. <span class="scale">0<i></i>1</span></p></header>',
+            f"<p>{of}A row is a target piece, a column a source piece; the stronger the colour, the more the one drew"
+            ' on the other. <span class="scale">0<i></i>1</span></p></header>',
             *(_figure(one) for one in maps),
             "</body></html>\n",
         ]
     )
+
+
+def _of(maps: Sequence[AttentionMap]) -> str:
+    """Which attention maps of one model show."""
+    return maps[0].of if maps else ""
 
 
 def _figure(one: AttentionMap) -> str:
@@ -180,6 +179,8 @@ def _picture(maps: Sequence[AttentionMap]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra, and slow to import
     from matplotlib.figure import Figure  # noqa: PLC0415
 
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a title that is not bold is no news
+
     drawn = [one for one in maps if one.weights.size]
     if not 0 < len(drawn) <= _MOST_PNG_MAPS:
         raise UserError(
@@ -204,7 +205,7 @@ def _picture(maps: Sequence[AttentionMap]) -> bytes:
         _LINE * len(title) + head + _CELL * len(one.target) + _SPACE
         for title, head, one in zip(titles, heads, drawn, strict=True)
     ]
-    height = sum(panels) + 2 * _MARGIN
+    height = sum(panels) + 2 * _MARGIN + (_LINE if _of(drawn) else 0)
     if max(width, height) * _DPI > _MOST_PIXELS:
         raise UserError("these sentences are too long for one picture", "write .html, or draw fewer at a time")
 
@@ -218,6 +219,7 @@ def _picture(maps: Sequence[AttentionMap]) -> bytes:
         _draw_map(axes, one, (left, y + _LINE * len(title) + _GAP + head + _GAP), style)
         y += panel
     _draw_scale(axes, (left, y), style)
+    axes.text(_MARGIN, y + 0.1 + _LINE, f"attention: {_of(drawn)}" if _of(drawn) else "", va="center_baseline", **style)
     picture = io.BytesIO()
     canvas.print_png(picture)
     return picture.getvalue()

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmtcli.prepare.tokenizer import Tokenizers
+from nmtcli.prepare.words import NO_WORD, count_through, raw_words, surfaces
+from nmtcli.score.alignment import word_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.long_lines import joint
 from nmtcli.translate.search import Hypothesis
 from nmtcli.translate.translation import Candidate
-from nmtcli.translate.words import NO_WORD, count_through, replacements, source_words, surfaces, word_links
+from nmtcli.translate.unknown import replacements
 from nmtcli.vocabulary import UNK
 
 
@@ -40,6 +42,7 @@ class Assembler:
     dictionary: Mapping[str, str] | None  # see `LineHandling`
     keep_attention: bool
     keep_alignment: bool
+    attention_name: str = ""
 
     def candidates(self, found: Sequence[Sequence[Hypothesis]]) -> tuple[Candidate, ...]:
         """Best first. `found` has the hypotheses of each part; the r-th translation joins the r-th of each."""
@@ -69,7 +72,7 @@ class Assembler:
         """The source word of each token of each part, its EOS included."""
         if self.dictionary is None and not self.keep_alignment:
             return [[] for _ in self.line.parts]
-        words = source_words(self.tokenizers.source, self.line.text, self.line.tokens)
+        words = raw_words(self.tokenizers.source, self.line.text, self.line.tokens)
         return [[*words[begin:end], NO_WORD] for begin, end in pairwise(self.line.cuts) if end > begin]
 
     def _part(
@@ -91,7 +94,7 @@ class Assembler:
         source, target = self.tokenizers.source, self.tokenizers.target
         columns = [piece for ids in self.line.parts for piece in (*source.pieces(ids), "</s>")]
         rows = [piece for part in parts for piece in (*target.pieces(part.tokens[:-1]), "</s>")]
-        return AttentionMap(columns, rows, weights, title)
+        return AttentionMap(columns, rows, weights, title, self.attention_name)
 
 
 def _weights(part: Hypothesis, tokens: int) -> NDArray[np.float32] | None:

@@ -33,6 +33,10 @@ class Constraint(Protocol):
     def shortest(self) -> int:
         """A length, EOS counted, at which it can surely be obeyed; a limit below it is raised to it."""
 
+    @property
+    def needed(self) -> frozenset[int]:
+        """The tokens without which it may be impossible to obey."""
+
     def start(self) -> State:
         """The state before the first token."""
 
@@ -53,6 +57,11 @@ class ForcedPrefix:
     def shortest(self) -> int:
         """See `Constraint`."""
         return len(self.tokens) + 1
+
+    @property
+    def needed(self) -> frozenset[int]:
+        """See `Constraint`."""
+        return frozenset(self.tokens)
 
     def start(self) -> int:
         """See `Constraint`."""
@@ -166,6 +175,11 @@ class Phrases:
         """See `Constraint`."""
         return 1 + sum(phrase.least * left[0] for phrase, left in zip(self.phrases, self._remaining, strict=True))
 
+    @property
+    def needed(self) -> frozenset[int]:
+        """See `Constraint`."""
+        return frozenset(token for phrase in self.phrases if phrase.least for arcs in phrase.arcs for token in arcs)
+
     def start(self) -> int:
         """See `Constraint`."""
         return self._number(_Reading(frozenset(self._inner), (0,) * len(self.phrases)))
@@ -248,6 +262,11 @@ class Together:
     def shortest(self) -> int:
         """See `Constraint`."""
         return 1 + sum(part.shortest - 1 for part in self.parts)
+
+    @property
+    def needed(self) -> frozenset[int]:
+        """See `Constraint`."""
+        return frozenset().union(*(part.needed for part in self.parts))
 
     def start(self) -> tuple[State, ...]:
         """See `Constraint`."""

@@ -1,11 +1,12 @@
 """How translations are written: text, tab-separated, JSON lines, Moses n-best lists; alignments in Pharaoh's format."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
+from nmtcli.score.alignment import format_links
 from nmtcli.translate.alignment import AttentionMap
-from nmtcli.translate.translation import Candidate, Link, Translation
+from nmtcli.translate.translation import Candidate, Translation
 
 Format = Literal["text", "tsv", "jsonl", "moses"]
 
@@ -40,17 +41,15 @@ def render(
     return "".join(" ||| ".join([str(line - 1), *row]) + "\n" for row in fields)
 
 
-def pharaoh(links: Iterable[Link] | None) -> str:
-    """Links as `0-0 2-1`, source first; nothing for none."""
-    return " ".join(f"{source}-{target}" for source, target in links or ())
-
-
 def attention_json(attention: AttentionMap | None, line: int) -> dict[str, Any]:
-    """The soft matrix of one line: `weights[t][s]` is how much target piece t drew on source piece s."""
+    """The soft matrix of one line: `weights[t][s]` is how much target piece t drew on source piece s; `attention` says
+    of which layer and head.
+    """
     if attention is None:
-        return {"line": line, "source": [], "target": [], "weights": []}
+        return {"line": line, "attention": "", "source": [], "target": [], "weights": []}
     weights = [[round(weight, 4) for weight in row] for row in attention.weights.tolist()]
-    return {"line": line, "source": attention.source, "target": attention.target, "weights": weights}
+    sides = {"source": attention.source, "target": attention.target}
+    return {"line": line, "attention": attention.of, **sides, "weights": weights}
 
 
 def json_text(record: Any) -> str:
@@ -67,7 +66,7 @@ def _json_line(translation: Translation, line: int, alignment: bool, extra: Mapp
     candidates: list[dict[str, Any]] = []
     for candidate in translation.candidates:
         found = {"text": candidate.text, "score": candidate.score, "log_prob": candidate.log_prob}
-        candidates.append(found | ({"alignment": pharaoh(candidate.alignment)} if alignment else {}))
+        candidates.append(found | ({"alignment": format_links(candidate.alignment)} if alignment else {}))
     record = {"line": line, "source": translation.source, "translation": translation.text, "candidates": candidates}
     if translation.treatment is not None:
         record["long_line"] = translation.treatment
@@ -77,7 +76,7 @@ def _json_line(translation: Translation, line: int, alignment: bool, extra: Mapp
 
 
 def _links(candidate: Candidate, wanted: bool) -> list[str]:
-    return [pharaoh(candidate.alignment)] if wanted else []
+    return [format_links(candidate.alignment)] if wanted else []
 
 
 def _cell(text: str) -> str:

@@ -9,17 +9,23 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import xxhash
 
-from nmtcli.checkpoint import STATE, TENSORS
+from nmtcli.checkpoint import CARD, STATE, TENSORS
+from nmtcli.models.told_attention import USUAL, AttentionChoice
 from nmtcli.prepare.workers import Workers
+from nmtcli.score.alignment import format_links
 from nmtcli.translate.alignment import AttentionMap
-from nmtcli.translate.formats import Format, attention_json, json_text, pharaoh, render
+from nmtcli.translate.ensemble import Mean
+from nmtcli.translate.formats import Format, attention_json, json_text, render
 from nmtcli.translate.lines import MOST_BYTES, MOST_LINES, Prefix, Report, Window
 from nmtcli.translate.translation import LineHandling, Translation
 from nmtcli.translate.translator import Translator
+
+if TYPE_CHECKING:
+    from nmtcli.models.packed import Precision
 
 _CHUNK = 2**20
 _UNREADABLE = Translation("", ())
@@ -39,6 +45,10 @@ class Job:
     attention: bool = False  # a JSON object for each line
     drawn: int = 0  # the attention of so many lines at the beginning is kept
     weights: tuple[float, ...] | None = None  # of the models of an ensemble
+    quantize: "Precision | None" = None
+    shortlist: bool = False
+    mean: Mean = "probability"
+    told: AttentionChoice = USUAL
 
     def settings(self) -> dict[str, Any]:
         """All that decides what is written, as plain values."""
@@ -48,7 +58,10 @@ class Job:
         return {
             "model": ", ".join(f"{model.name} {digest_model(model)}" for model in self.models),
             "weights": self.weights and list(self.weights),
+            "mean": self.mean,
             "device": self.device,
+            "quantize": self.quantize,
+            "shortlist": self.shortlist,
             **self.search,
             "long_lines": self.handling.long_lines,
             "max_source_tokens": self.handling.max_source_tokens,
@@ -60,6 +73,8 @@ class Job:
             "n_best": self.n_best,
             "alignment": self.alignment,
             "attention": self.attention,
+            "attention_layer": self.told.layer,
+            "attention_head": self.told.head,
             "window": [MOST_LINES, MOST_BYTES],
         }
 
@@ -94,6 +109,10 @@ class WindowTranslator:
             handling=job.handling,
             threads=self._threads,
             weights=job.weights,
+            quantize=job.quantize,
+            shortlist=job.shortlist,
+            mean=job.mean,
+            told=job.told,
             **dict(job.search),
         )
 
@@ -122,7 +141,7 @@ class WindowTranslator:
             texts["translations"].append(render(translation, number, job.form, job.alignment == "beside", extra))
             best = translation.candidates[0] if translation.candidates else None
             if job.alignment == "apart":
-                texts["alignment"].append(pharaoh(best.alignment if best else None) + "\n")
+                texts["alignment"].append(format_links(best.alignment if best else None) + "\n")
             if job.attention:
                 texts["attention"].append(json_text(attention_json(best.attention if best else None, number)) + "\n")
             if number <= job.drawn and best is not None and best.attention is not None:
@@ -167,8 +186,8 @@ def _digest(value: Any) -> str:
 def digest_model(directory: Path) -> str:
     """Xxh3-128 of all files that decide what a model translates, in hexadecimal."""
     digest = xxhash.xxh3_128()
-    for path in sorted(directory.iterdir()):
-        if not path.is_file() or path.name in {STATE, TENSORS}:
+    for path in sorted(directory.rglob("*")):
+        if not path.is_file() or path.name in {STATE, TENSORS, CARD}:
             continue
         digest.update(path.name.encode())
         with path.open("rb") as file:

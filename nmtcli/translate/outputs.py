@@ -4,6 +4,7 @@ Beside the first of them lies `NAME.progress` until all is written: how far ever
 whole, of which input, and with what settings.
 """
 
+import errno
 import os
 import time
 from collections.abc import Mapping
@@ -150,7 +151,12 @@ class OutputFiles:
             return
         for file in self._open.values() if flush else ():
             os.fsync(file.fileno())
-        write_whole(self._record, self._progress.model_dump_json().encode() + b"\n")
+        try:
+            write_whole(self._record, self._progress.model_dump_json().encode() + b"\n")
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise DataError(f"{self._record}: cannot write: {error.strerror}", "give another place by -o") from None
         self._recorded = time.monotonic()
 
     def close(self, finished: bool) -> None:

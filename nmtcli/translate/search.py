@@ -183,7 +183,8 @@ def _search(
         attention = beam.extended(step) if options.keep_attention or options.coverage_penalty else None
         if options.coverage_penalty and attention is None:
             raise UserError("a coverage penalty needs attention, and this model gives none", "set it to 0")
-        totals = beam.log_prob[:, :, None] + step.log_probs
+        totals = step.log_probs  # the largest array there is: it is not copied
+        totals += beam.log_prob[:, :, None]
         at_limit = [row for row, sentence in enumerate(sentences) if length >= longest[sentence]]
         too_short = [row for row, sentence in enumerate(sentences) if length < shortest[sentence]]
         restrict(totals, beam.tokens, options.no_repeat_ngram, tracker, too_short, at_limit)
@@ -193,7 +194,7 @@ def _search(
             log_prob = float(chosen.log_prob[row, group, rank])
             tokens = (*beam.tokens[row, parent, 1:].tolist(), EOS)
             weights = None if attention is None else attention[row, parent]
-            score = _score(log_prob, length, weights, source_lengths[sentences[row]], options)
+            score = hypothesis_score(log_prob, length, weights, source_lengths[sentences[row]], options)
             rule = tracker.rule(row, parent)
             kept = weights if options.keep_attention else None
             entry = rule.progress, Hypothesis(tokens, log_prob, score, kept, rule.may_end)
@@ -227,7 +228,9 @@ def _finished(chosen: Continuations, width: int) -> Iterator[tuple[int, int, int
     yield from zip(row.tolist(), group.tolist(), rank.tolist(), strict=True)
 
 
-def _score(log_prob: float, length: int, attention: Array | None, source_length: int, options: SearchOptions) -> float:
+def hypothesis_score(
+    log_prob: float, length: int, attention: Array | None, source_length: int, options: SearchOptions
+) -> float:
     """The score of a finished hypothesis (Wu et al. 2016, eq. 14)."""
     score = log_prob / length_normalizer(length, options.length_penalty, options.length_normalization)
     if options.coverage_penalty and attention is not None:

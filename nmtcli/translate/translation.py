@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from nmtcli.score.alignment import Link
 from nmtcli.translate.alignment import AttentionMap
 
 LongLines = Literal["split", "cut", "refuse"]
@@ -12,7 +13,6 @@ Treatment = Literal["split", "cut", "refused"]
 # unmet: not all that was asked for is in the translation; unwritable: the target tokenizer cannot write some of it;
 # contradiction: nothing can obey it, and the line is left without a translation
 Problem = Literal["unmet", "unwritable", "contradiction"]
-Link = tuple[int, int]  # a source word and a target word, counted from 0
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")  # and halves of characters
 

@@ -5,23 +5,25 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nmtcli.checkpoint import ModelInfo, find_model, read_info
+from nmtcli.checkpoint import ModelInfo, check_export, find_model, read_info
 from nmtcli.config import SearchConfig
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, StepDecoder
+from nmtcli.models.told_attention import USUAL, AttentionChoice, attention_name
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.settings import replace_search
 from nmtcli.translate.assembly import Assembler, EncodedLine
 from nmtcli.translate.constraints import Constraint
-from nmtcli.translate.decoding import decode
-from nmtcli.translate.ensemble import Ensemble, check_target_vocabularies
+from nmtcli.translate.decoding import Detokenizer, decode
+from nmtcli.translate.ensemble import Ensemble, Mean, check_target_vocabularies
 from nmtcli.translate.long_lines import cut_points
 from nmtcli.translate.search import Hypothesis
+from nmtcli.translate.shortlist import Shortlist
 from nmtcli.translate.translation import (
     Candidate,
     LineHandling,
@@ -34,6 +36,9 @@ from nmtcli.translate.translation import (
 from nmtcli.translate.wording import Wording
 from nmtcli.vocabulary import EOS, PAD
 
+if TYPE_CHECKING:
+    from nmtcli.models.packed import Precision
+
 
 class Runtime(StepDecoder, Protocol):
     """An engine that runs a model, and makes arrays of its own kind."""
@@ -42,6 +47,27 @@ class Runtime(StepDecoder, Protocol):
         """A NumPy array as this runtime takes it."""
 
 
+@runtime_checkable
+class Searcher(Protocol):
+    """An engine that searches itself, in place of the step protocol."""
+
+    def check(self, config: SearchConfig, handling: LineHandling) -> None:
+        """Raise UserError for what it cannot do."""
+
+    def search(
+        self, sentences: Sequence[Sequence[int]], config: SearchConfig, n_best: int, keep_attention: bool
+    ) -> list[list[Hypothesis]]:
+        """At most `n_best` hypotheses of each sentence (ids without EOS) of a batch, best first."""
+
+
+class ListingRuntime(Runtime, Protocol):
+    """A runtime that can keep to a vocabulary shortlist."""
+
+    def among(self, tokens: NDArray[np.int64], allowed: NDArray[np.bool_]) -> StepDecoder:
+        """The same model with these target tokens [R] only, of which each sentence has those `allowed` [B, R]."""
+
+
+LISTED_TOKENS = 500  # source tokens of a batch with a vocabulary shortlist, at most
 _PARTS = 2**20  # more than there can be in a line
 
 
@@ -58,12 +84,14 @@ class _Sentence:
 class Translator:
     """A model or an ensemble, its tokenizers, how to search, and what to do with lines."""
 
-    runtime: Runtime
+    runtime: Runtime | Searcher
     tokenizers: Tokenizers
     search: SearchConfig
     handling: LineHandling = field(default_factory=LineHandling)
     threads: int | None = None  # of the tokenizer; None is one a core
     member_sources: tuple[Tokenizer, ...] = ()  # of an ensemble whose members' source tokenizers differ
+    shortlist: Shortlist | None = None  # of a single PyTorch model
+    attention_name: str = ""  # of which layer and head the attention is
 
     @classmethod
     def load(
@@ -72,32 +100,50 @@ class Translator:
         device: str = "auto",
         *,
         weights: Sequence[float] | None = None,
+        mean: Mean = "probability",
+        told: AttentionChoice = USUAL,
         handling: LineHandling | None = None,
         threads: int | None = None,
+        quantize: "Precision | None" = None,
+        shortlist: bool = False,
         **search: Any,
     ) -> "Translator":
         """The translator in a run, a checkpoint or an export; of several, an ensemble with these `weights`.
 
         Its members share the target vocabulary; settings and the source tokenizer for cutting lines are the first's.
-        `device` is auto, cpu, cuda or the name of one device, such as cuda:1. `threads` are those of the CPU. Settings
-        of `SearchConfig` given by name, such as `beam_size=1`, replace the model's own. Raises UserError or DataError.
+        Their probabilities are averaged, or with `mean` log_probability their log-probabilities. `told` is the
+        attention of the first model that draws, links and replaces words. `device` is auto, cpu, cuda or the name of
+        one device, such as cuda:1. `threads` are those of the CPU. `quantize` computes in fewer bits: int8 on a CPU,
+        fp16 on a GPU, bf16 on both. With `shortlist` each sentence is translated with the tokens that the model's
+        vocabulary shortlist has for it. Settings of `SearchConfig` given by name, such as `beam_size=1`, replace the
+        model's own. Raises UserError or DataError.
         """
         paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
         directories = [find_model(one) for one in paths]
         infos = [read_info(directory) for directory in directories]
+        for directory, info in zip(directories, infos, strict=True):
+            check_export(directory, info)
         settings = replace_search(infos[0].search, search)
         if settings.coverage_penalty and not infos[0].model.attends:
             raise UserError(f"{paths[0]}: coverage_penalty needs attention, and this model has none", "set it to 0")
         tokenizers = [Tokenizers.load(directory) for directory in directories]
         check_target_vocabularies({str(one): own.target for one, own in zip(paths, tokenizers, strict=True)})
         opened = zip(directories, infos, strict=True)
-        runtimes = [open_runtime(directory, info, device, threads) for directory, info in opened]
+        runtimes = [
+            open_runtime(directory, info, device, threads, quantize, USUAL if number else told)
+            for number, (directory, info) in enumerate(opened)
+        ]
         alone = len(runtimes) == 1 and weights is None
-        runtime = runtimes[0] if alone else Ensemble(runtimes, weights)
+        runtime = runtimes[0] if alone else Ensemble(_members(paths, runtimes), weights, mean)
         sources = tuple(own.source for own in tokenizers)
         alike = all(source == sources[0] for source in sources)
-        made = cls(runtime, tokenizers[0], settings, handling or LineHandling(), threads, () if alike else sources)
+        listed = _open_shortlist(directories, infos) if shortlist else None
+        name = attention_name(infos[0].model, told) if infos[0].model.attends else ""
+        members = () if alike else sources
+        made = cls(runtime, tokenizers[0], settings, handling or LineHandling(), threads, members, listed, name)
         _ = made.wording  # to refuse now what cannot be
+        if isinstance(runtime, Searcher):
+            runtime.check(settings, made.handling)
         return made
 
     @cached_property
@@ -145,7 +191,9 @@ class Translator:
             pools = list(islice(remaining, counts[row]))
             if not all(hypothesis.obeys for pool in pools for hypothesis in pool):
                 problems[row].add("unmet")
-            assembler = Assembler(self.tokenizers, line, self.handling.dictionary, attention, alignment)
+            assembler = Assembler(
+                self.tokenizers, line, self.handling.dictionary, attention, alignment, self.attention_name
+            )
             candidates = assembler.candidates(pools)
             translations.append(Translation(request.source, candidates, treatments[row], tuple(sorted(problems[row]))))
         return translations
@@ -209,26 +257,51 @@ class Translator:
         """Which of the sentences were translated together, and what was found for each; those without tokens are left
         out."""
         lengths = [len(sentence.tokens[0]) + 1 for sentence in sentences]
-        for rows in length_batches(lengths, self.search.batch_tokens):
+        budget = self.search.batch_tokens
+        if self.shortlist is not None:  # more sentences would need more of the vocabulary together
+            budget = min(budget, LISTED_TOKENS)
+        for rows in length_batches(lengths, budget):
             yield rows, self._decode([sentences[row] for row in rows], n_best, drawn)
 
     def _decode(self, sentences: Sequence[_Sentence], n_best: int, drawn: bool) -> list[list[Hypothesis]]:
+        if isinstance(self.runtime, Searcher):
+            if any(sentence.constraint is not None for sentence in sentences):
+                raise UserError(
+                    "a line says what its translation must say, which a CTranslate2 model cannot heed",
+                    "leave that out, or export to onnx or safetensors",
+                )
+            return self.runtime.search([sentence.tokens[0] for sentence in sentences], self.search, n_best, drawn)
         padded = [_padded(own) for own in zip(*(sentence.tokens for sentence in sentences), strict=True)]
         source, length = padded[0]
         arrays: tuple[Array, Array] = self.runtime.array(source), self.runtime.array(length)
         if isinstance(self.runtime, Ensemble) and len(padded) > 1:
             arrays = self.runtime.arrays([own for own, _ in padded]), self.runtime.arrays([own for _, own in padded])
-        return decode(
-            self.runtime,
+        runtime: StepDecoder = self.runtime
+        detokenize: Detokenizer = self.tokenizers.target.decode_all
+        constraints = [sentence.constraint for sentence in sentences]
+        candidates = None
+        if self.shortlist is not None:
+            candidates = self.shortlist.candidates(source, constraints)
+            runtime = cast("ListingRuntime", runtime).among(candidates.tokens, candidates.allowed)
+            detokenize, constraints = candidates.detokenizer(detokenize), candidates.constraints(constraints)
+        found = decode(
+            runtime,
             *arrays,
             length.tolist(),
             self.search,
-            self.tokenizers.target.decode_all,
+            detokenize,
             n_best=n_best,
             keep_attention=drawn,
             numbers=[sentence.number for sentence in sentences],
-            constraints=[sentence.constraint for sentence in sentences],
+            constraints=constraints,
         )
+        return found if candidates is None else candidates.originals(found)
+
+
+def _open_shortlist(directories: Sequence[Path], infos: Sequence[ModelInfo]) -> Shortlist:
+    if len(infos) > 1 or infos[0].kind != "pytorch":
+        raise UserError("a vocabulary shortlist is for a single PyTorch model", "leave it out")
+    return Shortlist.load(directories[0], infos[0].source_size, infos[0].target_size)
 
 
 def _padded(sentences: Sequence[list[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -243,21 +316,67 @@ def _padded(sentences: Sequence[list[int]]) -> tuple[NDArray[np.int64], NDArray[
 _TREATMENTS: dict[str, Treatment] = {"split": "split", "cut": "cut", "refuse": "refused"}
 
 
-def open_runtime(directory: Path, info: ModelInfo, device: str, threads: int | None = None) -> Runtime:
-    """The engine for the model in `directory`. PyTorch is imported only for a PyTorch model."""
+def _members(paths: Sequence[Path], runtimes: Sequence[Runtime | Searcher]) -> list[Runtime]:
+    """The models of an ensemble; raises UserError for one that cannot be a part of it."""
+    for path, runtime in zip(paths, runtimes, strict=True):
+        if isinstance(runtime, Searcher):
+            raise UserError(
+                f"{path}: a CTranslate2 model searches by itself and cannot be one of several",
+                "take the run it came from, or export that to onnx",
+            )
+    return [runtime for runtime in runtimes if not isinstance(runtime, Searcher)]
+
+
+def open_runtime(
+    directory: Path,
+    info: ModelInfo,
+    device: str,
+    threads: int | None = None,
+    quantize: "Precision | None" = None,
+    told: AttentionChoice = USUAL,
+) -> Runtime | Searcher:
+    """The engine for the model in `directory`, which tells that attention.
+
+    PyTorch is imported only for a PyTorch model.
+    """
+    check_told(info, told)
+    if quantize and info.kind != "pytorch":
+        raise UserError(
+            f"{directory}: has the precision it was exported in; quantize is for PyTorch models",
+            "export it again in another one",
+        )
     if info.kind == "onnx":
         from nmtcli.translate.runtimes.onnx import OnnxRuntime
 
         return OnnxRuntime(directory, threads)
+    if info.kind == "ctranslate2":
+        from nmtcli.translate.runtimes.ctranslate2 import CTranslate2Runtime
+
+        return CTranslate2Runtime(directory, info.precision, device, threads)
     from nmtcli.checkpoint import load_model
-    from nmtcli.models.device import DeviceName, open_device
+    from nmtcli.models.device import DeviceName, check_precision, open_device
     from nmtcli.translate.runtimes.pytorch import TorchRuntime
 
     kind, _, number = device.partition(":")
     if kind not in get_args(DeviceName) or (number and (kind != "cuda" or not number.isdecimal())):
         raise UserError(f"device {device}: no such device", "auto, cpu, cuda, or one GPU by its number, as in cuda:1")
     where = open_device(cast("DeviceName", kind), threads, int(number or 0))
-    return TorchRuntime(load_model(directory), where)
+    check_precision(quantize, where)
+    model = load_model(directory, quantize)
+    if told != USUAL:
+        model.tell_attention(told)
+    return TorchRuntime(model, where)
+
+
+def check_told(info: ModelInfo, told: AttentionChoice) -> None:
+    """Raises UserError where a model cannot tell that attention."""
+    if told == USUAL:
+        return
+    name = attention_name(info.model, told)
+    if info.kind != "pytorch":
+        usual = attention_name(info.model, USUAL)
+        what = "an ONNX" if info.kind == "onnx" else "a CTranslate2"
+        raise UserError(f"{what} model tells one attention only ({usual}), not {name}", "use the run it was made of")
 
 
 def length_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:

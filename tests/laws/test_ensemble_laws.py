@@ -1,18 +1,16 @@
 """An ensemble against its members, written down."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmtcli.errors import UserError
-from nmtcli.translate.constraints import ForcedPrefix, Phrase, Phrases, Together
 from nmtcli.translate.ensemble import Ensemble
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.vocabulary import SPECIAL
 from tests.laws.tables import Table, exhaustive
+from tests.laws.test_constraint_laws import bounds, build, ends_in, phrase, within
 
 SIZE = SPECIAL + 2
 
@@ -35,7 +33,7 @@ class Written:
     log_prob = Table.log_prob
 
 
-def build(seed, kinds, weights, mean):
+def build_ensemble(seed, kinds, weights, mean):
     members = [Table(SIZE, seed + n, as_torch, attends=n == 0) for n, as_torch in enumerate(kinds)]
     return Ensemble(members, weights, mean), Written(members, weights, mean)
 
@@ -57,32 +55,45 @@ cases = {
 }
 
 
-@settings(max_examples=100, deadline=None)
-@given(**cases, alpha=st.sampled_from([0.0, 1.0]), kind=st.sampled_from(["gnmt", "average"]), count=st.integers(1, 3))
-def test_a_wide_beam_of_an_ensemble_finds_what_exhaustive_search_finds(seed, kinds, mean, data, alpha, kind, count):
+asked = st.tuples(st.just(()) | phrase, st.lists(bounds(), max_size=2)).filter(lambda case: not ends_in(*case))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    **cases,
+    alpha=st.sampled_from([0.0, 0.6, 1.0]),
+    kind=st.sampled_from(["gnmt", "average"]),
+    stopping=st.sampled_from(["count", "bound"]),
+    wishes=st.lists(st.none() | asked, min_size=1, max_size=3),
+)
+def test_a_wide_beam_of_an_ensemble_finds_what_exhaustive_search_finds(
+    seed, kinds, mean, data, alpha, kind, stopping, wishes
+):
+    """Alone and in batches, whatever each sentence must begin with, have and not have."""
     weights = [data.draw(st.sampled_from([0.2, 1.0, 3.0])) for _ in kinds]
-    ensemble, written = build(seed, kinds, weights, mean)
-    sentences = [1 + 3 * n for n in range(count)]
-    phrases = Phrases((Phrase.of([(4,)], 1), Phrase.of([(5, 3)], 0, 0)))
-    constraints = [[None, phrases, Together((ForcedPrefix((5,)), phrases))][n] for n in range(count)]
-    checks = [
-        lambda tokens: True,
-        lambda tokens: 4 in tokens and (5, 3) not in pairwise(tokens),
-        lambda tokens: checks[1](tokens) and tokens[0] == 5,
-    ]
-    options = SearchOptions(120, n_best=5, length_penalty=alpha, length_normalization=kind)
-    results = beam_search(ensemble, *arrays(ensemble, sentences), [4] * count, options, constraints=constraints)
-    for sentence, check, found in zip(sentences, checks, results, strict=False):
-        expected = exhaustive(written, sentence, 4, alpha, kind, check)[:5]
-        assert [h.score for h in found] == pytest.approx([score for score, _ in expected], abs=1e-3)
-        assert [h.tokens for h in found] == [tokens for _, tokens in expected]
+    ensemble, written = build_ensemble(seed, kinds, weights, mean)
+    sentences = [1 + 3 * n for n in range(len(wishes))]
+    constraints = [None if wish is None else build(*wish) for wish in wishes]
+    options = SearchOptions(200, n_best=5, length_penalty=alpha, length_normalization=kind, stopping=stopping)
+    limits = [4] * len(wishes)
+    results = beam_search(ensemble, *arrays(ensemble, sentences), limits, options, constraints=constraints)
+    for sentence, wish, constraint, found in zip(sentences, wishes, constraints, results, strict=True):
+        limit = max(4, constraint.shortest) if constraint else 4
+        if limit > 5:
+            assert all(hypothesis.obeys == within(hypothesis.tokens, *wish) for hypothesis in found)
+            continue
+        allowed = (lambda tokens, wish=wish: within(tokens, *wish)) if wish else (lambda tokens: True)
+        expected = exhaustive(written, sentence, limit, alpha, kind, allowed)[:5]
+        obedient = [hypothesis for hypothesis in found if hypothesis.obeys]
+        assert [h.score for h in obedient] == pytest.approx([score for score, _ in expected], abs=1e-3)
+        assert [h.tokens for h in obedient] == [tokens for _, tokens in expected]
 
 
 @settings(max_examples=40, deadline=None)
 @given(**cases)
 def test_a_sentence_alone_is_translated_by_an_ensemble_as_in_a_batch(seed, kinds, mean, data):
     weights = [data.draw(st.sampled_from([0.5, 1.0])) for _ in kinds]
-    ensemble, _ = build(seed, kinds, weights, mean)
+    ensemble, _ = build_ensemble(seed, kinds, weights, mean)
     source, length = arrays(ensemble, [1, 2, 3, 4])
     limits = [3, 9, 5, 7]
     options = SearchOptions(3, n_best=3, keep_attention=True)

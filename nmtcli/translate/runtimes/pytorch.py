@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 from nmtcli.models.device import explain_out_of_memory
+from nmtcli.models.loop import plain_product
+from nmtcli.models.packed import PackedMatrix
 from nmtcli.models.protocol import Array, Cache, Memory, Step
 from nmtcli.models.seq2seq import Seq2Seq
 
@@ -30,3 +32,38 @@ class TorchRuntime:
         """See `StepDecoder.step`."""
         with explain_out_of_memory("--batch-tokens or --beam-size"):
             return self.model.step(tokens, memory, cache)
+
+    def among(self, tokens: Array, allowed: Array) -> "Among":
+        """This model for one batch of sentences with some target tokens only; see `Among`."""
+        return Among(self, self.array(tokens), self.array(allowed))
+
+
+class Among:
+    """A model whose output layer has only some tokens [R], by whose places in that list the search calls them.
+
+    Of these each sentence is `allowed` [B, R] its own, which share all the probability; a sentence so is translated
+    the same whatever the others need.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, runtime: TorchRuntime, tokens: Tensor, allowed: Tensor) -> None:
+        self._runtime, self._tokens = runtime, tokens
+        weight: Tensor | PackedMatrix = runtime.model.output.weight
+        self._weight = weight.select(tokens) if isinstance(weight, PackedMatrix) else weight[tokens]
+        self._masked = torch.zeros(allowed.shape, device=tokens.device).masked_fill_(~allowed, float("-inf"))
+
+    def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
+        """See `StepDecoder.start`."""
+        memory, cache = self._runtime.start(source, source_length)
+        return (memory, self._masked), cache
+
+    @torch.inference_mode()
+    def step(self, tokens: Tensor, memory: Memory, cache: Cache) -> Step:
+        """See `StepDecoder.step`."""
+        inner, masked = memory
+        with explain_out_of_memory("--batch-tokens or --beam-size"):
+            features, cache, attention = self._runtime.model.advance(self._tokens[tokens], inner, cache)
+            logits = plain_product(features, self._weight).float().add_(masked[:, None])
+            with torch.inference_mode(mode=False):
+                log_probs = torch.empty(logits.shape, device=logits.device)  # which the search can write into
+            return Step(torch.log_softmax(logits, dim=-1, out=log_probs), cache, attention)

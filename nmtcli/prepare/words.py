@@ -1,17 +1,12 @@
-"""From tokens back to words: which word each token is a part of, and which words are linked.
+"""From tokens back to words: which word of a text each token is a part of.
 
-A word is what stands between blanks, in the raw source line as in the translation: what other programs count.
+A word is what stands between blanks, in a raw line as in a translation: what other programs count.
 """
 
 from codecs import getincrementaldecoder
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nmtcli.prepare.tokenizer import Tokenizer
-from nmtcli.translate.alignment import hard_alignment
-from nmtcli.translate.translation import Link
 from nmtcli.vocabulary import EOS, UNK
 
 NO_WORD = -1  # the word of a token that ends a sentence
@@ -65,7 +60,7 @@ def count_through(parts: Iterable[str]) -> tuple[list[int], int]:
     return [min(number, word) for number in numbers], word + 1
 
 
-def source_words(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[int]:
+def raw_words(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[int]:
     """For each token of a raw line the number of its word in `line.split()`.
 
     The tokenizer sees the line normalised, where a word may fall apart or vanish. Should two have grown together, the
@@ -75,36 +70,3 @@ def source_words(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[in
     parts = (len(tokenizer.normalize(word).split()) for word in line.split())
     origin = [word for word, count in enumerate(parts) for _ in range(count)]
     return [origin[min(number, len(origin) - 1)] if origin else NO_WORD for number in numbers]
-
-
-def by_word(weights: NDArray[np.float32], words: Sequence[int]) -> NDArray[np.float32]:
-    """Columns [·, tokens] added up to words [·, max(words) + 1]; those without a word are left out."""
-    number = np.asarray(words, dtype=np.int64)
-    summed = np.zeros((weights.shape[0], int(number.max(initial=NO_WORD)) + 1), dtype=np.float32)
-    np.add.at(summed.T, number[number != NO_WORD], weights.T[number != NO_WORD])
-    return summed
-
-
-def word_links(weights: NDArray[np.float32], source: Sequence[int], target: Sequence[int]) -> tuple[Link, ...]:
-    """For each target word the source word it drew most on; none for a word that drew on none.
-
-    weights [T, S] is the attention between tokens; source [S] and target [T] have the word of each token.
-    """
-    words = by_word(by_word(weights, source).T, target).T  # [target words, source words]
-    return tuple(link for link in hard_alignment(words) if words[link[1]].any())
-
-
-def replacements(
-    ids: Sequence[int], weights: NDArray[np.float32], source: Sequence[int], line: str, dictionary: Mapping[str, str]
-) -> dict[int, str]:
-    """What to write for each unknown token of a translation, by position (Luong et al. 2015, "Addressing the Rare Word
-    Problem", section 3).
-
-    It is the source word the token drew most on, by `dictionary`: as written, else in lower case, else unchanged.
-    """
-    drawn = by_word(weights, source)  # [T, words]
-    raw = line.split()
-    if drawn.shape[1] == 0:
-        return {}
-    chosen = {at: raw[int(drawn[at].argmax())] for at, token in enumerate(ids) if token == UNK}
-    return {at: dictionary.get(word, dictionary.get(word.lower(), word)) for at, word in chosen.items()}

@@ -1,0 +1,112 @@
+"""ONNX graphs with smaller weights.
+
+int8: products with a weight are of integers, activations quantised as they come; weights are quantised once, a scale a
+column, and ONNX Runtime packs them when it opens the graph. Embedding tables have a scale a row. What is left, softmax
+and normalisation among it, stays in fp32. fp16: weights are kept in half precision, and ONNX Runtime casts them back
+when it opens the graph: CPUs have no fast products of halves, and in fp32 nothing overflows.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+_SMALL = 1024  # weights of fewer numbers stay as they are
+
+
+def reduce_precision(path: Path, precision: Literal["int8", "fp16"]) -> None:
+    """Write the graph in `path` anew in the same place."""
+    model = onnx.load(path)
+    if precision == "fp16":
+        _halve(model.graph)
+        onnx.save(model, path)
+        return
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415 - a second of imports
+
+    _fold_transposes(model.graph)
+    _quantize_tables(model.graph)
+    with _quiet():
+        quantize_dynamic(
+            model,
+            path,
+            op_types_to_quantize=["MatMul", "Gemm", "LSTM"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            reduce_range=True,  # 7 bits: sums of 8-bit products saturate on CPUs without VNNI
+        )
+
+
+def _fold_transposes(graph: Any) -> None:
+    """Turn weights that the graph would turn: quantised are those a product meets as they stand."""
+    weights = {weight.name: weight for weight in graph.initializer}
+    for node in list(graph.node):
+        if node.op_type == "Transpose" and node.input[0] in weights:
+            (order,) = (list(one.ints) for one in node.attribute if one.name == "perm")
+            turned = numpy_helper.to_array(weights[node.input[0]]).transpose(order)
+            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(turned), node.output[0]))
+            graph.node.remove(node)
+    _drop_unused(graph)
+
+
+def _halve(graph: Any) -> None:
+    for weight in list(graph.initializer):
+        values = numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.size < _SMALL:
+            continue
+        limit = np.finfo(np.float16).max
+        half = numpy_helper.from_array(np.clip(values, -limit, limit).astype(np.float16), f"{weight.name}.half")
+        graph.initializer.remove(weight)
+        graph.initializer.append(half)
+        cast = helper.make_node("Cast", [half.name], [weight.name], to=onnx.TensorProto.FLOAT)
+        graph.node.insert(0, cast)
+
+
+def _quantize_tables(graph: Any) -> None:
+    """Embedding tables [V, E] as int8 with a scale a row [V, 1]."""
+    weights = {weight.name: weight for weight in graph.initializer}
+    for node in list(graph.node):
+        table = weights.get(node.input[0]) if node.op_type == "Gather" else None
+        if table is None or len(table.dims) != 2 or table.dims[0] * table.dims[1] < _SMALL:
+            continue
+        values, name = numpy_helper.to_array(table), node.output[0]
+        scale = np.maximum(np.abs(values).max(axis=1, keepdims=True), 1e-12).astype(np.float32) / 127
+        graph.initializer.extend(
+            [
+                numpy_helper.from_array(np.rint(values / scale).astype(np.int8), f"{name}.table"),
+                numpy_helper.from_array(scale, f"{name}.scale"),
+            ]
+        )
+        place = list(graph.node).index(node)
+        graph.node.remove(node)
+        made = [
+            helper.make_node("Gather", [f"{name}.table", node.input[1]], [f"{name}.rows"], axis=0),
+            helper.make_node("Gather", [f"{name}.scale", node.input[1]], [f"{name}.scales"], axis=0),
+            helper.make_node("Cast", [f"{name}.rows"], [f"{name}.cast"], to=onnx.TensorProto.FLOAT),
+            helper.make_node("Mul", [f"{name}.cast", f"{name}.scales"], [name]),
+        ]
+        for offset, one in enumerate(made):
+            graph.node.insert(place + offset, one)
+    _drop_unused(graph)
+
+
+def _drop_unused(graph: Any) -> None:
+    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    for weight in list(graph.initializer):
+        if weight.name not in used:
+            graph.initializer.remove(weight)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """ONNX Runtime advises to prepare the graph in a way that is for other kinds of quantisation."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

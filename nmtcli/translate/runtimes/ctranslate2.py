@@ -1,0 +1,259 @@
+"""An exported Transformer run by CTranslate2, which searches itself: whole batches in, hypotheses out. No PyTorch here.
+
+Its beam search is ours (the likeliest unfinished hypotheses at each step; done when a beam is finished). What differs
+is made equal: hypotheses are ranked again by our score, each sentence keeps its own limits, and what its limit cut
+short is ended and scored by the model.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmtcli.checkpoint import StoredPrecision
+from nmtcli.config import SearchConfig
+from nmtcli.errors import DataError, UserError
+from nmtcli.translate.decoding import length_limits, search_options
+from nmtcli.translate.search import Hypothesis, SearchOptions, hypothesis_score
+from nmtcli.translate.translation import LineHandling
+from nmtcli.vocabulary import EOS
+
+if TYPE_CHECKING:
+    import ctranslate2
+
+FOLDER = "ctranslate2"  # what ctranslate2.Translator opens, beside our config.json and tokenizers
+POSITIONS = 1024  # tokens of the longest sentence, EOS counted
+# What CTranslate2 calls them. With int8, what is not quantised stays in fp32.
+TYPES: dict[StoredPrecision, str] = {
+    "fp32": "float32",
+    "int8": "int8_float32",
+    "int16": "int16",
+    "fp16": "float16",
+    "bf16": "bfloat16",
+}
+Tokens = Sequence[int]
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """What all hypotheses of a call have in common; EOS is counted."""
+
+    shortest: int
+    longest: int
+
+
+class CTranslate2Runtime:
+    """A CTranslate2 model, its search and its scores. See `Searcher`."""
+
+    def __init__(
+        self, directory: Path, precision: StoredPrecision, device: str = "auto", threads: int | None = None
+    ) -> None:
+        """Open the model in a directory; raises DataError where it is missing or damaged, UserError for a device."""
+        folder = directory / FOLDER
+        if not folder.is_dir():
+            raise DataError(f"{folder}: missing", "the export is not complete; export it again")
+        self._model = _open(folder, precision, device, threads)
+        self._source, target = (_vocabulary(folder, side) for side in ("source", "target"))
+        self._target = target
+        self._ids = {piece: number for number, piece in enumerate(target)}
+
+    def check(self, config: SearchConfig, handling: LineHandling) -> None:
+        """Raise UserError for what CTranslate2 cannot do."""
+        refused = [
+            (config.method != "beam", f"method {config.method}"),
+            (config.beam_groups > 1, "beam_groups"),
+            (config.stopping != "count", f"stopping {config.stopping}"),
+            (bool(handling.terms), "terminology"),
+            (bool(handling.banned), "banned words"),
+            (handling.placeholders, "placeholders"),
+        ]
+        if wanted := [name for refuse, name in refused if refuse]:
+            raise UserError(
+                f"a CTranslate2 model searches by itself, without {', '.join(wanted)}",
+                "leave that out, or export to onnx or safetensors",
+            )
+
+    def search(
+        self, sentences: Sequence[Tokens], config: SearchConfig, n_best: int, keep_attention: bool
+    ) -> list[list[Hypothesis]]:
+        """The finished hypotheses of each sentence (ids without EOS), best first, at most `n_best` each."""
+        options = search_options(config, n_best, keep_attention)
+        lengths = [len(sentence) + 1 for sentence in sentences]
+        if max(lengths) > POSITIONS:
+            raise UserError(
+                f"a line has {max(lengths) - 1:,} tokens, and a CTranslate2 model takes {POSITIONS - 1:,}",
+                "lower --max-source-tokens",
+            )
+        limits = [_Limits(low, min(high, POSITIONS)) for low, high in zip(*length_limits(config, lengths), strict=True)]
+        found: list[list[Hypothesis]] = [[] for _ in sentences]
+        for shortest in {limit.shortest for limit in limits}:
+            alike = [row for row, limit in enumerate(limits) if limit.shortest == shortest]
+            # All at the highest limit first. Those that came to their own are searched for again: they are few.
+            together = _Limits(shortest, max(limits[row].longest for row in alike))
+            for row, pool in zip(alike, self._pools(sentences, alike, together, options, False), strict=True):
+                found[row] = pool
+            for limit in {limits[row] for row in alike}:
+                cut = [row for row in alike if limits[row] == limit and _length(found[row]) >= limit.longest]
+                for row, pool in zip(cut, self._pools(sentences, cut, limit, options, True), strict=True):
+                    found[row] = pool
+        return [sorted(pool, key=lambda one: -one.score)[:n_best] for pool in found]
+
+    def log_probs(self, sentences: Sequence[Tokens], targets: Sequence[Tokens]) -> list[list[float]]:
+        """The log-probabilities of the tokens of given translations, and of their EOS; ids without EOS."""
+        scored = self._model.score_batch(
+            [self._read(sentence) for sentence in sentences],
+            [[self._target[token] for token in target] for target in targets],
+            max_input_length=0,
+        )
+        return [result.log_probs for result in scored]
+
+    def _pools(
+        self, sentences: Sequence[Tokens], rows: Sequence[int], limits: _Limits, options: SearchOptions, cut: bool
+    ) -> list[list[Hypothesis]]:
+        """The finished hypotheses of these sentences, scored as our search does, in no order; see `_translate`."""
+        if not rows:
+            return []
+        chosen = [sentences[row] for row in rows]
+        attends = options.keep_attention or options.coverage_penalty > 0
+        pools = self._translate(chosen, limits, options, attends, cut)
+        # CTranslate2 takes what must not come out of the distribution; a probability of ours is the model's own.
+        own_scores = limits.shortest > 1 or options.no_repeat_ngram > 0
+        doubtful = [
+            (row, place)
+            for row, pool in enumerate(pools)
+            for place, one in enumerate(pool)
+            if own_scores or math.isnan(one.log_prob)
+        ]
+        if doubtful:
+            targets = [pools[row][place].tokens[:-1] for row, place in doubtful]
+            scored = self.log_probs([chosen[row] for row, _ in doubtful], targets)
+            for (row, place), log_probs in zip(doubtful, scored, strict=True):
+                pools[row][place] = replace(pools[row][place], log_prob=math.fsum(log_probs))
+        return [
+            [
+                replace(
+                    one,
+                    score=hypothesis_score(one.log_prob, len(one.tokens), one.attention, len(sentence) + 1, options),
+                    attention=one.attention if options.keep_attention else None,
+                )
+                for one in pool
+            ]
+            for sentence, pool in zip(chosen, pools, strict=True)
+        ]
+
+    def _translate(
+        self, sentences: Sequence[Tokens], limits: _Limits, options: SearchOptions, attends: bool, cut: bool
+    ) -> list[list[Hypothesis]]:
+        """What CTranslate2 finds: a beam of hypotheses, or with `cut` those of sentences that come to their limit.
+
+        One that was cut short is ended, and its log-probability is not a number.
+        """
+        if limits.longest == 1 and cut:
+            looked = self._first_attention(sentences) if attends else [None] * len(sentences)
+            return [[Hypothesis((EOS,), math.nan, 0.0, weights)] for weights in looked]
+        # Of what is finished it tells the best, a beam of it, by its own length normalisation: that of average; gnmt's
+        # is nearest to this at the lengths of sentences.
+        # Not 0, for which it would stop when the likeliest is finished, whatever the others have come to.
+        penalty = max(options.length_penalty * (0.7 if options.length_normalization == "gnmt" else 1.0), 1e-6)
+        results = self._model.translate_batch(
+            [self._read(sentence) for sentence in sentences],
+            beam_size=options.beam_size,
+            # Before the limit less than a beam was finished, and there another one is. Patience has room for all.
+            num_hypotheses=options.beam_size * (2 if cut and options.beam_size > 1 else 1),
+            patience=2 if cut else 1,
+            length_penalty=penalty,
+            no_repeat_ngram_size=options.no_repeat_ngram,
+            max_input_length=0,
+            min_decoding_length=min(limits.shortest, limits.longest) - 1,
+            max_decoding_length=limits.longest - cut,  # at its longest a translation must end
+            return_scores=True,
+            return_end_token=True,
+            return_attention=attends,
+        )
+        first = self._first_attention(sentences) if attends and options.beam_size > 1 else None
+        pools = []
+        for row, result in enumerate(results):
+            pool = []
+            for place, (pieces, score) in enumerate(zip(result.hypotheses, result.scores, strict=True)):
+                tokens = [self._ids[piece] for piece in pieces]
+                weights = None
+                if attends:
+                    weights = _attention(result.attention[place])
+                    if first is not None:
+                        weights[0] = first[row][0]
+                log_prob = score * len(tokens) ** penalty
+                if tokens[-1] != EOS:
+                    tokens, log_prob = [*tokens, EOS], math.nan
+                    weights = None if weights is None else np.concatenate([weights, weights[-1:]])
+                pool.append(Hypothesis(tuple(tokens), log_prob, 0.0, weights))
+            pools.append(pool)
+        return pools
+
+    def _first_attention(self, sentences: Sequence[Tokens]) -> list[NDArray[np.float32]]:
+        """Where the first token of each translation looked, [1, S]; in a beam, CTranslate2 mixes that up among the
+        sentences of a batch."""
+        sources = [self._read(sentence) for sentence in sentences]
+        results = self._model.translate_batch(
+            sources,
+            beam_size=1,
+            max_decoding_length=1,
+            max_input_length=0,
+            return_end_token=True,
+            return_attention=True,
+        )
+        return [_attention(result.attention[0]) for result in results]
+
+    def _read(self, sentence: Tokens) -> list[str]:
+        return [self._source[token] for token in sentence]
+
+
+def _length(pool: Sequence[Hypothesis]) -> int:
+    """Of the longest, EOS counted."""
+    return max(len(one.tokens) for one in pool)
+
+
+def _attention(weights: Sequence[Sequence[float]]) -> NDArray[np.float32]:
+    """Weights [T, S]; CTranslate2 leaves out that of the source's EOS."""
+    told = np.asarray(weights, np.float32).reshape(len(weights), -1)
+    return np.concatenate([told, np.maximum(1 - told.sum(axis=1, keepdims=True), 0)], axis=1)
+
+
+def _open(folder: Path, precision: StoredPrecision, device: str, threads: int | None) -> "ctranslate2.Translator":
+    try:
+        import ctranslate2  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise UserError(
+            "a CTranslate2 model needs the ctranslate2 extra", "pip install 'nmtcli[ctranslate2]'"
+        ) from None
+    kind, _, number = device.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and not number.isdecimal()):
+        raise UserError(f"device {device}: no such device", "auto, cpu, cuda, or one GPU by its number, as in cuda:1")
+    gpus = ctranslate2.get_cuda_device_count()
+    if kind == "cuda" and gpus <= int(number or 0):
+        raise UserError(f"device {device}: CTranslate2 finds {gpus} GPUs", "--device cpu")
+    where = "cuda" if kind != "cpu" and gpus else "cpu"
+    try:
+        return ctranslate2.Translator(
+            str(folder),
+            device=where,
+            device_index=int(number or 0),
+            # On a CPU half precision is how weights are kept; it computes in fp32.
+            compute_type="float32" if where == "cpu" and precision in ("fp16", "bf16") else TYPES[precision],
+            intra_threads=threads or 0,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"{folder}: CTranslate2 cannot open it: {error}", "export the model again") from None
+
+
+def _vocabulary(folder: Path, side: str) -> list[str]:
+    path: Any = folder / "shared_vocabulary.json"
+    path = path if path.is_file() else folder / f"{side}_vocabulary.json"
+    try:
+        return list(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot read: {error}", "export the model again") from None

@@ -1,0 +1,220 @@
+"""Which target tokens a sentence can need: a vocabulary shortlist, learnt from the training data.
+
+A sentence is translated with the tokens that its source tokens are likely translated by, and with those that are
+frequent anyway. What translates what is learnt by IBM model 1 (Brown et al. 1993): some rounds of expectation
+maximisation over token pairs of a sample. A shortlist lies beside a model as `shortlist.safetensors`:
+
+    Shortlist.learn(open_data(data).train, info.source_size, info.target_size).save(directory)
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nmtcli.errors import DataError, UserError
+from nmtcli.translate.constraints import Constraint, Rule, State
+from nmtcli.translate.decoding import Detokenizer
+from nmtcli.translate.search import Hypothesis
+from nmtcli.vocabulary import PAD, SPECIAL
+
+if TYPE_CHECKING:
+    from nmtcli.prepare.shards import Sentences, Shards
+
+SHORTLIST = "shortlist.safetensors"
+LIKELY, FREQUENT = 20, 200  # tokens for each source token, and for all
+CELLS = 2 * 10**7  # pairs of a source and a target position that are learnt from, about 1 GB of memory
+ROUNDS = 5
+ROUND = 256
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a batch of sentences may be translated with."""
+
+    tokens: Ids  # [R], in order; the special ids come first, so they keep their numbers
+    allowed: NDArray[np.bool_]  # [B, R]: those of each sentence
+
+    def constraints(self, constraints: Iterable[Constraint | None]) -> list[Constraint | None]:
+        """Constraints for a search among candidates; one that sentences share stays shared."""
+        made: dict[int, Constraint] = {}
+        found: list[Constraint | None] = []
+        for constraint in constraints:
+            if constraint is not None and id(constraint) not in made:
+                made[id(constraint)] = WithinCandidates(constraint, self.tokens)
+            found.append(None if constraint is None else made[id(constraint)])
+        return found
+
+    def originals(self, found: Iterable[Iterable[Hypothesis]]) -> list[list[Hypothesis]]:
+        """Hypotheses with the ids of the vocabulary."""
+        return [[replace(one, tokens=tuple(self._ids(one.tokens))) for one in pool] for pool in found]
+
+    def detokenizer(self, detokenize: Detokenizer) -> Detokenizer:
+        """For what the search finds."""
+        return lambda rows: detokenize(self._ids(row) for row in rows)
+
+    def _ids(self, numbers: Sequence[int]) -> list[int]:
+        return cast("list[int]", self.tokens[list(numbers)].tolist())
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """Tokens by source token, and those for every sentence."""
+
+    likely: NDArray[np.int32]  # [source vocabulary, k], padded with PAD
+    frequent: NDArray[np.int32]  # [N]
+    target_size: int
+
+    @classmethod
+    def learn(
+        cls, shards: "Shards", source_size: int, target_size: int, likely: int = LIKELY, frequent: int = FREQUENT
+    ) -> "Shortlist":
+        """From pairs of training data, evenly spaced where there are more than needed.
+
+        `source_size` and `target_size` are those of the vocabularies. The same data gives the same shortlist.
+        """
+        rows = _sample(shards)
+        source, target = shards.gather(rows)
+        pairs, probabilities = _translation_table(source, target, target_size)
+        best = np.lexsort((-probabilities, pairs // target_size))
+        owner = pairs[best] // target_size
+        first = np.searchsorted(owner, np.arange(source_size + 1))
+        rank = np.arange(len(best)) - first[owner]
+        kept = rank < likely
+        table = np.full((source_size, likely), PAD, dtype=np.int32)
+        table[owner[kept], rank[kept]] = pairs[best][kept] % target_size
+        counts = np.bincount(target.ids, minlength=target_size)
+        common = np.argsort(-counts, kind="stable")[:frequent]
+        return cls(table, np.sort(common[counts[common] > 0]).astype(np.int32), target_size)
+
+    def save(self, directory: Path) -> None:
+        """Write `shortlist.safetensors` into a model directory."""
+        from safetensors.numpy import save_file  # noqa: PLC0415 - as below
+
+        size = np.array([self.target_size], dtype=np.int32)
+        save_file({"likely": self.likely, "frequent": self.frequent, "target_size": size}, directory / SHORTLIST)
+
+    @classmethod
+    def load(cls, directory: Path, source_size: int, target_size: int) -> "Shortlist":
+        """The shortlist of the model in `directory`, whose vocabularies are so large.
+
+        Raises UserError where there is none, DataError where it is damaged or not of this model.
+        """
+        from safetensors import SafetensorError  # noqa: PLC0415 - few translations need it
+        from safetensors.numpy import load_file  # noqa: PLC0415
+
+        path = directory / SHORTLIST
+        if not path.is_file():
+            raise UserError(f"{directory}: has no vocabulary shortlist", "nmt export --vocabulary-shortlist makes one")
+        try:
+            arrays = load_file(path)
+            found = cls(arrays["likely"], arrays["frequent"], int(arrays["target_size"][0]))
+        except (SafetensorError, OSError, KeyError, IndexError) as error:
+            raise DataError(f"{path}: damaged or cut short ({error})", "export the model again") from None
+        largest = max(int(part.max(initial=0)) for part in (found.likely, found.frequent))
+        if len(found.likely) != source_size or found.target_size != target_size or largest >= target_size:
+            raise DataError(f"{path}: is not that of this model", "export the model again")
+        return found
+
+    def candidates(self, source: Ids, constraints: Sequence[Constraint | None]) -> Candidates:
+        """For source ids [B, S], padded: what each may be translated with, and all that its constraint may need."""
+        allowed = np.zeros((len(source), self.target_size), dtype=np.bool_)
+        allowed[:, self.frequent] = True
+        allowed[np.arange(len(source))[:, None, None], self.likely[source]] = True
+        allowed[:, :SPECIAL] = True
+        for row, constraint in enumerate(constraints):
+            if constraint is not None:
+                allowed[row, list(constraint.needed)] = True
+        wanted: NDArray[np.bool_] = np.logical_or.reduce(allowed, axis=0)
+        # A round number: kernels make code for each size of a matrix. What fills it up is allowed to none.
+        wanted[np.flatnonzero(~wanted)[: -int(wanted.sum()) % ROUND]] = True
+        tokens = np.flatnonzero(wanted)
+        return Candidates(tokens, allowed[:, tokens])
+
+
+class WithinCandidates:
+    """A constraint for a search whose tokens are numbered as candidates."""
+
+    def __init__(self, constraint: Constraint, tokens: Ids) -> None:
+        self._constraint, self._tokens = constraint, tokens.tolist()
+        self._numbers = {token: number for number, token in enumerate(self._tokens)}
+        self._rules: dict[State, Rule] = {}
+        self._known: dict[int, tuple[Sequence[int], Sequence[int]]] = {}
+
+    @property
+    def shortest(self) -> int:
+        """See `Constraint`."""
+        return self._constraint.shortest
+
+    @property
+    def needed(self) -> frozenset[int]:
+        """See `Constraint`."""
+        return frozenset(self._numbered(tuple(self._constraint.needed)))
+
+    def start(self) -> State:
+        """See `Constraint`."""
+        return self._constraint.start()
+
+    def advance(self, state: State, token: int) -> State:
+        """See `Constraint`."""
+        return self._constraint.advance(state, self._tokens[token])
+
+    def rule(self, state: State) -> Rule:
+        """See `Constraint`."""
+        if state not in self._rules:
+            rule = self._constraint.rule(state)
+            self._rules[state] = Rule(
+                rule.may_end,
+                None if rule.only is None else self._numbers[rule.only],
+                self._numbered(rule.forbidden),
+                self._numbered(rule.wanted),
+                self._numbered(rule.holding),
+                rule.progress,
+            )
+        return self._rules[state]
+
+    def _numbered(self, tokens: Sequence[int]) -> Sequence[int]:
+        """The numbers of those that are candidates; the same object for the same tokens, as the search expects."""
+        if id(tokens) not in self._known:
+            numbers = tuple(self._numbers[token] for token in tokens if token in self._numbers)
+            self._known[id(tokens)] = tokens, numbers  # with the tokens, so that their id stays their own
+        return self._known[id(tokens)][1]
+
+
+def _sample(shards: "Shards") -> Ids:
+    """Rows, evenly spaced, with about CELLS pairs of positions."""
+    rows = np.arange(len(shards), dtype=np.int64)
+    probe = rows[:: max(1, len(rows) // 10_000)]
+    source, target = shards.lengths(probe)
+    each = float(((source + 1) * target.astype(np.float64)).mean()) if len(probe) else 1.0
+    count = min(len(rows), max(1, int(CELLS / max(each, 1.0))))
+    return np.linspace(0, len(rows) - 1, count).astype(np.int64)
+
+
+def _translation_table(source: "Sentences", target: "Sentences", target_size: int) -> tuple[Ids, NDArray[np.float64]]:
+    """IBM model 1: pairs source · target_size + target that occur together, and the probability of each target.
+
+    PAD stands for no source token.
+    """
+    source_length, target_length = source.lengths.astype(np.int64), target.lengths.astype(np.int64)
+    starts = np.cumsum(source_length + 1) - source_length - 1
+    read = np.insert(source.ids, np.cumsum(source_length) - source_length, PAD)
+    pair = np.repeat(np.arange(len(target_length)), target_length)  # of each target position
+    width = source_length[pair] + 1
+    begin = np.cumsum(width) - width
+    position = np.arange(int(width.sum())) - np.repeat(begin - starts[pair], width)
+    keys = read[position] * target_size + np.repeat(target.ids, width)
+    pairs, number = np.unique(keys, return_inverse=True)
+    owner = pairs // target_size
+    probability = np.ones(len(pairs))
+    for _ in range(ROUNDS):
+        share = probability[number]
+        share /= np.repeat(np.add.reduceat(share, begin), width)
+        count = np.bincount(number, share, minlength=len(pairs))
+        probability = count / np.maximum(np.bincount(owner, count), 1e-300)[owner]
+    return pairs[owner != PAD], probability[owner != PAD]

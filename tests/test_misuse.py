@@ -1,0 +1,101 @@
+"""Mistakes with `nmt translate` and `nmt score`: each is one clear line with the documented exit code."""
+
+import gzip
+import shutil
+import sys
+
+import pytest
+
+from nmtcli.checkpoint import find_model
+from tests.conftest import nmt
+
+# the command line, its exit code, what it must say; run, in and ref are there, and what `broken` makes
+TRANSLATE = [
+    ("-i in", 2, "error: Missing option '-m'"),
+    ("-m run --beem-size 3", 2, "No such option: --beem-size"),
+    ("-m run -i in extra", 2, "unexpected extra argument"),
+    ("-m run -i in -b x", 2, "error: Invalid value for '-b'"),
+    ("-m nowhere -i in", 3, "nowhere: no such model"),
+    ("-m folder -i in", 3, "folder: not a model directory"),
+    ("-m in -i in", 3, "in: not a model directory"),
+    ("-m no-weights -i in", 3, "model.safetensors: missing"),
+    ("-m no-tokenizer -i in", 3, "no tokenizer here"),
+    ("-m cut -i in -o out", 3, "damaged or cut short"),
+    ("-m run -i nofile", 3, "nofile: cannot read"),
+    ("-m run -i folder", 3, "folder: cannot read: Is a directory"),
+    ("-m run -i in -o folder", 3, "folder: cannot write: is a directory"),
+    ("-m run -i in -o no/out", 3, "no/out: cannot write: no directory no"),
+    ("-m run -i in -o /proc/out", 3, "cannot write"),
+    ("-m run -i in -o /dev/full", 4, "No space left"),
+    ("-m run -i in -o in", 2, "in: named twice"),
+    ("-m run -i in --alignment in", 2, "in: named twice"),
+    ("-m run -i in --attention no/x.html", 3, "no/x.html: cannot write: no directory no"),
+    ("-m run -i in --attention x.pdf", 2, "cannot draw attention as x.pdf"),
+    ("-m run -i in --terminology terms", 3, "terms:1: not a row of source term, tab, target term"),
+    ("-m run -i in --ban folder", 3, "folder: cannot read"),
+    ("-m run -i in -b 0", 2, "--beam-size: beam_size: input should be greater"),
+    ("-m run -i in --beam-groups 2 -b 5", 2, "--beam-size: beam_size 5 is not a multiple"),
+    ("-m run -i in --min-length 5 --max-length 2", 2, "--min-length: min_length 5 is over max_length 2"),
+    ("-m run -i in --length-penalty nan", 2, "--length-penalty: length_penalty: input should be a finite number"),
+    ("-m run -i in --device cuda:9", 2, "'cuda:9' is not one of"),
+    ("-m run -i in --set beam=2", 2, "--set beam: not a setting of search"),
+    ("-m run -i empty -o out", 0, ""),
+    ("-m run -i nul -o out", 0, "with control characters, which were read as blanks"),
+    ("-m run -i utf16 -o out", 0, "warning: line 1: looks like UTF-16; iconv"),
+    ("-m run -i packed -o out", 0, "warning: line 1: looks like a compressed file; unpack it first"),
+    ("-m run -i in -o out --input-format jsonl", 3, "2 lines (the first is line 1): not a JSON object"),
+]
+SCORE = [
+    ("ref", 2, "needs what to compare with"),
+    ("nofile -r ref", 3, "cannot read nofile"),
+    ("folder -r ref", 3, "cannot read folder: Is a directory"),
+    ("in -r one", 3, "in has 2 lines, but one has 1"),
+    ("empty -r empty", 3, "empty and empty are empty"),
+    ("utf16 -r ref", 3, "utf16, line 1: not UTF-8 text"),
+    ("in -r ref --metric blue", 2, "unknown metric 'blue'"),
+    ("in -r ref --at-least bleu=101", 5, "below 101"),
+    ("in -r ref --report folder", 2, "folder: is a directory"),
+    ("-m run --source in", 2, "give both sides"),
+    ("-m run --source in --target one", 3, "in has 2 lines but one has 1"),
+    ("in --gold-alignment ref", 3, "ref, line 1: one is not a link"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(trained, tmp_path_factory):
+    """A directory with good files and bad ones."""
+    folder = tmp_path_factory.mktemp("place")
+    model = find_model(trained)
+    for name in ("run", "no-weights", "no-tokenizer", "cut"):
+        shutil.copytree(model, folder / name)
+    (folder / "no-weights" / "model.safetensors").unlink()
+    (folder / "no-tokenizer" / "tokenizer.model").unlink()
+    (folder / "cut" / "model.safetensors").write_bytes((model / "model.safetensors").read_bytes()[:1000])
+    (folder / "folder").mkdir()
+    texts = {"in": b"one two\nthree\n", "ref": b"one two\nthree\n", "one": b"one\n", "terms": b"no tab\n", "empty": b""}
+    texts |= {"nul": b"one\0two\n", "utf16": "one\n".encode("utf-16"), "packed": gzip.compress(b"one\n")}
+    for name, content in texts.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "code", "words"),
+    [pytest.param(verb, *case, id=f"{verb} {case[0]}") for verb in ("translate", "score")
+     for case in (TRANSLATE if verb == "translate" else SCORE)],
+)  # fmt: skip
+def test_a_mistake_is_one_line_and_a_code(place, monkeypatch, capfd, verb, options, code, words):
+    monkeypatch.chdir(place)
+    assert nmt(verb, *options.split()) == code
+    told = capfd.readouterr().err
+    assert words in told
+    assert "Traceback" not in told and "bug" not in told
+    assert sum(line.startswith("error: ") for line in told.splitlines()) == (code != 0)
+
+
+@pytest.mark.parametrize(("stream", "words"), [("stdin", "-i FILE"), ("stdout", "-o FILE")])
+def test_a_closed_stream_is_no_bug(place, monkeypatch, capsys, stream, words):
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, stream, None)
+    assert nmt("translate", "-m", "run", *(["-o", "out"] if stream == "stdin" else ["-i", "in"])) == 3
+    assert words in capsys.readouterr().err
