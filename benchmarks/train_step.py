@@ -240,7 +240,7 @@ def parts(config: ModelConfig, precision_name: str, batch: Batch) -> dict[str, C
     return {
         "encoder": backward(lambda: model.start(batch.source, batch.source_length)[0]["values"]),
         "decoder": backward(lambda: model.decoder.forward(embedded, fixed, cache).features),
-        "output layer and loss": backward(lambda: head._token_loss(features, targets)),
+        "output layer and loss": backward(lambda: head._token_loss(features, targets)[0]),
         "clipping and Adam": update,
     }
 

@@ -14,7 +14,8 @@ from nmtcli.export.card import training_settings
 from nmtcli.export.onnx_precision import reduce_precision
 from nmtcli.translate.runtimes.onnx import ENCODER_FILE, STEP_FILE, OnnxRuntime
 from nmtcli.translate.translator import Translator
-from tests.conftest import nmt
+from tests.conftest import TINY, nmt, overrides
+from tests.laws.test_model_laws import BAHDANAU
 
 LINES = ["one two three", "nine", "four four zero eight seven", "six five"]
 
@@ -141,6 +142,14 @@ def test_onnx_graphs_of_less_precision_are_smaller_and_near(onnx, precision, tmp
     alone = [translators[1].translate([line])[0].candidates[0].log_prob for line in LINES]
     if precision == "fp16":  # activations of int8 are quantised by what else is in the batch
         assert alone == pytest.approx(rounded, abs=1e-4)
+
+
+def test_the_vector_of_additive_attention_stays_whole(data, tmp_path):
+    run = tmp_path / "run"
+    assert nmt("train", data, "-o", run, "--device", "cpu", *overrides(*TINY, *BAHDANAU, "train.max_updates=2")) == 0
+    output = tmp_path / "model"
+    assert nmt("export", run, "-o", output, "--format", "onnx", "--quantize", "int8", "--force") == 0
+    assert len(Translator.load(output).translate(LINES)) == len(LINES)
 
 
 def test_a_shortlist_goes_with_the_export(trained, data, tmp_path, capsys):

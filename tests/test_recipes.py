@@ -37,7 +37,7 @@ def script(name):
 def dry(recipe, work, *arguments):
     """What `make` would run, without $NMT_DATA; no text is touched."""
     environment = {name: value for name, value in os.environ.items() if name != "NMT_DATA"}
-    command = ["make", "-n", "--no-print-directory", f"WORK={work}", *arguments]
+    command = ["make", "-n", "--no-print-directory", "NMT=nmt", f"WORK={work}", *arguments]
     done = subprocess.run(command, cwd=RECIPES / recipe, check=True, capture_output=True, text=True, env=environment)
     return done.stdout.replace("\\\n", " ")
 

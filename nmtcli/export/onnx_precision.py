@@ -30,15 +30,23 @@ def reduce_precision(path: Path, precision: Literal["int8", "fp16"]) -> None:
 
     _fold_transposes(model.graph)
     _quantize_tables(model.graph)
+    del model.graph.value_info[:]  # shapes of what was there before; they are found anew
     with _quiet():
         quantize_dynamic(
             model,
             path,
             op_types_to_quantize=["MatMul", "Gemm", "LSTM"],
+            nodes_to_exclude=_products_with_vectors(model.graph),
             per_channel=True,
             weight_type=QuantType.QInt8,
             reduce_range=True,  # 7 bits: sums of 8-bit products saturate on CPUs without VNNI
         )
+
+
+def _products_with_vectors(graph: Any) -> list[str]:
+    """Nodes whose weight has no columns to have a scale each, as that of the additive score."""
+    vectors = {weight.name for weight in graph.initializer if len(weight.dims) == 1}
+    return [node.name for node in graph.node if node.op_type == "MatMul" and vectors & set(node.input)]
 
 
 def _fold_transposes(graph: Any) -> None:
