@@ -13,6 +13,7 @@ from tests.laws.test_training_laws import tiny_batch
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 def test_fused_equals_plain(monkeypatch, rows, smoothing):
     monkeypatch.setitem(loss_module.CHUNK_ROWS, "cpu", rows)
+    monkeypatch.setitem(loss_module.PIECE_ROWS, "cpu", 3)
     torch.manual_seed(0)
     features, weight = torch.randn(23, 8, requires_grad=True), torch.randn(17, 8, requires_grad=True)
     targets = torch.randint(0, 17, (23,))

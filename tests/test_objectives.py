@@ -282,9 +282,9 @@ def halfway(data, tmp_path_factory):
 
 def test_minimum_risk_training_lowers_the_risk(data, halfway, tmp_path):
     run = tmp_path / "run"
-    settings = ["max_updates=15", "learning_rate=0.003", "warmup_updates=3", "log_every=5", "schedule=constant"]
+    settings = ["max_updates=40", "learning_rate=0.003", "warmup_updates=3", "log_every=5", "schedule=constant"]
     settings += ["objective=mrt", "mrt_metric=chrf", "mrt_samples=8", "mrt_sharpness=0.1"]
-    settings += ["batch_tokens=200", "precision=fp32", "valid_every=15", "valid_sentences=10"]
+    settings += ["batch_tokens=200", "precision=fp32", "valid_every=40", "valid_sentences=10"]
     command = ["train", data, "-o", run, "--finetune-from", halfway, "--device", "cpu"]
     assert nmt(*command, *overrides(*(f"train.{setting}" for setting in settings))) == 0
     risks = [record["risk"] for record in records(run, "updated")]

@@ -21,7 +21,8 @@ from nmtcli.vocabulary import PAD
 
 _LEAST = 1e-12  # a weight counts as at least this: outside a local window it is zero, and its logarithm infinite
 ROUND_ROWS = 64
-CHUNK_ROWS = {"cpu": 512, "cuda": 8192}  # measured best on CPU; on a GPU a chunk must fill the device
+# Rows whose products are made at once, and rows whose softmax stays in a CPU's cache; a GPU must be filled.
+CHUNK_ROWS, PIECE_ROWS = {"cpu": 1024, "cuda": 8192}, {"cpu": 128, "cuda": 8192}
 
 
 class FusedSmoothedLoss(torch.autograd.Function):
@@ -35,7 +36,7 @@ class FusedSmoothedLoss(torch.autograd.Function):
 
         Beside it, without gradient: the negative log-probability and the number of tokens predicted rightly, [2].
         """
-        size, rows, real = weight.size(0), CHUNK_ROWS[features.device.type], features.size(0)
+        size, kind, real = weight.size(0), features.device.type, features.size(0)
         # Zero rows up to a round number: oneDNN makes and keeps a kernel for each shape, and `real` is seldom twice
         # the same.
         inputs = F.pad(features.to(dtype), (0, 0, 0, -real % ROUND_ROWS))
@@ -43,22 +44,25 @@ class FusedSmoothedLoss(torch.autograd.Function):
         grad_features = torch.empty_like(inputs)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         loss, sums = torch.zeros((), device=features.device), torch.zeros(2, device=features.device)
-        for start in range(0, inputs.size(0), rows):
-            chunk, target = inputs[start : start + rows], targets[start : start + rows, None]
-            logits = (chunk @ table.t()).float()  # [M', V]
-            normalizer = torch.logsumexp(logits, dim=1, keepdim=True)  # [M', 1]
-            correct = logits.gather(1, target)
-            count = max(0, real - start)  # of the rows that are not padding
-            loss += (normalizer - (1 - smoothing) * correct)[:count].sum() - smoothing / size * logits[:count].sum()
-            right = correct >= logits.amax(dim=1, keepdim=True)  # [M', 1]
-            sums += torch.cat([normalizer - correct, right], dim=1)[:count].sum(dim=0)
-            # softmax minus the smoothed target distribution
-            grad = logits.sub_(normalizer).exp_().sub_(smoothing / size)
-            grad.scatter_add_(1, target, torch.full_like(correct, smoothing - 1))
-            grad[count:] = 0
-            grad = grad.to(dtype)
-            torch.mm(grad, table, out=grad_features[start : start + rows])
-            grad_weight += grad.t() @ chunk
+        grad = inputs.new_empty(min(CHUNK_ROWS[kind], len(inputs)), size)  # of the logits, [M', V]
+        for start in range(0, len(inputs), CHUNK_ROWS[kind]):
+            chunk = inputs[start : start + CHUNK_ROWS[kind]]
+            for at in range(0, len(chunk), PIECE_ROWS[kind]):
+                piece = slice(start + at, start + min(at + PIECE_ROWS[kind], len(chunk)))
+                target, count = targets[piece, None], max(0, real - piece.start)  # of the rows that are not padding
+                log_probs = torch.log_softmax(inputs[piece] @ table.t(), dim=1, dtype=torch.float32)  # [M'', V]
+                correct = log_probs.gather(1, target)
+                loss -= (1 - smoothing) * correct[:count].sum() + smoothing / size * log_probs[:count].sum()
+                right = correct >= log_probs.amax(dim=1, keepdim=True)  # [M'', 1]
+                sums += torch.cat([-correct, right], dim=1)[:count].sum(dim=0)
+                # softmax minus the smoothed target distribution
+                slope = log_probs.exp_().sub_(smoothing / size)
+                slope.scatter_add_(1, target, torch.full_like(correct, smoothing - 1))
+                slope[count:] = 0
+                grad[at : at + len(slope)] = slope
+            used = grad[: len(chunk)]
+            torch.mm(used, table, out=grad_features[start : start + len(chunk)])
+            grad_weight += used.t() @ chunk
         ctx.save_for_backward(grad_features[:real].to(features.dtype), grad_weight.to(weight.dtype))
         ctx.mark_non_differentiable(sums)
         return loss, sums
