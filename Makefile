@@ -35,7 +35,7 @@ types: $(INSTALLED) ## mypy, strict
 	@$(BIN)/mypy
 
 tests: $(INSTALLED) ## the tests that take seconds
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 slow: $(INSTALLED) ## the tests that take minutes
 	@$(BIN)/python -m pytest -m slow
