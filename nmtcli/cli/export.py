@@ -12,7 +12,7 @@ from nmtcli.errors import CheckFailed, UserError
 if TYPE_CHECKING:
     from nmtcli.config import ModelConfig
     from nmtcli.export.conditions import ExportFormat
-    from nmtcli.export.exporter import ExportReport
+    from nmtcli.export.report import ExportReport
 
 
 def export(

@@ -2,20 +2,17 @@
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, StrictUndefined
 
 from nmtcli.checkpoint import ModelInfo
 from nmtcli.config import Config
 from nmtcli.errors import UserError
+from nmtcli.export.report import ExportReport
 from nmtcli.settings import keys, load_config
 
-if TYPE_CHECKING:
-    from nmtcli.export.exporter import ExportReport
 
-
-def model_card(report: "ExportReport", info: ModelInfo, origin: Path) -> str:
+def model_card(report: ExportReport, info: ModelInfo, origin: Path) -> str:
     """The card in Markdown. `origin` is the checkpoint; the run it lies in tells the settings of training."""
     text = (resources.files("nmtcli.export") / "card.md.j2").read_text("utf-8")
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)

@@ -6,7 +6,7 @@ does the directory appear.
 
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ from nmtcli.errors import CheckFailed, DataError, UserError
 from nmtcli.export.card import model_card
 from nmtcli.export.checking import Comparison, Probes, compare
 from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, unmet
+from nmtcli.export.report import ExportReport
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import PreparedData, open_data
 from nmtcli.prepare.tokenizer import Tokenizers
@@ -47,24 +48,6 @@ class Export:
     data: Path | None = None
     shortlist: bool = False
     force: bool = False
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """What was exported and how its check went; `export.json` in the directory."""
-
-    nmtcli: str
-    torch: str
-    format: ExportFormat
-    precision: StoredPrecision
-    shortlist: bool
-    checkpoints: list[str]
-    parameters: int
-    bytes: int
-    load_seconds: float
-    comparison: Comparison
-    passed: bool
-    files: dict[str, dict[str, int | str]] = field(default_factory=dict)
 
 
 def export_model(source: Path, output: Path, export: Export) -> ExportReport:
