@@ -197,7 +197,7 @@ class JoeyNMT(Tool):
         return [str(self.python), "-u", "-m", "joeynmt", "train", self.settings(model, precision), "--skip-test"]
 
     def translate(self, model: str, kind: str, source: Path, output: Path) -> Command:
-        command = [str(self.python), "-m", "joeynmt", "translate", self.settings(model)]
+        command = [str(self.python), str(HERE / "translate_joeynmt.py"), str(LENGTH), "translate", self.settings(model)]
         return ["sh", "-c", 'exec "$@" > "$0"', str(output), *command]
 
 
