@@ -42,7 +42,7 @@ def test_weights_are_shares_of_the_steps(place, kind):
 
 def test_attention_finds_the_step_that_decides():
     found = recipe.train("before", "shared", step=4, seed=1, updates=700)
-    assert int(found.over_time.argmax()) == 4
+    assert found.heaviest == 4
     assert found.accuracy > 0.85
 
 
@@ -55,3 +55,14 @@ def test_table_and_picture(tmp_path):
     assert list(recipe.table(findings, 5))[2].endswith("4 (wrong)")
     recipe.draw(findings, 3, tmp_path / "work" / "weights.png")
     assert (tmp_path / "work" / "weights.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_check_names_what_falls_short():
+    weights = torch.zeros(recipe.STEPS, 2)
+    weights[3] = 1.0
+    findings = [recipe.Finding(place, kind, 0.96, weights) for place, kind in COMBINATIONS]
+    assert recipe.shortfalls(findings, 3) == []
+    late = recipe.shortfalls(findings, 2)
+    assert [line.partition(":")[0] for line in late] == [f"attention before the LSTM, {kind}" for kind in recipe.WEIGHTS]
+    findings[2] = recipe.Finding("after", "shared", 0.9, weights)
+    assert recipe.shortfalls(findings, 3) == ["attention after the LSTM, shared: accuracy 90.0%, expected 95%"]

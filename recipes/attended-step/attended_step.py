@@ -12,14 +12,16 @@ and with weights
   shared        one for each time step
   per feature   one for each time step and feature: after the LSTM, the features are the LSTM's units
 
-    python recipes/attended-step/attended_step.py PICTURE.png [--step 12] [--seed 1]
+    python recipes/attended-step/attended_step.py PICTURE.png [--step 12] [--seed 1] [--check]
 
-prints a table of what the weights say and draws them. Attention is that of the toolkit: `nmtcli.models.attention`.
+prints a table of what the weights say and draws them. With --check it exits with 5 where a classifier is right less
+than 95 times in 100, or attention before the LSTM is heaviest on another step. Attention is that of the toolkit: `nmtcli.models.attention`.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -35,6 +37,7 @@ from nmtcli.models.attention import Attention
 
 STEPS, FEATURES, UNITS, WIDTH = 20, 4, 16, 16
 BATCH, UPDATES, LEARNING_RATE, TEST = 64, 1500, 5e-3, 2000
+LEAST_ACCURACY, FAILED = 0.95, 5
 DECIDES, OTHERS = "#d55e00", "#56b4e9"  # told apart without red and green
 PLACES, WEIGHTS = ("before", "after"), ("shared", "per feature")
 
@@ -110,6 +113,11 @@ class Finding:
         """The mean of the features' weights, [T]."""
         return self.weights.mean(dim=1)
 
+    @property
+    def heaviest(self) -> int:
+        """The step with the largest of these, counted from 0."""
+        return int(self.over_time.argmax())
+
 
 def train(place: str, kind: str, step: int, seed: int, updates: int = UPDATES) -> Finding:
     """Train one classifier on ever new series and look at its weights on others."""
@@ -135,12 +143,23 @@ def table(findings: list[Finding], step: int) -> Iterator[str]:
     yield f"step {step + 1} of {STEPS} decides; equal weights would be {1 / STEPS:.2f}"
     yield f"{'attention':<10} {'weights':<12} {'accuracy':>8} {'weight there':>13} {'heaviest step':>14}"
     for one in findings:
-        heaviest = int(one.over_time.argmax())
-        right = "right" if heaviest == step else "wrong"
+        right = "right" if one.heaviest == step else "wrong"
         yield (
             f"{one.place:<10} {one.kind:<12} {one.accuracy:>8.1%} {one.over_time[step]:>13.2f}"
-            f" {f'{heaviest + 1} ({right})':>14}"
+            f" {f'{one.heaviest + 1} ({right})':>14}"
         )
+
+
+def shortfalls(findings: list[Finding], step: int) -> list[str]:
+    """What is worse than this task promises; after the LSTM attention may look at a later step, see README.md."""
+    found = []
+    for one in findings:
+        name = f"attention {one.place} the LSTM, {one.kind}"
+        if one.accuracy < LEAST_ACCURACY:
+            found.append(f"{name}: accuracy {one.accuracy:.1%}, expected {LEAST_ACCURACY:.0%}")
+        if one.place == "before" and one.heaviest != step:
+            found.append(f"{name}: heaviest on step {one.heaviest + 1}, expected {step + 1}")
+    return found
 
 
 def draw(findings: list[Finding], step: int, path: Path) -> None:
@@ -170,6 +189,7 @@ def main() -> None:
     parser.add_argument("picture", type=Path, metavar="PICTURE.png")
     parser.add_argument("--step", type=int, default=12, help=f"the step that decides, 1 to {STEPS} (%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--check", action="store_true", help="exit with 5 where the table is not as it should be")
     options = parser.parse_args()
     if not 1 <= options.step <= STEPS:
         parser.error(f"--step must be 1 to {STEPS}")
@@ -177,6 +197,9 @@ def main() -> None:
     findings = [train(place, kind, options.step - 1, options.seed) for place, kind in product(PLACES, WEIGHTS)]
     print("\n".join(table(findings, options.step - 1)))
     draw(findings, options.step - 1, options.picture)
+    if options.check and (found := shortfalls(findings, options.step - 1)):
+        print("\n".join(found), file=sys.stderr)
+        raise SystemExit(FAILED)
 
 
 if __name__ == "__main__":
