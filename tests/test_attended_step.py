@@ -63,6 +63,8 @@ def test_the_check_names_what_falls_short():
     findings = [recipe.Finding(place, kind, 0.96, weights) for place, kind in COMBINATIONS]
     assert recipe.shortfalls(findings, 3) == []
     late = recipe.shortfalls(findings, 2)
-    assert [line.partition(":")[0] for line in late] == [f"attention before the LSTM, {kind}" for kind in recipe.WEIGHTS]
+    assert [line.partition(":")[0] for line in late] == [
+        f"attention before the LSTM, {kind}" for kind in recipe.WEIGHTS
+    ]
     findings[2] = recipe.Finding("after", "shared", 0.9, weights)
     assert recipe.shortfalls(findings, 3) == ["attention after the LSTM, shared: accuracy 90.0%, expected 95%"]

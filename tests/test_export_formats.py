@@ -266,6 +266,7 @@ DAMAGES = {
 def test_a_damaged_export_is_told_in_words_and_translates_nothing(form, damage, request, corpus, tmp_path, capsys):
     export = shutil.copytree(request.getfixturevalue(form), tmp_path / "export")
     damage(export)
+    capsys.readouterr()  # what making the export said
     for verb in (
         ["translate", "-m", export, "-i", corpus / "valid.words"],
         ["score", "-m", export, "--source", corpus / "valid.words", "--target", corpus / "valid.digits"],

@@ -146,6 +146,20 @@ def test_it_finds_what_our_search_finds(pair, settings):
     check_equal([expected[row][:1] for row in same], [found[row][:1] for row in same])
 
 
+@pytest.mark.parametrize("limits", [{"max_length": 1}, {"max_length": 5}, {"max_length_factor": 1}], ids=str)
+def test_greedy_search_ends_at_its_limit_as_ours_does(pair, limits):
+    model, directory = pair
+    config = SearchConfig(beam_size=1, **limits)
+    engine = CTranslate2Runtime(directory, "fp32", "cpu", 1)
+    found = [pool[0] for pool in engine.search(sentences(), config, 1, True)]
+    for (expected,), one in zip(ours(model, sentences(), config, 1), found, strict=True):
+        assert one.tokens == expected.tokens
+        assert one.log_prob == pytest.approx(expected.log_prob, abs=1e-3)
+        # an end that it did not make itself looks where the token before it did
+        own = max(len(one.tokens) - 1, 1)
+        np.testing.assert_allclose(one.attention[:own], expected.attention[:own, : one.attention.shape[1]], atol=1e-4)
+
+
 def test_a_sentence_alone_is_translated_as_in_a_batch(pair):
     _, directory = pair
     engine = CTranslate2Runtime(directory, "fp32", "cpu", 1)
@@ -176,10 +190,11 @@ def test_plain_ctranslate2_finds_the_same(pair):
 @pytest.mark.parametrize(
     "settings", [{"max_length": 4, "min_length": 3}, {"max_length": 1}, {"no_repeat_ngram": 2}], ids=str
 )
-def test_limits_are_kept_and_a_translation_scores_its_own_log_probability(pair, settings):
+@pytest.mark.parametrize("beam", [1, 3])
+def test_limits_are_kept_and_a_translation_scores_its_own_log_probability(pair, settings, beam):
     _, directory = pair
     engine = CTranslate2Runtime(directory, "fp32", "cpu", 1)
-    given, config = sentences(), SearchConfig(beam_size=3, **settings)
+    given, config = sentences(), SearchConfig(beam_size=beam, **settings)
     for sentence, pool in zip(given, engine.search(given, config, 2, True), strict=True):
         for one in pool:
             assert one.tokens[-1] == EOS

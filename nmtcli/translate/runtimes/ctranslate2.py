@@ -8,7 +8,7 @@ short is ended and scored by the model.
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,23 @@ class _Limits:
 
     shortest: int
     longest: int
+
+
+@dataclass(slots=True)
+class _Found:
+    """A hypothesis of CTranslate2: ids with EOS, if it came to that, log-probability, attention [T, S] if asked for."""
+
+    tokens: tuple[int, ...]
+    log_prob: float  # not a number where the model is to be asked
+    attention: NDArray[np.float32] | None
+
+    def ended(self, length: int) -> "_Found":
+        """Cut short and ended there, if it is so long; EOS looks where the token before it did."""
+        kept = self.tokens[: length - 1]
+        weights = self.attention
+        if weights is not None:
+            weights = np.concatenate([weights[: len(kept)], weights[max(len(kept) - 1, 0) :][:1]])
+        return _Found((*kept, EOS), math.nan, weights)
 
 
 class CTranslate2Runtime:
@@ -90,18 +107,28 @@ class CTranslate2Runtime:
                 "lower --max-source-tokens",
             )
         limits = [_Limits(low, min(high, POSITIONS)) for low, high in zip(*length_limits(config, lengths), strict=True)]
-        found: list[list[Hypothesis]] = [[] for _ in sentences]
+        found: list[list[_Found]] = [[] for _ in sentences]
         for shortest in {limit.shortest for limit in limits}:
             alike = [row for row, limit in enumerate(limits) if limit.shortest == shortest]
             # All at the highest limit first. Those that came to their own are searched for again: they are few.
             together = _Limits(shortest, max(limits[row].longest for row in alike))
-            for row, pool in zip(alike, self._pools(sentences, alike, together, options, False), strict=True):
+            for row, pool in zip(alike, self._translate(sentences, alike, together, options), strict=True):
                 found[row] = pool
             for limit in {limits[row] for row in alike}:
                 cut = [row for row in alike if limits[row] == limit and _length(found[row]) >= limit.longest]
-                for row, pool in zip(cut, self._pools(sentences, cut, limit, options, True), strict=True):
+                if options.beam_size == 1:  # what is before the limit does not depend on it
+                    pools = [[one.ended(limit.longest) for one in found[row]] for row in cut]
+                else:
+                    pools = self._translate_to(limit, sentences, cut, options)
+                for row, pool in zip(cut, pools, strict=True):
                     found[row] = pool
-        return [sorted(pool, key=lambda one: -one.score)[:n_best] for pool in found]
+        # CTranslate2 takes what must not come out of the distribution; a probability of ours is the model's own.
+        own_scores = [limit.shortest > 1 or options.no_repeat_ngram > 0 for limit in limits]
+        self._score(sentences, found, own_scores)
+        scored = [
+            [_hypothesis(one, length, options) for one in pool] for length, pool in zip(lengths, found, strict=True)
+        ]
+        return [sorted(pool, key=lambda one: -one.score)[:n_best] for pool in scored]
 
     def log_probs(self, sentences: Sequence[Tokens], targets: Sequence[Tokens]) -> list[list[float]]:
         """The log-probabilities of the tokens of given translations, and of their EOS; ids without EOS."""
@@ -112,85 +139,74 @@ class CTranslate2Runtime:
         )
         return [result.log_probs for result in scored]
 
-    def _pools(
-        self, sentences: Sequence[Tokens], rows: Sequence[int], limits: _Limits, options: SearchOptions, cut: bool
-    ) -> list[list[Hypothesis]]:
-        """The finished hypotheses of these sentences, scored as our search does, in no order; see `_translate`."""
-        if not rows:
-            return []
-        chosen = [sentences[row] for row in rows]
-        attends = options.keep_attention or options.coverage_penalty > 0
-        pools = self._translate(chosen, limits, options, attends, cut)
-        # CTranslate2 takes what must not come out of the distribution; a probability of ours is the model's own.
-        own_scores = limits.shortest > 1 or options.no_repeat_ngram > 0
+    def _score(self, sentences: Sequence[Tokens], found: list[list[_Found]], own_scores: Sequence[bool]) -> None:
+        """Ask for the log-probabilities that are not numbers, and for all of sentences with `own_scores`."""
         doubtful = [
-            (row, place)
-            for row, pool in enumerate(pools)
-            for place, one in enumerate(pool)
-            if own_scores or math.isnan(one.log_prob)
+            (sentence, one)
+            for sentence, pool, own in zip(sentences, found, own_scores, strict=True)
+            for one in pool
+            if own or math.isnan(one.log_prob)
         ]
         if doubtful:
-            targets = [pools[row][place].tokens[:-1] for row, place in doubtful]
-            scored = self.log_probs([chosen[row] for row, _ in doubtful], targets)
-            for (row, place), log_probs in zip(doubtful, scored, strict=True):
-                pools[row][place] = replace(pools[row][place], log_prob=math.fsum(log_probs))
-        return [
-            [
-                replace(
-                    one,
-                    score=hypothesis_score(one.log_prob, len(one.tokens), one.attention, len(sentence) + 1, options),
-                    attention=one.attention if options.keep_attention else None,
-                )
-                for one in pool
-            ]
-            for sentence, pool in zip(chosen, pools, strict=True)
-        ]
+            scored = self.log_probs([sentence for sentence, _ in doubtful], [one.tokens[:-1] for _, one in doubtful])
+            for (_, one), log_probs in zip(doubtful, scored, strict=True):
+                one.log_prob = math.fsum(log_probs)
+
+    def _translate_to(
+        self, limit: _Limits, sentences: Sequence[Tokens], rows: Sequence[int], options: SearchOptions
+    ) -> list[list[_Found]]:
+        """What CTranslate2 finds for sentences that come to their limit, where all that goes on is ended."""
+        if not rows:
+            return []
+        if limit.longest == 1:
+            chosen = [sentences[row] for row in rows]
+            looked = self._first_attention(chosen) if _attends(options) else [None] * len(rows)
+            return [[_Found((EOS,), math.nan, weights)] for weights in looked]
+        # Before the limit less than a beam was finished, and there another one is. Patience has room for all.
+        pools = self._translate(sentences, rows, limit, options, patience=2)
+        return [[one if one.tokens[-1] == EOS else one.ended(limit.longest) for one in pool] for pool in pools]
 
     def _translate(
-        self, sentences: Sequence[Tokens], limits: _Limits, options: SearchOptions, attends: bool, cut: bool
-    ) -> list[list[Hypothesis]]:
-        """What CTranslate2 finds: a beam of hypotheses, or with `cut` those of sentences that come to their limit.
+        self,
+        sentences: Sequence[Tokens],
+        rows: Sequence[int],
+        limits: _Limits,
+        options: SearchOptions,
+        patience: int = 1,
+    ) -> list[list[_Found]]:
+        """What CTranslate2 finds: `patience` beams of hypotheses. With patience above 1, up to before the limit.
 
-        One that was cut short is ended, and its log-probability is not a number.
+        What it cut short does not end in EOS.
         """
-        if limits.longest == 1 and cut:
-            looked = self._first_attention(sentences) if attends else [None] * len(sentences)
-            return [[Hypothesis((EOS,), math.nan, 0.0, weights)] for weights in looked]
+        sources = [self._read(sentences[row]) for row in rows]
+        attends, beam = _attends(options), options.beam_size
         # Of what is finished it tells the best, a beam of it, by its own length normalisation: that of average; gnmt's
         # is nearest to this at the lengths of sentences.
         # Not 0, for which it would stop when the likeliest is finished, whatever the others have come to.
         penalty = max(options.length_penalty * (0.7 if options.length_normalization == "gnmt" else 1.0), 1e-6)
         results = self._model.translate_batch(
-            [self._read(sentence) for sentence in sentences],
-            beam_size=options.beam_size,
-            # Before the limit less than a beam was finished, and there another one is. Patience has room for all.
-            num_hypotheses=options.beam_size * (2 if cut and options.beam_size > 1 else 1),
-            patience=2 if cut else 1,
+            sources,
+            beam_size=beam,
+            num_hypotheses=beam * patience,
+            patience=patience,
             length_penalty=penalty,
             no_repeat_ngram_size=options.no_repeat_ngram,
             max_input_length=0,
             min_decoding_length=min(limits.shortest, limits.longest) - 1,
-            max_decoding_length=limits.longest - cut,  # at its longest a translation must end
+            max_decoding_length=limits.longest - (patience > 1),
             return_scores=True,
             return_end_token=True,
             return_attention=attends,
         )
-        first = self._first_attention(sentences) if attends and options.beam_size > 1 else None
+        first = self._first_attention([sentences[row] for row in rows]) if attends and beam > 1 else None
         pools = []
         for row, result in enumerate(results):
             pool = []
             for place, (pieces, score) in enumerate(zip(result.hypotheses, result.scores, strict=True)):
-                tokens = [self._ids[piece] for piece in pieces]
-                weights = None
-                if attends:
-                    weights = _attention(result.attention[place])
-                    if first is not None:
-                        weights[0] = first[row][0]
-                log_prob = score * len(tokens) ** penalty
-                if tokens[-1] != EOS:
-                    tokens, log_prob = [*tokens, EOS], math.nan
-                    weights = None if weights is None else np.concatenate([weights, weights[-1:]])
-                pool.append(Hypothesis(tuple(tokens), log_prob, 0.0, weights))
+                weights = _attention(result.attention[place]) if attends else None
+                if weights is not None and first is not None:
+                    weights[0] = first[row][0]
+                pool.append(_Found(tuple(map(self._ids.__getitem__, pieces)), score * len(pieces) ** penalty, weights))
             pools.append(pool)
         return pools
 
@@ -212,7 +228,17 @@ class CTranslate2Runtime:
         return [self._source[token] for token in sentence]
 
 
-def _length(pool: Sequence[Hypothesis]) -> int:
+def _attends(options: SearchOptions) -> bool:
+    return options.keep_attention or options.coverage_penalty > 0
+
+
+def _hypothesis(found: _Found, source_length: int, options: SearchOptions) -> Hypothesis:
+    """With the score of our search."""
+    score = hypothesis_score(found.log_prob, len(found.tokens), found.attention, source_length, options)
+    return Hypothesis(found.tokens, found.log_prob, score, found.attention if options.keep_attention else None)
+
+
+def _length(pool: Sequence[_Found]) -> int:
     """Of the longest, EOS counted."""
     return max(len(one.tokens) for one in pool)
 
