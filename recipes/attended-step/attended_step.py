@@ -15,7 +15,8 @@ and with weights
     python recipes/attended-step/attended_step.py PICTURE.png [--step 12] [--seed 1] [--check]
 
 prints a table of what the weights say and draws them. With --check it exits with 5 where a classifier is right less
-than 95 times in 100, or attention before the LSTM is heaviest on another step. Attention is that of the toolkit: `nmtcli.models.attention`.
+than 95 times in 100, or attention before the LSTM is heaviest on another step.
+Attention is that of the toolkit: `nmtcli.models.attention`.
 """
 
 from __future__ import annotations
