@@ -1,5 +1,7 @@
 """Fewer bits: the same integers by every kernel, rows that know nothing of each other, and a bounded difference."""
 
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -170,6 +172,17 @@ def test_a_translator_in_fewer_bits_warns_of_nothing(trained, precision):
         found = translator.translate(LINES)
     assert [one.source for one in found] == LINES
     assert found == translator.translate(LINES)
+
+
+def test_a_quantised_model_opens_without_the_compiler_of_pytorch(trained):
+    code = f"""
+import sys
+from nmtcli.translate.translator import Translator
+Translator.load({str(trained)!r}, "cpu", quantize="int8").translate(["one two"])
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_the_command_takes_a_precision(trained, onnx, tmp_path, capsys):

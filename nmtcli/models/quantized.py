@@ -10,10 +10,11 @@ a model that is quantised as it is loaded and one that was stored so are the sam
 """
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nmtcli.config import ModelConfig
 from nmtcli.models.packed import HALVES, HalfMatrix, Int8Matrix, PackedMatrix, Precision, quantize
@@ -103,8 +104,19 @@ def stored_precision(tensors: Mapping[str, Tensor]) -> Precision | None:
 
 def empty_model(config: ModelConfig, source_size: int, target_size: int) -> Seq2Seq:
     """A model in evaluation mode whose weights have shapes but no memory."""
-    with torch.device("meta"):
+    with torch.device("meta"), _NothingDrawn():
         return Seq2Seq(config, source_size, target_size).eval()
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """No random numbers for weights without memory: for these PyTorch would load its compiler, a second or more."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """See `TorchFunctionMode`."""
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):  # of tensors and of nn.init
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def assemble(config: ModelConfig, source_size: int, target_size: int, tensors: Mapping[str, Tensor]) -> Seq2Seq:
