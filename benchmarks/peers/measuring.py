@@ -3,15 +3,18 @@
 Every line a program says is kept with the moment it came, so that parts of its work can be measured too.
 """
 
+import ctypes
 import os
+import resource
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -39,6 +42,8 @@ def measure(
     command: Sequence[str], environment: Mapping[str, str], folder: Path, source: Path | None, limit: float
 ) -> Measurement:
     """Run a command in a folder, with a file as its stdin; one that takes more than `limit` seconds is killed."""
+    if ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError("prctl: cannot adopt processes")
     with (source or Path(os.devnull)).open("rb") as stdin:
         busy, start = machine_cpu(), time.perf_counter()
         process = subprocess.Popen(
@@ -59,11 +64,22 @@ def measure(
         lines.append(Line(seconds, own, max(0.0, all_busy - own), raw.decode("utf-8", "replace").rstrip()))
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
-    alarm.cancel()
     process.returncode = os.waitstatus_to_exitcode(status)
-    cpu = usage.ru_utime + usage.ru_stime
+    usages = [usage, *left_behind()]
+    alarm.cancel()
+    cpu = sum(one.ru_utime + one.ru_stime for one in usages)
+    memory = max(one.ru_maxrss for one in usages) * 1024
     foreign = max(0.0, machine_cpu() - busy - cpu) / seconds
-    return Measurement(process.returncode, seconds, cpu, foreign, usage.ru_maxrss * 1024, lines)
+    return Measurement(process.returncode, seconds, cpu, foreign, memory, lines)
+
+
+def left_behind() -> Iterator[resource.struct_rusage]:
+    """What processes used that the program started and did not wait for: such a one is ours once it has ended."""
+    while True:
+        try:
+            yield os.wait4(-1, 0)[2]
+        except ChildProcessError:
+            return
 
 
 def machine_cpu() -> float:
