@@ -1,8 +1,8 @@
 """An exported Transformer run by CTranslate2, which searches itself: whole batches in, hypotheses out. No PyTorch here.
 
 Its beam search is ours (the likeliest unfinished hypotheses at each step; done when a beam is finished). What differs
-is made equal: hypotheses are ranked again by our score, each sentence keeps its own limits, and what its limit cut
-short is ended and scored by the model.
+is made equal: hypotheses are ranked again by our score, and what is longer than a sentence's own limit is ended there
+and scored by the model.
 """
 
 import json
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FOLDER = "ctranslate2"  # what ctranslate2.Translator opens, beside our config.json and tokenizers
 POSITIONS = 1024  # tokens of the longest sentence, EOS counted
+ROUNDED = 16  # source tokens, to the next multiple of which sentences are alike
+SCORED_TOKENS = 500  # target tokens scored together
 # What CTranslate2 calls them. With int8, what is not quantised stays in fp32.
 TYPES: dict[StoredPrecision, str] = {
     "fp32": "float32",
@@ -49,19 +51,28 @@ class _Limits:
 
 @dataclass(slots=True)
 class _Found:
-    """A hypothesis of CTranslate2: ids with EOS, if it came to that, log-probability, attention [T, S] if asked for."""
+    """A hypothesis of CTranslate2: ids with EOS, if it came to that, and attention [T, S] if it was asked for."""
 
     tokens: tuple[int, ...]
-    log_prob: float  # not a number where the model is to be asked
+    log_prob: float
     attention: NDArray[np.float32] | None
+    asked: bool = False  # whether the model is to be asked for the log-probability
+    score: float = 0.0
 
-    def ended(self, length: int) -> "_Found":
-        """Cut short and ended there, if it is so long; EOS looks where the token before it did."""
-        kept = self.tokens[: length - 1]
+    def within(self, limit: int, asked: bool) -> "_Found":
+        """Ended where it is at its limit; that EOS looks where the token before it did."""
+        if len(self.tokens) <= limit and self.tokens[-1] == EOS:
+            self.asked = asked
+            return self
+        kept = self.tokens[: limit - 1]
         weights = self.attention
         if weights is not None:
             weights = np.concatenate([weights[: len(kept)], weights[max(len(kept) - 1, 0) :][:1]])
-        return _Found((*kept, EOS), math.nan, weights)
+        return _Found((*kept, EOS), self.log_prob, weights, asked=True)
+
+    def told(self, keep_attention: bool) -> Hypothesis:
+        """As the search tells it."""
+        return Hypothesis(self.tokens, self.log_prob, self.score, self.attention if keep_attention else None)
 
 
 class CTranslate2Runtime:
@@ -106,29 +117,24 @@ class CTranslate2Runtime:
                 f"a line has {max(lengths) - 1:,} tokens, and a CTranslate2 model takes {POSITIONS - 1:,}",
                 "lower --max-source-tokens",
             )
-        limits = [_Limits(low, min(high, POSITIONS)) for low, high in zip(*length_limits(config, lengths), strict=True)]
+        shortest, longest = length_limits(config, lengths)
+        # It has one limit for all sentences of a call. To be searched for alike in any batch, each goes up to the limit
+        # of a rounded length, and what is longer than its own is cut.
+        rounded = length_limits(config, [-(-length // ROUNDED) * ROUNDED for length in lengths])[1]
+        limits = [_Limits(low, min(high, POSITIONS)) for low, high in zip(shortest, rounded, strict=True)]
         found: list[list[_Found]] = [[] for _ in sentences]
-        for shortest in {limit.shortest for limit in limits}:
-            alike = [row for row, limit in enumerate(limits) if limit.shortest == shortest]
-            # All at the highest limit first. Those that came to their own are searched for again: they are few.
-            together = _Limits(shortest, max(limits[row].longest for row in alike))
-            for row, pool in zip(alike, self._translate(sentences, alike, together, options), strict=True):
-                found[row] = pool
-            for limit in {limits[row] for row in alike}:
-                cut = [row for row in alike if limits[row] == limit and _length(found[row]) >= limit.longest]
-                if options.beam_size == 1:  # what is before the limit does not depend on it
-                    pools = [[one.ended(limit.longest) for one in found[row]] for row in cut]
-                else:
-                    pools = self._translate_to(limit, sentences, cut, options)
-                for row, pool in zip(cut, pools, strict=True):
-                    found[row] = pool
-        # CTranslate2 takes what must not come out of the distribution; a probability of ours is the model's own.
-        own_scores = [limit.shortest > 1 or options.no_repeat_ngram > 0 for limit in limits]
-        self._score(sentences, found, own_scores)
-        scored = [
-            [_hypothesis(one, length, options) for one in pool] for length, pool in zip(lengths, found, strict=True)
-        ]
-        return [sorted(pool, key=lambda one: -one.score)[:n_best] for pool in scored]
+        for limit in dict.fromkeys(limits):
+            rows = [row for row, own in enumerate(limits) if own == limit]
+            # It takes what must not come out of the distribution; a probability of ours is the model's own.
+            altered = limit.shortest > 1 or options.no_repeat_ngram > 0
+            pools = self._translate([sentences[row] for row in rows], limit, options)
+            for row, pool in zip(rows, pools, strict=True):
+                within = [one.within(min(longest[row], POSITIONS), altered) for one in pool]
+                different = list({one.tokens: one for one in reversed(within)}.values())  # cut, two may be the same
+                found[row] = different if altered else _ranked(different, lengths[row], options)[:n_best]
+        self._score(sentences, found)
+        ranked = [_ranked(pool, length, options)[:n_best] for pool, length in zip(found, lengths, strict=True)]
+        return [[one.told(options.keep_attention) for one in pool] for pool in ranked]
 
     def log_probs(self, sentences: Sequence[Tokens], targets: Sequence[Tokens]) -> list[list[float]]:
         """The log-probabilities of the tokens of given translations, and of their EOS; ids without EOS."""
@@ -136,69 +142,40 @@ class CTranslate2Runtime:
             [self._read(sentence) for sentence in sentences],
             [[self._target[token] for token in target] for target in targets],
             max_input_length=0,
+            max_batch_size=SCORED_TOKENS,
+            batch_type="tokens",
         )
         return [result.log_probs for result in scored]
 
-    def _score(self, sentences: Sequence[Tokens], found: list[list[_Found]], own_scores: Sequence[bool]) -> None:
-        """Ask for the log-probabilities that are not numbers, and for all of sentences with `own_scores`."""
-        doubtful = [
-            (sentence, one)
-            for sentence, pool, own in zip(sentences, found, own_scores, strict=True)
-            for one in pool
-            if own or math.isnan(one.log_prob)
-        ]
-        if doubtful:
-            scored = self.log_probs([sentence for sentence, _ in doubtful], [one.tokens[:-1] for _, one in doubtful])
-            for (_, one), log_probs in zip(doubtful, scored, strict=True):
-                one.log_prob = math.fsum(log_probs)
+    def _score(self, sentences: Sequence[Tokens], found: Sequence[Sequence[_Found]]) -> None:
+        """Ask for the log-probabilities that are not known."""
+        asked = [(sentence, one) for sentence, pool in zip(sentences, found, strict=True) for one in pool if one.asked]
+        if asked:
+            scored = self.log_probs([sentence for sentence, _ in asked], [one.tokens[:-1] for _, one in asked])
+            for (_, one), log_probs in zip(asked, scored, strict=True):
+                one.log_prob, one.asked = math.fsum(log_probs), False
 
-    def _translate_to(
-        self, limit: _Limits, sentences: Sequence[Tokens], rows: Sequence[int], options: SearchOptions
-    ) -> list[list[_Found]]:
-        """What CTranslate2 finds for sentences that come to their limit, where all that goes on is ended."""
-        if not rows:
-            return []
-        if limit.longest == 1:
-            chosen = [sentences[row] for row in rows]
-            looked = self._first_attention(chosen) if _attends(options) else [None] * len(rows)
-            return [[_Found((EOS,), math.nan, weights)] for weights in looked]
-        # Before the limit less than a beam was finished, and there another one is. Patience has room for all.
-        pools = self._translate(sentences, rows, limit, options, patience=2)
-        return [[one if one.tokens[-1] == EOS else one.ended(limit.longest) for one in pool] for pool in pools]
-
-    def _translate(
-        self,
-        sentences: Sequence[Tokens],
-        rows: Sequence[int],
-        limits: _Limits,
-        options: SearchOptions,
-        patience: int = 1,
-    ) -> list[list[_Found]]:
-        """What CTranslate2 finds: `patience` beams of hypotheses. With patience above 1, up to before the limit.
-
-        What it cut short does not end in EOS.
-        """
-        sources = [self._read(sentences[row]) for row in rows]
+    def _translate(self, sentences: Sequence[Tokens], limits: _Limits, options: SearchOptions) -> list[list[_Found]]:
+        """What CTranslate2 finds: a beam of hypotheses a sentence. What it cut short does not end in EOS."""
         attends, beam = _attends(options), options.beam_size
         # Of what is finished it tells the best, a beam of it, by its own length normalisation: that of average; gnmt's
         # is nearest to this at the lengths of sentences.
         # Not 0, for which it would stop when the likeliest is finished, whatever the others have come to.
         penalty = max(options.length_penalty * (0.7 if options.length_normalization == "gnmt" else 1.0), 1e-6)
         results = self._model.translate_batch(
-            sources,
+            [self._read(sentence) for sentence in sentences],
             beam_size=beam,
-            num_hypotheses=beam * patience,
-            patience=patience,
+            num_hypotheses=beam,
             length_penalty=penalty,
             no_repeat_ngram_size=options.no_repeat_ngram,
             max_input_length=0,
             min_decoding_length=min(limits.shortest, limits.longest) - 1,
-            max_decoding_length=limits.longest - (patience > 1),
+            max_decoding_length=limits.longest,
             return_scores=True,
             return_end_token=True,
             return_attention=attends,
         )
-        first = self._first_attention([sentences[row] for row in rows]) if attends and beam > 1 else None
+        first = self._first_attention(sentences) if attends and beam > 1 else None
         pools = []
         for row, result in enumerate(results):
             pool = []
@@ -232,15 +209,11 @@ def _attends(options: SearchOptions) -> bool:
     return options.keep_attention or options.coverage_penalty > 0
 
 
-def _hypothesis(found: _Found, source_length: int, options: SearchOptions) -> Hypothesis:
-    """With the score of our search."""
-    score = hypothesis_score(found.log_prob, len(found.tokens), found.attention, source_length, options)
-    return Hypothesis(found.tokens, found.log_prob, score, found.attention if options.keep_attention else None)
-
-
-def _length(pool: Sequence[_Found]) -> int:
-    """Of the longest, EOS counted."""
-    return max(len(one.tokens) for one in pool)
+def _ranked(pool: Sequence[_Found], source_length: int, options: SearchOptions) -> list[_Found]:
+    """Scored as our search does, best first."""
+    for one in pool:
+        one.score = hypothesis_score(one.log_prob, len(one.tokens), one.attention, source_length, options)
+    return sorted(pool, key=lambda one: -one.score)
 
 
 def _attention(weights: Sequence[Sequence[float]]) -> NDArray[np.float32]:
