@@ -27,7 +27,7 @@ class EncodedLine:
     tokens: list[int]
     cuts: list[int]
 
-    @property
+    @cached_property
     def parts(self) -> list[list[int]]:
         """The tokens of each part; none for a line without tokens."""
         return [self.tokens[begin:end] for begin, end in pairwise(self.cuts) if end > begin]
