@@ -36,6 +36,8 @@ TOOLS: tuple[type[Tool], ...] = (Eole, OpenNMTpy, JoeyNMT, CTranslate2, Nmt)
 VALID = 32  # lines: the validation at the end of our training is not what is measured
 # JoeyNMT's Transformer reads all of a translation anew at each step: a share of the sentences takes long enough.
 SHARES = {("joeynmt", "transformer"): 4}
+# Workers share windows of a thousand lines: each has two.
+REPEATED = 8
 LIMIT = 600  # seconds that a command may take
 Record = dict[str, Any]
 
@@ -169,14 +171,17 @@ def do(work: Work, place: Workplace, warm_up: int, sentences: int) -> Record:
         call(work, place, Nmt(place).export(tool.model))
     source, output = place.text / f"{work.what}.{tool.reads}", place.folder / "translated"
     count = 1 if work.what == "start" else sentences // SHARES.get((tool.name, work.model), 1)
-    if 1 < count < sentences:
-        write(part := source.with_name(f"part.{tool.reads}"), read(source.parent, source.name)[:count])
+    if count > 1 and "process" in work.kind:
+        count *= REPEATED
+    if count not in (1, sentences):
+        lines = read(source.parent, source.name) * (count // sentences or 1)
+        write(part := source.with_name(f"part.{tool.reads}"), lines[:count])
         source = part
     output.unlink(missing_ok=True)
     measured = call(work, place, tool.translate(work.model, work.kind, source, output), source)
-    lines = output.read_bytes().count(b"\n") if output.exists() else 0
-    if lines != count:
-        raise Failed(f"{lines} of {count} lines translated: {last_words(measured)}")
+    done = output.read_bytes().count(b"\n") if output.exists() else 0
+    if done != count:
+        raise Failed(f"{done} of {count} lines translated: {last_words(measured)}")
     return {**figures(measured), "sentences": count}
 
 
