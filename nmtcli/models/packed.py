@@ -9,6 +9,7 @@ all rows, so a sentence would be translated by what else is in its batch.
 bf16 and fp16: the numbers are rounded, sums are fp32. All results are fp32.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cache
 from typing import Any, Literal, cast
@@ -23,7 +24,7 @@ HALVES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.fl
 Kernel = Callable[[Tensor], Tensor]  # int8 inputs [N, K] to whole sums times the scales of the columns [N, M]
 
 
-class PackedMatrix(nn.Module):
+class PackedMatrix(nn.Module, ABC):
     """A matrix [M, K], as of a linear layer, that products are made with and rows are taken of; it is not trained."""
 
     numbers: Tensor  # [M, K]
@@ -32,17 +33,17 @@ class PackedMatrix(nn.Module):
         super().__init__()
         self.register_buffer("numbers", numbers, persistent=False)
 
+    @abstractmethod
     def forward(self, inputs: Tensor, base: Tensor | None = None) -> Tensor:
         """inputs [..., K] times the matrix, plus base (a bias [M], or [N, M] for inputs [N, K]): fp32 [..., M]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, rows: Tensor) -> Tensor:
         """Rows, at any shape of places [...], as fp32 [..., K]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def select(self, rows: Tensor) -> "PackedMatrix":
         """The matrix of these rows [R] alone."""
-        raise NotImplementedError
 
 
 class Int8Matrix(PackedMatrix):

@@ -56,13 +56,12 @@ class _Found:
     tokens: tuple[int, ...]
     log_prob: float
     attention: NDArray[np.float32] | None
-    asked: bool = False  # whether the model is to be asked for the log-probability
+    asked: bool  # whether the model is to be asked for the log-probability
     score: float = 0.0
 
-    def within(self, limit: int, asked: bool) -> "_Found":
+    def within(self, limit: int) -> "_Found":
         """Ended where it is at its limit; that EOS looks where the token before it did."""
         if len(self.tokens) <= limit and self.tokens[-1] == EOS:
-            self.asked = asked
             return self
         kept = self.tokens[: limit - 1]
         weights = self.attention
@@ -127,9 +126,9 @@ class CTranslate2Runtime:
             rows = [row for row, own in enumerate(limits) if own == limit]
             # It takes what must not come out of the distribution; a probability of ours is the model's own.
             altered = limit.shortest > 1 or options.no_repeat_ngram > 0
-            pools = self._translate([sentences[row] for row in rows], limit, options)
+            pools = self._translate([sentences[row] for row in rows], limit, options, altered)
             for row, pool in zip(rows, pools, strict=True):
-                within = [one.within(min(longest[row], POSITIONS), altered) for one in pool]
+                within = [one.within(min(longest[row], POSITIONS)) for one in pool]
                 different = list({one.tokens: one for one in reversed(within)}.values())  # cut, two may be the same
                 found[row] = different if altered else _ranked(different, lengths[row], options)[:n_best]
         self._score(sentences, found)
@@ -155,8 +154,13 @@ class CTranslate2Runtime:
             for (_, one), log_probs in zip(asked, scored, strict=True):
                 one.log_prob, one.asked = math.fsum(log_probs), False
 
-    def _translate(self, sentences: Sequence[Tokens], limits: _Limits, options: SearchOptions) -> list[list[_Found]]:
-        """What CTranslate2 finds: a beam of hypotheses a sentence. What it cut short does not end in EOS."""
+    def _translate(
+        self, sentences: Sequence[Tokens], limits: _Limits, options: SearchOptions, altered: bool
+    ) -> list[list[_Found]]:
+        """What CTranslate2 finds: a beam of hypotheses a sentence. What it cut short does not end in EOS.
+
+        `altered`: its probabilities are not the model's own.
+        """
         attends, beam = _attends(options), options.beam_size
         # Of what is finished it tells the best, a beam of it, by its own length normalisation: that of average; gnmt's
         # is nearest to this at the lengths of sentences.
@@ -183,7 +187,8 @@ class CTranslate2Runtime:
                 weights = _attention(result.attention[place]) if attends else None
                 if weights is not None and first is not None:
                     weights[0] = first[row][0]
-                pool.append(_Found(tuple(map(self._ids.__getitem__, pieces)), score * len(pieces) ** penalty, weights))
+                tokens = tuple(self._ids[piece] for piece in pieces)
+                pool.append(_Found(tokens, score * len(pieces) ** penalty, weights, altered))
             pools.append(pool)
         return pools
 
