@@ -144,6 +144,10 @@ class _Writable:
     """
 
     runtime: Runtime
+    at_once = 1
+
+    def share(self, batches: int) -> None:
+        """See `Shared`: nothing to do for one batch at a time."""
 
     def array(self, values: Array) -> Array:
         """See `Runtime`."""

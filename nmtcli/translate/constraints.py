@@ -5,8 +5,10 @@ hypothesis and knows nothing else of it; each sentence of a batch has its own, o
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from threading import Lock
+from typing import Any, Protocol
 
 from nmtcli.models.protocol import Array, index_array
 from nmtcli.vocabulary import EOS
@@ -150,7 +152,10 @@ class _Reading:
 
 @dataclass(frozen=True)
 class Phrases:
-    """Phrases that must occur, must not, or both within bounds. States are numbered as they are met."""
+    """Phrases that must occur, must not, or both within bounds. States are numbered as they are met.
+
+    Sentences may share one, in batches that are searched at the same time.
+    """
 
     phrases: tuple[Phrase, ...]
     edges: Edges = Edges()
@@ -159,6 +164,7 @@ class Phrases:
     _inner: list[tuple[int, int]] = field(init=False, repr=False, compare=False)
     _numbers: dict[_Reading, int] = field(default_factory=dict, init=False, repr=False, compare=False)
     _rules: list[tuple[_Reading, Rule]] = field(default_factory=list, init=False, repr=False, compare=False)
+    _lock: AbstractContextManager[Any] = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         first: dict[int, list[tuple[int, int]]] = {}
@@ -211,9 +217,10 @@ class Phrases:
         return self._rules[state][1]
 
     def _number(self, reading: _Reading) -> int:
-        number = self._numbers.setdefault(reading, len(self._rules))
-        if number == len(self._rules):
-            self._rules.append((reading, self._rule(reading)))
+        with self._lock:
+            number = self._numbers.setdefault(reading, len(self._rules))
+            if number == len(self._rules):
+                self._rules.append((reading, self._rule(reading)))
         return number
 
     def _rule(self, state: _Reading) -> Rule:

@@ -33,6 +33,16 @@ class Ensemble:
         self.members, self.mean = list(members), mean
         self.weights = [weight / sum(weights) for weight in weights]
 
+    @property
+    def at_once(self) -> int:
+        """See `Shared`; for members that are runtimes."""
+        return min(int(member.at_once) for member in self.members)  # type: ignore[attr-defined]
+
+    def share(self, batches: int) -> None:
+        """See `Shared`; for members that are runtimes."""
+        for member in self.members:
+            member.share(batches)  # type: ignore[attr-defined]
+
     def array(self, values: Any) -> tuple[Array, ...]:
         """The same array for every member, as each takes it; for members that are runtimes."""
         return tuple(member.array(values) for member in self.members)  # type: ignore[attr-defined]

@@ -18,6 +18,7 @@ from nmtcli.models.told_attention import USUAL, AttentionChoice, attention_name
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.settings import replace_search
 from nmtcli.translate.assembly import Assembler, EncodedLine
+from nmtcli.translate.concurrency import Shared, each_batch
 from nmtcli.translate.constraints import Constraint
 from nmtcli.translate.decoding import Detokenizer, decode
 from nmtcli.translate.ensemble import Ensemble, Mean, check_target_vocabularies
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from nmtcli.models.packed import Precision
 
 
-class Runtime(StepDecoder, Protocol):
+class Runtime(StepDecoder, Shared, Protocol):
     """An engine that runs a model, and makes arrays of its own kind."""
 
     def array(self, values: NDArray[np.int64]) -> Array:
@@ -48,7 +49,7 @@ class Runtime(StepDecoder, Protocol):
 
 
 @runtime_checkable
-class Searcher(Protocol):
+class Searcher(Shared, Protocol):
     """An engine that searches itself, in place of the step protocol."""
 
     def check(self, config: SearchConfig, handling: LineHandling) -> None:
@@ -260,8 +261,11 @@ class Translator:
         budget = self.search.batch_tokens
         if self.shortlist is not None:  # more sentences would need more of the vocabulary together
             budget = min(budget, LISTED_TOKENS)
-        for rows in length_batches(lengths, budget):
-            yield rows, self._decode([sentences[row] for row in rows], n_best, drawn)
+        batches = list(length_batches(lengths, budget))
+        found = each_batch(
+            self.runtime, lambda rows: self._decode([sentences[row] for row in rows], n_best, drawn), batches
+        )
+        yield from zip(batches, found, strict=True)
 
     def _decode(self, sentences: Sequence[_Sentence], n_best: int, drawn: bool) -> list[list[Hypothesis]]:
         if isinstance(self.runtime, Searcher):

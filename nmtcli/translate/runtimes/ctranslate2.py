@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import SearchConfig
 from nmtcli.errors import DataError, UserError
+from nmtcli.translate.concurrency import batches_at_once, usable_threads
 from nmtcli.translate.decoding import length_limits, search_options
 from nmtcli.translate.search import Hypothesis, SearchOptions, hypothesis_score
 from nmtcli.translate.translation import LineHandling
@@ -84,10 +85,14 @@ class CTranslate2Runtime:
         folder = directory / FOLDER
         if not folder.is_dir():
             raise DataError(f"{folder}: missing", "the export is not complete; export it again")
-        self._model = _open(folder, precision, device, threads)
+        self._model = _open(folder, precision, device, threads or usable_threads())
+        self.at_once = self._model.num_translators if self._model.device == "cpu" else 1
         self._source, target = (_vocabulary(folder, side) for side in ("source", "target"))
         self._target = target
         self._ids = {piece: number for number, piece in enumerate(target)}
+
+    def share(self, batches: int) -> None:
+        """See `Shared`; its threads are shared out when the model is opened."""
 
     def check(self, config: SearchConfig, handling: LineHandling) -> None:
         """Raise UserError for what CTranslate2 cannot do."""
@@ -227,7 +232,7 @@ def _attention(weights: Sequence[Sequence[float]]) -> NDArray[np.float32]:
     return np.concatenate([told, np.maximum(1 - told.sum(axis=1, keepdims=True), 0)], axis=1)
 
 
-def _open(folder: Path, precision: StoredPrecision, device: str, threads: int | None) -> "ctranslate2.Translator":
+def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -> "ctranslate2.Translator":
     try:
         import ctranslate2  # noqa: PLC0415 - an extra
     except ImportError:
@@ -241,6 +246,7 @@ def _open(folder: Path, precision: StoredPrecision, device: str, threads: int | 
     if kind == "cuda" and gpus <= int(number or 0):
         raise UserError(f"device {device}: CTranslate2 finds {gpus} GPUs", "--device cpu")
     where = "cuda" if kind != "cpu" and gpus else "cpu"
+    at_once = batches_at_once(threads)
     try:
         return ctranslate2.Translator(
             str(folder),
@@ -248,7 +254,8 @@ def _open(folder: Path, precision: StoredPrecision, device: str, threads: int | 
             device_index=int(number or 0),
             # On a CPU half precision is how weights are kept; it computes in fp32.
             compute_type="float32" if where == "cpu" and precision in ("fp16", "bf16") else TYPES[precision],
-            intra_threads=threads or 0,
+            inter_threads=at_once if where == "cpu" else 1,
+            intra_threads=threads // at_once,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{folder}: CTranslate2 cannot open it: {error}", "export the model again") from None

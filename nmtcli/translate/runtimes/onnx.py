@@ -5,6 +5,7 @@ from typing import Any
 
 from nmtcli.errors import DataError, UserError
 from nmtcli.models.protocol import Array, Cache, Memory, Step
+from nmtcli.translate.concurrency import batches_at_once, usable_threads
 
 ENCODER_FILE, STEP_FILE = "encoder.onnx", "step.onnx"
 
@@ -14,10 +15,16 @@ class OnnxRuntime:
 
     def __init__(self, directory: Path, threads: int | None = None) -> None:
         """Open both graphs; raises DataError where one is missing or damaged."""
-        self.encoder = _session(directory / ENCODER_FILE, threads)
-        self.stepper = _session(directory / STEP_FILE, threads)
+        threads = threads or usable_threads()
+        self.at_once = batches_at_once(threads)
+        inner = threads - self.at_once + 1  # which all batches share; the thread that asks computes too
+        self.encoder = _session(directory / ENCODER_FILE, inner)
+        self.stepper = _session(directory / STEP_FILE, inner)
         self.start_names = [output.name for output in self.encoder.get_outputs()]
         self.step_names = [output.name for output in self.stepper.get_outputs()]
+
+    def share(self, batches: int) -> None:
+        """See `Shared`; the sessions share by themselves."""
 
     def array(self, values: Array) -> Array:
         """A NumPy array as this runtime takes it."""
@@ -39,7 +46,7 @@ class OnnxRuntime:
         return Step(named["log_probs"], following, named.get("attention"))
 
 
-def _session(path: Path, threads: int | None) -> Any:
+def _session(path: Path, threads: int) -> Any:
     try:
         import onnxruntime  # noqa: PLC0415 - an extra
     except ImportError:
@@ -48,7 +55,7 @@ def _session(path: Path, threads: int | None) -> Any:
         raise DataError(f"{path}: missing", "the export is not complete; export it again")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

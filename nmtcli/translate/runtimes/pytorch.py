@@ -8,14 +8,21 @@ from nmtcli.models.loop import plain_product
 from nmtcli.models.packed import PackedMatrix
 from nmtcli.models.protocol import Array, Cache, Memory, Step
 from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.translate.concurrency import batches_at_once
 
 
 class TorchRuntime:
-    """Runs a model on a device without gradients."""
+    """Runs a model on a device without gradients. On a CPU several batches share PyTorch's threads."""
 
     def __init__(self, model: Seq2Seq, device: torch.device) -> None:
         self.model = model.to(device)
         self.device = device
+        self._threads = torch.get_num_threads()
+        self.at_once = batches_at_once(self._threads) if device.type == "cpu" else 1
+
+    def share(self, batches: int) -> None:
+        """See `Shared`."""
+        torch.set_num_threads(max(self._threads // batches, 1))
 
     def array(self, values: Array) -> Tensor:
         """A NumPy array as this runtime takes it."""
