@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
+from nmtcli.checkpoint import find_model, read_info
 from nmtcli.prepare.workers import cores
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.translator import Translator
@@ -47,8 +48,7 @@ def main() -> None:
 
 def measure(model: Path, lines: list[str], threads: int, quantize: Any, rounds: int) -> dict[str, str]:
     """The rest of a row of the table for each way to use threads."""
-    first = Translator.load(model, "cpu", threads=1, beam_size=5)
-    torch_model = isinstance(first.runtime, TorchRuntime)
+    torch_model = read_info(find_model(model)).kind == "pytorch"
     wanted = quantize if torch_model else None
     ways = {
         "one": 1,

@@ -40,7 +40,7 @@ def batches_at_once(threads: int) -> int:
 
 
 def each_batch(engine: Shared, compute: Callable[[Batch], Found], batches: Sequence[Batch]) -> Iterator[Found]:
-    """What `compute` makes of each batch, in order; a single one has all threads to itself."""
+    """What `compute` makes of each batch, in order; a single one is computed by the calling thread."""
     count = min(engine.at_once, len(batches))
     if count < 2:
         yield from map(compute, batches)
