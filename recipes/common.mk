@@ -1,5 +1,6 @@
-# What every recipe shares. A recipe's Makefile says NAME, SOURCE and TARGET (and VARIANTS, where it has several models)
-# and includes this; its settings are recipe.yaml, and VARIANT.yaml where there is one.
+# What every recipe shares. A recipe's Makefile says NAME, SOURCE and TARGET (and VARIANTS, where it has several models;
+# OWN_DATA, those whose text is prepared another way) and includes this; its settings are recipe.yaml, and VARIANT.yaml
+# where there is one.
 #   make         data, prepare, train, translate, score     make plan    the model and what training will be
 #   make check   fails where a score is below expected.json; writes work/result*.json     make clean   delete work/
 #   VARIANT=NAME another model     SEED=2 another seed     SAMPLE=1 a trial on 1 % of the training lines
@@ -50,7 +51,9 @@ endif
 SEEDED := $(if $(filter-out 1,$(SEED)),-seed$(SEED))
 NAMED := $(if $(VARIANT),-$(VARIANT))
 SETTINGS := recipe.yaml $(if $(VARIANT),$(VARIANT).yaml)
-DATA := $(WORK)/data
+OWN := $(filter $(OWN_DATA),$(VARIANT))
+PREPARE_SETTINGS := recipe.yaml $(OWN:%=%.yaml)
+DATA := $(WORK)/data$(OWN:%=-%)
 RUN := $(WORK)/run$(NAMED)$(SEEDED)
 TRAINED := $(WORK)/trained$(NAMED)$(SEEDED)
 SEARCHED := $(NAMED)$(if $(SEARCH),-$(SEARCH))$(SEEDED)
@@ -65,9 +68,10 @@ prepare: $(DATA)/manifest.json
 train: $(TRAINED)
 translate: $(HYPOTHESIS)
 
-$(DATA)/manifest.json: recipe.yaml $(TRAIN_SOURCE) $(TRAIN_TARGET) $(VALID_SOURCE) $(VALID_TARGET) \
+$(DATA)/manifest.json: $(PREPARE_SETTINGS) $(TRAIN_SOURCE) $(TRAIN_TARGET) $(VALID_SOURCE) $(VALID_TARGET) \
     $(TEST_SOURCE) $(TEST_TARGET)
-	$(NMT) prepare -o $(DATA) -c recipe.yaml --train-source $(TRAIN_SOURCE) --train-target $(TRAIN_TARGET) \
+	$(NMT) prepare -o $(DATA) $(PREPARE_SETTINGS:%=-c %) \
+	    --train-source $(TRAIN_SOURCE) --train-target $(TRAIN_TARGET) \
 	    --valid-source $(VALID_SOURCE) --valid-target $(VALID_TARGET) \
 	    --test-source $(TEST_SOURCE) --test-target $(TEST_TARGET) $(PREPARE_OPTIONS)
 	@touch $@

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,8 @@ METRICS = ("bleu", "chrf", "ter", "comet")
 
 _INSTALL = {"ja-mecab": "pip install 'sacrebleu[ja]'", "ko-mecab": "pip install 'sacrebleu[ko]'"}
 _TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}  # sacreBLEU's, by target language
+# By language, for those that write no blanks between words: tokenizers that come with sacreBLEU itself.
+_UNSPACED = {"zh": "zh"} | dict.fromkeys(("bo", "ja", "km", "lo", "my", "th", "yue"), "char")
 _SEED = "SACREBLEU_SEED"  # sacreBLEU reads it before it resamples
 
 
@@ -46,6 +49,13 @@ class Variant:
     lowercase: bool = False
     tokenize: str | None = None
     target_language: str = ""
+
+    @classmethod
+    def in_training(cls, target_language: str, lowercase: bool) -> "Variant":
+        """What training measures its model by: needs no further package, counts by characters where a language has no
+        blanks between words, and leaves case out of it (`lowercase`) where the model writes none.
+        """
+        return cls(lowercase, _UNSPACED.get(re.split("[-_]", target_language.lower())[0]))
 
     @property
     def tokenizer(self) -> str:

@@ -39,7 +39,7 @@ the loss, over all ranks; what is averaged begins anew.
 def make_objective(config: Config, loss: TrainingLoss, tokenizers: Tokenizers) -> Objective:
     """The objective that the settings ask for, of the model in `loss`."""
     if config.train.objective == "mrt":
-        return MinimumRisk(loss.model, tokenizers.target, config.train, config.search)
+        return MinimumRisk(loss.model, tokenizers.target, config)
     if config.train.scheduled_sampling is not None:
         return ScheduledSampling(loss, config.train)
     return CrossEntropy(loss)

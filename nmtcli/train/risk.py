@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from nmtcli.config import SearchConfig, TrainConfig
+from nmtcli.config import Config
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.prepare.shards import Sentences
 from nmtcli.prepare.tokenizer import Tokenizer
-from nmtcli.score.metrics import score_sentences
+from nmtcli.score.metrics import Variant, score_sentences
 from nmtcli.train.batches import Batch, cut, pad
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.sampling import sample_translations
@@ -33,10 +33,11 @@ class MinimumRisk(nn.Module):
     sentence.
     """
 
-    def __init__(self, model: Seq2Seq, tokenizer: Tokenizer, settings: TrainConfig, search: SearchConfig) -> None:
+    def __init__(self, model: Seq2Seq, tokenizer: Tokenizer, config: Config) -> None:
         """`tokenizer` is that of the target."""
         super().__init__()
-        self.model, self.tokenizer, self.settings, self.search = model, tokenizer, settings, search
+        self.model, self.tokenizer, self.settings, self.search = model, tokenizer, config.train, config.search
+        self.variant = Variant.in_training(config.data.target_language, config.data.tokenizer.lowercase)
         self.total, self.sentences = torch.zeros(()), 0
 
     def forward(self, batch: Batch, update: int) -> Tensor:
@@ -75,7 +76,8 @@ class MinimumRisk(nn.Module):
         texts = [self.tokenizer.decode_all(own) for own in candidates]
         hypotheses = [text for own in texts for text in own]
         references = [own[0] for own in texts for _ in own]
-        return [1 - score / 100 for score in score_sentences(hypotheses, references, self.settings.mrt_metric)]
+        scores = score_sentences(hypotheses, references, self.settings.mrt_metric, self.variant)
+        return [1 - score / 100 for score in scores]
 
     def _log_probs(self, batch: Batch, candidates: Candidates) -> Tensor:
         """Log-probabilities of all candidates [M], one sentence after the other, with gradients.

@@ -1,5 +1,6 @@
 """Measures a model in training: loss by teacher forcing, BLEU and chrF by translating with the search settings."""
 
+import operator
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import chain
@@ -11,7 +12,7 @@ from nmtcli.config import Config
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.prepare.shards import Rows
-from nmtcli.score.metrics import score_corpus
+from nmtcli.score.metrics import Variant, score_corpus
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.epochs import Epochs
@@ -36,6 +37,7 @@ class Validator:
         )
         self.sources = [pair.source for pair in texts]
         self.references = [pair.target for pair in texts]
+        self.variant = Variant.in_training(config.data.target_language, config.data.tokenizer.lowercase)
 
     def measure(self, model: Seq2Seq, go_on: Callable[[int, int], bool]) -> tuple[dict[str, Any], list[Sample]] | None:
         """Loss, perplexity, accuracy (by position too), BLEU, chrF, exact match, and a few translations.
@@ -56,10 +58,11 @@ class Validator:
             translations[rank :: self.ranks.size] = part
         metrics["accuracy_by_position"] = by_bucket([counts for _, counts in everyone])
         names = ("bleu", "chrf")
-        scores = score_corpus(translations, [self.references], names)
+        scores = score_corpus(translations, [self.references], names, variant=self.variant)
         metrics |= {name: score.value for name, score in zip(names, scores, strict=True)}
-        equal = sum(text == reference for text, reference in zip(translations, self.references, strict=True))
-        metrics["exact_match"] = equal / len(self.references)
+        fold = str.lower if self.variant.lowercase else str
+        equal = map(operator.eq, map(fold, translations), map(fold, self.references))
+        metrics["exact_match"] = sum(equal) / len(self.references)
         samples = list(zip(self.sources, self.references, translations, strict=True))
         return metrics, samples[:SAMPLES]
 
