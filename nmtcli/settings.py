@@ -93,7 +93,7 @@ def replace_search(search: SearchConfig, given: Mapping[str, Any], overridden: S
 
 
 def dump_config(config: Config) -> str:
-    """The complete settings as YAML."""
+    """The settings as YAML: all that the model and its training depend on."""
     stream = StringIO()
     YAML().dump(config.model_dump(), stream)
     return stream.getvalue()

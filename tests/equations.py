@@ -142,6 +142,11 @@ def general(w, s, h):
     return np.array([s @ w["project_keys.weight"] @ state for state in h])
 
 
+def scaled_general(w, s, h):
+    """The same, scaled as in Vaswani et al. 2017, eq. 1."""
+    return general(w, s, h) / np.sqrt(len(s))
+
+
 def additive(w, s, h):
     """Bahdanau et al. 2015, A.1.2. Luong's concat is the same: W_a [s; h] = W s + U h."""
     joint = np.hstack([w["project_query.weight"], w["project_keys.weight"]])
@@ -153,7 +158,8 @@ def location(w, s, h):
     return (w["score"] @ s)[: len(h)]
 
 
-SCORES = {"dot": dot, "scaled_dot": scaled_dot, "general": general, "additive": additive, "location": location}
+SCORES = {"dot": dot, "scaled_dot": scaled_dot, "general": general, "scaled_general": scaled_general}
+SCORES |= {"additive": additive, "location": location}
 
 
 def attend(scores, values, window=None):

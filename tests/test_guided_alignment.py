@@ -19,6 +19,7 @@ from nmtcli.train.batches import BatchPlan, make_batch
 from nmtcli.train.loss import TrainingLoss, guided_alignment_loss
 from nmtcli.vocabulary import EOS, PAD
 from tests.conftest import TINY, nmt, overrides, prepare_arguments
+from tests.equations import SCORES
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +92,7 @@ def test_the_objective_adds_it_times_its_weight(tiny_model):
 
 
 ATTENTIONS = [
-    *([f"model.attention.type={kind}"] for kind in ("dot", "scaled_dot", "general", "additive", "location")),
+    *([f"model.attention.type={kind}"] for kind in SCORES),
     *(["model.attention.type=additive", f"model.attention.window={window}"] for window in ("local-m", "local-p")),
     ["model.attention.type=additive", "model.attention.heads=2"],
     ["model.decoder.input_feeding=true", "model.attention.window=local-m", "model.attention.window_size=1"],

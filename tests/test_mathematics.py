@@ -214,7 +214,7 @@ def compare(module, query, states, mask, expected, position=None):
 
 @pytest.mark.parametrize("kind", list(equations.SCORES))
 def test_scores(kind):
-    wider = kind in ("general", "additive", "location")
+    wider = kind in ("general", "scaled_general", "additive", "location")
     score = equations.SCORES[kind]
     given = attention(type=kind, decoder_size=6 if wider else 8)
     compare(*given, lambda w, s, h, _: equations.attend(score(w, s, h), h))

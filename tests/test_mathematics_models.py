@@ -146,14 +146,15 @@ MODELS = {
         bahdanau,
         [*GRU, *BAHDANAU, "model.decoder.bridge=backward", "model.decoder.readout=maxout", "model.embedding.tie=none"],
     ),
-    "luong": (luong, FEEDING),
+    "luong": (luong, [*FEEDING, "model.attention.type=general"]),
+    "luong-scaled": (lambda *given: luong(*given, score=equations.scaled_general), FEEDING),
     "luong-dot": (
         lambda *given: luong(*given, score=equations.dot),
         [*FEEDING, "model.attention.type=dot", "model.decoder.hidden_size=8"],
     ),
     "luong-local-p": (
         lambda *given: luong(*given, reach=2),
-        [*FEEDING, "model.attention.window=local-p", "model.attention.window_size=2"],
+        [*FEEDING, "model.attention.type=general", "model.attention.window=local-p", "model.attention.window_size=2"],
     ),
     "sutskever": (
         sutskever,

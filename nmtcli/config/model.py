@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from nmtcli.config.section import Section
 
@@ -10,17 +10,29 @@ from nmtcli.config.section import Section
 class Part(Section):
     """A group with a `type`, some of whose settings belong to certain types only.
 
-    Such a setting names its types in `json_schema_extra`; given for another type it is an error, not ignored.
+    Such a setting names its types in `json_schema_extra`; given for another type it is an error, not ignored, and it is
+    not written down: a model that has no use for a setting does not depend on what its default was.
     """
+
+    @model_serializer(mode="wrap")
+    def _that_of_the_type(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        tree: dict[str, Any] = dump(self)
+        return {name: value for name, value in tree.items() if self._applies(name)}
 
     @model_validator(mode="after")
     def _settings_fit_the_type(self) -> Self:
-        kind = getattr(self, "type")  # noqa: B009 - each subclass has its own choice of types
         for name, field in type(self).model_fields.items():
-            types = types_of(field)
-            if types and kind not in types and getattr(self, name) != field.default:
-                raise ValueError(f"{name} is for type {' and '.join(types)}, not {kind}")
+            if not self._applies(name) and getattr(self, name) != field.default:
+                raise ValueError(f"{name} is for type {' and '.join(types_of(field))}, not {self._kind}")
         return self
+
+    def _applies(self, name: str) -> bool:
+        types = types_of(type(self).model_fields[name])
+        return not types or self._kind in types
+
+    @property
+    def _kind(self) -> str:
+        return str(getattr(self, "type"))  # noqa: B009 - each subclass has its own choice of types
 
 
 def types_of(field: Any) -> list[str]:
@@ -186,16 +198,17 @@ def check_heads(width: int, heads: int, rotary: bool = False) -> None:
         raise ValueError(f"{width} must divide into {heads} heads{' of even width' if rotary else ''}")
 
 
-ATTENDING = _only("dot", "scaled_dot", "general", "additive", "location")
+ATTENDING = _only("dot", "scaled_dot", "general", "scaled_general", "additive", "location")
 
 
 class AttentionConfig(Part):
     """How a recurrent decoder looks at the source. A Transformer's attention has `heads` in its decoder instead."""
 
-    type: Literal["none", "dot", "scaled_dot", "general", "additive", "location"] = Field(
-        "general",
-        description="Score function (Luong et al. 2015, section 3.1), or none. additive is Bahdanau's; Luong's concat"
-        " is the same and another name for it.",
+    type: Literal["none", "dot", "scaled_dot", "general", "scaled_general", "additive", "location"] = Field(
+        "scaled_general",
+        description="Score function (Luong et al. 2015, section 3.1), or none; scaled: divided by the square root of"
+        " the width, with which attention is found sooner. additive is Bahdanau's; Luong's concat is the same and"
+        " another name for it.",
     )
     hidden_size: int | None = Field(
         None,
@@ -265,6 +278,11 @@ class ModelConfig(Section):
             if rule:
                 raise ValueError(message)
         return self
+
+    @model_serializer(mode="wrap")
+    def _attention_where_it_is_used(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        tree: dict[str, Any] = dump(self)
+        return {name: value for name, value in tree.items() if name != "attention" or self.decoder.type == "rnn"}
 
     @property
     def attends(self) -> bool:

@@ -21,15 +21,16 @@ CHUNK = 2**20  # elements of the additive score's [B, Q, S, A] worked on at a ti
 class Attention(nn.Module):
     """Context vectors for queries: a weighted mean of encoder states.
 
-    dot h·s · scaled_dot h·s/√d · general h·(W s) · additive v·tanh(W h + U s) · location W h, one weight a position
-    (Luong et al. 2015, eq. 8). With several heads (scaled_dot and additive) query, keys and values are projected and
-    cut into heads. local-m and local-p keep to a window around a position; local-p multiplies by a Gaussian, so its
-    weights sum to less than one (eq. 9 and 10).
+    dot h·s · general h·(W s) · additive v·tanh(W h + U s) · location W h, one weight a position (Luong et al. 2015,
+    eq. 8) · scaled_dot and scaled_general: divided by √d (Vaswani et al. 2017, section 3.2.1). With several heads
+    (scaled_dot and additive) query, keys and values are projected and cut into heads. local-m and local-p keep to a
+    window around a position; local-p multiplies by a Gaussian, so its weights sum to less than one (eq. 9 and 10).
     """
 
     def __init__(self, config: AttentionConfig, encoder_size: int, decoder_size: int) -> None:
         super().__init__()
         self.kind, self.heads, self.window, self.reach = config.type, config.heads, config.window, config.window_size
+        self.scaled = self.kind in ("scaled_dot", "scaled_general")
         self.told_head: int | None = None  # whose weights are told; None: the mean of all
         width = config.hidden_size or decoder_size
         several = config.heads > 1
@@ -38,7 +39,7 @@ class Attention(nn.Module):
         if self.kind == "additive" or several:
             self.project_query = nn.Linear(decoder_size, width, bias=False)
             self.project_keys = nn.Linear(encoder_size, width, bias=False)
-        elif self.kind == "general":
+        elif self.kind in ("general", "scaled_general"):
             self.project_keys = nn.Linear(encoder_size, decoder_size, bias=False)
         if several:
             self.project_values = nn.Linear(encoder_size, width, bias=False)
@@ -100,8 +101,7 @@ class Attention(nn.Module):
             parts = zip(query.chunk(self.heads, -1), keys.chunk(self.heads, -1), self.score, strict=True)
             return torch.stack([additive_scores(*part) for part in parts], dim=1)
         if self.heads == 1:
-            scale = query.size(-1) ** -0.5 if self.kind == "scaled_dot" else 1.0
-            return product(query * scale if scale != 1.0 else query, keys)[:, None]
+            return product(query * query.size(-1) ** -0.5 if self.scaled else query, keys)[:, None]
         query = self._cut(query)  # [B, heads, Q, A / heads]
         return torch.matmul(query * query.size(-1) ** -0.5, self._cut(keys).transpose(2, 3))
 

@@ -16,6 +16,7 @@ LOCAL_M = ["model.attention.window=local-m", "model.attention.window_size=1"]
 VARIANTS = [
     [],
     ["model.attention.type=dot"],
+    ["model.attention.type=general"],
     ["model.attention.type=scaled_dot"],
     ["model.attention.type=concat"],
     ["model.attention.type=location", "model.attention.max_length=4"],
