@@ -13,7 +13,7 @@ HEADER = """# Settings
 
 Every setting of `nmt`, generated from the code by `make docs`. Give them in YAML files (`-c FILE`) or one by one
 (`--set train.learning_rate=3e-4`); `--set` wins over files, later files over earlier ones, all of them over a preset.
-`nmt train` writes the complete settings of a run to its `config.yaml`, with every `auto` and null found out.
+`nmt train` writes all settings that apply to a run into its `config.yaml`, with every `auto` and null found out.
 """
 
 
