@@ -23,7 +23,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 install: $(INSTALLED) ## make .venv with the locked packages and nmt
 
-demo: $(INSTALLED) ## prepare, train, translate and score the embedded phrasebook, in about four minutes
+demo: $(INSTALLED) ## prepare, train, translate and score the embedded phrasebook, in some minutes
 	@$(BIN)/nmt demo -o recipes/phrasebook/work
 
 test: lint types tests ## everything that must pass before a commit
