@@ -47,9 +47,10 @@ class SearchConfig(Section):
     no_repeat_ngram: int = Field(
         0, ge=0, description="No sequence of so many tokens occurs twice in a translation; 0 for no such rule."
     )
-    stopping: Literal["count", "bound"] = Field(
-        "count",
-        description="A sentence is done when beam_size translations are finished (count), or when no unfinished one can"
+    stopping: Literal["count", "best", "bound"] = Field(
+        "best",
+        description="A sentence is done when beam_size translations are finished (count); when, besides, the best of"
+        " them scores no less than the likeliest unfinished one does as it stands (best); or when no unfinished one can"
         " still reach the score of those wanted (bound: slower, never worse in score).",
     )
     beam_groups: int = Field(

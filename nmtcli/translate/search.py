@@ -33,7 +33,7 @@ class SearchOptions:
     length_normalization: Normalization = "gnmt"
     coverage_penalty: float = 0.0
     no_repeat_ngram: int = 0  # the size that occurs once only; 0 for none
-    stopping: Literal["count", "bound"] = "count"
+    stopping: Literal["count", "best", "bound"] = "best"
     groups: int = 1  # beam_size is a multiple of it
     diversity: float = 0.5
 
@@ -74,16 +74,22 @@ class _Pool:
 
     finished: list[tuple[int, Hypothesis]] = field(default_factory=list)
 
-    def done(self, options: SearchOptions, best: float, limit: int) -> bool:
-        """Whether the group is done, by the rule `options.stopping`; `best` is its likeliest unfinished hypothesis."""
-        if options.stopping == "count":
-            return len(self.finished) >= options.beam_size // options.groups
+    def done(self, options: SearchOptions, best: float, length: int, limit: int) -> bool:
+        """Whether the group is done, by the rule `options.stopping`.
+
+        `best` is the log-probability of its likeliest unfinished hypothesis, of that length so far.
+        """
         wanted = -(-options.n_best // options.groups)
-        if len(self.finished) < wanted:
-            return False
+        enough = wanted if options.stopping == "bound" else options.beam_size // options.groups
+        if len(self.finished) < enough or options.stopping == "count":
+            return len(self.finished) >= enough
+        scores = sorted((hypothesis.score for _, hypothesis in self.finished), reverse=True)
+        if options.stopping == "best":
+            # Where a model is sure, improbable endings fill the beam's width before the translation that is meant ends.
+            wanted, limit = 1, length
         # A log-probability falls with every token, and no length is divided by more than the limit is.
         within_reach = best / length_normalizer(limit, options.length_penalty, options.length_normalization)
-        return sorted(hypothesis.score for _, hypothesis in self.finished)[-wanted] >= within_reach
+        return scores[wanted - 1] >= within_reach
 
 
 def length_normalizer(length: int, alpha: float, kind: Normalization = "gnmt") -> float:
@@ -203,6 +209,7 @@ def _search(
             unfinished(chosen, width),
             [pools[sentence] for sentence in sentences],
             [longest[sentence] for sentence in sentences],
+            length,
             options,
         )
         beam, cache = _advance(beam, attention, step, chosen, going)
@@ -246,7 +253,7 @@ def _ranked(entries: list[tuple[int, Hypothesis]]) -> list[Hypothesis]:
 
 
 def _going(
-    chosen: Continuations, pools: Sequence[Sequence[_Pool]], limits: Sequence[int], options: SearchOptions
+    chosen: Continuations, pools: Sequence[Sequence[_Pool]], limits: Sequence[int], length: int, options: SearchOptions
 ) -> tuple[Continuations, list[int]]:
     """The rows that go on, and their hypotheses without groups that are done: [B', 1, N'].
 
@@ -258,7 +265,7 @@ def _going(
     counts = xp.sum(xp.astype(live, xp.int64), axis=2).tolist()
     for row, (groups, limit) in enumerate(zip(pools, limits, strict=True)):
         for group, pool in enumerate(groups):
-            if counts[row][group] and pool.done(options, best[row][group], limit):
+            if counts[row][group] and pool.done(options, best[row][group], length, limit):
                 counts[row][group] = 0
     going = [row for row, groups in enumerate(counts) if any(groups)]
     width = max((count for groups in counts for count in groups), default=0)

@@ -63,7 +63,7 @@ asked = st.tuples(st.just(()) | phrase, st.lists(bounds(), max_size=2)).filter(l
     **cases,
     alpha=st.sampled_from([0.0, 0.6, 1.0]),
     kind=st.sampled_from(["gnmt", "average"]),
-    stopping=st.sampled_from(["count", "bound"]),
+    stopping=st.sampled_from(["count", "best", "bound"]),
     wishes=st.lists(st.none() | asked, min_size=1, max_size=3),
 )
 def test_a_wide_beam_of_an_ensemble_finds_what_exhaustive_search_finds(

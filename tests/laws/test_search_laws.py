@@ -24,7 +24,7 @@ def search(table: Table, sentences: list[int], limits: list[int], options: Searc
     seed=st.integers(0, 10_000),
     alpha=st.sampled_from([0.0, 0.6, 1.0, 1.5]),
     kind=st.sampled_from(["gnmt", "average"]),
-    stopping=st.sampled_from(["count", "bound"]),
+    stopping=st.sampled_from(["count", "best", "bound"]),
     limits=st.lists(st.integers(1, 4), min_size=1, max_size=4),
     shortest=st.integers(1, 3),
     as_torch=st.booleans(),
@@ -41,6 +41,24 @@ def test_a_beam_wide_enough_finds_what_exhaustive_search_finds(seed, alpha, kind
         assert [hypothesis.score for hypothesis in found] == pytest.approx([score for score, _ in expected], abs=1e-4)
         true = [table.log_prob(sentence, hypothesis.tokens) for hypothesis in found]
         assert [hypothesis.log_prob for hypothesis in found] == pytest.approx(true, abs=1e-4)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    width=st.integers(1, 4),
+    alpha=st.sampled_from([0.0, 1.0, 1.5]),
+    kind=st.sampled_from(["gnmt", "average"]),
+)
+def test_who_waits_longer_finds_no_worse(seed, width, alpha, kind):
+    table = Table(size=SPECIAL + 5, seed=seed)
+    found = []
+    for stopping in ("count", "best", "bound"):
+        options = SearchOptions(width, length_penalty=alpha, length_normalization=kind, stopping=stopping)
+        found.append([own[0].score for own in search(table, [1, 2, 3], [8, 9, 7], options)])
+    for by_count, by_best, by_bound in zip(*found, strict=True):
+        assert by_count <= by_best + 1e-5
+        assert by_best <= by_bound + 1e-5
 
 
 @settings(max_examples=40, deadline=None)

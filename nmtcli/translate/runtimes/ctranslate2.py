@@ -99,7 +99,7 @@ class CTranslate2Runtime:
         refused = [
             (config.method != "beam", f"method {config.method}"),
             (config.beam_groups > 1, "beam_groups"),
-            (config.stopping != "count", f"stopping {config.stopping}"),
+            (config.stopping == "bound", "stopping bound"),
             (bool(handling.terms), "terminology"),
             (bool(handling.banned), "banned words"),
             (handling.placeholders, "placeholders"),
