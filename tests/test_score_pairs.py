@@ -256,7 +256,7 @@ def test_scores_are_those_that_translate_prints(taught, corpus):
         for candidate in translation.candidates:
             (found,) = scorer(directory, 500).score([translation.source], [candidate.text])
             same.append(found.log_prob == pytest.approx(candidate.log_prob, abs=1e-3))
-    assert sum(same) > 0.9 * len(same)  # the others are cut into other pieces than the search wrote
+    assert sum(same) > 0.8 * len(same)  # the others are cut into other pieces than the search wrote
 
 
 def test_a_reader_that_leaves_early_is_no_error(pairs):

@@ -127,7 +127,7 @@ def check_equal(expected, found):
 )
 def test_it_finds_what_our_search_finds(pair, settings):
     model, directory = pair
-    config = SearchConfig(max_length_factor=20, **settings)
+    config = SearchConfig(max_length_factor=20, stopping="count", **settings)  # CTranslate2's rule
     engine = CTranslate2Runtime(directory, "fp32", "cpu", 1)
     given = sentences()
     found = engine.search(given, config, config.beam_size, True)
@@ -170,7 +170,7 @@ def test_a_sentence_alone_is_translated_as_in_a_batch(pair):
 
 def test_plain_ctranslate2_finds_the_same(pair):
     model, directory = pair
-    config = SearchConfig(beam_size=4, length_normalization="average", max_length_factor=20)
+    config = SearchConfig(beam_size=4, length_normalization="average", max_length_factor=20, stopping="count")
     given, pieces = sentences(), Pieces()
     expected = ours(model, given, config, 4)
     plain = ctranslate2.Translator(str(directory / FOLDER), device="cpu", intra_threads=1)
