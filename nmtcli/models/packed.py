@@ -62,7 +62,7 @@ class Int8Matrix(PackedMatrix):
         if self._kernel is None:  # at the first product: a table of embeddings may never have one
             self._kernel = _kernels()[best_kernel()](self.numbers, self.scale)
         found = self._kernel(_in_sixteens(numbers))[: len(numbers)]
-        found = found.mul_(scale) if base is None else torch.addcmul(base, found, scale)
+        found = found.mul_(scale) if base is None else torch.addcmul(base, found, scale, out=found)
         return found.view(*inputs.shape[:-1], len(self.numbers))
 
     def take(self, rows: Tensor) -> Tensor:

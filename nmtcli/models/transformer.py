@@ -62,7 +62,7 @@ class FeedForward(nn.Module):
             gate, value = inner.chunk(2, dim=-1)
             inner = F.silu(gate) * value
         else:
-            inner = F.relu(inner) if self.activation == "relu" else F.gelu(inner)
+            inner = F.relu(inner, inplace=True) if self.activation == "relu" else F.gelu(inner)
         output: Tensor = self.output(inner)
         return output
 
