@@ -108,7 +108,7 @@ def _largest(flat: Array, count: int) -> Array:
 
 
 _BLOCK = 64  # places of which at first only the largest value is looked at,
-_WORTH = 2**14  # in rows as long as this
+_WORTH = 2**12  # in rows as long as this
 
 
 def _torch_largest(flat: Array, count: int) -> Array:

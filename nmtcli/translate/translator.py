@@ -68,7 +68,7 @@ class ListingRuntime(Runtime, Protocol):
         """The same model with these target tokens [R] only, of which each sentence has those `allowed` [B, R]."""
 
 
-LISTED_TOKENS = 500  # source tokens of a batch with a vocabulary shortlist, at most
+LISTED_TOKENS = 1000  # source tokens of a batch with a vocabulary shortlist, at most
 _PARTS = 2**20  # more than there can be in a line
 
 

@@ -65,7 +65,7 @@ def test_the_commands_of_the_pages_work_as_printed(page, tmp_path):
     script = commands(page)
     if page in ("terminology", "deployment"):  # they begin with a run
         script = (
-            "nmt prepare -o data -s en -t de --vocab-size 300 --train-source train.en --train-target train.de"
+            "nmt prepare -o data -s en -t de --vocab-size 1000 --train-source train.en --train-target train.de"
             f" --valid-source valid.en --valid-target valid.de\nnmt train data -o run\n{script}"
         )
     command = ["bash", "-eu", "-c", script]
