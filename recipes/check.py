@@ -124,7 +124,7 @@ def main() -> int:
         print(f"{score:6.2f}  expected {figure['score']} - {figure['tolerance']} ({figure['source']}): {verdict}")
         print(f"        {signature}")
         figures.append(
-            {"score": round(score, 2), "signature": signature, "expected": figure["score"], "passed": passed}
+            {"score": round(score, 4), "signature": signature, "expected": figure["score"], "passed": passed}
         )
         well &= passed
     if options.output:

@@ -305,6 +305,13 @@ def test_attention_is_drawn(trained, tmp_path, capsys):
     assert page.count("<figure") == 2
 
 
+def test_a_picture_shows_the_first_six_lines(trained, tmp_path, capsys):
+    path = tmp_path / "attention.png"
+    assert translate(trained, b"one two\n" * 7, "--attention", str(path)).count(b"\n") == 7
+    assert path.is_file()
+    assert "attention of the first 6 lines of 7" in capsys.readouterr().err
+
+
 def test_invalid_utf8_is_counted_and_named(trained, capsys):
     output = translate(trained, b"one\n\xff\xfe two\nthree\n\xc3\n")
     assert output.count(b"\n") == 4

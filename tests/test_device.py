@@ -28,6 +28,16 @@ def test_threads_and_devices(monkeypatch):
         open_device("cuda")
 
 
+def test_int8_has_kernels_on_a_cpu_alone(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert open_device("auto", precision="int8").type == "cpu"
+    with pytest.raises(UserError, match="int8 is for CPUs"):
+        open_device("cuda", precision="int8")
+    with pytest.raises(UserError, match="fp16 is for GPUs"):
+        open_device("cpu", precision="fp16")
+
+
 def test_auto_precision_is_what_the_device_is_made_for():
     cpu = torch.device("cpu")
     assert resolve_precision("auto", cpu) == ("bf16" if has_bf16(cpu) else "fp32")

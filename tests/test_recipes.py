@@ -111,6 +111,19 @@ def test_seeds_variants_and_trials_have_results_of_their_own(tmp_path):
     assert "--set train.max_updates=3" in trial
 
 
+def test_distilling_writes_nothing_beside_the_human_text(tmp_path):
+    human = tmp_path / "human"
+    human.mkdir()
+    for name in ("train.de", "valid.en", "valid.de", "test.en", "test.de", "train.en"):
+        (human / name).write_text("a\n")
+    os.utime(human / "train.de", (0, 0))  # older than its source
+    output = dry("distill", tmp_path / "work", "table", "TARGET=de", f"HUMAN={human}", f"TEACHER={tmp_path}")
+    assert f"--train-target {human}/train.de" in output
+    written = re.findall(r"(?:-o|mv \S+|>) (\S+)", output)
+    assert any(path.endswith("distilled/train.de.part") for path in written)
+    assert not [path for path in written if path.startswith(f"{human}/")]
+
+
 def test_a_trial_runs_with_other_text(tmp_path):
     """The whole way on a few lines: prepare, train, translate; the check fails, and says how."""
     text = tmp_path / "text"

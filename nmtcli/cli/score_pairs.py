@@ -143,7 +143,8 @@ def _open_scorer(work: PairWork, links: bool) -> PairScorer:
     else:
         from nmtcli.models.device import open_device
 
-        forced = ForcedTorch(load_model(directory), open_device(work.device))
+        where = open_device(work.device, precision="int8" if info.precision == "int8" else None)
+        forced = ForcedTorch(load_model(directory), where)
     return PairScorer(forced, Tokenizers.load(directory), work.batch_tokens or info.search.batch_tokens)
 
 

@@ -12,7 +12,7 @@ import typer
 import nmtcli.cli.search_options as search
 from nmtcli.cli.console import say
 from nmtcli.cli.options import Device
-from nmtcli.cli.translation_display import DRAWN, PIPE, Reading, run_job
+from nmtcli.cli.translation_display import PIPE, Reading, lines_drawn, run_job
 from nmtcli.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ Processes = Annotated[
         rich_help_panel=_RUNNING,
         metavar="N",
         min=1,
-        help="CPU workers of one thread each, instead of threads.",
+        help="Workers of one thread each, instead of threads; on the CPU unless --device is cuda.",
     ),
 ]
 Devices = Annotated[
@@ -244,14 +244,14 @@ def _job(context: typer.Context, handling: "LineHandling") -> "Job":
     numbers = attention is not None and attention.suffix.lower() == ".jsonl"
     return Job(
         models,
-        options["device"],
+        "cpu" if options["processes"] and options["device"] == "auto" else options["device"],
         given,
         handling,
         options["form"],
         options["n_best"],
         alignment=None if alignment is None else "beside" if alignment == PIPE else "apart",
         attention=numbers,
-        drawn=0 if attention is None or numbers else sys.maxsize if attention == PIPE else DRAWN,
+        drawn=0 if attention is None or numbers else sys.maxsize if attention == PIPE else lines_drawn(attention),
         weights=_weights(options["weights"], len(models)),
         quantize=options["quantize"],
         shortlist=options["shortlist"],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nmtcli.translate.lines import Report
     from nmtcli.translate.outputs import OutputFiles
 
-DRAWN = 100  # the attention of so many lines is drawn, at most
+_DRAWN = 100  # the attention of so many lines is drawn on a page, at most
 PIPE = Path("-")
 
 
@@ -119,6 +119,13 @@ def _kept(outputs: "OutputFiles", output: Path | None) -> Iterator[None]:
             say(f"{output}: {outputs.lines:,} lines are done; the same command with --resume goes on")
 
 
+def lines_drawn(path: Path) -> int:
+    """Of how many lines at most, from the first, the attention is drawn in a file of that kind."""
+    from nmtcli.translate.alignment import MOST_PNG_MAPS
+
+    return MOST_PNG_MAPS if path.suffix.lower() == ".png" else _DRAWN
+
+
 def _draw(path: Path, maps: "dict[int, AttentionMap]", lines: int) -> None:
     from nmtcli.staging import write_whole
     from nmtcli.translate.alignment import write_attention
@@ -128,8 +135,8 @@ def _draw(path: Path, maps: "dict[int, AttentionMap]", lines: int) -> None:
         write_whole(path, json_text([attention_json(one, line) for line, one in maps.items()]).encode() + b"\n")
     else:
         write_attention(path, list(maps.values()))
-    if lines > DRAWN:
-        say(f"{path}: attention of the first {DRAWN} lines of {lines:,}; a .jsonl file has that of all")
+    if lines > (drawn := lines_drawn(path)):
+        say(f"{path}: attention of the first {drawn} lines of {lines:,}; a .jsonl file has that of all")
 
 
 def _tell(report: "Report", job: "Job") -> None:

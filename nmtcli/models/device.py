@@ -11,20 +11,27 @@ from nmtcli.errors import ResourceError, UserError
 DeviceName = Literal["auto", "cpu", "cuda"]
 
 
-def open_device(name: DeviceName, threads: int | None = None, number: int = 0) -> torch.device:
+def open_device(
+    name: DeviceName, threads: int | None = None, number: int = 0, precision: str | None = None
+) -> torch.device:
     """The device for `auto`, `cpu` or `cuda`, with the process set up for it; raises UserError where there is none.
 
-    `number` tells which GPU, where there are several.
+    `number` tells which GPU, where there are several; `precision` what a model for translation is packed in: int8 has
+    kernels on a CPU alone, which auto then takes, and fp16 on a GPU alone.
     """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() and precision != "int8" else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "--device cuda: PyTorch sees no CUDA device", "use --device cpu, or install a CUDA build of torch"
         )
-    if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
+    if name == "cuda":
         if number >= torch.cuda.device_count():
             raise UserError(
                 f"GPU {number} is wanted, but PyTorch sees {torch.cuda.device_count()}", "GPUs are counted from 0"
             )
+        if precision == "int8":
+            raise UserError("int8 is for CPUs", "bf16 or fp16 is what a GPU is fast in, or use --device cpu")
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("highest")  # fp32 is fp32; who wants speed takes bf16
@@ -33,8 +40,9 @@ def open_device(name: DeviceName, threads: int | None = None, number: int = 0) -
             False
         )  # it plans anew for each shape, and hardly two batches have the same
     else:
+        if precision == "fp16":
+            raise UserError("fp16 is for GPUs", "int8 or bf16 is what a CPU is fast in")
         device = torch.device("cpu")
-    if device.type == "cpu":
         if threads:
             torch.set_num_threads(threads)
         # Peaked distributions make denormals, which x86 computes many times slower.
@@ -79,14 +87,6 @@ def explain_out_of_memory(setting: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise ResourceError(f"out of memory: {str(error).splitlines()[0]}", f"lower {setting}") from error
-
-
-def check_precision(precision: str | None, device: torch.device) -> None:
-    """Raise UserError where a device has no kernels for the precision."""
-    if precision == "int8" and device.type != "cpu":
-        raise UserError("int8 is for CPUs", "bf16 or fp16 is what a GPU is fast in, or use --device cpu")
-    if precision == "fp16" and device.type == "cpu":
-        raise UserError("fp16 is for GPUs", "int8 or bf16 is what a CPU is fast in")
 
 
 def has_bf16(device: torch.device) -> bool:

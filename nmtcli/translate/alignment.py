@@ -20,7 +20,7 @@ from nmtcli.staging import write_whole
 _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁
 _FAINT = 0.005  # a weight that rounds to 0.00 is left white: pages stay small
 
-_MOST_PNG_MAPS = 6
+MOST_PNG_MAPS = 6
 _MOST_PIXELS = 16_000  # a side of a picture; what is larger opens in few programs
 _DPI = 144
 # inches: one weight; label to map; a line of a title; below a map; around everything
@@ -182,9 +182,9 @@ def _picture(maps: Sequence[AttentionMap]) -> bytes:
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a title that is not bold is no news
 
     drawn = [one for one in maps if one.weights.size]
-    if not 0 < len(drawn) <= _MOST_PNG_MAPS:
+    if not 0 < len(drawn) <= MOST_PNG_MAPS:
         raise UserError(
-            f"a .png shows 1 to {_MOST_PNG_MAPS} sentences, not {len(drawn)}",
+            f"a .png shows 1 to {MOST_PNG_MAPS} sentences, not {len(drawn)}",
             "write .html, which takes any number, or translate fewer lines",
         )
     figure = Figure(dpi=_DPI, facecolor="white")

@@ -358,14 +358,14 @@ def open_runtime(
 
         return CTranslate2Runtime(directory, info.precision, device, threads)
     from nmtcli.checkpoint import load_model
-    from nmtcli.models.device import DeviceName, check_precision, open_device
+    from nmtcli.models.device import DeviceName, open_device
     from nmtcli.translate.runtimes.pytorch import TorchRuntime
 
     kind, _, number = device.partition(":")
     if kind not in get_args(DeviceName) or (number and (kind != "cuda" or not number.isdecimal())):
         raise UserError(f"device {device}: no such device", "auto, cpu, cuda, or one GPU by its number, as in cuda:1")
-    where = open_device(cast("DeviceName", kind), threads, int(number or 0))
-    check_precision(quantize, where)
+    packed = "int8" if info.precision == "int8" else quantize  # stored halves are computed with in fp32
+    where = open_device(cast("DeviceName", kind), threads, int(number or 0), packed)
     model = load_model(directory, quantize)
     if told != USUAL:
         model.tell_attention(told)
