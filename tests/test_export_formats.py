@@ -5,18 +5,19 @@ import shutil
 import subprocess
 import sys
 
-import ctranslate2 as engine
 import pytest
 import sentencepiece
 
 from nmtcli.checkpoint import file_digests, read_info
 from nmtcli.export.card import training_settings
 from nmtcli.export.onnx_precision import reduce_precision
+from nmtcli.translate.runtimes.ctranslate2 import load_ctranslate2
 from nmtcli.translate.runtimes.onnx import ENCODER_FILE, STEP_FILE, OnnxRuntime
 from nmtcli.translate.translator import Translator
 from tests.conftest import TINY, nmt, overrides
 from tests.laws.test_model_laws import BAHDANAU
 
+engine = load_ctranslate2()
 LINES = ["one two three", "nine", "four four zero eight seven", "six five"]
 
 
@@ -99,6 +100,8 @@ def test_quantised_ctranslate2_is_smaller_checked_and_not_trained_on(
     transformer, ctranslate2, data, precision, tmp_path, capsys
 ):
     output = tmp_path / "model"
+    if precision == "int16" and "int16" not in load_ctranslate2().get_supported_compute_types("cpu"):
+        pytest.skip("CTranslate2 has no int16 on this CPU")
     before = (transformer / "last").read_bytes()
     arguments = ["--format", "ctranslate2", "--quantize", precision, "--data", data, "--force"]
     assert nmt("export", transformer, "-o", output, *arguments) == 0

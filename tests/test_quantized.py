@@ -14,7 +14,7 @@ from nmtcli import checkpoint
 from nmtcli.checkpoint import find_model, load_model, model_weights, read_info
 from nmtcli.errors import DataError, UserError
 from nmtcli.models import packed
-from nmtcli.models.packed import HalfMatrix, Int8Matrix, best_kernel, quantize
+from nmtcli.models.packed import FloatMatrix, Int8Matrix, best_int8_kernel, quantize
 from nmtcli.models.quantized import assemble, reduce_weights, stored_precision
 from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.translate.search import SearchOptions, beam_search
@@ -29,7 +29,7 @@ def int8(matrix, kernel=None):
     numbers, scale = quantize(matrix)
     made = Int8Matrix(numbers, scale[:, 0].contiguous())
     if kernel:
-        made._kernel = packed._kernels()[kernel](made.numbers, made.scale)
+        made._kernel = packed.INT8_KERNELS[kernel](made.numbers, made.scale)
     return made
 
 
@@ -50,7 +50,8 @@ def test_an_int8_product_errs_by_no_more_than_half_steps(seed, spread, rows, col
     )
     matrix *= torch.exp(spread * torch.randn(rows, 1, generator=generator))
     exact = rows_in.double() @ matrix.double().t()
-    steps = [part.abs().amax(1, keepdim=True).double() / 254 for part in (rows_in, matrix)]  # half of them
+    levels = (packed.INPUT_LEVEL, packed.WEIGHT_LEVEL)
+    steps = [part.abs().amax(1, keepdim=True).double() / (2 * n) for part, n in zip((rows_in, matrix), levels)]
     bound = rows_in.abs().double().sum(1, keepdim=True) * steps[1].t()
     bound += steps[0] * (matrix.abs().double().sum(1)[None] + columns * steps[1].t())
     found = int8(matrix)(rows_in, base).double() - base.double()
@@ -77,8 +78,8 @@ def test_an_int8_product_of_a_row_does_not_depend_on_the_others():
     assert torch.equal(matrix(inputs.view(4, 15, 300)).flatten(0, 1), together)
 
 
-def test_the_best_kernel_is_one_that_is_exact_here(monkeypatch):
-    assert best_kernel() in packed._kernels()
+def test_the_best_int8_kernel_is_one_that_is_exact_here(monkeypatch):
+    assert best_int8_kernel() in packed.INT8_KERNELS
 
     def wrong(numbers, scale):
         return lambda inputs: torch.zeros(len(inputs), len(numbers))
@@ -86,17 +87,17 @@ def test_the_best_kernel_is_one_that_is_exact_here(monkeypatch):
     def missing(numbers, scale):
         raise RuntimeError("could not create a primitive descriptor")
 
-    monkeypatch.setattr(packed, "_kernels", lambda: {"onednn": wrong, "int_mm": missing, "plain": packed._plain})
-    best_kernel.cache_clear()
-    assert best_kernel() == "plain"
-    best_kernel.cache_clear()
+    monkeypatch.setattr(packed, "INT8_KERNELS", {"onednn": wrong, "int_mm": missing, "plain": packed._plain})
+    best_int8_kernel.cache_clear()
+    assert best_int8_kernel() == "plain"
+    best_int8_kernel.cache_clear()
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
 def test_rows_of_packed_matrices(kind):
     torch.manual_seed(2)
     matrix = torch.randn(20, 16)
-    whole, half = int8(matrix), HalfMatrix(matrix.to(kind))
+    whole, half = int8(matrix), FloatMatrix(matrix.to(kind))
     places = torch.tensor([[3, 3], [0, 19]])
     for own, close in ((whole, 0.02), (half, 0.02)):
         torch.testing.assert_close(own.take(places), matrix[places], atol=close, rtol=close)
@@ -105,12 +106,12 @@ def test_rows_of_packed_matrices(kind):
         torch.testing.assert_close(own.select(chosen)(inputs), own(inputs)[:, chosen], atol=0, rtol=0)
 
 
-def check_close(model, small):
+def check_close(model, small, largest, mean):
     """The random weights are peaked and 16 wide: trained models err much less."""
     source, length, target = batch()
     expected, found = (one.log_probs(one(source, length, target)) for one in (model, small))
-    assert float((found.exp() - expected.exp()).abs().max()) < 0.05
-    assert float((found - expected).abs().mean()) < 0.1
+    assert float((found.exp() - expected.exp()).abs().max()) < largest
+    assert float((found - expected).abs().mean()) < mean
     check_forward_equals_repeated_step(small)
 
 
@@ -119,7 +120,7 @@ def check_close(model, small):
 def test_every_model_in_int8_is_close_to_fp32_and_keeps_the_law_of_batches(tiny_model, settings):
     model = tiny_model(*settings)
     small = reduced(model, "int8")
-    check_close(model, small)
+    check_close(model, small, largest=0.3, mean=0.3)
     source, length, _ = batch()
     options = SearchOptions(beam_size=3, n_best=2)
     together = beam_search(small, source, length, [6, 6, 6], options)
@@ -131,7 +132,7 @@ def test_every_model_in_int8_is_close_to_fp32_and_keeps_the_law_of_batches(tiny_
 @torch.inference_mode()
 def test_models_in_bf16_are_close_to_fp32(tiny_model, settings):
     model = tiny_model(*settings)
-    check_close(model, reduced(model, "bf16"))
+    check_close(model, reduced(model, "bf16"), largest=0.05, mean=0.1)
 
 
 def test_tied_matrices_are_packed_once(tiny_model):

@@ -16,6 +16,7 @@ from nmtcli.models.multihead import of_head
 Source = dict[str, Tensor]  # what attention needs of a sentence, one row each: part of the decoder's memory
 
 CHUNK = 2**20  # elements of the additive score's [B, Q, S, A] worked on at a time: they stay in the CPU's cache
+SEARCH_CHUNK = 2**18  # the same of `quick_additive_scores`, which has less to keep
 
 
 class Attention(nn.Module):
@@ -58,6 +59,8 @@ class Attention(nn.Module):
         found = {"mask": mask, "values": states if self.project_values is None else self.project_values(states)}
         if self.project_keys is not None:
             found["keys"] = self.project_keys(states)
+            if self.kind == "additive" and states.is_cpu and torch.is_inference_mode_enabled():
+                found["exponentials"] = exponentials(found.pop("keys"))
         return found
 
     def forward(
@@ -96,10 +99,13 @@ class Attention(nn.Module):
             query = product(query, self.project_query.weight)
         keys = source.get("keys", source["values"])
         if self.kind == "additive":
+            score = additive_scores
+            if "exponentials" in source:
+                score, query, keys = quick_additive_scores, exponentials(query), source["exponentials"]
             if self.heads == 1:
-                return additive_scores(query, keys, self.score[0])[:, None]
+                return score(query, keys, self.score[0])[:, None]
             parts = zip(query.chunk(self.heads, -1), keys.chunk(self.heads, -1), self.score, strict=True)
-            return torch.stack([additive_scores(*part) for part in parts], dim=1)
+            return torch.stack([score(*part) for part in parts], dim=1)
         if self.heads == 1:
             return product(query * query.size(-1) ** -0.5 if self.scaled else query, keys)[:, None]
         query = self._cut(query)  # [B, heads, Q, A / heads]
@@ -132,6 +138,28 @@ def additive_scores(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
 def plain_additive_scores(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
     """The reference; its [B, Q, S, A] lies whole in memory."""
     return torch.tanh(query[:, :, None] + keys[:, None]) @ vector.to(query.dtype)
+
+
+def exponentials(states: Tensor) -> Tensor:
+    """exp(-2a) of queries or keys, for `quick_additive_scores`; beyond ±40, which fp32 does not hold, cut off."""
+    return states.float().clamp(-40, 40).mul_(-2).exp_()
+
+
+def quick_additive_scores(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
+    """`plain_additive_scores` plus a constant, which a softmax does not see, of exponentials of queries and keys.
+
+    tanh(a) = 2 σ(2a) - 1, and σ(2q + 2k) = 1 / (1 + exp(-2q) exp(-2k)): some exponentials take the place of a tanh for
+    each pair of query and key, the most expensive part of a search with additive attention.
+    """
+    batch, queries, size = query.shape
+    scores = query.new_empty(batch, queries, keys.size(1))
+    one, double = query.new_ones(()), 2 * vector
+    count = max(1, SEARCH_CHUNK // max(1, queries * keys.size(1) * size))
+    for start in range(0, batch, count):
+        part = slice(start, start + count)
+        inner = torch.addcmul(one, query[part, :, None], keys[part, None]).reciprocal_()  # [b, Q, S, A]
+        torch.matmul(inner, double, out=scores[part])
+    return scores
 
 
 class AdditiveScores(torch.autograd.Function):

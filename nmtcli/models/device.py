@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Literal
 
 import torch
 
 from nmtcli.errors import ResourceError, UserError
+from nmtcli.models.packed import product_of
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -93,5 +95,16 @@ def has_bf16(device: torch.device) -> bool:
     """Whether bf16 products are native to the device, not emulated."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions of torch
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return product_of(torch.bfloat16) in ("packed", "plain")
+
+
+@cache
+def runs_lstm_in(kind: torch.dtype) -> bool:
+    """Whether this CPU has an LSTM for whole sequences in this type, with its gradient."""
+    layer = torch.nn.LSTM(8, 8, batch_first=True)
+    try:
+        with torch.enable_grad(), torch.autocast("cpu", kind, enabled=kind != torch.float32):
+            layer(torch.zeros(2, 2, 8))[0].float().sum().backward()
+    except RuntimeError:
+        return False
+    return True

@@ -1,14 +1,17 @@
-"""Matrices of a trained model in fewer bits, packed once, and the products of a search with them.
+"""Matrices of a trained model packed once for products on a CPU, in fp32 or quantized.
 
-int8: each row of a matrix [M, K] is whole numbers times a scale of its own, and so is each row of what it is multiplied
-by, at the time (dynamic quantisation). The sums are exact, so a row's product does not depend on the rows beside it:
-not on the batch, nor on the kernel. Two kernels compute them, oneDNN's with the matrix packed once, and
-`torch._int_mm`; the first that is exact here is taken. torch's own quantised Linear is left out: it has one scale for
-all rows, so a sentence would be translated by what else is in its batch.
+int8 (dynamic quantization): each row of a matrix [M, K] is integers from -127 to 127 times a scale of its own. Each row
+of the inputs is quantized at the time, to integers from -63 to 63 (7 bits, as PyTorch's own `reduce_range` has it). So
+any two products of the two sum to less than 16 bits, which is what CPUs without VNNI add up in; the sums are exact on
+every CPU, and a row's product depends neither on the rows beside it nor on the kernel. Of the kernels that are exact
+here the fastest is taken. torch's dynamically quantized Linear is left out: it has one scale for all rows, so a
+sentence would be translated according to what else is in its batch.
 
-bf16 and fp16: the numbers are rounded, sums are fp32. All results are fp32.
+bf16 and fp16: the numbers are rounded. Where the CPU multiplies that type, so are the inputs, and sums are fp32; where
+it does not, the products are fp32. All results are fp32.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cache
@@ -21,7 +24,10 @@ from torch.nn import functional as F
 Precision = Literal["int8", "bf16", "fp16"]
 
 HALVES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
-Kernel = Callable[[Tensor], Tensor]  # int8 inputs [N, K] to whole sums times the scales of the columns [N, M]
+WEIGHT_LEVEL, INPUT_LEVEL = 127, 63  # largest integers of a weight and of an input
+ZERO = 64  # what is added to the integers of inputs: kernels want them unsigned
+CLEARLY_SLOWER = 1.5  # times; timings of less mean nothing on a busy machine
+Kernel = Callable[[Tensor], Tensor]  # quantized inputs [N, K] to their sums times the scales of the columns [N, M]
 
 
 class PackedMatrix(nn.Module, ABC):
@@ -46,8 +52,40 @@ class PackedMatrix(nn.Module, ABC):
         """The matrix of these rows [R] alone."""
 
 
+class FloatMatrix(PackedMatrix):
+    """Numbers [M, K] in fp32, bf16 or fp16."""
+
+    def __init__(self, numbers: Tensor) -> None:
+        super().__init__(numbers)
+        self._packed: Tensor | None = None  # at the first product: a table of embeddings may never have one
+
+    def forward(self, inputs: Tensor, base: Tensor | None = None) -> Tensor:
+        """See `PackedMatrix`."""
+        rows = inputs.flatten(0, -2)
+        if not rows.is_cpu:
+            found = F.linear(rows.to(self.numbers.dtype), self.numbers).float()
+            return _shaped(found if base is None else found.add_(base), inputs)
+        if self._packed is None:
+            self._packed = _pack(self.numbers)
+        kind = self._packed.dtype
+        if not self._packed.is_mkldnn:
+            found = F.linear(rows.to(kind), self._packed)
+        else:
+            found = _packed_product(_in_sixteens(rows.to(kind)), self._packed)[: len(rows)]
+        found = found.float()
+        return _shaped(found if base is None else found.add_(base), inputs)
+
+    def take(self, rows: Tensor) -> Tensor:
+        """See `PackedMatrix`."""
+        return self.numbers[rows].float()
+
+    def select(self, rows: Tensor) -> "FloatMatrix":
+        """See `PackedMatrix`."""
+        return FloatMatrix(self.numbers[rows])
+
+
 class Int8Matrix(PackedMatrix):
-    """Whole numbers [M, K] in int8 and a scale for each row [M] in fp32."""
+    """Integers [M, K] in int8 and a scale for each row [M] in fp32."""
 
     scale: Tensor  # [M]
 
@@ -58,12 +96,11 @@ class Int8Matrix(PackedMatrix):
 
     def forward(self, inputs: Tensor, base: Tensor | None = None) -> Tensor:
         """See `PackedMatrix`."""
-        numbers, scale = quantize(inputs.flatten(0, -2))
-        if self._kernel is None:  # at the first product: a table of embeddings may never have one
-            self._kernel = _kernels()[best_kernel()](self.numbers, self.scale)
-        found = self._kernel(_in_sixteens(numbers))[: len(numbers)]
-        found = found.mul_(scale) if base is None else torch.addcmul(base, found, scale, out=found)
-        return found.view(*inputs.shape[:-1], len(self.numbers))
+        numbers, scale = quantize_inputs(inputs.flatten(0, -2))
+        if self._kernel is None:  # at the first product, as in `FloatMatrix`
+            self._kernel = INT8_KERNELS[best_int8_kernel()](self.numbers, self.scale)
+        found = self._kernel(numbers)[: len(scale)]
+        return _shaped(found.mul_(scale) if base is None else torch.addcmul(base, found, scale, out=found), inputs)
 
     def take(self, rows: Tensor) -> Tensor:
         """See `PackedMatrix`."""
@@ -74,33 +111,26 @@ class Int8Matrix(PackedMatrix):
         return Int8Matrix(self.numbers[rows], self.scale[rows])
 
 
-class HalfMatrix(PackedMatrix):
-    """Numbers [M, K] in bf16 or fp16."""
+def quantize(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows [M, K] of a matrix as integers [M, K] in int8 and the scale of each row [M, 1]."""
+    scale = rows.abs().amax(dim=1, keepdim=True).clamp_(min=1e-20).mul_(1 / WEIGHT_LEVEL)
+    return (rows / scale).round_().to(torch.int8), scale
 
-    def __init__(self, numbers: Tensor) -> None:
-        super().__init__(numbers)
-        self._packed: Tensor | None = None
 
-    def forward(self, inputs: Tensor, base: Tensor | None = None) -> Tensor:
-        """See `PackedMatrix`."""
-        halves = inputs.flatten(0, -2).to(self.numbers.dtype)
-        if halves.is_cpu and _packs_halves():
-            if self._packed is None:
-                self._packed = torch.ops.mkldnn._reorder_linear_weight(self.numbers, None)
-            padded = _in_sixteens(halves)
-            found = torch.ops.mkldnn._linear_pointwise(padded, self._packed, None, "none", [], "")[: len(halves)]
-        else:
-            found = F.linear(halves, self.numbers)
-        found = found.float() if base is None else found.float().add_(base)
-        return cast("Tensor", found.view(*inputs.shape[:-1], len(self.numbers)))
+def quantize_inputs(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows [N, K] as unsigned integers plus `ZERO`, [N or some more, K], and the scale of each row [N, 1].
 
-    def take(self, rows: Tensor) -> Tensor:
-        """See `PackedMatrix`."""
-        return self.numbers[rows].float()
+    There are a multiple of 16 rows, the last ones of any content; see `_in_sixteens`.
+    """
+    scale = rows.abs().amax(dim=1, keepdim=True).clamp_(min=1e-20).mul_(1 / INPUT_LEVEL)
+    numbers = torch.empty(_sixteens(len(rows)), rows.size(1), dtype=torch.int8)
+    # Rounded by cutting off, as all is above zero. Via int8: PyTorch has no fast conversion to unsigned integers.
+    numbers[: len(rows)] = (rows / scale).add_(ZERO + 0.5)
+    return numbers.view(torch.uint8), scale
 
-    def select(self, rows: Tensor) -> "HalfMatrix":
-        """See `PackedMatrix`."""
-        return HalfMatrix(self.numbers[rows])
+
+def _sixteens(rows: int) -> int:
+    return -(-rows // 16) * 16
 
 
 def _in_sixteens(rows: Tensor) -> Tensor:
@@ -109,67 +139,156 @@ def _in_sixteens(rows: Tensor) -> Tensor:
     OneDNN makes code for each number of rows, which takes longer than the product, and a search has another at each
     step.
     """
-    missing = -len(rows) % 16
+    missing = _sixteens(len(rows)) - len(rows)
     return F.pad(rows, (0, 0, 0, missing)) if missing else rows
 
 
-def quantize(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows [N, K] as int8 numbers [N, K], from -127 to 127, and the scale of each row [N, 1]."""
-    scale = rows.abs().amax(dim=1, keepdim=True).clamp_(min=1e-20).mul_(1 / 127)
-    return (rows / scale).round_().to(torch.int8), scale
+def _shaped(found: Tensor, inputs: Tensor) -> Tensor:
+    return found if inputs.dim() == 2 else found.view(*inputs.shape[:-1], found.size(-1))
+
+
+def _pack(numbers: Tensor) -> Tensor:
+    """The matrix as products want it: in oneDNN's order or as it is, in its own type or in fp32."""
+    match product_of(numbers.dtype):
+        case "packed":
+            return cast("Tensor", torch.ops.mkldnn._reorder_linear_weight(numbers, None))
+        case "plain":
+            return numbers
+        case "packed fp32":
+            return cast("Tensor", torch.ops.mkldnn._reorder_linear_weight(numbers.float(), None))
+        case _:
+            return numbers.float()
+
+
+def _packed_product(rows: Tensor, packed: Tensor) -> Tensor:
+    return cast("Tensor", torch.ops.mkldnn._linear_pointwise(rows, packed, None, "none", [], ""))
 
 
 @cache
-def best_kernel() -> str:
-    """The first of the int8 kernels that is exact on this machine, tried on a small product."""
+def product_of(kind: torch.dtype) -> str:
+    """How matrices of this type are multiplied on this CPU: packed, plain, packed fp32 or fp32.
+
+    A type that the CPU does not multiply itself is many times slower than fp32 (or refused), so fp32 products are made
+    of its numbers. A packed product is taken where it gives the same to rounding and is not clearly slower.
+    """
     generator = torch.Generator().manual_seed(0)
-    inputs, matrix = (
-        torch.randint(-127, 128, shape, generator=generator, dtype=torch.int8) for shape in ((64, 256), (128, 256))
-    )
-    inputs[0], matrix[0] = 127, 127  # older kernels would saturate here
+    inputs, matrix = (torch.randn(size, 256, generator=generator) for size in (64, 512))
     exact = inputs.double() @ matrix.double().t()
-    for name, make in _kernels().items():
+
+    def packed(kind: torch.dtype) -> tuple[float, float]:
+        rows, own = inputs.to(kind), torch.ops.mkldnn._reorder_linear_weight(matrix.to(kind), None)
+        return _timed(lambda: _packed_product(rows, own), exact)
+
+    def plain(kind: torch.dtype) -> tuple[float, float]:
+        rows, own = inputs.to(kind), matrix.to(kind)
+        return _timed(lambda: F.linear(rows, own), exact)
+
+    error, seconds = plain(torch.float32)
+    try:
+        packed_error, packed_seconds = packed(torch.float32)
+        packs = packed_error < 4 * error and packed_seconds < CLEARLY_SLOWER * seconds
+    except (AttributeError, RuntimeError):
+        packs = False
+    whole = "packed" if packs else "plain"
+    if kind == torch.float32:
+        return whole
+    for name, way in {"packed": packed, "plain": plain}.items():
         try:
-            if torch.equal(make(matrix, torch.ones(len(matrix)))(inputs).double(), exact):
-                return name
+            own_error, own_seconds = way(kind)
         except (AttributeError, RuntimeError):  # this torch or this CPU does not have it
             continue
-    return "plain"
+        if own_error < torch.finfo(kind).eps * 100 and own_seconds < CLEARLY_SLOWER * seconds:
+            return name
+    return "packed fp32" if packs else "fp32"
 
 
-def _kernels() -> dict[str, Callable[[Tensor, Tensor], Kernel]]:
-    """What makes a kernel of numbers [M, K] and scales [M]; the fastest first: one pass less over the results."""
-    return {"onednn": _onednn, "int_mm": _int_mm, "plain": _plain}
+def _timed(product: Callable[[], Tensor], exact: Tensor) -> tuple[float, float]:
+    """The largest error of a product, and the seconds it takes."""
+    error = float((product().double() - exact).abs().max())
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        product()
+        seconds.append(time.perf_counter() - start)
+    return error, min(seconds)
 
 
-def _onednn(numbers: Tensor, scale: Tensor) -> Kernel:
-    """OneDNN's product by a matrix packed in its own order."""
+@cache
+def best_int8_kernel() -> str:
+    """The fastest of the kernels that are exact on this CPU; one of the first, unless it is clearly slower."""
+    seconds = int8_kernel_seconds()
+    fastest = min(seconds.values())
+    return next(name for name, spent in seconds.items() if spent <= CLEARLY_SLOWER * fastest)
+
+
+def int8_kernel_seconds() -> dict[str, float]:
+    """What a product [64, 256] · [256, 512] takes by each kernel that is exact here.
+
+    A kernel that needs a hundred times what another does is not timed to the end: without the instructions it is made
+    for, oneDNN computes some products by a reference of seconds.
+    """
+    found: dict[str, float] = {}
+    for rows, columns, size in ((16, 32, 64), (64, 256, 512)):
+        generator = torch.Generator().manual_seed(0)
+        inputs = torch.randint(ZERO - INPUT_LEVEL, ZERO + INPUT_LEVEL + 1, (rows, columns), generator=generator)
+        matrix = torch.randint(-WEIGHT_LEVEL, WEIGHT_LEVEL + 1, (size, columns), generator=generator)
+        # All at their largest, of either sign: kernels that add up in 16 bits would saturate.
+        inputs[0], inputs[1], matrix[0], matrix[1] = ZERO + INPUT_LEVEL, ZERO - INPUT_LEVEL, WEIGHT_LEVEL, -WEIGHT_LEVEL
+        exact = (inputs - ZERO).double() @ matrix.double().t()
+        tried, found = found or dict.fromkeys(INT8_KERNELS, 0.0), {}
+        for name in tried:
+            try:
+                kernel = INT8_KERNELS[name](matrix.to(torch.int8), torch.ones(size))
+                error, spent = _timed(lambda kernel=kernel: kernel(inputs.to(torch.uint8)), exact)  # type: ignore[misc]
+            except (AttributeError, RuntimeError):  # this torch or this CPU does not have it
+                continue
+            if error == 0:
+                found[name] = spent
+        fastest = min(found.values())
+        found = {name: spent for name, spent in found.items() if spent < 100 * fastest}
+    return found
+
+
+def _unsigned(numbers: Tensor, scale: Tensor) -> Kernel:
+    """OneDNN's product of unsigned inputs by a matrix packed in its own order."""
+    return _onednn(numbers, scale, ZERO)
+
+
+def _signed(numbers: Tensor, scale: Tensor) -> Kernel:
+    """The same of signed inputs, which some CPUs multiply faster."""
+    product = _onednn(numbers, scale, 0)
+    return lambda inputs: product(_without_zero(inputs))
+
+
+def _onednn(numbers: Tensor, scale: Tensor, zero: int) -> Kernel:
     packed = torch.ops.onednn.qlinear_prepack(numbers, None)
-    zero = torch.zeros(len(numbers), dtype=torch.int64)
-    fixed: tuple[Any, ...] = (packed, scale, zero, None, 1.0, 0, torch.float32, "none", [], "")
+    zeros = torch.zeros(len(numbers), dtype=torch.int64)
+    fixed: tuple[Any, ...] = (packed, scale, zeros, None, 1.0, 0, torch.float32, "none", [], "")
     product = torch.ops.onednn.qlinear_pointwise.default
-    return cast("Kernel", lambda inputs: product(inputs, 1.0, 0, *fixed))
+    return cast("Kernel", lambda inputs: product(inputs, 1.0, zero, *fixed))
 
 
 def _int_mm(numbers: Tensor, scale: Tensor) -> Kernel:
     """PyTorch's product of int8 matrices."""
     columns = numbers.t()
-    return lambda inputs: torch._int_mm(inputs, columns).float().mul_(scale)
+    return lambda inputs: torch._int_mm(_without_zero(inputs), columns).float().mul_(scale)
 
 
 def _plain(numbers: Tensor, scale: Tensor) -> Kernel:
-    """The reference: fp32 holds these sums exactly up to 1,040 columns, and to seven digits beyond."""
+    """The reference: fp32 holds these sums exactly up to 2,097 columns, and to seven digits beyond."""
     rows = numbers.float()
-    return lambda inputs: F.linear(inputs.float(), rows).mul_(scale)
+    return lambda inputs: F.linear(inputs.float().sub_(ZERO), rows).mul_(scale)
 
 
-@cache
-def _packs_halves() -> bool:
-    """Whether oneDNN packs bf16 matrices here and multiplies them to the same bits."""
-    matrix, inputs = torch.randn(2, 32, 32, generator=torch.Generator().manual_seed(0)).bfloat16()
-    try:
-        packed = torch.ops.mkldnn._reorder_linear_weight(matrix, None)
-        found = torch.ops.mkldnn._linear_pointwise(inputs, packed, None, "none", [], "")
-    except (AttributeError, RuntimeError):
-        return False
-    return torch.equal(found, F.linear(inputs, matrix))
+def _without_zero(inputs: Tensor) -> Tensor:
+    """Unsigned inputs as signed ones."""
+    return inputs.view(torch.int8) - ZERO
+
+
+# What makes a kernel of integers [M, K] and scales [M].
+INT8_KERNELS: dict[str, Callable[[Tensor, Tensor], Kernel]] = {
+    "onednn": _unsigned,
+    "onednn signed": _signed,
+    "int_mm": _int_mm,
+    "plain": _plain,
+}

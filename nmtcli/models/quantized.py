@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from nmtcli.config import ModelConfig
-from nmtcli.models.packed import HALVES, HalfMatrix, Int8Matrix, PackedMatrix, Precision, quantize
+from nmtcli.models.packed import HALVES, FloatMatrix, Int8Matrix, PackedMatrix, Precision, quantize
 from nmtcli.models.seq2seq import Seq2Seq
 
 SCALE = ".scale"
@@ -136,7 +136,7 @@ def assemble(config: ModelConfig, source_size: int, target_size: int, tensors: M
     packed: dict[str, PackedMatrix] = {}
     for name in matrices(model):
         scale = tensors.get(name + SCALE)
-        packed[name] = HalfMatrix(tensors[name]) if scale is None else Int8Matrix(tensors[name], scale)
+        packed[name] = FloatMatrix(tensors[name]) if scale is None else Int8Matrix(tensors[name], scale)
     for path, module in list(model.named_modules(remove_duplicate=False)):
         own = {name: packed.get(names.get(id(getattr(module, name)), "")) for name in _matrix_names(module)}
         given = {name: matrix for name, matrix in own.items() if matrix is not None}
@@ -145,6 +145,25 @@ def assemble(config: ModelConfig, source_size: int, target_size: int, tensors: M
             setattr(model.get_submodule(parent), last, _packed(module, given))
     rest = {name: tensor for name, tensor in tensors.items() if name not in packed and name not in scales}
     model.load_state_dict(rest, strict=True, assign=True)
+    return model.requires_grad_(requires_grad=False)
+
+
+def pack_floats(model: Seq2Seq) -> Seq2Seq:
+    """The same model with its matrices packed for a search in fp32 on a CPU; returns it.
+
+    Embeddings stay, and recurrent layers of the encoder, which have a kernel for whole sequences.
+    """
+    packed: dict[int, PackedMatrix] = {}
+    for path, module in list(model.named_modules(remove_duplicate=False)):
+        if isinstance(module, nn.Linear) or (isinstance(module, nn.RNNBase) and path.startswith("decoder.")):
+            given = {}
+            for name in _matrix_names(module):
+                weight = getattr(module, name)
+                if id(weight) not in packed:
+                    packed[id(weight)] = FloatMatrix(weight.detach())
+                given[name] = packed[id(weight)]
+            parent, _, last = path.rpartition(".")
+            setattr(model.get_submodule(parent), last, _packed(module, given))
     return model.requires_grad_(requires_grad=False)
 
 

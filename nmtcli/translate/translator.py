@@ -367,6 +367,10 @@ def open_runtime(
     packed = "int8" if info.precision == "int8" else quantize  # stored halves are computed with in fp32
     where = open_device(cast("DeviceName", kind), threads, int(number or 0), packed)
     model = load_model(directory, quantize)
+    if where.type == "cpu" and packed is None:
+        from nmtcli.models.quantized import pack_floats
+
+        model = pack_floats(model)
     if told != USUAL:
         model.tell_attention(told)
     return TorchRuntime(model, where)

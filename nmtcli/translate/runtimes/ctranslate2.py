@@ -7,6 +7,9 @@ and scored by the model.
 
 import json
 import math
+import os
+import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,7 +237,7 @@ def _attention(weights: Sequence[Sequence[float]]) -> NDArray[np.float32]:
 
 def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -> "ctranslate2.Translator":
     try:
-        import ctranslate2  # noqa: PLC0415 - an extra
+        ctranslate2 = load_ctranslate2()
     except ImportError:
         raise UserError(
             "a CTranslate2 model needs the ctranslate2 extra", "pip install 'nmtcli[ctranslate2]'"
@@ -247,18 +250,46 @@ def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -
         raise UserError(f"device {device}: CTranslate2 finds {gpus} GPUs", "--device cpu")
     where = "cuda" if kind != "cpu" and gpus else "cpu"
     at_once = batches_at_once(threads)
+    # On a CPU half precision is how weights are kept; it computes in fp32.
+    compute = "float32" if where == "cpu" and precision in ("fp16", "bf16") else TYPES[precision]
+    if compute not in ctranslate2.get_supported_compute_types(where):
+        raise UserError(f"{folder}: CTranslate2 does not compute in {precision} on this machine", "export it in int8")
     try:
         return ctranslate2.Translator(
             str(folder),
             device=where,
             device_index=int(number or 0),
-            # On a CPU half precision is how weights are kept; it computes in fp32.
-            compute_type="float32" if where == "cpu" and precision in ("fp16", "bf16") else TYPES[precision],
+            compute_type=compute,
             inter_threads=at_once if where == "cpu" else 1,
             intra_threads=threads // at_once,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"{folder}: CTranslate2 cannot open it: {error}", "export the model again") from None
+
+
+def load_ctranslate2() -> Any:
+    """The package, set up for this CPU; raises ImportError.
+
+    On a CPU from AMD it multiplies by oneDNN, whose int8 products saturate where there is no VNNI: translations then are
+    garbage. MKL's do not. CTranslate2 reads which to take when it is imported.
+    """
+    if "ctranslate2" not in sys.modules and not _adds_in_32_bits():
+        os.environ.setdefault("CT2_USE_MKL", "1")
+    import ctranslate2  # noqa: PLC0415 - an extra
+
+    return ctranslate2
+
+
+def _adds_in_32_bits() -> bool:
+    """Whether the CPU has instructions that multiply int8 and add up in 32 bits, or is not one of x86."""
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "ALL")).upper()
+    if not any(word in limit for word in ("ALL", "DEFAULT", "VNNI", "BF16", "FP16", "AMX")):
+        return False
+    try:
+        flags = set(re.findall(r"[\w]+", Path("/proc/cpuinfo").read_text("utf-8")))
+    except OSError:
+        return True
+    return "avx2" not in flags or bool(flags & {"avx512_vnni", "avx_vnni", "amx_int8"})
 
 
 def _vocabulary(folder: Path, side: str) -> list[str]:
