@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nmtcli.models.past import PastPositions
 from nmtcli.models.positions import RotaryPositions
 from nmtcli.models.protocol import Cache
 
@@ -67,10 +68,16 @@ class SelfAttention(nn.Module):
     def extend(self, inputs: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         """More positions, each of which looks at itself and what came before: inputs [N, T, H] to [N, T, H].
 
-        The cache holds keys and values [N, A, t, d] of the t positions before; that handed back those of t + T.
+        The cache holds keys and values [N, A, t, d] of the t positions before; that handed back those of t + T. A
+        search, which goes on by single positions, gets and gives `PastPositions`.
         """
-        past, count = cache["keys"].size(2), inputs.size(1)
+        past, count = past_positions(cache), inputs.size(1)
         query, keys, values = self._project(inputs, past)
+        if count == 1 and torch.is_inference_mode_enabled():
+            before = PastPositions(**cache) if isinstance(cache, dict) else cache
+            cache, keys, values = before.extended(keys, values)
+            context, _ = attend(query, keys, values, None)
+            return self._merge(context), cache
         keys = torch.cat([cache["keys"], keys], dim=2)  # [N, A, t + T, d]
         values = torch.cat([cache["values"], values], dim=2)
         mask = None
@@ -91,6 +98,11 @@ class SelfAttention(nn.Module):
     def _merge(self, context: Tensor) -> Tensor:
         output: Tensor = self.output(merge_heads(context))
         return output
+
+
+def past_positions(cache: Cache) -> int:
+    """How many positions a cache of `SelfAttention` holds."""
+    return int(cache["keys"].size(2) if isinstance(cache, dict) else cache.size)
 
 
 class CrossAttention(nn.Module):

@@ -71,7 +71,7 @@ class FloatMatrix(PackedMatrix):
         if not self._packed.is_mkldnn:
             found = F.linear(rows.to(kind), self._packed)
         else:
-            found = _packed_product(_in_sixteens(rows.to(kind)), self._packed)[: len(rows)]
+            found = _packed_product(_padded(rows.to(kind)), self._packed)[: len(rows)]
         found = found.float()
         return _shaped(found if base is None else found.add_(base), inputs)
 
@@ -120,26 +120,27 @@ def quantize(rows: Tensor) -> tuple[Tensor, Tensor]:
 def quantize_inputs(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Rows [N, K] as unsigned integers plus `ZERO`, [N or some more, K], and the scale of each row [N, 1].
 
-    There are a multiple of 16 rows, the last ones of any content; see `_in_sixteens`.
+    Their number is `_rounded`; the last ones have any content.
     """
     scale = rows.abs().amax(dim=1, keepdim=True).clamp_(min=1e-20).mul_(1 / INPUT_LEVEL)
-    numbers = torch.empty(_sixteens(len(rows)), rows.size(1), dtype=torch.int8)
+    numbers = torch.empty(_rounded(len(rows)), rows.size(1), dtype=torch.int8)
     # Rounded by cutting off, as all is above zero. Via int8: PyTorch has no fast conversion to unsigned integers.
     numbers[: len(rows)] = (rows / scale).add_(ZERO + 0.5)
     return numbers.view(torch.uint8), scale
 
 
-def _sixteens(rows: int) -> int:
-    return -(-rows // 16) * 16
-
-
-def _in_sixteens(rows: Tensor) -> Tensor:
-    """Rows [N, K] with zeros below, to a multiple of 16.
+def _rounded(rows: int) -> int:
+    """A power of two or a multiple of 16, no less than `rows`.
 
     OneDNN makes code for each number of rows, which takes longer than the product, and a search has another at each
     step.
     """
-    missing = _sixteens(len(rows)) - len(rows)
+    return -(-rows // 16) * 16 if rows > 8 else 1 << max(rows - 1, 0).bit_length()
+
+
+def _padded(rows: Tensor) -> Tensor:
+    """Rows [N, K] with zeros below, `_rounded`."""
+    missing = _rounded(len(rows)) - len(rows)
     return F.pad(rows, (0, 0, 0, missing)) if missing else rows
 
 

@@ -55,9 +55,16 @@ def map_rows(tree: Any, function: Callable[[Array], Array]) -> Any:
 def select_rows(tree: Any, rows: Array) -> Any:
     """The given rows (an index array [M]) of every array: reorders, repeats or drops sentences and hypotheses alike.
 
-    An ensemble may carry arrays of several kinds; `rows` can be of any.
+    An ensemble may carry arrays of several kinds; `rows` can be of any. What has a `select_rows` of its own, as keys and
+    values that grow with the translation do, is asked for it.
     """
-    return map_rows(tree, lambda array: array_namespace(array).take(array, convert(rows, array), axis=0))
+    return map_rows(tree, lambda array: _select(array, rows))
+
+
+def _select(array: Any, rows: Array) -> Any:
+    if hasattr(array, "select_rows"):
+        return array.select_rows(rows)
+    return array_namespace(array).take(array, convert(rows, array), axis=0)
 
 
 def first_array(tree: Any) -> Array:
@@ -78,3 +85,8 @@ def convert(array: Array, like: Array) -> Array:
 def index_array(values: Sequence[Any], like: Array) -> Array:
     """Integers as an array of the kind of `like`."""
     return array_namespace(like).asarray(values, dtype=array_namespace(like).int64, device=device(like))
+
+
+def on_host(array: Array) -> Any:
+    """A tensor or a NumPy array as a NumPy array."""
+    return to_device(array, "cpu").__array__()

@@ -134,16 +134,22 @@ def assemble(config: ModelConfig, source_size: int, target_size: int, tensors: M
         raise ValueError(", ".join(wrong[:3]))
     names = {id(weight): name for name, weight in model.named_parameters()}
     packed: dict[str, PackedMatrix] = {}
-    for name in matrices(model):
+    rest = {name: tensor for name, tensor in tensors.items() if name not in scales}
+    for name, owner in matrices(model).items():
         scale = tensors.get(name + SCALE)
-        packed[name] = FloatMatrix(tensors[name]) if scale is None else Int8Matrix(tensors[name], scale)
+        matrix = FloatMatrix(tensors[name]) if scale is None else Int8Matrix(tensors[name], scale)
+        if isinstance(owner, nn.RNNBase) and name.startswith("encoder."):
+            # PyTorch's kernel for whole sequences has fp32 alone, and takes a fraction of what single steps would.
+            rest[name] = matrix.take(torch.arange(len(tensors[name])))
+        else:
+            packed[name] = matrix
+            del rest[name]
     for path, module in list(model.named_modules(remove_duplicate=False)):
         own = {name: packed.get(names.get(id(getattr(module, name)), "")) for name in _matrix_names(module)}
         given = {name: matrix for name, matrix in own.items() if matrix is not None}
         if given:
             parent, _, last = path.rpartition(".")
             setattr(model.get_submodule(parent), last, _packed(module, given))
-    rest = {name: tensor for name, tensor in tensors.items() if name not in packed and name not in scales}
     model.load_state_dict(rest, strict=True, assign=True)
     return model.requires_grad_(requires_grad=False)
 

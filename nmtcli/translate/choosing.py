@@ -7,9 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 from array_api_compat import array_namespace, device, is_torch_array
 
-from nmtcli.models.protocol import Array, index_array
+from nmtcli.models.protocol import Array, index_array, on_host
 from nmtcli.translate.constraints import Tracker
 from nmtcli.vocabulary import EOS
 
@@ -22,10 +23,9 @@ class Continuations:
     parent: Array
     token: Array
 
-    def take(self, order: Array) -> "Continuations":
-        """Those at the places `order` [B, G, C'] of the last axis."""
-        take = array_namespace(order).take_along_axis
-        return Continuations(*(take(array, order, axis=2) for array in (self.log_prob, self.parent, self.token)))
+    def on_host(self) -> "Continuations":
+        """The same as NumPy arrays."""
+        return Continuations(*(on_host(array) for array in (self.log_prob, self.parent, self.token)))
 
 
 class Choice(Protocol):
@@ -78,22 +78,22 @@ class Likeliest:
     def _counts(self, chosen: Continuations, size: int) -> Array:
         """How many hypotheses that this group keeps end in each token, [B, 1, V]."""
         xp = array_namespace(chosen.token)
-        kept = unfinished(chosen, self.width)
-        token = xp.where(xp.isfinite(kept.log_prob), kept.token, size)[:, 0]  # [B, K]; none counts for nothing
-        same = token[:, :, None] == xp.arange(size, device=device(token))
-        return xp.sum(xp.astype(same, kept.log_prob.dtype), axis=1)[:, None]
+        kept = unfinished(chosen.on_host(), self.width)
+        token = np.where(np.isfinite(kept.log_prob), kept.token, size)[:, 0]  # [B, K]; none counts for nothing
+        where = device(chosen.token)
+        same = xp.asarray(token, device=where)[:, :, None] == xp.arange(size, device=where)
+        return xp.sum(xp.astype(same, chosen.log_prob.dtype), axis=1)[:, None]
 
 
 _FIELDS = ("log_prob", "parent", "token")
 
 
 def unfinished(chosen: Continuations, width: int) -> Continuations:
-    """The first `width` continuations of each group that go on; -inf where there are fewer."""
-    xp = array_namespace(chosen.token)
-    log_prob = xp.where(chosen.token == EOS, -math.inf, chosen.log_prob)
-    dead = xp.astype(~xp.isfinite(log_prob), xp.int64)
-    order = xp.argsort(dead, axis=2, stable=True)[:, :, :width]
-    return Continuations(log_prob, chosen.parent, chosen.token).take(order)
+    """The first `width` continuations of each group that go on; -inf where there are fewer. NumPy arrays in and out."""
+    log_prob = np.where(chosen.token == EOS, -np.inf, chosen.log_prob).astype(chosen.log_prob.dtype)
+    order = np.argsort(~np.isfinite(log_prob), axis=2, kind="stable")[:, :, :width]
+    parts = (log_prob, chosen.parent, chosen.token)
+    return Continuations(*(np.take_along_axis(array, order, axis=2) for array in parts))
 
 
 def _largest(flat: Array, count: int) -> Array:

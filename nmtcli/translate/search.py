@@ -1,6 +1,7 @@
-"""The search over the step protocol. It knows no model, and neither PyTorch nor NumPy by name.
+"""The search over the step protocol. It knows no model and no PyTorch.
 
-One loop serves greedy search (a beam of one), beam search, diverse groups, constraints, n-best lists and sampling, for
+What is as large as the vocabulary is computed where the model is; the few continuations that are chosen come to the
+host once a step, and the rest is bookkeeping in NumPy. One loop serves greedy search (a beam of one), beam search, diverse groups, constraints, n-best lists and sampling, for
 every model and ensemble. What differs is the `Choice` of continuations.
 """
 
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
 from nmtcli.errors import UserError
@@ -194,7 +196,7 @@ def _search(
         at_limit = [row for row, sentence in enumerate(sentences) if length >= longest[sentence]]
         too_short = [row for row, sentence in enumerate(sentences) if length < shortest[sentence]]
         restrict(totals, beam.tokens, options.no_repeat_ngram, tracker, too_short, at_limit)
-        chosen = choice(totals, sentences, tracker)  # [B, G, C]
+        chosen = choice(totals, sentences, tracker).on_host()  # [B, G, C]
         for row, group, rank in _finished(chosen, width):
             parent = int(chosen.parent[row, group, rank])
             log_prob = float(chosen.log_prob[row, group, rank])
@@ -230,8 +232,7 @@ def _first_beam(like: Array, count: int, copies: int) -> _Beam:
 def _finished(chosen: Continuations, width: int) -> Iterator[tuple[int, int, int]]:
     """Row, group and rank of those of the first `width` continuations of each group that end a hypothesis."""
     log_prob, token = chosen.log_prob[:, :, :width], chosen.token[:, :, :width]
-    ends = (token == EOS) & array_namespace(log_prob).isfinite(log_prob)
-    row, group, rank = array_namespace(ends).nonzero(ends)
+    row, group, rank = ((token == EOS) & np.isfinite(log_prob)).nonzero()
     yield from zip(row.tolist(), group.tolist(), rank.tolist(), strict=True)
 
 
@@ -259,38 +260,38 @@ def _going(
 
     There are no more of them a row than the row that has most needs.
     """
-    xp = array_namespace(chosen.token)
-    live = xp.isfinite(chosen.log_prob)
-    best = xp.max(xp.where(live, chosen.log_prob, -math.inf), axis=2).tolist()  # [B, G]
-    counts = xp.sum(xp.astype(live, xp.int64), axis=2).tolist()
+    live = np.isfinite(chosen.log_prob)
+    counts = live.sum(axis=2)  # [B, G]
+    best = chosen.log_prob.max(axis=2, initial=-math.inf, where=live).tolist()
     for row, (groups, limit) in enumerate(zip(pools, limits, strict=True)):
         for group, pool in enumerate(groups):
-            if counts[row][group] and pool.done(options, best[row][group], length, limit):
-                counts[row][group] = 0
-    going = [row for row, groups in enumerate(counts) if any(groups)]
-    width = max((count for groups in counts for count in groups), default=0)
-    rows = index_array(going, chosen.token)
-    is_open = xp.take(index_array(counts, chosen.token), rows, axis=0) > 0  # [B', G]
-    log_prob, parent, token = (
-        xp.take(array, rows, axis=0)[:, :, :width] for array in (chosen.log_prob, chosen.parent, chosen.token)
-    )
-    log_prob = xp.where(is_open[:, :, None] & xp.isfinite(log_prob), log_prob, -math.inf)
+            if pool.finished and counts[row, group] and pool.done(options, best[row][group], length, limit):
+                counts[row, group] = 0
+    going = counts.any(axis=1).nonzero()[0]
+    width = int(counts.max(initial=0))
+    log_prob, parent, token = (array[going][:, :, :width] for array in (chosen.log_prob, chosen.parent, chosen.token))
+    is_open = counts[going] > 0  # [B', G]
+    log_prob = np.where(is_open[:, :, None] & np.isfinite(log_prob), log_prob, -math.inf)
     shape = (len(going), 1, len(pools[0]) * width)
-    return Continuations(*(xp.reshape(array, shape) for array in (log_prob, parent, token))), going
+    return Continuations(*(array.reshape(shape) for array in (log_prob, parent, token))), going.tolist()
 
 
 def _advance(
     beam: _Beam, attention: Array | None, step: Step, chosen: Continuations, going: list[int]
 ) -> tuple[_Beam, Array]:
     """The beam and the cache after the chosen continuations [B', 1, N'] of the rows that go on."""
-    xp = array_namespace(beam.tokens)
+    xp, where = array_namespace(beam.tokens), device(beam.tokens)
     batch, slots, length = beam.tokens.shape
-    value, parent, token = (array[:, 0] for array in (chosen.log_prob, chosen.parent, chosen.token))
-    flat = xp.reshape(index_array(going, parent)[:, None] * slots + parent, (-1,))  # the old row of each hypothesis
+    parent = chosen.parent[:, 0]
+    rows = (np.asarray(going, dtype=np.int64)[:, None] * slots + parent).ravel()  # the old row of each hypothesis
+    stays = len(rows) == batch * slots and bool((rows == np.arange(len(rows))).all())
+    flat, value, token = (
+        xp.asarray(array, device=where) for array in (rows, chosen.log_prob[:, 0], chosen.token[:, 0])
+    )
     prefix = xp.take(xp.reshape(beam.tokens, (batch * slots, length)), flat, axis=0)
-    tokens = xp.concat([xp.reshape(prefix, (*token.shape, length)), token[:, :, None]], axis=2)
+    tokens = xp.concat([xp.reshape(prefix, (*parent.shape, length)), token[:, :, None]], axis=2)
     if attention is not None:
         rest = attention.shape[2:]
         attention = xp.take(xp.reshape(attention, (batch * slots, *rest)), flat, axis=0)
-        attention = xp.reshape(attention, (*token.shape, *rest))
-    return _Beam(tokens, value, attention), select_rows(step.cache, flat)
+        attention = xp.reshape(attention, (*parent.shape, *rest))
+    return _Beam(tokens, value, attention), step.cache if stays else select_rows(step.cache, flat)
