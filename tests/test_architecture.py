@@ -14,7 +14,7 @@ PACKAGE = ROOT / "nmtcli"
 # Each room may import rooms of a lower floor, and itself.
 FLOORS = [
     {"errors", "vocabulary", "page"},
-    {"staging"},
+    {"staging", "paths"},
     {"config", "demo"},
     {"settings"},
     {"models", "prepare"},

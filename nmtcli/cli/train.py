@@ -10,6 +10,7 @@ import typer
 from nmtcli.cli.console import say, warn
 from nmtcli.cli.options import ConfigFiles, Device, Overrides, Preset
 from nmtcli.errors import UserError
+from nmtcli.paths import quoted
 
 if TYPE_CHECKING:
     from nmtcli.models.device import DeviceName
@@ -24,7 +25,7 @@ def _plot(runs: list[Path] | None) -> None:
     from nmtcli.train.history import read_history
 
     if sys.stdout.isatty():
-        raise UserError("--plot writes a web page to stdout", f"nmt train --plot {runs[0]} > curves.html")
+        raise UserError("--plot writes a web page to stdout", f"nmt train --plot {quoted(runs[0])} > curves.html")
     histories = each(lambda run: read_history(run, str(run) if len(runs) > 1 else None), runs)
     print(page(histories), end="")
     raise typer.Exit

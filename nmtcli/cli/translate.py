@@ -12,8 +12,9 @@ import typer
 import nmtcli.cli.search_options as search
 from nmtcli.cli.console import say
 from nmtcli.cli.options import Device
-from nmtcli.cli.translation_display import PIPE, Reading, lines_drawn, run_job
+from nmtcli.cli.translation_display import Reading, lines_drawn, run_job
 from nmtcli.errors import DataError, UserError
+from nmtcli.paths import PIPE, require_apart
 
 if TYPE_CHECKING:
     from nmtcli.translate.ensemble import Mean
@@ -208,7 +209,8 @@ def translate(
     same command with --resume goes on from there. docs/translate.md has more, and
     docs/search.md about the search.
     """
-    _check_places(source, output, alignment, attention)
+    read = [path for path in (source, terminology, ban, dictionary) if path is not None]
+    _check_places(models, read, output, alignment, attention)
     _check_together(output, form, n_best, alignment, attention, stream, resume, processes)
     from nmtcli.translate.terminology import read_dictionary, read_phrases, read_terms
     from nmtcli.translate.translation import LineHandling
@@ -282,10 +284,13 @@ def _mean(name: str, models: int) -> "Mean":
     return "log_probability"
 
 
-def _check_places(source: Path, output: Path, alignment: Path | None, attention: Path | None) -> None:
-    """Every file named can be written, and none is another one or the input."""
+def _check_places(
+    models: list[Path], read: list[Path], output: Path, alignment: Path | None, attention: Path | None
+) -> None:
+    """Every file named can be written, and none is another one or one that is read."""
+    from nmtcli.checkpoint import model_files
     from nmtcli.translate.alignment import check_attention_path
-    from nmtcli.translate.outputs import check_writable
+    from nmtcli.translate.outputs import check_writable, record_path
 
     if attention is not None and attention != PIPE and attention.suffix.lower() not in {".json", ".jsonl"}:
         check_attention_path(attention)
@@ -294,10 +299,9 @@ def _check_places(source: Path, output: Path, alignment: Path | None, attention:
     named = [path for path in (output, alignment, attention) if path is not None and path != PIPE]
     for path in named:
         check_writable(path)
-    places = [path.resolve() for path in (source, *named) if path != PIPE and (not path.exists() or path.is_file())]
-    for place in places:
-        if places.count(place) > 1:
-            raise UserError(f"{place}: named twice", "input, output, alignment and attention are files of their own")
+    records = [record_path(output)] if output != PIPE and (not output.exists() or output.is_file()) else []
+    inputs = [*read, *(file for model in models for file in model_files(model))]
+    require_apart(inputs, [*named, *records, *([PIPE] if PIPE in (output, alignment) else [])])
 
 
 def _check_together(

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from nmtcli.cli.console import progress, say, stderr, warn
 from nmtcli.errors import DataError, Interrupted
+from nmtcli.paths import PIPE
 
 if TYPE_CHECKING:
     from nmtcli.translate.alignment import AttentionMap
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from nmtcli.translate.outputs import OutputFiles
 
 _DRAWN = 100  # the attention of so many lines is drawn on a page, at most
-PIPE = Path("-")
 
 
 class Reading(NamedTuple):
