@@ -116,7 +116,8 @@ def model_files(path: Path) -> list[Path]:
     except DataError:
         return []  # whoever opens it says why
     endings = {".json", ".jsonl", ".model", ".safetensors", ".onnx", ".data", ".bin", ".yaml", ".md"}
-    files = [file for file in directory.rglob("*") if file.suffix in endings]
+    folders = directory, RunDirectory(path).checkpoints
+    files = [file for folder in folders for file in folder.rglob("*") if file.suffix in endings]
     return [*files, path / "config.yaml", path / "metrics.jsonl"]
 
 

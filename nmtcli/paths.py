@@ -10,6 +10,7 @@ from pathlib import Path
 from nmtcli.errors import UserError
 
 PIPE = Path("-")  # standard input or output
+STDIN_NAME = "standard input"
 
 
 def as_argument(path: Path | str) -> str:

@@ -58,11 +58,12 @@ def load_tree(
         _merge(tree, _parse_yaml(text, f"preset {preset}", origins))
     for file in files:
         try:
-            text = file.read_text("utf-8")
+            text = file.read_text("utf-8-sig")
         except OSError as error:
             raise UserError(f"{file}: cannot read the config: {error.strerror}") from None
         except UnicodeDecodeError as error:
-            raise UserError(f"{file}: the config is not UTF-8 (byte {error.start})") from None
+            hint = "save it as UTF-8; iconv -f UTF-16 -t UTF-8 converts UTF-16"
+            raise UserError(f"{file}: the config is not UTF-8 (byte {error.start})", hint) from None
         _merge(tree, _parse_yaml(text, str(file), origins))
     for override in overrides:
         _merge(tree, _parse_override(override, origins))

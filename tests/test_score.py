@@ -157,7 +157,7 @@ def test_files_of_different_length_are_named_with_their_lengths(files, capsys):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot read bad"), (b"", "has 0 lines"), (b"one\nna\xefve\n", "bad, line 2: not UTF-8")],
+    [(None, "bad: no such file"), (b"", "has 0 lines"), (b"one\nna\xefve\n", "bad:2: not UTF-8")],
 )
 def test_unreadable_files_are_data_errors(files, capsys, content, words):
     if content is not None:

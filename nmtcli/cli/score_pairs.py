@@ -68,7 +68,7 @@ def score_pairs(work: PairWork) -> None:
 
     pairs = LinePairs(*(File(str(path), path) for path in (work.source, work.target)))
     for file in pairs.files:
-        file.check_there()
+        file.check(empty=True)
     count = sum(block.size for block in pairs.blocks())  # and that both sides have as many lines
     gold = None if work.gold is None else read_gold(read_text(work.gold))
     if gold is not None and len(gold) != count:

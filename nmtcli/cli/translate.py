@@ -2,10 +2,8 @@
 
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -212,6 +210,7 @@ def translate(
     read = [path for path in (source, terminology, ban, dictionary) if path is not None]
     _check_places(models, read, output, alignment, attention)
     _check_together(output, form, n_best, alignment, attention, stream, resume, processes)
+    from nmtcli.prepare.files import as_text, opened
     from nmtcli.translate.terminology import read_dictionary, read_phrases, read_terms
     from nmtcli.translate.translation import LineHandling
 
@@ -224,11 +223,11 @@ def translate(
     files = {"translations": output}
     files |= {"alignment": alignment} if alignment and job.alignment == "apart" else {}
     files |= {"attention": attention} if attention and job.attention else {}
-    with _open_input(source) as lines:
-        if lines.isatty():
+    with opened(source) as file:
+        if file.isatty():
             stream = True
             say("type a sentence a line; Ctrl-D ends")
-        run_job(job, lines, files, Reading(input_format, stream, resume), workers, attention)
+        run_job(job, as_text(file, source), files, Reading(input_format, stream, resume), workers, attention)
 
 
 def _job(context: typer.Context, handling: "LineHandling") -> "Job":
@@ -294,6 +293,8 @@ def _check_places(
 
     if attention is not None and attention != PIPE and attention.suffix.lower() not in {".json", ".jsonl"}:
         check_attention_path(attention)
+    if PIPE in read and sys.stdin is None:
+        raise DataError("standard input is closed", "give a file by -i FILE")
     if output == PIPE and sys.stdout is None:
         raise DataError("standard output is closed", "give a file by -o FILE")
     named = [path for path in (output, alignment, attention) if path is not None and path != PIPE]
@@ -369,19 +370,3 @@ def _gpus(devices: str | None, device: str, processes: int | None) -> list[str]:
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"--devices {devices}: not numbers of GPUs", "write them as 0,1")
     return [f"cuda:{number}" for number in numbers]
-
-
-@contextmanager
-def _open_input(path: Path) -> Iterator[BinaryIO]:
-    """A file of bytes; - is stdin."""
-    if path == PIPE:
-        if sys.stdin is None:
-            raise DataError("standard input is closed", "give a file by -i FILE")
-        yield sys.stdin.buffer
-        return
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise DataError(f"{path}: cannot read: {error.strerror}") from None
-    with file:
-        yield file

@@ -143,8 +143,6 @@ def _tell(report: "Report", job: "Job") -> None:
     """What was odd about the lines. Raises DataError where some are left without a translation."""
     longer = f"more than {job.handling.max_source_tokens} tokens"
     words = {
-        "utf-16": "looks like UTF-16; iconv -f UTF-16 -t UTF-8 makes text of it that can be read",
-        "compressed": "looks like a compressed file; unpack it first, with zcat for example",
         "invalid-utf8": "not UTF-8; what could not be read was translated as U+FFFD",
         "control-characters": "with control characters, which were read as blanks",
         "cut": f"{longer}; what is behind was not translated",

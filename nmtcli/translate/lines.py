@@ -19,11 +19,6 @@ MOST_LINES = 1000
 MOST_BYTES = 2**18
 LONGEST = 2**20  # bytes of a line that is still taken for one
 _CHUNK = 2**16
-# how files begin that are no UTF-8 text; told, but translated line by line like any
-_NO_TEXT = {
-    "utf-16": (b"\xff\xfe", b"\xfe\xff"),
-    "compressed": (b"\x1f\x8b", b"BZh9", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"),
-}
 
 
 class Prefix(Section):
@@ -75,9 +70,6 @@ class Window:
             report.note("overlong", number)
             return None
         if number == 1:
-            for what, marks in _NO_TEXT.items():
-                if raw.startswith(marks):
-                    report.note(what, 1)
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         raw = raw.removesuffix(b"\r")
         text = raw.decode("utf-8", "replace")
