@@ -76,7 +76,7 @@ class CorpusConfig(Section):
     hub_revision: str | None = Field(None, description="Its revision; give one for runs that can be repeated.")
     split: str = Field("train", description="Split of that data set.")
     columns: tuple[str, str] | None = Field(
-        None, description="Source and target columns: names, or numbers from 1 in TSV; null finds the usual ones."
+        None, description="Source and target columns: names, or numbers from 1; null finds the usual ones."
     )
     alignment: str | None = Field(
         None,
