@@ -1,8 +1,9 @@
 """Data sets of the hub, or of a folder, streamed through `datasets`."""
 
+import glob
 import json
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,15 +34,30 @@ def copy_pairs(name: str, options: dict[str, Any], sides: Sides, path: Path, on_
 
 
 def _stream(name: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The rows of a data set. A folder is read by a link with a plain name: in others `datasets` sees patterns."""
+    """The rows of a data set."""
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what is wrong is told below
     try:
-        with TemporaryDirectory(prefix="nmt-hub-") as place:
-            folder = Path(place) / "folder"
-            if Path(name).is_dir():
-                folder.symlink_to(Path(name).resolve(), target_is_directory=True)
-            yield from datasets.load_dataset(str(folder) if folder.exists() else name, streaming=True, **options)
+        with _plainly_named(name) as place:
+            yield from datasets.load_dataset(place, streaming=True, **options)
     except Exception as error:  # the library and those below it have errors of many kinds
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DataError(f"{name}: cannot read it: {reason}") from None
+
+
+@contextmanager
+def _plainly_named(name: str) -> Iterator[str]:
+    """A folder whose name `datasets` would take for a pattern under another name, by links to its files."""
+    folder = Path(name)
+    if not folder.is_dir() or glob.escape(str(folder.resolve())) == str(folder.resolve()):
+        yield name
+        return
+    with TemporaryDirectory(prefix="nmt-hub-") as place:
+        for file in folder.resolve().rglob("*"):
+            link = Path(place) / file.relative_to(folder.resolve())
+            if file.is_dir():
+                link.mkdir(parents=True, exist_ok=True)
+            else:
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(file)
+        yield place
