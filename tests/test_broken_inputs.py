@@ -153,7 +153,12 @@ CASES = [
         shown=r"line breaks inside a text +1",
     ),
     one("deep.jsonl", jsonl(*GOOD_JSON) + b"[" * 10_000 + b"\n", read=11, dropped={"malformed": 1}),
-    one("m.tmx", TMX.encode(), settings=("data.source_language=en", "data.target_language=fr"), words="no en and fr"),
+    one(
+        "m.tmx",
+        TMX.encode(),
+        settings=("data.source_language=en", "data.target_language=fr"),
+        words="no unit has text",
+    ),
     one(
         "cut.tmx", TMX[:-30].encode(), settings=("data.source_language=en", "data.target_language=de"), words="not XML"
     ),
