@@ -13,7 +13,7 @@ PACKAGE = ROOT / "nmtcli"
 
 # Each room may import rooms of a lower floor, and itself.
 FLOORS = [
-    {"errors", "vocabulary", "page"},
+    {"errors", "vocabulary", "page", "strict_json"},
     {"staging", "paths"},
     {"config", "demo"},
     {"settings"},

@@ -1,11 +1,11 @@
 """`nmt score` of translations: texts against references."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from nmtcli import strict_json
 from nmtcli.cli.console import say, warn
 from nmtcli.cli.score_display import print_details, print_scores
 from nmtcli.errors import CheckFailed, UserError
@@ -248,4 +248,4 @@ def _json(
             "worst": analysis.worst,
             "different": analysis.different,
         }
-    return json.dumps(document, default=asdict, ensure_ascii=False, indent=2)
+    return strict_json.dumps(document, indent=2)
