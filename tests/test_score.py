@@ -10,7 +10,7 @@ import pytest
 
 from nmtcli.cli import run
 from nmtcli.errors import UserError
-from nmtcli.score.metrics import Variant, score_corpus
+from nmtcli.score.metrics import Variant, score_corpus, split_pair
 from nmtcli.score.texts import Text, read_text, warnings
 
 REFERENCE = [
@@ -271,3 +271,26 @@ def test_scoring_without_bootstrap_has_no_interval_and_checks_its_arguments():
         score_corpus(HYPOTHESIS, [REFERENCE[1:]])
     with pytest.raises(ValueError, match="nothing"):
         score_corpus([], [[]])
+
+
+@pytest.mark.parametrize(
+    ("pair", "languages", "tokenizer"),
+    [
+        ("en-zh", ("en", "zh"), "zh"),
+        ("en-zh_CN", ("en", "zh_CN"), "zh"),
+        ("EN-ZH", ("EN", "ZH"), "zh"),
+        ("en-ZH", ("en", "ZH"), "zh"),
+        ("en-zh-Hans", ("en", "zh-Hans"), "zh"),
+        ("pt-BR-en-US", ("pt-BR", "en-US"), "13a"),
+        ("zh_TW-ja_JP", ("zh_TW", "ja_JP"), "ja-mecab"),
+        ("de-ko-KR", ("de", "ko-KR"), "ko-mecab"),
+        ("german", None, ""),
+        ("en-de-fr", None, ""),
+        ("-", None, ""),
+        ("en-", None, ""),
+    ],
+)
+def test_language_pairs_in_any_spelling(pair, languages, tokenizer):
+    assert split_pair(pair) == languages
+    if languages:
+        assert Variant(target_language=languages[1]).tokenizer == tokenizer
