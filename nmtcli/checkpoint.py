@@ -109,6 +109,18 @@ def find_model(path: Path) -> Path:
     raise DataError(f"{path}: not a model directory (no {INFO}, no checkpoints)")
 
 
+def model_files(path: Path) -> list[Path]:
+    """The files of the model that `path` means, and of its run, which no result may be written over."""
+    try:
+        directory = find_model(path)
+    except DataError:
+        return []  # whoever opens it says why
+    endings = {".json", ".jsonl", ".model", ".safetensors", ".onnx", ".data", ".bin", ".yaml", ".md"}
+    folders = directory, RunDirectory(path).checkpoints
+    files = [file for folder in folders for file in folder.rglob("*") if file.suffix in endings]
+    return [*files, path / "config.yaml", path / "metrics.jsonl"]
+
+
 def write_model(directory: Path, info: ModelInfo, weights: dict[str, "Tensor"], tokenizers: Tokenizers) -> None:
     """The three parts that suffice to translate, into an existing directory."""
     write_info(directory, info, tokenizers)

@@ -5,6 +5,7 @@ All mistakes are reported at once, each with its place (file and line) and, for 
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from importlib import resources
 from io import StringIO
@@ -13,14 +14,26 @@ from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from nmtcli.config import Config, CorpusConfig, SearchConfig, Section
+from nmtcli.config.parsing import KeyPath, Tree, parse
 from nmtcli.errors import UserError, nearest
 
-Tree = dict[str, Any]
-KeyPath = tuple[str, ...]
+_SECTIONS = tuple(Config.model_fields)
+# What settings are called elsewhere.
+_ELSEWHERE = {
+    **dict.fromkeys(("lr", "lrate", "learning_rate", "learningrate"), "train.learning_rate"),
+    **dict.fromkeys(("warmup", "warmup_steps", "lr_warmup"), "train.warmup_updates"),
+    **dict.fromkeys(("batch_size", "max_tokens", "mini_batch"), "train.batch_tokens"),
+    **dict.fromkeys(("steps", "max_steps", "train_steps", "num_steps"), "train.max_updates"),
+    **dict.fromkeys(("epochs", "num_epochs", "n_epochs"), "train.max_epochs"),
+    **dict.fromkeys(("early_stopping", "early_stop"), "train.patience"),
+    **dict.fromkeys(("beam", "beams", "num_beams"), "search.beam_size"),
+    **dict.fromkeys(("lenpen", "alpha"), "search.length_penalty"),
+    **dict.fromkeys(("hidden", "hidden_dim", "rnn_size", "d_model"), "model.encoder.hidden_size"),
+    **dict.fromkeys(("emb_size", "embedding_dim", "word_vec_size"), "model.embedding.size"),
+    **dict.fromkeys(("vocab", "vocabulary_size", "vocab_size"), "data.tokenizer.vocab_size"),
+}
 
 
 def presets() -> list[str]:
@@ -58,11 +71,12 @@ def load_tree(
         _merge(tree, _parse_yaml(text, f"preset {preset}", origins))
     for file in files:
         try:
-            text = file.read_text("utf-8")
+            text = file.read_text("utf-8-sig")
         except OSError as error:
             raise UserError(f"{file}: cannot read the config: {error.strerror}") from None
         except UnicodeDecodeError as error:
-            raise UserError(f"{file}: the config is not UTF-8 (byte {error.start})") from None
+            hint = "save it as UTF-8; iconv -f UTF-16 -t UTF-8 converts UTF-16"
+            raise UserError(f"{file}: the config is not UTF-8 (byte {error.start})", hint) from None
         _merge(tree, _parse_yaml(text, str(file), origins))
     for override in overrides:
         _merge(tree, _parse_override(override, origins))
@@ -109,42 +123,39 @@ def keys(section: type[Section] = Config, prefix: KeyPath = ()) -> Iterator[tupl
             yield (*prefix, name), field
 
 
+def _section_paths(section: type[Section] = Config, prefix: KeyPath = ()) -> Iterator[KeyPath]:
+    for name, field in section.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, Section):
+            yield (*prefix, name)
+            yield from _section_paths(inner, (*prefix, name))
+
+
+_SECTION_PATHS = frozenset(_section_paths())
+
+
 def _parse_yaml(text: str, name: str, origins: dict[KeyPath, str]) -> Tree:
-    try:
-        loaded = YAML().load(text)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{name}:{line}: not valid YAML: {error.problem or error.context}") from None
-    except YAMLError as error:
-        raise UserError(f"{name}: not valid YAML: {error}") from None
-    if loaded is None:
-        return {}
-    if not isinstance(loaded, CommentedMap):
-        raise UserError(f"{name}: a config is a mapping of sections (data, model, train, search)")
-    return _plain(loaded, name, (), origins)
-
-
-def _plain(node: CommentedMap, name: str, prefix: KeyPath, origins: dict[KeyPath, str]) -> Tree:
-    """Ruamel's round-trip types to Python's own, noting the line of each key."""
+    """The settings in a file: flat keys such as train.max_updates in their sections, sections without keys left out."""
+    places: dict[KeyPath, str] = {}
     tree: Tree = {}
-    for key, value in node.items():
-        path = (*prefix, str(key))
-        origins[path] = f"{name}:{node.lc.key(key)[0] + 1}"
-        tree[str(key)] = _plain_value(value, name, path, origins)
+    for key, value in parse(text, name, places).items():
+        path = tuple(key.split(".")) if key.split(".")[0] in _SECTIONS else (key,)
+        origins |= {(*path, *place[1:]): where for place, where in places.items() if place[0] == key}
+        nested: Tree = {path[-1]: value}
+        for part in reversed(path[:-1]):
+            nested = {part: nested}
+        _merge(tree, _without_empty_sections(nested, ()))
     return tree
 
 
-def _plain_value(value: Any, name: str, path: KeyPath, origins: dict[KeyPath, str]) -> Any:
-    if isinstance(value, CommentedMap):
-        return _plain(value, name, path, origins)
-    if isinstance(value, CommentedSeq):
-        for number in range(len(value)):
-            origins[*path, str(number)] = f"{name}:{value.lc.item(number)[0] + 1}"
-        return [_plain_value(item, name, (*path, str(number)), origins) for number, item in enumerate(value)]
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
+def _without_empty_sections(tree: Tree, prefix: KeyPath) -> Tree:
+    """The same without sections of which all lines are commented out."""
+    found: Tree = {}
+    for key, value in tree.items():
+        path = (*prefix, key)
+        if value is not None or path not in _SECTION_PATHS:
+            found[key] = _without_empty_sections(value, path) if isinstance(value, dict) else value
+    return found
 
 
 def _parse_override(override: str, origins: dict[KeyPath, str]) -> Tree:
@@ -154,10 +165,11 @@ def _parse_override(override: str, origins: dict[KeyPath, str]) -> Tree:
         raise UserError(
             f"--set {override}: write it as section.key=value", "for example --set train.learning_rate=3e-4"
         )
-    try:
-        value = YAML(typ="safe").load(text)
-    except YAMLError:
-        value = text
+    if not text.strip():
+        raise UserError(f"--set {override}: no value", f"--set {key}=null if none is meant")
+    value: Any = text
+    with suppress(UserError):  # what is no YAML is text
+        value = parse(f"value: {text}", "", {})["value"]
     origins[path] = f"--set {key}"
     for part in reversed(path):
         value = {part: value}
@@ -201,5 +213,11 @@ def _nearest_key(path: KeyPath) -> str:
     valid = [".".join(key) for key, _ in keys()]
     if len(path) > 2 and path[2].isdigit():  # a key of the third corpus, for example
         valid = [".".join((*path[:3], field)) for field in CorpusConfig.model_fields]
-    same_end = [key for key in valid if key.rsplit(".", 1)[-1] == path[-1]]
+    if len(path) == 1 and (section := next((name for name in _SECTIONS if name == path[0].lower()), None)):
+        return f"; did you mean {section}?"
+    if (usual := _ELSEWHERE.get(path[-1].lower().replace("-", "_"))) is not None:
+        return f"; did you mean {usual}?"
+    same_end = [key for key in valid if key.rsplit(".", 1)[-1] == path[-1].lower()]
+    if len(path) == 1 and not same_end:
+        return nearest(path[0], _SECTIONS) or nearest(path[0], valid)
     return nearest(".".join(path), same_end or valid)

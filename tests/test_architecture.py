@@ -13,8 +13,8 @@ PACKAGE = ROOT / "nmtcli"
 
 # Each room may import rooms of a lower floor, and itself.
 FLOORS = [
-    {"errors", "vocabulary", "page"},
-    {"staging"},
+    {"errors", "vocabulary", "page", "strict_json"},
+    {"staging", "paths"},
     {"config", "demo"},
     {"settings"},
     {"models", "prepare"},

@@ -81,8 +81,8 @@ CASES = [
     # ---- two files of lines: what stops the run ----
     Case("a line too few", {"a.de": SOURCE.split(b"\n", 1)[1]}, r"a\.en has 10 lines but .*a\.de has 9"),
     Case("a line too many", {"a.de": TARGET + b"mehr\n"}, r"a\.en has 10 lines but .*a\.de has 11"),
-    Case("UTF-16 with mark", {"a.en": SOURCE.decode().encode("utf-16")}, "is UTF-16 or UTF-32 text"),
-    Case("UTF-16 without mark", {"a.en": SOURCE.decode().encode("utf-16-be")}, "is binary, or UTF-16 text"),
+    Case("UTF-16 with mark", {"a.en": SOURCE.decode().encode("utf-16")}, "is UTF-16 text"),
+    Case("UTF-16 without mark", {"a.en": SOURCE.decode().encode("utf-16-be")}, "is UTF-16BE text"),
     Case("binary", {"a.de": bytes(range(256)) * 8 + bytes(2000)}, "is binary"),
     Case("empty file", {"a.en": b""}, r"a\.en: is empty"),
     Case("empty when unpacked", {"a.en": gzip.compress(b"")}, r"a\.en: is empty"),
@@ -139,9 +139,9 @@ CASES = [
         dropped={"held-out": 1},
     ),
     # ---- one file with both sides ----
-    one("tsv.tsv", b"only one column\n", words=r"tsv\.tsv:1: no column 2 among 1 tab-separated"),
+    one("tsv.tsv", b"only one column\n", words=r"tsv\.tsv:1: no column 2 among 1 column: only one column"),
     one("columns.tsv", hundred_columns() + b"two\tcolumns\n", read=11, dropped={"malformed": 1}),
-    one("c.jsonl", jsonl({"src": "a", "tgt": "b"}), words=r"c\.jsonl:1: no source and target among src, tgt"),
+    one("c.jsonl", jsonl({"a": "a", "b": "b"}), words=r"c\.jsonl:1: no source and target among a, b"),
     one("array.jsonl", json.dumps(GOOD_JSON).encode(), words=r"array\.jsonl:1: not a JSON object"),
     one("pretty.jsonl", json.dumps(GOOD_JSON[0], indent=1).encode(), words=r"pretty\.jsonl:1: not JSON"),
     one("later.jsonl", jsonl(*GOOD_JSON) + b"{oops\n" + jsonl({"source": "a"}, 7), read=13, dropped={"malformed": 3}),
@@ -153,14 +153,25 @@ CASES = [
         shown=r"line breaks inside a text +1",
     ),
     one("deep.jsonl", jsonl(*GOOD_JSON) + b"[" * 10_000 + b"\n", read=11, dropped={"malformed": 1}),
-    one("m.tmx", TMX.encode(), settings=("data.source_language=en", "data.target_language=fr"), words="no en and fr"),
+    one(
+        "m.tmx",
+        TMX.encode(),
+        settings=("data.source_language=en", "data.target_language=fr"),
+        words="no unit has text",
+    ),
     one(
         "cut.tmx", TMX[:-30].encode(), settings=("data.source_language=en", "data.target_language=de"), words="not XML"
     ),
     one("none.tmx", b"<tmx><body></body></tmx>", words=r"none\.tmx: no translation unit"),
     one("text.tmx", SOURCE, words=r"text\.tmx:1: not XML"),
     one("p.parquet", b"PAR1 is not enough", words=r"p\.parquet: cannot read it"),
-    one("c.csv", b"source;target\na;b\n", words=r"c\.csv: no source and target among source;target"),
+    one("c.csv", b"sauce;target\na;b\n", words=r"c\.csv: no source and target among 1 column: sauce;target"),
+    one(
+        "quote.csv",
+        b"source,target\n" + lines(f'"{s}",{t}' for s, t in PAIRS) + b'"open,x\n',
+        read=11,
+        dropped={"malformed": 1},
+    ),
     one("empty.csv", b"source,target\n", words=r"empty\.csv: (has no rows|cannot read it)"),
     one("unknown.doc", SOURCE, code=ExitCode.USAGE, words="its name does not tell its format"),
 ]

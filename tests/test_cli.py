@@ -323,7 +323,7 @@ def test_mistakes_of_translate_have_words(trained, tmp_path, capsys):
         assert nmt("translate", "-m", trained, *arguments) == code
         return capsys.readouterr().err
 
-    assert "absent: cannot read" in words(3, "-i", tmp_path / "absent")
+    assert "absent: no such file" in words(3, "-i", tmp_path / "absent")
     assert "--format tsv or jsonl" in words(2, "--n-best", "3", "-i", os.devnull)
     assert "--beam-size" in words(2, "-b", "0", "-i", os.devnull)
     assert ".html" in words(2, "--attention", "x.gif", "-i", os.devnull)

@@ -60,7 +60,7 @@ def test_yaml_is_1_2(tmp_path):
         ("train: [1\n", "not valid YAML"),
         ("- 1\n", "mapping of sections"),
         ("train: 3\n", "train"),
-        ("train:\n  seed: 1\n  seed: 2\n", ":3: not valid YAML"),
+        ("train:\n  seed: 1\n  seed: 2\n", ":3: the key train.seed is there twice"),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(tmp_path, text, words):

@@ -10,7 +10,7 @@ import pytest
 
 from nmtcli.cli import run
 from nmtcli.errors import UserError
-from nmtcli.score.metrics import Variant, score_corpus
+from nmtcli.score.metrics import Variant, score_corpus, split_pair
 from nmtcli.score.texts import Text, read_text, warnings
 
 REFERENCE = [
@@ -157,7 +157,7 @@ def test_files_of_different_length_are_named_with_their_lengths(files, capsys):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(None, "cannot read bad"), (b"", "has 0 lines"), (b"one\nna\xefve\n", "bad, line 2: not UTF-8")],
+    [(None, "bad: no such file"), (b"", "has 0 lines"), (b"one\nna\xefve\n", "bad:2: not UTF-8")],
 )
 def test_unreadable_files_are_data_errors(files, capsys, content, words):
     if content is not None:
@@ -271,3 +271,26 @@ def test_scoring_without_bootstrap_has_no_interval_and_checks_its_arguments():
         score_corpus(HYPOTHESIS, [REFERENCE[1:]])
     with pytest.raises(ValueError, match="nothing"):
         score_corpus([], [[]])
+
+
+@pytest.mark.parametrize(
+    ("pair", "languages", "tokenizer"),
+    [
+        ("en-zh", ("en", "zh"), "zh"),
+        ("en-zh_CN", ("en", "zh_CN"), "zh"),
+        ("EN-ZH", ("EN", "ZH"), "zh"),
+        ("en-ZH", ("en", "ZH"), "zh"),
+        ("en-zh-Hans", ("en", "zh-Hans"), "zh"),
+        ("pt-BR-en-US", ("pt-BR", "en-US"), "13a"),
+        ("zh_TW-ja_JP", ("zh_TW", "ja_JP"), "ja-mecab"),
+        ("de-ko-KR", ("de", "ko-KR"), "ko-mecab"),
+        ("german", None, ""),
+        ("en-de-fr", None, ""),
+        ("-", None, ""),
+        ("en-", None, ""),
+    ],
+)
+def test_language_pairs_in_any_spelling(pair, languages, tokenizer):
+    assert split_pair(pair) == languages
+    if languages:
+        assert Variant(target_language=languages[1]).tokenizer == tokenizer

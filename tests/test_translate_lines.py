@@ -252,7 +252,7 @@ def test_formats_hold_any_text_in_one_line():
 
 
 def test_json_lines_are_found_by_themselves_and_keep_their_keys(trained, tmp_path, capsys):
-    records = [{"source": "one two", "id": 7}, {"source": ""}, {"text": "no source"}, {"source": "a\nb\ud800"}, [1]]
+    records = [{"source": "one two", "id": 7}, {"source": ""}, {"words": "no source"}, {"source": "a\nb\ud800"}, [1]]
     content = "\n".join(map(json.dumps, records)) + "\n{broken\n\n" + "[" * 5000 + "\n" + '{"source": "x", "y": NaN}'
     (tmp_path / "in").write_text(content)
     command = ["translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out"]

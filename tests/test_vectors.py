@@ -33,6 +33,46 @@ def test_vectors_go_to_their_words(tmp_path, words, header, opener):
     assert found.vectors[dog].tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["", "BOM"])
+@pytest.mark.parametrize("between", [" ", "\t"], ids=["blanks", "tabs"])
+@pytest.mark.parametrize("end", ["\n", " \n", "\r\n", "\t\r\n"])
+def test_signs_around_numbers_do_not_matter(tmp_path, words, mark, between, end):
+    path = tmp_path / "vectors.txt"
+    path.write_text(mark + "".join(row.replace(" ", between) + end for row in ROWS[:3]), "utf-8", newline="")
+    found = WordVectors.read(str(path), words, 3)
+    assert sorted(found.vectors[:, 0].tolist()) == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"Hund,1,2,3\nKatze,1,2,3\n", "commas between its numbers"),
+        (b"Hund 1,0 2,5 3,5\nKatze 1,0 2,5 3,5\n", "commas in its numbers"),
+        (b"2 3\nHund " + np.arange(3, dtype=np.float32).tobytes() + b"\n", "is binary"),
+        (b"\x80\x04\x95" + bytes(range(256)), "is binary"),
+        (b"\xba\x16\x4f\x2f\x0c\x00\x00\x00" + bytes(300), "is binary"),
+        (b"just some words\nof a text\n", "not a word and 3 numbers"),
+        (b"Hund\nKatze\n", "not a word and 3 numbers"),
+    ],
+)
+def test_other_formats_are_told_in_words(tmp_path, words, content, message):
+    path = tmp_path / "vectors.bin"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as error:
+        WordVectors.read(str(path), words, 3)
+    assert message in error.value.message or "vectors of" in error.value.message
+    assert "size=1" not in str(error.value.hint)
+
+
+def test_how_many_words_have_a_vector_is_told(tmp_path, words):
+    path = tmp_path / "vectors.txt"
+    path.write_text("\n".join(ROWS) + "\n", "utf-8")
+    found = WordVectors.read(str(path), words, 3)
+    assert found.summary == f"{path}: vectors for 2 of the {found.words} words in the vocabulary"
+    assert not found.few
+    assert WordVectors("x", [1], found.vectors[:1], 100).few
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -52,7 +92,7 @@ def test_mistakes_are_told_with_their_line(tmp_path, words, text, message):
     assert message in error.value.message
 
 
-def test_a_run_begins_with_them_and_a_resume_does_not_need_them(data, tmp_path):
+def test_a_run_begins_with_them_and_a_resume_does_not_need_them(data, tmp_path, capsys):
     path = tmp_path / "vectors.txt"
     path.write_text("three " + " ".join(["0.5"] * 16) + "\n", "utf-8")
     vectors = [f"model.embedding.source_vectors={path}", f"model.embedding.target_vectors={path}"]
@@ -60,6 +100,7 @@ def test_a_run_begins_with_them_and_a_resume_does_not_need_them(data, tmp_path):
     settings = [*TINY, *vectors, "train.learning_rate=1e-9"]
     command = ["train", data, "-o", tmp_path / "run", "--device", "cpu"]
     assert nmt(*command, *overrides(*settings, "train.max_updates=1")) == 0
+    assert "vectors for 1 of the" in capsys.readouterr().err
     run = RunDirectory(tmp_path / "run")
     table = load_tensors(run.checkpoint(1) / WEIGHTS)["source_embedding.weight"].numpy()
     rows = np.isclose(table, 0.5, atol=1e-6).all(axis=1)

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -174,7 +175,7 @@ def test_each_json_line_asks_for_its_own(run, write, capsys):
     found = [json.loads(row) for row in rows]
     texts = [one["translation"] for one in found]
     assert texts[0].startswith("5 6") and "7" in texts[0].split() and {"8", "9"} & set(texts[0].split())
-    assert found[0]["id"] == 1 and "prefix" not in found[0] and "problems" not in found[0]
+    assert found[0]["id"] == 1 and found[0]["prefix"] == "5 6" and "problems" not in found[0]
     assert not {"1", "2", "3"} & set(texts[1].split())
     assert texts[2].count("{x}") == 1
     assert found[3]["problems"] == ["contradiction"] and found[3]["candidates"] == [] and texts[4] == ""
@@ -198,8 +199,9 @@ def test_a_first_line_that_asks_wrongly_is_still_json(run, write, capsys):
 
 def test_requests_in_json():
     request = parse_json('{"source": "a", "required": ["b", ["c", "d"]], "placeholders": true, "prefix": "\\ud800"}')
-    assert request == Request("a", {}, "\ufffd", ["b", ["c", "d"]], [], True)
-    for wrong in ('"required": "b"', '"required": [1]', '"prefix": null', '"placeholders": 1', '"banned": [["b"]]'):
+    assert request is not None and set(request.extra) == {"required", "placeholders", "prefix"}
+    assert replace(request, extra={}) == Request("a", {}, "\ufffd", ["b", ["c", "d"]], [], True)
+    for wrong in ('"required": "b"', '"required": [1]', '"prefix": 1', '"placeholders": 1', '"banned": [["b"]]'):
         assert parse_json(f'{{"source": "a", {wrong}}}') is None
 
 

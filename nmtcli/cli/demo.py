@@ -9,6 +9,7 @@ import typer
 
 from nmtcli.cli.console import say, stderr, stdout
 from nmtcli.cli.options import Overrides
+from nmtcli.paths import as_argument, quoted
 
 _SHOWN = 5  # sentences
 
@@ -52,10 +53,10 @@ def demo(
     if not model.exists():
         commands.append(["export", run, "-o", model])
     for command in commands:
-        _run(list(map(str, command)), context)
+        _run([as_argument(part) if isinstance(part, Path) else part for part in command], context)
     _show(source, text / "test.ko", translated)
     say(f"Where the model looked, word by word: {drawing}")
-    say(f"Try it: echo 'My friend bought three apples at the market.' | nmt translate -m {model} --attention -")
+    say(f"Try it: echo 'My friend bought three apples at the market.' | nmt translate -m {quoted(model)} --attention -")
 
 
 def _write_text(text: Path, settings: Path, pairs: int) -> None:

@@ -8,6 +8,7 @@ import typer
 from nmtcli.cli.console import stdout, warn
 from nmtcli.cli.options import Preset
 from nmtcli.errors import CheckFailed, UserError
+from nmtcli.paths import quoted
 
 if TYPE_CHECKING:
     from nmtcli.config import ModelConfig
@@ -86,7 +87,7 @@ def _show(report: "ExportReport", output: Path) -> None:
     for before, after in zip(comparison.model_scores, comparison.export_scores, strict=True):
         table.add_row(after.name, f"{before.value:.2f} before, {after.value:.2f} now")
     table.add_row("speed", f"{speed.model:.0f} sentences/s before, {speed.export:.0f} now")
-    table.add_row("use it", f"nmt translate -m {output}{' --shortlist' if report.shortlist else ''}")
+    table.add_row("use it", f"nmt translate -m {quoted(output)}{' --shortlist' if report.shortlist else ''}")
     stdout.print(table)
     for failure in comparison.failures:
         warn(failure)

@@ -12,6 +12,7 @@ import typer
 from nmtcli.cli.console import progress, say, stdout
 from nmtcli.cli.options import ConfigFiles, Overrides
 from nmtcli.errors import DataError, ExitCode, Interrupted, UserError
+from nmtcli.paths import PIPE, quoted, require_apart
 
 Files = list[str] | None
 
@@ -95,7 +96,7 @@ def prepare(
         "test": _corpora("test", test_source, test_target),
     }
     data = _settings(config or [], set_ or [], flags, given)
-    _run(data, tokenizer, processes, None if dry_run else output, report)
+    _run(data, config or [], tokenizer, processes, None if dry_run else output, report)
 
 
 def _merge(output: Path | None, parts: list[Path]) -> None:
@@ -103,12 +104,20 @@ def _merge(output: Path | None, parts: list[Path]) -> None:
 
     assert output is not None
     manifest = merge(output, parts)
-    say(f"{output}: {manifest.train.pairs:,} training pairs of {len(parts)} parts; next: nmt train {output} -o RUN")
+    then = f"next: nmt train {quoted(output)} -o RUN"
+    say(f"{output}: {manifest.train.pairs:,} training pairs of {len(parts)} parts; {then}")
 
 
-def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path | None, page: Path | None) -> None:
+def _run(
+    data: Any,
+    config: list[Path],
+    tokenizer: Path | None,
+    processes: int | None,
+    output: Path | None,
+    page: Path | None,
+) -> None:
     """Prepare, or only survey where there is no `output`; print the report and write its page if asked for."""
-    from nmtcli.checkpoint import RunDirectory, find_model
+    from nmtcli.checkpoint import RunDirectory, find_model, model_files
     from nmtcli.prepare.pipeline import Job, survey
     from nmtcli.prepare.pipeline import prepare as prepare_data
     from nmtcli.prepare.report.page import write_page
@@ -116,6 +125,10 @@ def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path 
 
     if page is not None and page.suffix.lower() != ".html":
         raise UserError(f"--report {page}: not the name of a web page", "name the file .html")
+    corpora = (*data.train, *data.valid, *data.test)
+    texts = [text for one in corpora for text in (one.source, one.target, one.path, one.alignment) if text is not None]
+    inputs = [*map(Path, texts), *config, *((model_files(tokenizer) or [tokenizer]) if tokenizer else ())]
+    require_apart(inputs, [PIPE, *([page] if page is not None else [])])
     if page is not None and (page.is_dir() or not page.parent.is_dir()):
         raise UserError(f"--report {page}: cannot write there", "give a file in a directory that exists")
     if tokenizer is not None and RunDirectory(tokenizer).checkpoints.is_dir():
@@ -137,8 +150,8 @@ def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path 
             raise DataError(f"no {'validation' if report.train.pairs_kept else 'training'} pair would be left")
     elif outcome.already_prepared:
         say(f"{output}: already prepared from the same text and settings")
-    else:
-        say(f"{output}: ready; next: nmt train {output} -o RUN")
+    elif output is not None:
+        say(f"{output}: ready; next: nmt train {quoted(output)} -o RUN")
 
 
 def _settings(

@@ -7,6 +7,7 @@ import typer
 
 from nmtcli.cli.options import Device
 from nmtcli.errors import UserError
+from nmtcli.paths import PIPE, require_apart
 
 Hypotheses = Annotated[
     list[Path] | None,
@@ -127,6 +128,8 @@ def score(
     """
     work = "--model" if model else "alignments" if gold_alignment else "translations"
     _check_options(context, work)
+    texts = [*([] if model else hypothesis or [PIPE]), *(reference or ()), source, target, gold_alignment, train_target]
+    _check_places([path for path in texts if path is not None], model, report)
     if model is not None:
         if source is None or target is None:
             raise UserError("-m scores pairs of lines", "give both sides: --source FILE --target FILE")
@@ -138,13 +141,13 @@ def score(
     elif gold_alignment is not None:
         from nmtcli.cli.score_pairs import score_alignments
 
-        score_alignments(hypothesis or [Path("-")], gold_alignment, as_json)
+        score_alignments(hypothesis or [PIPE], gold_alignment, as_json)
     else:
         from nmtcli.cli.score_texts import TextWork, score_texts
 
         score_texts(
             TextWork(
-                hypotheses=hypothesis or [Path("-")],
+                hypotheses=hypothesis or [PIPE],
                 references=reference or [],
                 test_set=test_set,
                 language_pair=language_pair,
@@ -162,6 +165,14 @@ def score(
                 device=device,
             )
         )
+
+
+def _check_places(texts: list[Path], model: Path | None, report: Path | None) -> None:
+    """What is written, standard output included, is none of what is read."""
+    from nmtcli.checkpoint import model_files
+
+    inputs = [*texts, *(model_files(model) if model is not None else ())]
+    require_apart(inputs, [PIPE, *([report] if report is not None else [])])
 
 
 def _check_options(context: typer.Context, work: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from nmtcli import strict_json
 from nmtcli.cli.console import progress, say, stdout, warn
 from nmtcli.errors import DataError, UserError
 
@@ -68,7 +68,7 @@ def score_pairs(work: PairWork) -> None:
 
     pairs = LinePairs(*(File(str(path), path) for path in (work.source, work.target)))
     for file in pairs.files:
-        file.check_there()
+        file.check(empty=True)
     count = sum(block.size for block in pairs.blocks())  # and that both sides have as many lines
     gold = None if work.gold is None else read_gold(read_text(work.gold))
     if gold is not None and len(gold) != count:
@@ -193,10 +193,9 @@ def _render(line: int, source: str, target: str, score: PairScore | None, form: 
     if score is None:
         record |= {"log_prob": None, "per_token": None, "perplexity": None, "tokens": [], "token_log_probs": []}
     else:
-        perplexity = score.perplexity if math.isfinite(score.perplexity) else None
-        record |= {"log_prob": score.log_prob, "per_token": score.per_token, "perplexity": perplexity}
+        record |= {"log_prob": score.log_prob, "per_token": score.per_token, "perplexity": score.perplexity}
         record |= {"tokens": score.pieces, "token_log_probs": score.log_probs}
-    return json.dumps(record, ensure_ascii=False)
+    return strict_json.dumps(record)
 
 
 def _print_qualities(names: list[str], qualities: list[AlignmentQuality], as_json: bool) -> None:
@@ -206,7 +205,7 @@ def _print_qualities(names: list[str], qualities: list[AlignmentQuality], as_jso
             | {"links": one.links, "sure_links": one.sure}
             for name, one in zip(names, qualities, strict=True)
         ]
-        print(json.dumps({"systems": rows}, ensure_ascii=False, indent=2))
+        print(strict_json.dumps({"systems": rows}, indent=2))
         return
     from rich.table import Table
     from rich.text import Text

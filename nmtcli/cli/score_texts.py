@@ -1,11 +1,11 @@
 """`nmt score` of translations: texts against references."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from nmtcli import strict_json
 from nmtcli.cli.console import say, warn
 from nmtcli.cli.score_display import print_details, print_scores
 from nmtcli.errors import CheckFailed, UserError
@@ -72,6 +72,8 @@ class TextWork:
             check_page(self.report, len(self.hypotheses))
 
     def _check_texts(self) -> None:
+        from nmtcli.score.metrics import split_pair
+
         if bool(self.references) == bool(self.test_set):
             raise UserError(
                 "nmt score needs what to compare with", "give either -r FILE or --test-set NAME -l PAIR, such as en-de"
@@ -80,7 +82,7 @@ class TextWork:
             raise UserError(f"--test-set {self.test_set} needs a language pair", "give it as -l en-de")
         if self.test_set and self.source:
             raise UserError("--source: a test set has its source", "leave the option out")
-        if self.language_pair and len(self.language_pair.split("-")) != 2:
+        if self.language_pair and split_pair(self.language_pair) is None:
             raise UserError(f"-l {self.language_pair} is no language pair", "write it as en-de")
         paths = [*self.hypotheses, *self.references, *([self.source] if self.source else [])]
         if paths.count(Path("-")) > 1:
@@ -89,7 +91,10 @@ class TextWork:
     @property
     def target_language(self) -> str:
         """Of the pair; empty if none is given."""
-        return self.language_pair.split("-")[1] if self.language_pair else ""
+        from nmtcli.score.metrics import split_pair
+
+        pair = split_pair(self.language_pair) if self.language_pair else None
+        return pair[1] if pair else ""
 
 
 @dataclass(frozen=True)
@@ -248,4 +253,4 @@ def _json(
             "worst": analysis.worst,
             "different": analysis.different,
         }
-    return json.dumps(document, default=asdict, ensure_ascii=False, indent=2)
+    return strict_json.dumps(document, indent=2)

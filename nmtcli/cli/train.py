@@ -10,6 +10,7 @@ import typer
 from nmtcli.cli.console import say, warn
 from nmtcli.cli.options import ConfigFiles, Device, Overrides, Preset
 from nmtcli.errors import UserError
+from nmtcli.paths import PIPE, quoted, require_apart
 
 if TYPE_CHECKING:
     from nmtcli.models.device import DeviceName
@@ -24,7 +25,8 @@ def _plot(runs: list[Path] | None) -> None:
     from nmtcli.train.history import read_history
 
     if sys.stdout.isatty():
-        raise UserError("--plot writes a web page to stdout", f"nmt train --plot {runs[0]} > curves.html")
+        raise UserError("--plot writes a web page to stdout", f"nmt train --plot {quoted(runs[0])} > curves.html")
+    require_apart([run / "metrics.jsonl" for run in runs], [PIPE])
     histories = each(lambda run: read_history(run, str(run) if len(runs) > 1 else None), runs)
     print(page(histories), end="")
     raise typer.Exit
@@ -160,6 +162,8 @@ def _train(
     vectors: WordVectorPair = (None, None)
     if not RunDirectory(output).steps():  # a run that goes on has embeddings of its own
         vectors = read_word_vectors(settings.model.embedding, prepared.tokenizers)
+        for one in dict.fromkeys(filter(None, vectors)):
+            (warn if one.few else say)(one.summary)
     if settings.train.wandb_project:
         WandbLog.require()
     if dry_run:

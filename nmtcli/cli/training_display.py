@@ -16,6 +16,7 @@ from nmtcli.cli.export import show_formats
 from nmtcli.cli.live_line import LiveLine
 from nmtcli.config import Config
 from nmtcli.errors import CheckFailed
+from nmtcli.paths import quoted
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.curves import PAGE_FILE, SCORES
 from nmtcli.train.exposure import Accuracies
@@ -112,7 +113,7 @@ class TrainingDisplay(Observer):
             self.live.stop()
         say(f"stopped: {metrics['reason']}")
         say(f"curves: {self.run / PAGE_FILE}")
-        say(f"next: nmt translate -m {self.run} -i FILE -o FILE")
+        say(f"next: nmt translate -m {quoted(self.run)} -i FILE -o FILE")
 
 
 def scores(metrics: Metrics) -> str:

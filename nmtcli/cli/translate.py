@@ -2,18 +2,17 @@
 
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 import nmtcli.cli.search_options as search
 from nmtcli.cli.console import say
 from nmtcli.cli.options import Device
-from nmtcli.cli.translation_display import PIPE, Reading, lines_drawn, run_job
+from nmtcli.cli.translation_display import Reading, lines_drawn, run_job
 from nmtcli.errors import DataError, UserError
+from nmtcli.paths import PIPE, require_apart
 
 if TYPE_CHECKING:
     from nmtcli.translate.ensemble import Mean
@@ -208,8 +207,10 @@ def translate(
     same command with --resume goes on from there. docs/translate.md has more, and
     docs/search.md about the search.
     """
-    _check_places(source, output, alignment, attention)
+    read = [path for path in (source, terminology, ban, dictionary) if path is not None]
+    _check_places(models, read, output, alignment, attention)
     _check_together(output, form, n_best, alignment, attention, stream, resume, processes)
+    from nmtcli.prepare.files import as_text, opened
     from nmtcli.translate.terminology import read_dictionary, read_phrases, read_terms
     from nmtcli.translate.translation import LineHandling
 
@@ -222,11 +223,11 @@ def translate(
     files = {"translations": output}
     files |= {"alignment": alignment} if alignment and job.alignment == "apart" else {}
     files |= {"attention": attention} if attention and job.attention else {}
-    with _open_input(source) as lines:
-        if lines.isatty():
+    with opened(source) as file:
+        if file.isatty():
             stream = True
             say("type a sentence a line; Ctrl-D ends")
-        run_job(job, lines, files, Reading(input_format, stream, resume), workers, attention)
+        run_job(job, as_text(file, source), files, Reading(input_format, stream, resume), workers, attention)
 
 
 def _job(context: typer.Context, handling: "LineHandling") -> "Job":
@@ -282,22 +283,26 @@ def _mean(name: str, models: int) -> "Mean":
     return "log_probability"
 
 
-def _check_places(source: Path, output: Path, alignment: Path | None, attention: Path | None) -> None:
-    """Every file named can be written, and none is another one or the input."""
+def _check_places(
+    models: list[Path], read: list[Path], output: Path, alignment: Path | None, attention: Path | None
+) -> None:
+    """Every file named can be written, and none is another one or one that is read."""
+    from nmtcli.checkpoint import model_files
     from nmtcli.translate.alignment import check_attention_path
-    from nmtcli.translate.outputs import check_writable
+    from nmtcli.translate.outputs import check_writable, record_path
 
     if attention is not None and attention != PIPE and attention.suffix.lower() not in {".json", ".jsonl"}:
         check_attention_path(attention)
+    if PIPE in read and sys.stdin is None:
+        raise DataError("standard input is closed", "give a file by -i FILE")
     if output == PIPE and sys.stdout is None:
         raise DataError("standard output is closed", "give a file by -o FILE")
     named = [path for path in (output, alignment, attention) if path is not None and path != PIPE]
     for path in named:
         check_writable(path)
-    places = [path.resolve() for path in (source, *named) if path != PIPE and (not path.exists() or path.is_file())]
-    for place in places:
-        if places.count(place) > 1:
-            raise UserError(f"{place}: named twice", "input, output, alignment and attention are files of their own")
+    records = [record_path(output)] if output != PIPE and (not output.exists() or output.is_file()) else []
+    inputs = [*read, *(file for model in models for file in model_files(model))]
+    require_apart(inputs, [*named, *records, *([PIPE] if PIPE in (output, alignment) else [])])
 
 
 def _check_together(
@@ -365,19 +370,3 @@ def _gpus(devices: str | None, device: str, processes: int | None) -> list[str]:
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"--devices {devices}: not numbers of GPUs", "write them as 0,1")
     return [f"cuda:{number}" for number in numbers]
-
-
-@contextmanager
-def _open_input(path: Path) -> Iterator[BinaryIO]:
-    """A file of bytes; - is stdin."""
-    if path == PIPE:
-        if sys.stdin is None:
-            raise DataError("standard input is closed", "give a file by -i FILE")
-        yield sys.stdin.buffer
-        return
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise DataError(f"{path}: cannot read: {error.strerror}") from None
-    with file:
-        yield file

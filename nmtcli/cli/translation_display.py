@@ -12,6 +12,7 @@ from rich.text import Text
 
 from nmtcli.cli.console import progress, say, stderr, warn
 from nmtcli.errors import DataError, Interrupted
+from nmtcli.paths import PIPE
 
 if TYPE_CHECKING:
     from nmtcli.translate.alignment import AttentionMap
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from nmtcli.translate.outputs import OutputFiles
 
 _DRAWN = 100  # the attention of so many lines is drawn on a page, at most
-PIPE = Path("-")
 
 
 class Reading(NamedTuple):
@@ -143,8 +143,8 @@ def _tell(report: "Report", job: "Job") -> None:
     """What was odd about the lines. Raises DataError where some are left without a translation."""
     longer = f"more than {job.handling.max_source_tokens} tokens"
     words = {
-        "utf-16": "looks like UTF-16; iconv -f UTF-16 -t UTF-8 makes text of it that can be read",
-        "compressed": "looks like a compressed file; unpack it first, with zcat for example",
+        "json": "is JSON without text under source, src, text, sentence or input; translated as plain text",
+        "misspelt": "with a key nearly like prefix, required, banned or placeholders, which asks nothing",
         "invalid-utf8": "not UTF-8; what could not be read was translated as U+FFFD",
         "control-characters": "with control characters, which were read as blanks",
         "cut": f"{longer}; what is behind was not translated",

@@ -31,10 +31,12 @@ class TokenizerConfig(Section):
         description="Spell rare characters as bytes, so that no character is unknown. Not for words: one that is not in"
         " the vocabulary is unknown.",
     )
-    normalization: Literal["nmt_nfkc", "nfkc", "none"] = Field(
-        "nmt_nfkc",
-        description="What is done to characters first: Unicode's NFKC with control characters and odd blanks cleared"
-        " away, NFKC alone, or nothing. Blanks become single in any case.",
+    normalization: Literal["auto", "nmt_nfc", "nmt_nfkc", "nfkc", "none"] = Field(
+        "auto",
+        description="Normalisation of characters: nmt_nfc (NFC, with control characters and odd blanks cleared)"
+        " keeps all that a reader would miss; nmt_nfkc and nfkc also fold variants of characters, such as full-width"
+        " punctuation; none does nothing. Blanks become single in any case. auto: nmt_nfc, but nmt_nfkc for a source"
+        " tokenizer of its own.",
     )
     lowercase: bool = Field(False, description="Fold upper case to lower case, in what the model writes too.")
     symbols: tuple[str, ...] = Field(
@@ -55,7 +57,7 @@ class TokenizerConfig(Section):
     @model_validator(mode="after")
     def _rules(self) -> Self:
         if self.lowercase and self.normalization == "none":
-            raise ValueError("lowercase needs normalization nmt_nfkc or nfkc")
+            raise ValueError("lowercase needs a normalization other than none")
         return self
 
 
@@ -74,7 +76,7 @@ class CorpusConfig(Section):
     hub_revision: str | None = Field(None, description="Its revision; give one for runs that can be repeated.")
     split: str = Field("train", description="Split of that data set.")
     columns: tuple[str, str] | None = Field(
-        None, description="Source and target columns: names, or numbers from 1 in TSV; null finds the usual ones."
+        None, description="Source and target columns: names, or numbers from 1; null finds the usual ones."
     )
     alignment: str | None = Field(
         None,

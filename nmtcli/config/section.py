@@ -1,9 +1,54 @@
 """What all groups of settings have in common."""
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Section(BaseModel):
-    """A group of settings. Frozen; an unknown key is an error."""
+    """A group of settings. Frozen; an unknown key is an error.
+
+    A word where a list is meant is a list of one; true and false are no numbers.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_meant(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        meant = dict(given)
+        for name, value in given.items():
+            annotation = cls.model_fields[name].annotation if name in cls.model_fields else None
+            if isinstance(value, str) and _is_list_of_words(annotation):
+                meant[name] = (value,)
+            elif _is_number(annotation):
+                meant[name] = _as_words(value)
+        return meant
+
+
+def _as_words(value: Any) -> Any:
+    """True and false as words, which are refused where a number is meant."""
+    if isinstance(value, Mapping):
+        return {key: _as_words(one) for key, one in value.items()}
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    """The types of a union, or the one type."""
+    return (
+        (annotation,) if get_origin(annotation) in (tuple, dict) or not get_args(annotation) else get_args(annotation)
+    )
+
+
+def _is_list_of_words(annotation: Any) -> bool:
+    """Whether it takes any number of words."""
+    return any(get_origin(one) is tuple and get_args(one)[-1] is Ellipsis for one in _options(annotation))
+
+
+def _is_number(annotation: Any) -> bool:
+    """Whether numbers are meant: alone, or by name."""
+    text = repr(annotation)
+    return ("int" in text or "float" in text) and "bool" not in text and "tuple" not in text and "Literal" not in text

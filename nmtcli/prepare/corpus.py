@@ -12,9 +12,10 @@ from nmtcli.errors import UserError, each
 from nmtcli.prepare.files import File
 from nmtcli.prepare.readers.alignments import AlignedLines
 from nmtcli.prepare.readers.jsonl import JsonLines
-from nmtcli.prepare.readers.lines import LinePairs, TsvFile
+from nmtcli.prepare.readers.lines import LinePairs
 from nmtcli.prepare.readers.records import Sides
 from nmtcli.prepare.readers.tmx import Tmx
+from nmtcli.prepare.readers.tsv import TsvFile
 from nmtcli.prepare.rows import OnProgress, Reader
 
 _COMPRESSION = {"gz", "bz2", "xz", "zst"}
@@ -133,7 +134,7 @@ def _open(name: str, corpus: CorpusConfig, languages: tuple[str, str], cache: Pa
 
 def _fetch_pairs(corpus: CorpusConfig, sides: Sides, cache: Path, on_progress: OnProgress) -> File:
     """A data set of the hub, as a file of ours."""
-    from nmtcli.prepare.readers.tables import copy_pairs
+    from nmtcli.prepare.readers.hub import copy_pairs
 
     assert corpus.hub is not None
     options = {"name": corpus.hub_config, "split": corpus.split, "revision": corpus.hub_revision}
@@ -157,11 +158,11 @@ def _format(corpus: CorpusConfig) -> str:
 
 def _reader(file: File, form: str, sides: Sides) -> Reader:
     if form == "tsv":
-        return TsvFile(file, sides.columns)
+        return TsvFile(file, sides)
     if form == "jsonl":
         return JsonLines(file, sides)
     if form == "tmx":
         return Tmx(file, sides.languages)
-    from nmtcli.prepare.readers.tables import Table
+    from nmtcli.prepare.readers.tables import CsvFile, Parquet
 
-    return Table(file, form, sides)
+    return CsvFile(file, sides) if form == "csv" else Parquet(file, sides)

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from nmtcli.config import DataConfig
-from nmtcli.prepare.cleaning.characters import Mask
+from nmtcli.prepare.cleaning.characters import Mask, Texts
 from nmtcli.prepare.cleaning.rules import EMPTY, EXAMPLES, TOO_MANY_TOKENS, Example, Verdicts, code, example
 from nmtcli.prepare.links import EncodedSide, LinkCounts, Links, token_links
+from nmtcli.prepare.losses import CharacterCounts, CharacterLosses
 from nmtcli.prepare.reading import SplitRead
 from nmtcli.prepare.rows import Block, OnProgress
 from nmtcli.prepare.shards import Sentences, ShardWriter, record_batch
@@ -31,12 +32,21 @@ class ReadyBlock:
 
 
 @dataclass
+class SideCounts:
+    """What is counted of one side in the second pass."""
+
+    tokens: TokenCounts = field(default_factory=TokenCounts)
+    characters: CharacterCounts = field(default_factory=CharacterCounts)
+
+
+@dataclass
 class EncodedBlock:
     """A block encoded: its rows as the bytes of a record batch, and what was dropped only now."""
 
     verdicts: Verdicts
     batch: bytes
     counts: tuple[TokenCounts, TokenCounts]
+    characters: tuple[CharacterCounts, CharacterCounts]
     links: LinkCounts
     examples: dict[str, list[Example]] = field(default_factory=dict)
 
@@ -49,6 +59,7 @@ class EncodingTask:
         self._tokenizers = Tokenizers.load(tokenizers)
         self._max_tokens = config.cleaning.max_tokens if training else None
         self._training, self._threads = training, threads
+        self._losses = CharacterLosses(self._tokenizers.source), CharacterLosses(self._tokenizers.target)
         self._size = max(len(self._tokenizers.source), len(self._tokenizers.target))
 
     def __call__(self, ready: ReadyBlock) -> EncodedBlock:
@@ -90,7 +101,8 @@ class EncodingTask:
         pieces = self._tokenizers.source.byte_pieces, self._tokenizers.target.byte_pieces
         words = ["".join(side).count(" ") + len(side) for side in kept]
         counts = TokenCounts.of(source, words[0], pieces[0]), TokenCounts.of(target, words[1], pieces[1])
-        return EncodedBlock(verdicts, batch, counts, link_counts, examples)
+        characters = self._losses[0].count(Texts(kept[0])), self._losses[1].count(Texts(kept[1]))
+        return EncodedBlock(verdicts, batch, counts, characters, link_counts, examples)
 
     def _encode(self, tokenizer: Tokenizer, texts: list[str]) -> Sentences:
         rows = tokenizer.encode_arrays(texts, self._threads)
@@ -116,12 +128,12 @@ def write_split(
     fingerprint: str,
     vocabulary_size: int,
     on_progress: OnProgress,
-) -> tuple[TokenCounts, TokenCounts]:
+) -> tuple[SideCounts, SideCounts]:
     """Encode what stays of a split with the tokenizers in `directory`, and write it there.
 
     Rows that are dropped now get their verdict in `split`.
     """
-    total = TokenCounts(), TokenCounts()
+    total = SideCounts(), SideCounts()
     columns = {"with_text": not split.training, "with_links": split.aligned}
     with ShardWriter(directory / split.name, vocabulary_size, **columns, fingerprint=fingerprint) as writer:
         done = 0
@@ -130,8 +142,9 @@ def write_split(
             split.add_examples(result.examples)
             if result.counts[0].rows:
                 writer.write(result.batch)
-            for sums, counts in zip(total, result.counts, strict=True):
-                add(sums, counts)
+            for sums, counts, characters in zip(total, result.counts, result.characters, strict=True):
+                add(sums.tokens, counts)
+                add(sums.characters, characters)
             split.links += result.links
             done += len(result.verdicts)
             on_progress(f"encoding {split.name}", done, len(split.verdicts))

@@ -4,16 +4,19 @@ Compression is recognised by content, not by name.
 """
 
 import bz2
+import codecs
 import gzip
 import hashlib
 import lzma
+import os
 import stat
+import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,26 +26,140 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from nmtcli.errors import DataError
+from nmtcli.paths import PIPE, STDIN_NAME, quoted
 
 _CHUNK = 2**20  # bytes read at a time when only looking or counting
 
 
-def _open_zstd(path: Path) -> Any:
-    return pa.input_stream(str(path), compression="zstd")
+def _open_zstd(file: BinaryIO) -> Any:
+    return pa.input_stream(file, compression="zstd")
 
 
-_COMPRESSED: dict[bytes, Callable[[Path], Any]] = {
+_COMPRESSED: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": _open_zstd,
 }
-_UNREADABLE = {
-    b"\xff\xfe": ("UTF-16 or UTF-32 text", "convert it: iconv -f UTF-16 -t UTF-8"),
-    b"\xfe\xff": ("UTF-16 text", "convert it: iconv -f UTF-16 -t UTF-8"),
-    b"PK\x03\x04": ("a zip archive", "unpack it first: plain text, gzip, bzip2, xz and zstd are read"),
-    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "unpack it first: plain text, gzip, bzip2, xz and zstd are read"),
+_ARCHIVES = {b"PK\x03\x04": "a zip archive", b"7z\xbc\xaf\x27\x1c": "a 7z archive"}
+_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "UTF-32",
+    codecs.BOM_UTF32_BE: "UTF-32",
+    codecs.BOM_UTF16_LE: "UTF-16",
+    codecs.BOM_UTF16_BE: "UTF-16",
 }
+_PROBE = 4096  # bytes in which text without a mark is recognised as UTF-16
+
+
+def decompressed(file: "BufferedReader[Any]", name: str) -> BinaryIO:
+    """A stream of bytes, of what is in it if its content is gzip, bzip2, xz or zstd. It need not be seekable."""
+    start = file.peek(8)[:8]
+    for magic, opener in _COMPRESSED.items():
+        if start.startswith(magic):
+            return BufferedReader(_Unpacked(file, opener, name), _CHUNK)  # splits lines in C
+    return file
+
+
+class _Unpacked(RawIOBase):
+    """The content of a compressed stream. It is no file of the system, as those that unpack it say they are."""
+
+    def __init__(self, file: BinaryIO, opener: Callable[[BinaryIO], Any], name: str) -> None:
+        self._file, self._name = file, name
+        with self._damage_told():
+            self._content = opener(file)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        with self._damage_told():
+            chunk = self._content.read1(len(view))
+        view[: len(chunk)] = chunk
+        return len(chunk)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._content.close()
+            self._file.close()
+        super().close()
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        try:
+            yield
+        except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
+            raise _damaged(self._name, error) from None
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise _damaged(self._name, error) from None  # bz2 and Arrow tell damage so
+
+
+def _damaged(name: str, error: Exception) -> DataError:
+    return DataError(f"{name}: damaged or cut short: {error}", "copy or download it again")
+
+
+@contextmanager
+def opened(path: Path) -> "Iterator[BufferedReader[Any]]":
+    """The bytes of a file, a pipe, or standard input for `-`. Raises DataError."""
+    if path == PIPE:
+        if sys.stdin is None:
+            raise DataError("standard input is closed", "give a file")
+        stream = sys.stdin.buffer
+        yield stream if isinstance(stream, BufferedReader) else BufferedReader(stream)
+        return
+    with ExitStack() as stack:
+        with File(str(path), path).readable():
+            file = stack.enter_context(BufferedReader(path.open("rb", buffering=0), _CHUNK))
+        yield file
+
+
+def as_text(file: "BufferedReader[Any]", path: Path) -> BinaryIO:
+    """The bytes of text in it, unpacked. Raises DataError if it begins as none that is UTF-8."""
+    name = STDIN_NAME if path == PIPE else str(path)
+    content = decompressed(file, name)
+    assert isinstance(content, BufferedReader)
+    refuse_unreadable(name, content.peek(_PROBE), packed=content is not file)
+    return content
+
+
+def read_text(path: Path) -> str:
+    """All text of a file, a pipe, or standard input for `-`, without a byte order mark. Raises DataError."""
+    name = STDIN_NAME if path == PIPE else str(path)
+    with opened(path) as file, File(name, path).readable():
+        content = as_text(file, path).read()
+    try:
+        return content.removeprefix(codecs.BOM_UTF8).decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        hint = f"convert it from its encoding, for example: iconv -f LATIN1 -t UTF-8 {_shown(name)} > NEW"
+        raise DataError(f"{name}:{line}: not UTF-8 text", hint) from None
+
+
+def _shown(name: str) -> str:
+    return "-" if name == STDIN_NAME else quoted(name)
+
+
+def refuse_unreadable(name: str, start: bytes, packed: bool = False) -> None:
+    """Raises DataError if text begins as none in UTF-8 does; the hint has the command that mends it.
+
+    `packed` text is what was in a compressed file.
+    """
+    for magic, kind in _ARCHIVES.items():
+        if start.startswith(magic):
+            raise DataError(f"{name}: is {kind}", "unpack it first: plain text, gzip, bzip2, xz and zstd are read")
+    encoding = next((encoding for mark, encoding in _ENCODINGS.items() if start.startswith(mark)), None)
+    if encoding is None and start.count(0) > len(start) // 4:
+        probe = start[:_PROBE]
+        zeros = probe[::2].count(0), probe[1::2].count(0)
+        if max(zeros) <= 4 * min(zeros):  # letters of most scripts differ in one byte of two
+            raise DataError(f"{name}: is binary", "give UTF-8 text")
+        encoding = "UTF-16LE" if zeros[1] > zeros[0] else "UTF-16BE"
+    if encoding is not None:
+        convert = f"iconv -f {encoding} -t UTF-8"
+        command = f"unpack it, then {convert}" if packed else f"{convert} {_shown(name)} > NEW"
+        raise DataError(f"{name}: is {encoding} text", f"convert it: {command}")
 
 
 @dataclass(frozen=True)
@@ -59,12 +176,12 @@ class File:
             name.encode()
         except UnicodeEncodeError:
             raise DataError(f"{name!a}: the name of the file is not UTF-8", "rename it") from None
-        if "://" not in name:
+        if "://" not in name or os.path.lexists(name):
             return cls(name, Path(name))
         local = cache / hashlib.sha256(name.encode()).hexdigest()
         if not local.exists():
             try:
-                filesystem, remote = fsspec.core.url_to_fs(name)
+                filesystem, remote = _file_system(name)
                 with tempfile.NamedTemporaryFile(dir=cache, delete=False) as partial:
                     filesystem.get_file(remote, partial.name)
                 Path(partial.name).rename(local)
@@ -90,31 +207,20 @@ class File:
             with self.path.open("rb") as file:
                 file.read(1)
 
-    def check(self) -> bytes:
-        """The first megabyte of its content. Raises DataError if this is no text we can read, or empty."""
+    def check(self, empty: bool = False) -> bytes:
+        """The first megabyte of its content. Raises DataError if this is no text we can read, or empty and must not."""
         self.check_there()
-        with self.readable():
-            with self.path.open("rb") as file:
-                self._refuse_unreadable(file.read(_CHUNK))
-            with self.open() as content:
-                start = content.read(_CHUNK)
-        if not start:
+        with self.readable(), BufferedReader(self.path.open("rb", buffering=0), _CHUNK) as file:
+            content = decompressed(file, self.name)
+            start = content.read(_CHUNK)
+        if not start and not empty:
             raise DataError(f"{self.name}: is empty")
-        self._refuse_unreadable(start)
-        if start.count(0) > len(start) // 4:
-            raise DataError(
-                f"{self.name}: is binary, or UTF-16 text", "give UTF-8 text: iconv -f UTF-16 -t UTF-8 converts it"
-            )
+        refuse_unreadable(self.name, start, packed=content is not file)
         return start
 
     def open(self) -> BinaryIO:
         """The uncompressed bytes; use it inside `readable()`."""
-        with self.path.open("rb") as file:
-            start = file.read(8)
-        for magic, opener in _COMPRESSED.items():
-            if start.startswith(magic):
-                return BufferedReader(opener(self.path), _CHUNK)  # splits lines in C
-        return self.path.open("rb", buffering=_CHUNK)
+        return decompressed(BufferedReader(self.path.open("rb", buffering=0), _CHUNK), self.name)
 
     def blocks(self) -> Iterator[tuple[bytes, int]]:
         """Whole lines with their ends, about a megabyte at a time, and how many they are. Raises DataError.
@@ -130,19 +236,16 @@ class File:
         """Turn what can go wrong in reading into one clear line."""
         try:
             yield
-        except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
-            raise DataError(f"{self.name}: damaged or cut short: {error}", "copy or download it again") from None
         except FileNotFoundError:
             raise DataError(f"{self.name}: no such file") from None
         except OSError as error:
-            if error.errno is None:  # bz2 and Arrow tell damage so
-                raise DataError(f"{self.name}: damaged or cut short: {error}", "copy or download it again") from None
             raise DataError(f"{self.name}: cannot read it: {error.strerror or error}") from None
 
-    def _refuse_unreadable(self, start: bytes) -> None:
-        for magic, (kind, hint) in _UNREADABLE.items():
-            if start.startswith(magic):
-                raise DataError(f"{self.name}: is {kind}", hint)
+
+def _file_system(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and what it calls the file: one file, whatever characters are in its name."""
+    kind = fsspec.get_filesystem_class(url.partition("://")[0])
+    return kind(**kind._get_kwargs_from_urls(url)), str(kind._strip_protocol(url))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import sentencepiece
 
+from nmtcli.prepare import normalization
 from nmtcli.vocabulary import BOS, EOS, PAD, UNK
 
 
@@ -40,9 +41,11 @@ _FIELDS: dict[str, list[tuple[str, int, str, str]]] = {
         ("pad_piece", 48, "string", "<pad>"),
     ],
     "NormalizerSpec": [
+        ("name", 1, "string", ""),
         ("precompiled_charsmap", 2, "bytes", ""),
         ("add_dummy_prefix", 3, "bool", "true"),
         ("remove_extra_whitespaces", 4, "bool", "true"),
+        ("normalization_rule_tsv", 6, "string", ""),
     ],
     "Model": [
         ("pieces", 1, "Piece", ""),
@@ -114,6 +117,17 @@ def without_normalization(model: bytes) -> bytes:
     spec.add_dummy_prefix = False
     spec.remove_extra_whitespaces = False
     return bytes(proto.SerializeToString())
+
+
+def without_rule_file(model: bytes) -> bytes:
+    """The model with the name of our normalisation in place of the file that its rules were read from, if it was."""
+    proto = parse(model)
+    spec = proto.normalizer_spec
+    if not spec.normalization_rule_tsv:
+        return model
+    spec.ClearField("normalization_rule_tsv")
+    spec.name = normalization.NAME
+    return bytes(proto.SerializeToString(deterministic=True))
 
 
 def renumbered(model: bytes) -> bytes:

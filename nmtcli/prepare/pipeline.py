@@ -164,7 +164,10 @@ def _train_tokenizers(
         tokenizer = Tokenizer.train([*sources, *targets], settings, tags)
         tokenizers = Tokenizers(tokenizer, tokenizer)
     else:
-        tokenizers = Tokenizers(Tokenizer.train(sources, settings, tags), Tokenizer.train(targets, settings))
+        reading = settings
+        if settings.normalization == "auto":  # what is only read may lose what a reader would miss
+            reading = settings.model_copy(update={"normalization": "nmt_nfkc"})
+        tokenizers = Tokenizers(Tokenizer.train(sources, reading, tags), Tokenizer.train(targets, settings))
     on_progress("training the tokenizer", 1, 1)
     return tokenizers
 

@@ -3,6 +3,7 @@
 What is left of a pair in memory is one byte, its verdict; repeated text is found through hashes on disk.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -61,6 +62,7 @@ class ReadBlock:
     ratios: Counts
     crlf_lines: int
     line_breaks: int
+    notes: dict[str, int]
     hashes: tuple[Hashes, Hashes] | None  # of both sides, where repeated text is looked for
 
 
@@ -78,7 +80,7 @@ class ReadingTask:
         judged = judge(block, rows, source, target, self._rules)
         hashes = (source.hashes, target.hashes) if self._hashing else None
         counts = TextCounts.of(source), TextCounts.of(target)
-        return ReadBlock(judged, counts, ratios(source, target), rows.crlf_lines, rows.line_breaks, hashes)
+        return ReadBlock(judged, counts, ratios(source, target), rows.crlf_lines, rows.line_breaks, rows.notes, hashes)
 
 
 def split_rules(config: DataConfig, held_out: HeldOut, *, training: bool) -> list[Rule]:
@@ -94,6 +96,7 @@ class CorpusRead:
     rows: int = 0
     crlf_lines: int = 0
     line_breaks: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -209,6 +212,7 @@ def read_split(
 def _count(split: SplitRead, found: CorpusRead, result: ReadBlock) -> None:
     found.crlf_lines += result.crlf_lines
     found.line_breaks += result.line_breaks
+    found.notes.update(result.notes)
     for total, counts in zip(split.counts, result.counts, strict=True):
         add(total, counts)
     split.ratios += result.ratios

@@ -16,6 +16,11 @@ OnProgress = Callable[[str, int, int | None], None]  # stage, pairs done, all pa
 MALFORMED = "malformed"
 INVALID_UTF8 = "invalid-utf8"
 
+# What readers note beside the text, in counts
+HEADER = "header-lines"  # first lines that name columns
+QUOTED = "quoted-cells"  # cells of tab-separated columns that were quoted as spreadsheets do
+INLINE_CODES = "inline-codes"  # elements of another program within a text
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -37,6 +42,7 @@ class Rows:
     crlf_lines: int = 0  # line ends that were CRLF; the CR is dropped
     line_breaks: int = 0  # LF inside a text, which is no line end there; replaced by a blank
     links: Links | None = None  # between words of the raw texts, where the corpus has any
+    notes: dict[str, int] = field(default_factory=dict)  # by what is counted, see above
 
 
 class Block(Protocol):

@@ -1,12 +1,13 @@
 """Counts of how the text looks, block by block: sizes, scripts, lengths. All of them add up."""
 
 from dataclasses import dataclass, field, fields
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from nmtcli.prepare.cleaning.characters import BLANK, Texts
+from nmtcli.prepare.cleaning.characters import BLANK, DIGIT, Texts
+from nmtcli.prepare.losses import CharacterCounts
 from nmtcli.prepare.shards import Sentences
 from nmtcli.vocabulary import UNK
 
@@ -15,6 +16,7 @@ RATIO_BINS = 32  # of the binary logarithm of target length over source length, 
 _SMALLEST_RATIO, _BIN = -4.0, 0.25
 
 Counts = npt.NDArray[np.int64]
+Summed = TypeVar("Summed", "TextCounts", "TokenCounts", CharacterCounts)
 
 
 @dataclass
@@ -26,6 +28,7 @@ class TextCounts:
     words: int = 0  # between blanks
     lengths: Counts = field(default_factory=lambda: np.zeros(LONGEST + 1, np.int64))
     kinds: Counts = field(default_factory=lambda: np.zeros(256, np.int64))  # of `cleaning.characters`
+    identifiers: int = 0  # texts that are numbers, or one word with a digit in it
 
     @classmethod
     def of(cls, texts: Texts) -> Self:
@@ -37,6 +40,7 @@ class TextCounts:
             int(texts.kind_counts[BLANK]) + len(filled),
             np.bincount(filled.clip(max=LONGEST), minlength=LONGEST + 1),
             texts.kind_counts,
+            _identifiers(texts),
         )
 
 
@@ -66,7 +70,13 @@ class TokenCounts:
         )
 
 
-def add(total: TextCounts | TokenCounts, other: TextCounts | TokenCounts) -> None:
+def _identifiers(texts: Texts) -> int:
+    """Texts with a digit and no blank within."""
+    digits = np.flatnonzero(texts.count(texts.kinds == DIGIT))
+    return sum(len(texts.texts[row].split()) == 1 for row in digits.tolist())
+
+
+def add(total: Summed, other: Summed) -> None:
     """Add the counts of another block; the longest stays the longest."""
     for item in fields(total):
         one, two = getattr(total, item.name), getattr(other, item.name)

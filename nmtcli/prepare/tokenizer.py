@@ -8,12 +8,14 @@ import hashlib
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from random import Random
-from typing import Self
+from tempfile import NamedTemporaryFile
+from typing import Any, Self
 
 import numpy as np
 import sentencepiece
@@ -21,7 +23,14 @@ from numpy.typing import NDArray
 
 from nmtcli.config import TokenizerConfig
 from nmtcli.errors import DataError, UserError
-from nmtcli.prepare.piece_model import read_pieces, renumbered, special_ids, without_normalization
+from nmtcli.prepare import normalization
+from nmtcli.prepare.piece_model import (
+    read_pieces,
+    renumbered,
+    special_ids,
+    without_normalization,
+    without_rule_file,
+)
 from nmtcli.prepare.sampling import BpeSampler, UnigramSampler
 from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL, UNK, check_symbols
 
@@ -34,7 +43,7 @@ _TRAINING_THREADS = 16
 
 
 class Tokenizer:
-    """One SentencePiece model. Encoding normalises the text (NFKC, blanks to single spaces), so decoding gives
+    """One SentencePiece model. Encoding normalises the text (NFC or NFKC, blanks to single spaces), so decoding gives
     `normalize(line)`, not always `line`.
 
     User-defined symbols are one piece wherever they stand; of two that begin alike the longer one is read.
@@ -82,29 +91,30 @@ class Tokenizer:
             raise _too_small(config, "special ids, bytes and symbols alone", fixed + 1)
         model = io.BytesIO()
         try:
-            sentencepiece.SentencePieceTrainer.train(
-                # an iterator and a writer instead of files keep the paths of this machine out of the model
-                sentence_iterator=iter(nonblank),
-                model_writer=model,
-                model_type=config.type,
-                vocab_size=config.vocab_size,
-                hard_vocab_limit=False,
-                character_coverage=1.0 if words else config.character_coverage,
-                byte_fallback=byte_fallback,
-                normalization_rule_name=_rule_name(config),
-                user_defined_symbols=symbols,
-                unk_surface=" ⁇" if words else " ⁇ ",  # a word has its blank before it
-                pad_id=PAD,
-                bos_id=BOS,
-                eos_id=EOS,
-                unk_id=UNK,
-                max_sentence_length=2**30,  # cleaning has bounded it; by default long lines are left out silently
-                num_threads=_TRAINING_THREADS,
-                minloglevel=2,
-            )
+            with _normalization_options(config) as options:
+                sentencepiece.SentencePieceTrainer.train(
+                    # an iterator and a writer instead of files keep the paths of this machine out of the model
+                    sentence_iterator=iter(nonblank),
+                    model_writer=model,
+                    model_type=config.type,
+                    vocab_size=config.vocab_size,
+                    hard_vocab_limit=False,
+                    character_coverage=1.0 if words else config.character_coverage,
+                    byte_fallback=byte_fallback,
+                    **options,
+                    user_defined_symbols=symbols,
+                    unk_surface=" ⁇" if words else " ⁇ ",  # a word has its blank before it
+                    pad_id=PAD,
+                    bos_id=BOS,
+                    eos_id=EOS,
+                    unk_id=UNK,
+                    max_sentence_length=2**30,  # cleaning has bounded it; by default long lines are left out silently
+                    num_threads=_TRAINING_THREADS,
+                    minloglevel=2,
+                )
         except RuntimeError as error:
             raise _explain(error, config) or error from None
-        return cls(model.getvalue())
+        return cls(without_rule_file(model.getvalue()))
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -282,11 +292,18 @@ def _one_line(text: str) -> str:
     return text.replace("\n", " ").replace("\r", " ").strip(" ")
 
 
-def _rule_name(config: TokenizerConfig) -> str:
-    """SentencePiece's name for the rules of normalisation."""
+@contextmanager
+def _normalization_options(config: TokenizerConfig) -> Iterator[dict[str, Any]]:
+    """Options of SentencePiece's trainer: the name of rules that it knows, or a file with ours for the time."""
     if config.normalization == "none":
-        return "identity"
-    return config.normalization + ("_cf" if config.lowercase else "")
+        yield {"normalization_rule_name": "identity"}
+    elif config.normalization in {"nfkc", "nmt_nfkc"}:
+        yield {"normalization_rule_name": config.normalization + ("_cf" if config.lowercase else "")}
+    else:
+        with NamedTemporaryFile("w", encoding="ascii", suffix=".tsv") as file:
+            file.write(normalization.tsv(config.lowercase))
+            file.flush()
+            yield {"normalization_rule_tsv": file.name}
 
 
 def _explain(error: RuntimeError, config: TokenizerConfig) -> UserError | None:

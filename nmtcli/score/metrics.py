@@ -55,12 +55,12 @@ class Variant:
         """What training measures its model by: needs no further package, counts by characters where a language has no
         blanks between words, and leaves case out of it (`lowercase`) where the model writes none.
         """
-        return cls(lowercase, _UNSPACED.get(re.split("[-_]", target_language.lower())[0]))
+        return cls(lowercase, _UNSPACED.get(_primary(target_language)))
 
     @property
     def tokenizer(self) -> str:
         """The name of BLEU's tokenizer."""
-        return self.tokenize or _TOKENIZERS.get(self.target_language, "13a")
+        return self.tokenize or _TOKENIZERS.get(_primary(self.target_language), "13a")
 
     def bleu(self, references: Sequence[Sequence[str]] | None = None, effective_order: bool = False) -> BLEU:
         """BLEU. Raises UserError for a tokenizer that is unknown or cannot be loaded."""
@@ -91,6 +91,30 @@ class Variant:
 
 
 _PLAIN = Variant()
+
+
+def split_pair(pair: str) -> tuple[str, str] | None:
+    """Both languages of a pair such as en-de, en-zh_CN or pt-BR-en, with their regions; None for what is no pair."""
+    given = pair.split("-")
+    if len(given) == 2:
+        return (
+            (given[0], given[1]) if all(re.fullmatch("[A-Za-z]{2,8}(_[A-Za-z0-9]+)*", one) for one in given) else None
+        )
+    languages: list[str] = []
+    for part in pair.replace("_", "-").split("-"):
+        region = re.fullmatch("[A-Z]{2}|[A-Z][a-z]{3}|[0-9]{3}", part)
+        if region and languages and languages[-1][:3].rstrip("-").islower():
+            languages[-1] += f"-{part}"
+        elif re.fullmatch("[A-Za-z]{2,8}", part):
+            languages.append(part)
+        else:
+            return None
+    return (languages[0], languages[1]) if len(languages) == 2 else None
+
+
+def _primary(language: str) -> str:
+    """The language without its region or script."""
+    return re.split("[-_]", language.lower())[0]
 
 
 def score_corpus(

@@ -44,6 +44,7 @@ def _open(name: str, pair: str) -> TestSet:
     if name not in known:
         raise UserError(f"unknown test set {name!r}{nearest(name, known)}", "sacrebleu --list prints their names")
     pairs = get_langpairs_for_testset(name)
+    pair = next((known for known in pairs if known.lower() == pair.lower()), pair)
     if pair not in pairs:
         raise UserError(f"the test set {name} has no {pair}", f"it has {', '.join(sorted(pairs))}")
     try:

@@ -1,14 +1,13 @@
 """The texts that `nmt score` compares: read as sacreBLEU reads them, and looked at for what would spoil a score."""
 
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from nmtcli.errors import DataError
-
-STDIN = Path("-")
+from nmtcli.paths import PIPE, STDIN_NAME
+from nmtcli.prepare import files
 
 # A text is warned about when more than this part of its lines shows the sign. Subword marks do not occur in real text;
 # a detached comma now and then does.
@@ -42,25 +41,14 @@ class Text:
 def read_text(path: Path) -> Text:
     """The lines of a UTF-8 text file, or of standard input for `-`.
 
-    Lines end at LF and at nothing else, as in training data, where other separators are text; white space at the end of
-    a line goes, as in sacreBLEU's own command. Raises DataError for a file that cannot be read or is not UTF-8.
+    It may be compressed. Lines end at LF and at nothing else, as in training data, where other separators are text;
+    white space at the end of a line goes, as in sacreBLEU's own command. Raises DataError for a file that cannot be
+    read or is not UTF-8.
     """
-    name = "standard input" if path == STDIN else str(path)
-    try:
-        data = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {name}: {error.strerror}", "check the name and the permissions") from error
-    try:
-        lines = data.decode("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{name}, line {line}: not UTF-8 text",
-            "convert it first, for example: iconv -f latin1 -t utf-8 FILE",
-        ) from error
+    lines = files.read_text(path).split("\n")
     if lines[-1] == "":  # the LF of the last line opens no further line
         lines.pop()
-    return Text(name, [line.rstrip() for line in lines])
+    return Text(STDIN_NAME if path == PIPE else str(path), [line.rstrip() for line in lines])
 
 
 def require_parallel(hypothesis: Text, reference: Text) -> None:

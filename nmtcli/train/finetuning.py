@@ -11,6 +11,7 @@ from nmtcli.checkpoint import RunDirectory, check_export, find_model, load_model
 from nmtcli.config import Config, ModelConfig
 from nmtcli.errors import DataError, UserError
 from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.paths import quoted
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.train.run import DROPOUTS, differences
@@ -64,7 +65,7 @@ class FirstModel:
         if not extend:
             raise UserError(
                 f"{self.directory}: the model has other tokenizers than the data",
-                f"prepare the data with --tokenizer {self.directory}, or give --extend-vocabulary",
+                f"prepare the data with --tokenizer {quoted(self.directory)}, or give --extend-vocabulary",
             )
         if frozen := [
             part for part in config.train.freeze if part in ("source_embedding", "target_embedding", "output")

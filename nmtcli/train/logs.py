@@ -1,7 +1,5 @@
 """What a run writes down: `metrics.jsonl`, and TensorBoard and Weights & Biases where they are wanted."""
 
-import json
-import math
 import os
 import secrets
 import socket
@@ -11,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from nmtcli import strict_json
 from nmtcli.checkpoint import AGAIN
 from nmtcli.config import Config
 from nmtcli.errors import UserError
@@ -66,7 +65,7 @@ class MetricsLog(Observer):
 
     def _write(self, event: str, metrics: Metrics) -> None:
         record = {"event": event, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **metrics}
-        line = json.dumps(_finite(record), ensure_ascii=False, allow_nan=False).encode(errors="replace") + b"\n"
+        line = strict_json.dumps(record).encode() + b"\n"
         with writing(self.path, AGAIN), self.path.open("ab", buffering=0) as file:
             whole = file.tell()
             try:
@@ -114,15 +113,6 @@ class MetricsLog(Observer):
     def stopped(self, metrics: Metrics) -> None:
         """See `Observer`."""
         self._write("stopped", metrics)
-
-
-def _finite(value: Any) -> Any:
-    """The same with None for each number that is not finite."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def scalars(metrics: Metrics, prefix: str = "") -> Iterator[tuple[str, float]]:

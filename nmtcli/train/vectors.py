@@ -3,6 +3,7 @@
 A line is a word and its numbers between blanks; word2vec and gensim begin with a line of two counts.
 """
 
+import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +17,18 @@ from nmtcli.errors import DataError
 from nmtcli.prepare.files import File
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 
+_FEW = 0.2  # of the words: of frequent ones good files lack hardly any
 _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WordVectors:
     """Vectors of the pieces that are whole words and are in the file."""
 
     name: str
     ids: list[int]  # of the vocabulary
     vectors: NDArray[np.float32]  # [len(ids), E]
+    words: int  # pieces of the vocabulary that are whole words
 
     @classmethod
     def read(cls, name: str, tokenizer: Tokenizer, size: int) -> "WordVectors":
@@ -36,21 +39,32 @@ class WordVectors:
             if piece.startswith(_WORD_START) and piece != _WORD_START
         }
         file = File(name, Path(name))
-        file.check()
+        _refuse_other_formats(name, file.check(), size)
         found: dict[int, NDArray[np.float32]] = {}
         with file.readable(), file.open() as content:
             for number, line in enumerate(content, start=1):
-                word, *numbers = line.decode("utf-8", "replace").rstrip().rsplit(" ", size)
+                raw = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
+                word, *numbers = raw.decode("utf-8", "replace").strip(" \t\r\n").replace("\t", " ").rsplit(" ", size)
                 if number == 1 and len(numbers) == 1 and word.isdecimal():
                     _check_width(name, 1, int(numbers[0]), size)
                     continue
                 if number <= 2 and (len(numbers) < size or " " in word):
-                    _check_width(name, number, len(line.split()) - 1, size)
+                    _check_width(name, number, len(raw.split()) - 1, size)
                 if word in wanted and wanted[word] not in found:
                     found[wanted[word]] = _parse(numbers, name, number, size)
         if not found:
             raise DataError(f"{name}: has a vector for none of the vocabulary's words", "is it for this language?")
-        return cls(name, list(found), np.stack(list(found.values())))
+        return cls(name, list(found), np.stack(list(found.values())), len(wanted))
+
+    @property
+    def summary(self) -> str:
+        """For how many words there is a vector."""
+        return f"{self.name}: vectors for {len(self.ids):,} of the {self.words:,} words in the vocabulary"
+
+    @property
+    def few(self) -> bool:
+        """Whether they are so few that file and vocabulary do not fit together, most likely."""
+        return len(self.ids) < _FEW * self.words
 
     def put(self, table: torch.Tensor) -> None:
         """Into an embedding [V, E]; other rows stay as they are."""
@@ -68,7 +82,25 @@ def read_word_vectors(embedding: EmbeddingConfig, tokenizers: Tokenizers) -> Wor
     return source, target
 
 
+def _refuse_other_formats(name: str, start: bytes, size: int) -> None:
+    """Raises DataError for what tools save that is no text, or text with other signs between and in numbers."""
+    head = start.removeprefix(codecs.BOM_UTF8)[:4096]
+    lines = head.decode("utf-8", "replace").split("\n")
+    if b"\0" in head or head.decode("utf-8", "replace").count("\ufffd") > len(head) // 20:
+        raise DataError(
+            f"{name}: is binary; word vectors are read as text",
+            "save them as text: model.wv.save_word2vec_format(FILE, binary=False) in gensim, the .vec file of fastText",
+        )
+    sample = lines[1] if len(lines) > 1 and len(lines[0].split()) == 2 else lines[0]
+    if sample.count(",") >= max(2, size // 2):
+        signs = "commas in its numbers" if len(sample.split()) > 2 else "commas between its numbers"
+        change = "tr , ." if len(sample.split()) > 2 else "tr , ' '"
+        raise DataError(f"{name}: has {signs}", f"a line is a word and {size} numbers between blanks: {change} < FILE")
+
+
 def _check_width(name: str, line: int, width: int, size: int) -> None:
+    if width < 2:
+        raise DataError(f"{name}:{line}: not a word and {size} numbers", "is it a file of word vectors?")
     if width != size:
         raise DataError(
             f"{name}:{line}: vectors of {width} numbers, but model.embedding.size is {size}",

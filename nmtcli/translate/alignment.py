@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmtcli.errors import DataError, UserError
+from nmtcli.paths import quoted
 from nmtcli.staging import write_whole
 
 _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁
@@ -57,7 +58,7 @@ def check_attention_path(path: Path) -> None:
             "name the file .html (any number of sentences) or .png; .json and .jsonl have the numbers",
         )
     if not path.absolute().parent.is_dir():
-        raise DataError(f"{path}: cannot write: no directory {path.parent}", f"mkdir -p {path.parent}")
+        raise DataError(f"{path}: cannot write: no directory {path.parent}", f"mkdir -p {quoted(path.parent)}")
     if path.suffix.lower() == ".png" and importlib.util.find_spec("matplotlib") is None:
         raise UserError("a .png needs matplotlib, which is not installed", "pip install 'nmtcli[plot]', or write .html")
 

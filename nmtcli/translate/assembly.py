@@ -14,7 +14,7 @@ from nmtcli.score.alignment import word_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.long_lines import joint
 from nmtcli.translate.search import Hypothesis
-from nmtcli.translate.translation import Candidate
+from nmtcli.translate.translation import Candidate, without_controls
 from nmtcli.translate.unknown import replacements
 from nmtcli.vocabulary import UNK
 
@@ -43,6 +43,7 @@ class Assembler:
     keep_attention: bool
     keep_alignment: bool
     attention_name: str = ""
+    raw: str = ""  # the line as it was read; in `line` control characters are blanks
 
     def candidates(self, found: Sequence[Sequence[Hypothesis]]) -> tuple[Candidate, ...]:
         """Best first. `found` has the hypotheses of each part; the r-th translation joins the r-th of each."""
@@ -64,7 +65,8 @@ class Assembler:
         attention = self._attention(parts, joined, text) if joined is not None and self.keep_attention else None
         links = None
         if joined is not None and self.keep_alignment:
-            links = word_links(joined, [word for columns in self._columns for word in columns], words)
+            found = word_links(joined, [word for columns in self._columns for word in columns], words)
+            links = tuple((self._raw_words[source], target) for source, target in found)
         return Candidate(text, score, log_prob, attention, links)
 
     @cached_property
@@ -74,6 +76,12 @@ class Assembler:
             return [[] for _ in self.line.parts]
         words = raw_words(self.tokenizers.source, self.line.text, self.line.tokens)
         return [[*words[begin:end], NO_WORD] for begin, end in pairwise(self.line.cuts) if end > begin]
+
+    @cached_property
+    def _raw_words(self) -> list[int]:
+        """For each word of `line` the number of the word of the raw line that it is a part of."""
+        raw = self.raw.split()
+        return [number for number, word in enumerate(raw) for _ in without_controls(word).split()]
 
     def _part(
         self, part: Hypothesis, weights: NDArray[np.float32] | None, columns: Sequence[int]

@@ -1,9 +1,9 @@
 """How translations are written: text, tab-separated, JSON lines, Moses n-best lists; alignments in Pharaoh's format."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from nmtcli import strict_json
 from nmtcli.score.alignment import format_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.translation import Candidate, Translation
@@ -21,8 +21,8 @@ def render(
 
     text: the translation. tsv: a row `line, score, log-probability, translation` for each candidate, or one with empty
     columns for a line without candidates; with `alignment` one column more. jsonl: an object a line, with the keys of
-    `extra` that are not its own. moses: `line ||| translation ||| LogProb= … ||| score` for each candidate, lines from
-    0; with `alignment` one field more.
+    `extra`; those that are its own stand under `input`. moses: `line ||| translation ||| LogProb= … ||| score` for each
+    candidate, lines from 0; with `alignment` one field more.
     """
     if form == "text":
         return one_line(translation.text) + "\n"
@@ -54,7 +54,7 @@ def attention_json(attention: AttentionMap | None, line: int) -> dict[str, Any]:
 
 def json_text(record: Any) -> str:
     """JSON that no program breaks into lines."""
-    return json.dumps(record, ensure_ascii=False).encode("utf-8", "replace").decode().translate(_ESCAPED)
+    return strict_json.dumps(record).translate(_ESCAPED)
 
 
 def one_line(text: str) -> str:
@@ -72,6 +72,9 @@ def _json_line(translation: Translation, line: int, alignment: bool, extra: Mapp
         record["long_line"] = translation.treatment
     if translation.problems:
         record["problems"] = list(translation.problems)
+    taken = {key: value for key, value in extra.items() if key in record or key == "input"}
+    if taken.keys() & record.keys():
+        record["input"] = taken
     return json_text({**record, **{key: value for key, value in extra.items() if key not in record}}) + "\n"
 
 

@@ -1,7 +1,8 @@
 """Lines of text files and pipes: LF alone ends a line, and each keeps its place whatever is in it."""
 
+import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, NamedTuple
 
@@ -19,11 +20,6 @@ MOST_LINES = 1000
 MOST_BYTES = 2**18
 LONGEST = 2**20  # bytes of a line that is still taken for one
 _CHUNK = 2**16
-# how files begin that are no UTF-8 text; told, but translated line by line like any
-_NO_TEXT = {
-    "utf-16": (b"\xff\xfe", b"\xfe\xff"),
-    "compressed": (b"\x1f\x8b", b"BZh9", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"),
-}
 
 
 class Prefix(Section):
@@ -75,9 +71,6 @@ class Window:
             report.note("overlong", number)
             return None
         if number == 1:
-            for what, marks in _NO_TEXT.items():
-                if raw.startswith(marks):
-                    report.note(what, 1)
             raw = raw.removeprefix(b"\xef\xbb\xbf")
         raw = raw.removesuffix(b"\r")
         text = raw.decode("utf-8", "replace")
@@ -90,26 +83,35 @@ class Window:
             report.note("malformed", number)
         elif has_controls(request.source):
             report.note("control-characters", number)
+        if request is not None and _misspelt(request.extra):
+            report.note("misspelt", number)
+        if number == 1 and not self.jsonl and text.startswith("{") and _json_object(text) is not None:
+            report.note("json", number)
         return request
 
 
 def parse_json(line: str) -> Request | None:
-    """The request in a line of JSON: an object with text under `source`; None for anything else.
+    """The request in a line of JSON: an object with text under `source`, or another of the usual names; None for
+    anything else.
 
-    Under `prefix`, `required`, `banned` and `placeholders` stands what is asked of the translation, as in `Request`;
-    other keys are handed through.
+    Under `prefix`, `required`, `banned` and `placeholders` stands what is asked of the translation, as in `Request`.
+    All keys but `source` are handed through.
     """
     record = _json_object(line)
-    if record is None:
+    if record is None or (source := _source_key(record)) is None:
         return None
-    asked = _Asked.model_fields
     try:
-        own = _Asked.model_validate({key: record.pop(key) for key in asked if key in record})
+        own = _Asked.model_validate({key: record[key] for key in _Asked.model_fields if record.get(key) is not None})
     except ValidationError:
         return None
     required = [_text(one) if isinstance(one, str) else [_text(text) for text in one] for one in own.required]
     banned = [_text(text) for text in own.banned]
-    return Request(_text(record.pop("source")), record, _text(own.prefix), required, banned, own.placeholders)
+    extra = {key: value for key, value in record.items() if key != "source"}
+    return Request(_text(record[source]), extra, _text(own.prefix), required, banned, own.placeholders)
+
+
+# What the text to be translated is called, in the order it is looked for.
+_SOURCES = ("source", "src", "text", "sentence", "input")
 
 
 class _Asked(Section):
@@ -121,13 +123,24 @@ class _Asked(Section):
     placeholders: StrictBool = False
 
 
+def _source_key(record: Mapping[str, Any]) -> str | None:
+    """The key of the text to be translated."""
+    return next((name for name in _SOURCES if isinstance(record.get(name), str)), None)
+
+
+def _misspelt(keys: Iterable[str]) -> bool:
+    """Whether a key is nearly one that asks something of the translation."""
+    asked = [*_Asked.model_fields]
+    return any(key not in asked and difflib.get_close_matches(key.lower(), asked, cutoff=0.8) for key in keys)
+
+
 def _json_object(line: str) -> dict[str, Any] | None:
-    """A JSON object with text under `source`."""
+    """A JSON object."""
     try:
         record = json.loads(line, strict=False, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) and isinstance(record.get("source"), str) else None
+    return record if isinstance(record, dict) else None
 
 
 def _text(text: str) -> str:
@@ -139,11 +152,16 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON")
 
 
+def _first_filled(lines: list[bytes]) -> bytes:
+    """The first line that is not blank, if there is any."""
+    return next((line for line in lines if line.removeprefix(b"\xef\xbb\xbf").strip()), b"")
+
+
 class LineReader:
     """Reads lines from a byte stream in windows, so that memory does not grow with the input."""
 
     def __init__(self, stream: BinaryIO, form: InputFormat = "auto") -> None:
-        """`form` auto is JSON lines where the first line is an object with text under `source`."""
+        """`form` auto is JSON lines where the first filled line is an object with text under a usual name."""
         self._stream, self._form = stream, form
         self._position, self._digest = 0, xxhash.xxh3_128()
         self._lines = 0
@@ -175,18 +193,19 @@ class LineReader:
             raise DataError("the input is not the one this translation was begun with", "begin again without --resume")
         self._lines = lines
         if lines:
-            self._detect(start.split(b"\n", 1)[0])
+            self._detect(_first_filled(start.split(b"\n")))
 
     def _window(self, lines: list[bytes]) -> Window:
         if self._lines == 0:
-            self._detect(lines[0])
+            self._detect(_first_filled(lines))
         self._lines += len(lines)
         return Window(self._lines - len(lines) + 1, lines, self._form == "jsonl", self._prefix())
 
     def _detect(self, line: bytes) -> None:
         if self._form == "auto":
             text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
-            self._form = "jsonl" if text.startswith("{") and _json_object(text) else "text"
+            record = _json_object(text) if text.lstrip().startswith("{") else None
+            self._form = "text" if record is None or _source_key(record) is None else "jsonl"
 
     def _read(self) -> Iterator[bytes | None]:
         """Lines without their LF, and None where what comes next may have to be waited for.

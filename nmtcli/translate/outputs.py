@@ -19,6 +19,7 @@ from nmtcli import __version__
 from nmtcli.checkpoint import read_json
 from nmtcli.config.section import Section
 from nmtcli.errors import DataError, UserError
+from nmtcli.paths import quoted
 from nmtcli.staging import write_whole
 from nmtcli.translate.job import TranslatedWindow
 from nmtcli.translate.lines import Prefix, Report, Tally
@@ -193,6 +194,6 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise DataError(f"{path}: cannot write: is a directory")
     if not path.absolute().parent.is_dir():
-        raise DataError(f"{path}: cannot write: no directory {path.parent}", f"mkdir -p {path.parent}")
+        raise DataError(f"{path}: cannot write: no directory {path.parent}", f"mkdir -p {quoted(path.parent)}")
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         raise DataError(f"{path}: cannot write: permission denied")

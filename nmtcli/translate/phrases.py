@@ -2,9 +2,11 @@
 
 import re
 import unicodedata
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import islice
 
 from nmtcli.errors import UserError
 from nmtcli.prepare.tokenizer import Tokenizer
@@ -52,13 +54,29 @@ class PhraseWriter:
         return Phrase.of(spellings, least=times, most=times)
 
     def banned(self, text: str) -> Phrase:
-        """A text that must not occur as whole words, in whatever segmentation."""
+        """A text that must not occur as whole words, in whatever segmentation.
+
+        In scripts where anything may follow a word, or stand before it, that holds within a piece as well.
+        """
         written = self._written(text).encode()  # in bytes, for a letter may be spelled in them
         arcs: list[dict[int, int]] = []
         for start in range(len(written)):
             ends = range(start + 1, min(start + self._longest, len(written)) + 1)
             arcs.append({token: end for end in ends for token in self._by_bytes.get(written[start:end], ())})
-        return Phrase(tuple(arcs), least=0, most=0, whole=True, inner=len(BLANK.encode()))
+        normal, inner = written.decode()[len(BLANK) :], len(BLANK.encode())
+        followed, preceded = not joins_words(normal[-1]), not joins_words(normal[0])
+        if followed:
+            for start in range(len(written)):
+                arcs[start] |= dict.fromkeys(self._beginning_with(written[start:]), len(written))
+        if preceded:
+            anywhere = dict(arcs[inner])
+            for token, rest in self._within.get(normal[0], ()):
+                if written[inner:].startswith(rest):
+                    anywhere[token] = max(anywhere.get(token, 0), inner + len(rest))
+                elif followed and rest.startswith(written[inner:]):
+                    anywhere[token] = len(written)
+            arcs[0] |= {token: max(end, arcs[0].get(token, 0)) for token, end in anywhere.items()}
+        return Phrase(tuple(arcs), least=0, most=0, whole=not followed, inner=inner)
 
     def placeholders(self, source: str) -> tuple[list[Phrase], list[str]]:
         """A phrase for each placeholder in a source line, and those the tokenizer cannot write."""
@@ -108,6 +126,29 @@ class PhraseWriter:
         bytes_ = self.tokenizer.byte_pieces.nonzero()[0].tolist()
         for token, piece in zip(bytes_, self.tokenizer.pieces(bytes_), strict=True):
             found.setdefault(bytes([int(piece[1:-1], 16)]), []).append(token)  # <0xC3>
+        return found
+
+    @cached_property
+    def _sorted(self) -> list[bytes]:
+        """The pieces of text as bytes, in order."""
+        return sorted(piece.encode() for piece in self._ids)
+
+    def _beginning_with(self, start: bytes) -> list[int]:
+        """The ids of the pieces that begin so and go on."""
+        found = []
+        for piece in islice(self._sorted, bisect_right(self._sorted, start), None):
+            if not piece.startswith(start):
+                break
+            found += self._by_bytes[piece]
+        return found
+
+    @cached_property
+    def _within(self) -> dict[str, list[tuple[int, bytes]]]:
+        """For each character the pieces that have it behind their first one, and how these go on from there."""
+        found: dict[str, list[tuple[int, bytes]]] = {}
+        for piece, token in self._ids.items():
+            for at in range(1, len(piece)):
+                found.setdefault(piece[at], []).append((token, piece[at:].encode()))
         return found
 
     @cached_property

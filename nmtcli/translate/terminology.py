@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from nmtcli.errors import DataError, UserError
+from nmtcli.prepare.files import read_text
 from nmtcli.translate.constraints import Phrase
 from nmtcli.translate.phrases import PhraseWriter, joins_words
 
@@ -100,10 +101,5 @@ def read_phrases(path: Path) -> list[str]:
 
 def _lines(path: Path) -> Iterable[tuple[int, str]]:
     """The lines that are not blank, with their numbers."""
-    try:
-        lines = path.read_text("utf-8-sig").split("\n")
-    except OSError as error:
-        raise DataError(f"{path}: cannot read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 (byte {error.start})") from None
+    lines = read_text(path).split("\n")
     return [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1) if line.strip()]

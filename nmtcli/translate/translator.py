@@ -192,9 +192,8 @@ class Translator:
             pools = list(islice(remaining, counts[row]))
             if not all(hypothesis.obeys for pool in pools for hypothesis in pool):
                 problems[row].add("unmet")
-            assembler = Assembler(
-                self.tokenizers, line, self.handling.dictionary, attention, alignment, self.attention_name
-            )
+            words, name = self.handling.dictionary, self.attention_name
+            assembler = Assembler(self.tokenizers, line, words, attention, alignment, name, request.source)
             candidates = assembler.candidates(pools)
             translations.append(Translation(request.source, candidates, treatments[row], tuple(sorted(problems[row]))))
         return translations

@@ -18,6 +18,10 @@ OTHER, BLANK, CONTROL, DIGIT, SYMBOL, FIRST_SCRIPT = range(6)
 
 _WITHOUT = frozenset(("Cn", "Co", "Cs"))  # unassigned, private, half of a pair
 _SCRIPT_OF = {"ideographic": "cjk", "katakana-hiragana": "katakana", "modifier": "combining"}
+# first words of names that tell no script: variation selectors, letters of mathematics, signs
+_NO_SCRIPT = {"variation", "mathematical", "double-struck", "black-letter", "script", "micro", "ohm", "kelvin"} | {
+    *("angstrom", "feminine", "masculine", "alef", "bet", "gimel", "dalet", "euler", "planck", "turned", "musical")
+}
 _PREFIXES = {"fullwidth", "halfwidth", "small", "squared", "circled"}  # the script follows
 
 Codes = npt.NDArray[np.uint32]
@@ -43,8 +47,8 @@ def _tables() -> tuple[Kinds, tuple[str, ...]]:
             kinds[code] = DIGIT
         elif category[0] in "PS":
             kinds[code] = SYMBOL
-        elif category[0] in "LM":
-            kinds[code] = FIRST_SCRIPT + scripts.setdefault(_script(character), len(scripts))
+        elif category[0] in "LM" and (script := _script(character)) not in _NO_SCRIPT:
+            kinds[code] = FIRST_SCRIPT + scripts.setdefault(script, len(scripts))
     return kinds, tuple(scripts)
 
 

@@ -15,7 +15,17 @@ import numpy.typing as npt
 
 from nmtcli.config import CleaningConfig, DataConfig, Section
 from nmtcli.errors import UserError
-from nmtcli.prepare.cleaning.characters import BLANK, CONTROL, DIGIT, FIRST_SCRIPT, SYMBOL, Mask, Texts, script_names
+from nmtcli.prepare.cleaning.characters import (
+    BLANK,
+    CONTROL,
+    DIGIT,
+    FIRST_SCRIPT,
+    OTHER,
+    SYMBOL,
+    Mask,
+    Texts,
+    script_names,
+)
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.cleaning.languages import LanguageRule
 from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED, Block, Rows
@@ -51,6 +61,7 @@ EXAMPLES = 10  # kept of each rule
 _EXCERPT = 120  # characters of a side shown in an example
 _SHORT = 10  # characters or bytes: ratios and shares of shorter sides say nothing
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|<!--|&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
+_INVISIBLE = re.compile(r"[\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]*")
 
 Verdicts = npt.NDArray[np.uint8]
 
@@ -215,8 +226,9 @@ def _blank(texts: Texts) -> Mask:
     found: Mask = np.asarray(texts.lengths == 0)
     starts = texts.ends - texts.lengths
     suspects = np.flatnonzero(~found)
-    for row in suspects[texts.kinds[starts[suspects]] == BLANK].tolist():
-        found[row] = texts.texts[row].isspace()
+    first = texts.kinds[starts[suspects]]
+    for row in suspects[(first == BLANK) | (first == OTHER)].tolist():
+        found[row] = _INVISIBLE.fullmatch(texts.texts[row]) is not None
     return found
 
 

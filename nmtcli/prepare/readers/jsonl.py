@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nmtcli.errors import DataError
 from nmtcli.prepare.files import FromFile
@@ -24,9 +24,11 @@ class JsonBlock:
         """Parse each line."""
         texts, problems, crlf = decode_lines(self.lines, self.size, self.line, self.file)
         found = TextBlock(self.line, self.size, self.file, [self._parse(text) for text in texts]).rows()
-        return Rows(found.sources, found.targets, found.problems | problems, crlf, found.line_breaks)
+        return replace(found, problems=found.problems | problems, crlf_lines=crlf)
 
     def _parse(self, text: str) -> Pair | str:
+        if not text.strip():
+            return "", ""
         try:
             return find_or_say(self.sides.find, json.loads(text))
         except (ValueError, RecursionError) as error:
@@ -40,15 +42,17 @@ class JsonLines(FromFile):
     sides: Sides
 
     def check(self) -> None:
-        """Parse the first line. Raises DataError."""
-        first = self.data.check().removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0]
+        """Parse the first line that is not blank. Raises DataError."""
+        start = self.data.check().removeprefix(b"\xef\xbb\xbf")
+        number = start[: len(start) - len(start.lstrip())].count(b"\n") + 1
+        first = start.lstrip().split(b"\n", 1)[0]
         try:
             record = json.loads(first)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{self.name}:1: not JSON: {error}", "each line is an object of its own") from None
+            raise DataError(f"{self.name}:{number}: not JSON: {error}", "each line is an object of its own") from None
         if not isinstance(record, dict):
-            raise DataError(f"{self.name}:1: not a JSON object", 'a line is {"source": …, "target": …}')
-        self.sides.check(record, f"{self.name}:1")
+            raise DataError(f"{self.name}:{number}: not a JSON object", 'a line is {"source": …, "target": …}')
+        self.sides.check(record, f"{self.name}:{number}")
 
     def digest(self) -> str:
         """Sha256 of the file, and where the sides are looked for."""

@@ -1,4 +1,4 @@
-"""Text files a line at a time: two aligned files, or one of tab-separated columns.
+"""Two text files, aligned line by line.
 
 Only LF ends a line. A lone CR, U+0085 or U+2028 is part of the text: many readers break lines there and lose the
 alignment.
@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nmtcli.errors import DataError, each
-from nmtcli.prepare.files import File, FromFile, LineReader
-from nmtcli.prepare.rows import MALFORMED, Problem, Rows, decode_lines
+from nmtcli.prepare.files import File, LineReader
+from nmtcli.prepare.rows import Rows, decode_lines
 
 
 @dataclass(frozen=True)
@@ -79,75 +79,3 @@ class LinePairs:
             f"{self.source.name} has {source:,} lines but {self.target.name} has {target:,}",
             "line n of one file must translate line n of the other, and only LF ends a line",
         )
-
-
-@dataclass(frozen=True)
-class TsvBlock:
-    """Lines of tab-separated columns, as bytes."""
-
-    line: int
-    size: int
-    file: str
-    lines: bytes
-    columns: tuple[int, int]  # from 0
-    width: int  # columns of the first line, and so of every line
-
-    def rows(self) -> Rows:
-        """Take the two columns of each line."""
-        texts, problems, crlf = decode_lines(self.lines, self.size, self.line, self.file)
-        sources, targets = [""] * self.size, [""] * self.size
-        source, target = self.columns
-        for index, text in enumerate(texts):
-            cells = text.split("\t")
-            if len(cells) == self.width:
-                sources[index], targets[index] = cells[source], cells[target]
-            elif index not in problems:
-                reason = f"{len(cells)} tab-separated columns where the first line has {self.width}"
-                problems[index] = Problem(MALFORMED, self.file, reason, text)
-        return Rows(sources, targets, problems, crlf)
-
-
-@dataclass(frozen=True)
-class TsvFile(FromFile):
-    """A pair a line: two columns of those between tabs, named by the first line or numbered from 1."""
-
-    columns: tuple[str, str] | None
-
-    def check(self) -> None:
-        """Find the columns in the first line. Raises DataError."""
-        self._layout(self.data.check())
-
-    def digest(self) -> str:
-        """Sha256 of the file, and the columns."""
-        return f"{self.data.digest()} {self.columns}"
-
-    def blocks(self) -> Iterator[TsvBlock]:
-        """The lines; those of column names are left out."""
-        line = 1
-        for lines, count in self.data.blocks():
-            if line == 1:
-                columns, width, named = self._layout(lines)
-            names = int(line == 1 and named)  # the first line is no pair then
-            rows = lines.partition(b"\n")[2] if names else lines
-            if rows:
-                yield TsvBlock(line + names, count - names, self.name, rows, columns, width)
-            line += count
-
-    def _layout(self, start: bytes) -> tuple[tuple[int, int], int, bool]:
-        """Indices of both columns, number of columns, and whether the first line names them."""
-        ((text, *_), *_) = decode_lines(start.split(b"\n", 1)[0], 1, 1, self.name)
-        cells = text.removesuffix("\r").split("\t")
-        wanted = self.columns or ("1", "2")
-        named = not all(column.isdecimal() for column in wanted)
-        found = []
-        for column in wanted:
-            if named and column in cells:
-                found.append(cells.index(column))
-            elif not named and 1 <= int(column) <= len(cells):
-                found.append(int(column) - 1)
-            else:
-                raise DataError(
-                    f"{self.name}:1: no column {column} among {len(cells)} tab-separated ones",
-                    "a line is source, tab, target; or name the corpus in a YAML file with, say, columns: [2, 3]",
-                )
-        return (found[0], found[1]), len(cells), named

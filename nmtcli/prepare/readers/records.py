@@ -1,23 +1,28 @@
 """Rows with named fields: where the two sides stand in one, and blocks of text taken from them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from nmtcli.errors import DataError
-from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED, Problem, Rows
+from nmtcli.prepare.rows import HEADER, INVALID_UTF8, MALFORMED, Problem, Rows
 
 _BLOCK = 8192  # rows handed on together
 
 Pair = tuple[Any, Any]  # both sides as found: text, if all is well
 
 
+# What the two sides are called, in the order they are looked for; languages come after the first.
+_USUAL = (("source", "target"), ("src", "tgt"), ("src", "trg"), ("source_text", "target_text"), ("text", "translation"))
+
+
 @dataclass(frozen=True)
 class Sides:
     """Finds the two sides of a record: in the columns asked for, or in the usual places.
 
-    These are `source` and `target`, the languages themselves, or both languages under `translation` as in hub data.
+    These are `source` and `target`, the languages themselves, both languages under `translation` as in hub data, or
+    other usual names.
     """
 
     languages: tuple[str, str]
@@ -26,15 +31,17 @@ class Sides:
     def find(self, record: Mapping[str, Any]) -> Pair:
         """Both sides. Raises KeyError that says which names would do."""
         nested = record.get("translation")
-        usual = ("source", "target"), self.languages
-        places = [(record, names) for names in ((self.columns,) if self.columns else usual)]
-        if isinstance(nested, Mapping):
-            places.append((nested, self.columns or self.languages))
-        for place, (source, target) in places:
-            if source in place and target in place:
-                return place[source], place[target]
+        for place in (record, nested) if isinstance(nested, Mapping) else (record,):
+            if (found := self._keys(list(place))) is not None:
+                return place[found[0]], place[found[1]]
         names = " and ".join(self.columns or ("source", "target"))
         raise KeyError(f"no {names} among {', '.join(map(str, nested or record)) or 'no fields'}")
+
+    def names(self, cells: Sequence[str]) -> tuple[int, int] | None:
+        """Which of the names of columns are those of the sides."""
+        if (found := self._keys(cells)) is None:
+            return None
+        return cells.index(found[0]), cells.index(found[1])
 
     def check(self, record: Mapping[str, Any], place: str) -> None:
         """Raises DataError unless a first record has both sides."""
@@ -46,6 +53,34 @@ class Sides:
             )
             raise DataError(f"{place}: {error.args[0]}", hint) from None
 
+    def _keys(self, keys: Sequence[str]) -> tuple[str, str] | None:
+        """The keys of both sides among these; those asked for as they are written, others in upper or lower case."""
+        if self.columns is not None:
+            return self.columns if set(self.columns) <= set(keys) else None
+        lower = {key.lower(): key for key in reversed(keys) if isinstance(key, str)}
+        for source, target in (_USUAL[0], self.languages, *_USUAL[1:]):
+            if source.lower() in lower and target.lower() in lower:
+                return lower[source.lower()], lower[target.lower()]
+        regional = [match_language(list(lower), language) for language in self.languages]
+        found = [lower[key] for key in regional if key is not None]
+        return (found[0], found[1]) if len(set(found)) == 2 else None
+
+
+def match_language(codes: Sequence[str], wanted: str) -> str | None:
+    """Which of some language codes means the one wanted: the same, else one of its regions, else the language of its
+    region; `de` finds `de-AT`, and `de-AT` finds `de`.
+    """
+    normal = [code.lower().replace("_", "-") for code in codes]
+    name = wanted.lower().replace("_", "-")
+    for found in (
+        [code == name for code in normal],
+        [code.startswith(f"{name}-") for code in normal],
+        [name.startswith(f"{code}-") for code in normal],
+    ):
+        if any(found):
+            return codes[found.index(True)]
+    return None
+
 
 @dataclass(frozen=True)
 class TextBlock:
@@ -55,10 +90,11 @@ class TextBlock:
     size: int
     file: str
     pairs: Sequence[Pair | str]
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self) -> Rows:
         """Check that both sides are text of one line."""
-        found = Rows([""] * self.size, [""] * self.size)
+        found = Rows([""] * self.size, [""] * self.size, notes=dict(self.notes))
         for index, pair in enumerate(self.pairs):
             if isinstance(pair, str):
                 found.problems[index] = Problem(MALFORMED, self.file, pair, "")
@@ -76,7 +112,9 @@ class TextBlock:
             (source + target).encode("utf-8")
         except UnicodeEncodeError:
             text = f"{source} ||| {target}".encode("utf-8", "replace").decode("utf-8")
-            found.problems[index] = Problem(INVALID_UTF8, self.file, "half of a surrogate pair stands alone", text)
+            found.problems[index] = Problem(
+                INVALID_UTF8, self.file, "not UTF-8, or half of a surrogate pair alone", text
+            )
             return
         found.line_breaks += source.count("\n") + target.count("\n")
         found.sources[index], found.targets[index] = map(_one_line, (source, target))
@@ -86,11 +124,11 @@ def _one_line(text: str) -> str:
     return text.replace("\r\n", " ").replace("\n", " ")
 
 
-def text_blocks(pairs: Iterable[Pair | str], file: str) -> Iterator[TextBlock]:
-    """The pairs, some thousand at a time."""
-    iterator, line = iter(pairs), 1
+def text_blocks(pairs: Iterable[Pair | str], file: str, first: int = 1, header: bool = False) -> Iterator[TextBlock]:
+    """The pairs, some thousand at a time; the first stands in line `first`, perhaps after a `header`."""
+    iterator, line = iter(pairs), first
     while chunk := list(islice(iterator, _BLOCK)):
-        yield TextBlock(line, len(chunk), file, chunk)
+        yield TextBlock(line, len(chunk), file, chunk, {HEADER: 1} if header and line == first else {})
         line += len(chunk)
 
 

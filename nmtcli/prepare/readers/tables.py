@@ -1,36 +1,124 @@
-"""CSV, Parquet and data sets of the hub, read as streams through `datasets`."""
+"""CSV and Parquet files."""
 
 import csv
-import json
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
-from pathlib import Path
+from itertools import chain, islice
 from typing import Any
 
-import datasets
+import pyarrow as pa
+import pyarrow.parquet
 
 from nmtcli.errors import DataError
 from nmtcli.prepare.files import FromFile
+from nmtcli.prepare.readers.layout import Layout, find_layout
 from nmtcli.prepare.readers.records import Sides, TextBlock, find_or_say, text_blocks
 
-_TELL = 1000  # rows between words about progress
+_BATCH = 1000  # rows of Parquet read together
+_LONGEST_ROW = 100  # lines that one row of CSV may have: a quote that opens more was not meant to
+_DELIMITERS = ",;\t"
+
+csv.field_size_limit(2**31 - 1)  # the rules of cleaning say what is too long
 
 
 @dataclass(frozen=True)
-class Table(FromFile):
-    """A CSV or Parquet file."""
+class CsvFile(FromFile):
+    """A CSV file whose first line names the columns, or whose columns are numbered."""
 
-    form: str  # csv or parquet
+    sides: Sides
+
+    def check(self) -> None:
+        """Find the columns, and look for a first row. Raises DataError."""
+        self.data.check()
+        layout, _, rows = self._open()
+        if layout.named:
+            next(rows)
+        if next(rows, None) is None:
+            raise DataError(f"{self.name}: has no rows")
+
+    def digest(self) -> str:
+        """Sha256 of the file, and where the sides are looked for."""
+        return f"{self.data.digest()} {self.sides}"
+
+    def blocks(self) -> Iterator[TextBlock]:
+        """All rows; one that is not as wide as the first line is malformed."""
+        layout, skipped, rows = self._open()
+        if layout.named:
+            next(rows)
+        pairs = (row if isinstance(row, str) else layout.pair(row) for row in rows)
+        yield from text_blocks(pairs, self.name, skipped + layout.named + 1, layout.named)
+
+    def _open(self) -> tuple[Layout, int, Iterator[list[str] | str]]:
+        """The layout, how many lines stand before all rows, and all rows: cells, or what is wrong with one."""
+        lines = self._lines()
+        first = next(lines, "")
+        skipped = 0
+        delimiters = _DELIMITERS
+        if first.lower().startswith("sep=") and len(first.rstrip("\r\n")) == len("sep=") + 1:
+            delimiters, skipped = first[len("sep=")], 1
+            first = next(lines, "")
+        start = [first, *islice(lines, _LONGEST_ROW)]
+        error: DataError | None = None
+        for delimiter in delimiters:
+            one, two = [*islice(_rows(iter(start), delimiter), 2), [], []][:2]
+            try:
+                layout = find_layout(_cells(one), _cells(two), self.sides, self.name, headed=True)
+            except DataError as found:
+                error = error or found
+                continue
+            return layout, skipped, _rows(chain(start, lines), delimiter, layout)
+        assert error is not None
+        raise error
+
+    def _lines(self) -> Iterator[str]:
+        with self.data.readable(), self.data.open() as file:
+            yield from TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="\n")
+
+
+def _cells(row: list[str] | str) -> list[str]:
+    return [row] if isinstance(row, str) else row
+
+
+def _rows(lines: Iterator[str], delimiter: str, layout: Layout | None = None) -> Iterator[list[str] | str]:
+    """The cells of each row, or what is wrong with it. Of a row that is wrong only its first line is lost."""
+    waiting: deque[str] = deque()
+    while (line := waiting.popleft() if waiting else next(lines, None)) is not None:
+        if not line.strip("\r\n"):
+            continue
+        if '"' not in line:
+            yield line.rstrip("\r\n").split(delimiter)
+            continue
+        parts = [line]
+        while (cells := _parsed(parts, delimiter)) is None and len(parts) < _LONGEST_ROW:
+            if (more := waiting.popleft() if waiting else next(lines, None)) is None:
+                break
+            parts.append(more)
+        if isinstance(cells, list) and (len(parts) == 1 or layout is None or not isinstance(layout.pair(cells), str)):
+            yield cells
+            continue
+        waiting.extendleft(reversed(parts[1:]))
+        yield cells if isinstance(cells, str) else "a quote is opened and not closed"
+
+
+def _parsed(parts: Sequence[str], delimiter: str) -> list[str] | str | None:
+    """The cells of a row of some lines, what is wrong with it, or None where a quote is still open."""
+    try:
+        return next(csv.reader(parts, delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        return None if "end of data" in str(error) else f"not CSV: {error}"
+
+
+@dataclass(frozen=True)
+class Parquet(FromFile):
+    """A Parquet file."""
+
     sides: Sides
 
     def check(self) -> None:
         """Read the first row. Raises DataError."""
-        if self.form == "csv":
-            self.data.check()
-        else:
-            self.data.check_there()
+        self.data.check_there()
         first = next(self._records(), None)
         if first is None:
             raise DataError(f"{self.name}: has no rows")
@@ -45,42 +133,9 @@ class Table(FromFile):
         return text_blocks((find_or_say(self.sides.find, record) for record in self._records()), self.name)
 
     def _records(self) -> Iterator[dict[str, Any]]:
-        options: dict[str, Any] = {"data_files": str(self.data.path), "split": "train"}
-        if self.form == "csv":  # every cell is text: what looks like a number or like nothing is not guessed at
-            cells = dict.fromkeys(self._header(), datasets.Value("string"))
-            options |= {"features": datasets.Features(cells), "keep_default_na": False}
-        return _stream(self.name, self.form, options)
-
-    def _header(self) -> list[str]:
-        """The names in the first line of a CSV file."""
-        with self.data.readable(), self.data.open() as file:
-            return next(csv.reader(TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")), [])
-
-
-def copy_pairs(name: str, options: dict[str, Any], sides: Sides, path: Path, on_row: Callable[[int], None]) -> None:
-    """Write the pairs of a data set of the hub to JSON lines, so that it crosses the network once.
-
-    Raises DataError if it cannot be read or its first row has no two sides.
-    """
-    with path.open("w", encoding="utf-8") as file:
-        for number, record in enumerate(_stream(name, name, options), start=1):
-            if number == 1:
-                sides.check(record, name)
-            pair = dict.fromkeys(record)  # a row without two sides keeps its place and its names
-            with suppress(KeyError):
-                pair = dict(zip(("source", "target"), sides.find(record), strict=True))
-            file.write(json.dumps(pair, default=str) + "\n")
-            if number % _TELL == 0:
-                on_row(number)
-
-
-def _stream(name: str, loader: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The rows that `load_dataset` streams; `name` is what errors call it."""
-    datasets.disable_progress_bars()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what is wrong is told below
-    try:
-        yield from datasets.load_dataset(loader, streaming=True, **options)
-    except Exception as error:  # the library and those below it have errors of many kinds
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        hint = "CSV needs commas between cells, and names in its first line" if loader == "csv" else None
-        raise DataError(f"{name}: cannot read it: {reason}", hint) from None
+        with self.data.readable(), self.data.path.open("rb") as file:
+            try:
+                for batch in pa.parquet.ParquetFile(file).iter_batches(batch_size=_BATCH):
+                    yield from batch.to_pylist()
+            except pa.ArrowException as error:
+                raise DataError(f"{self.name}: cannot read it: {str(error).splitlines()[0]}") from None

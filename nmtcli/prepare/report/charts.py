@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from nmtcli.page.charts import HEIGHT, WIDTH, Bar, Chart, Line, height_of
-from nmtcli.prepare.report.findings import percent
+from nmtcli.prepare.report.finding import percent
 from nmtcli.prepare.report.report import Histogram
 
 _GRID = tuple(step * power for power in (0.001, 0.01, 0.1) for step in (1, 2, 5))

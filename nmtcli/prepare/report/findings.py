@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 from nmtcli.prepare.cleaning.rules import DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY
+from nmtcli.prepare.report.content import find_identifiers, find_notes, find_unwritable
 from nmtcli.prepare.report.explanations import EXPLANATIONS
-from nmtcli.prepare.report.report import CorpusReport, Histogram, Report, SplitReport, TextReport, TokenReport
+from nmtcli.prepare.report.finding import Finding, named, percent, share_of, sides, splits
+from nmtcli.prepare.report.report import CorpusReport, Histogram, Report, SplitReport, TokenReport
 from nmtcli.prepare.report.writing import is_letter, scripts_of, system_of
 from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED
-
-Severity = Literal["bad", "look", "fine"]
 
 # Shares of a corpus that a rule may drop before it is a finding, and before it is a bad one. Every corpus has some
 # dirt; one in five pairs is no dirt but a mistake, or a rule that does not suit the text.
@@ -21,6 +19,7 @@ _DROPPED_BY = {
     MALFORMED: (0.0, 0.01),  # a file is in its format or is not
     INVALID_UTF8: (0.0, 0.01),  # the same
     EMPTY: (0.01, 0.05),  # gaps on one side hint at lost lines
+    "markup": (0.001, 0.20),  # a translation memory has tags in some texts, which a model then never writes
     "held-out": (0.001, 0.20),  # independent texts share hardly a sentence of some length
     "held-out-ngram": (0.01, 0.20),
     # crawled text repeats itself, and nothing is lost by it
@@ -48,52 +47,26 @@ _LINKS_LOST = 0.05, 0.50  # of pairs with links: odd blanks and characters come 
 
 _FEW_PAIRS, _VERY_FEW_PAIRS = 10_000, 1_000  # the smallest corpora that translators are trained on have some 10,000
 _FEW_VALID = 200  # with fewer, BLEU moves by several points by chance
-_OTHER_LENGTH = 2.0  # times longer or shorter: another kind of text
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something about a corpus that a person should know, and what to do next."""
-
-    severity: Severity
-    text: str
-    hint: str
+_OTHER_LENGTH, _CLEARLY_OTHER_LENGTH = 1.3, 2.0  # times longer or shorter: another kind of text; where texts are few
+_ENOUGH_TEXTS = 100  # the mean length of fewer moves by chance
+_OTHER_SCRIPT_SHARE = 0.10  # more or less of the letters in a script than in training text
 
 
 def findings(report: Report) -> tuple[Finding, ...]:
     """All that looks wrong, worst first; one that says so if nothing does."""
-    checks = (_scripts, _alignment, _corpora, _rules, _validation, _second_scripts, _tokens, _links, _sizes, _line_ends)
-    found = [finding for check in checks for finding in check(report)]
+    found = [finding for check in _CHECKS for finding in check(report)]
     if not found:
         return (Finding("fine", "Nothing looks wrong.", ""),)
     return tuple(sorted(found, key=lambda finding: finding.severity != "bad"))
 
 
-def percent(share: float) -> str:
-    """A share for people: never 0% for something, nor 100% for less than all."""
-    if 0 < share < 0.0001:
-        return "<0.01%"
-    if 0.9995 <= share < 1:
-        return ">99.9%"
-    return f"{share:.0%}" if share in (0, 1) else f"{share:.2%}" if share < 0.01 else f"{share:.1%}"
-
-
-def _splits(report: Report) -> tuple[tuple[str, SplitReport], ...]:
-    return ("training", report.train), ("validation", report.valid)
-
-
-def _sides(report: Report, split: SplitReport) -> Iterator[tuple[str, str, TextReport, TokenReport | None]]:
-    yield "source", report.source_language, split.source, split.source_tokens
-    yield "target", report.target_language, split.target, split.target_tokens
-
-
 def _scripts(report: Report) -> Iterator[Finding]:
     """Is each side mostly in the script of its language? If no language is known, validation is like training."""
-    systems = [scripts_of(language) or system_of(text.scripts) for _, language, text, _ in _sides(report, report.train)]
-    for name, split in _splits(report):
-        sides = list(_sides(report, split))
-        shares = [_share_of(text, system) for (_, _, text, _), system in zip(sides, systems, strict=True)]
-        crossed = [_share_of(text, system) for (_, _, text, _), system in zip(sides, systems[::-1], strict=True)]
+    systems = [scripts_of(language) or system_of(text.scripts) for _, language, text, _ in sides(report, report.train)]
+    for name, split in splits(report):
+        both = list(sides(report, split))
+        shares = [share_of(text, system) for (_, _, text, _), system in zip(both, systems, strict=True)]
+        crossed = [share_of(text, system) for (_, _, text, _), system in zip(both, systems[::-1], strict=True)]
         if all(share < _MOSTLY < other for share, other in zip(shares, crossed, strict=True)):
             yield Finding(
                 "bad",
@@ -103,7 +76,7 @@ def _scripts(report: Report) -> Iterator[Finding]:
                 f" data.target_language ({report.target_language}).",
             )
             continue
-        for (side, language, text, _), share, system in zip(sides, shares, systems, strict=True):
+        for (side, language, text, _), share, system in zip(both, shares, systems, strict=True):
             if system and share < _MOSTLY and (name == "validation" or scripts_of(language)):
                 yield Finding(
                     "bad",
@@ -113,18 +86,13 @@ def _scripts(report: Report) -> Iterator[Finding]:
                 )
 
 
-def _share_of(text: TextReport, system: tuple[str, ...]) -> float:
-    letters = {name: share for name, share in text.scripts.items() if is_letter(name)}
-    return sum(letters.get(name, 0) for name in system) / sum(letters.values()) if letters else 1.0
-
-
 def _second_scripts(report: Report) -> Iterator[Finding]:
     if "wrong-script" in report.train.rules:
         return  # the user has said what is allowed
-    for side, language, text, _ in _sides(report, report.train):
+    for side, language, text, _ in sides(report, report.train):
         system = scripts_of(language) or system_of(text.scripts)
-        others = {name: _share_of(text, (name,)) for name in text.scripts if is_letter(name) and name not in system}
-        if not others or _share_of(text, system) < _MOSTLY:
+        others = {name: share_of(text, (name,)) for name in text.scripts if is_letter(name) and name not in system}
+        if not others or share_of(text, system) < _MOSTLY:
             continue
         other = max(others, key=lambda name: others[name])
         look, bad = _LATIN if other == "latin" else _OTHER_SCRIPT
@@ -138,7 +106,7 @@ def _second_scripts(report: Report) -> Iterator[Finding]:
 
 
 def _alignment(report: Report) -> Iterator[Finding]:
-    for name, split in _splits(report):
+    for name, split in splits(report):
         correlation = _length_correlation(split)
         if correlation is not None:
             unrelated = correlation < _UNRELATED
@@ -174,7 +142,7 @@ def _log_variance(histogram: Histogram) -> float:
 
 
 def _corpora(report: Report) -> Iterator[Finding]:
-    for name, split in _splits(report):
+    for name, split in splits(report):
         for corpus in split.corpora:
             if not corpus.pairs_read:
                 yield Finding("bad", f"The {name} corpus {corpus.name} is empty.", "Is it the right file?")
@@ -221,23 +189,37 @@ def _validation(report: Report) -> Iterator[Finding]:
             f"The validation set lost {dropped:,} of its {split.pairs_read:,} pairs ({rules}).",
             "Mend these lines: scores compare only with those of the whole set.",
         )
+    parts = report.train, report.valid
+    texts = [(part.source.texts, part.target.texts) for part in parts]
     means = [
-        (part.source.characters + part.target.characters) / max(part.source.texts + part.target.texts, 1)
-        for part in (report.train, report.valid)
+        (part.source.characters + part.target.characters) / max(sum(counts), 1)
+        for part, counts in zip(parts, texts, strict=True)
     ]
-    if min(means) and max(means) > _OTHER_LENGTH * min(means):
+    other = _OTHER_LENGTH if min(map(min, texts)) >= _ENOUGH_TEXTS else _CLEARLY_OTHER_LENGTH
+    if min(means) and max(means) > other * min(means):
         kind = "shorter" if means[1] < means[0] else "longer"
         yield Finding(
             "look",
-            f"Validation texts are much {kind} than training texts: {means[1]:.0f} characters on average, not"
-            f" {means[0]:.0f}.",
+            f"Validation texts are much {kind} than training texts: {means[1]:.1f} characters on average, not"
+            f" {means[0]:.1f}.",
             "Validate on text like what is to be translated, and train on text like it, too.",
         )
+    for (side, language, seen, _), (_, _, text, _) in zip(*(sides(report, part) for part in parts), strict=True):
+        scripts = {name for name in (*seen.scripts, *text.scripts) if is_letter(name)}
+        apart = {name: share_of(text, (name,)) - share_of(seen, (name,)) for name in scripts}
+        name = max(sorted(apart), key=lambda name: abs(apart[name]), default="")
+        if name and abs(apart[name]) > _OTHER_SCRIPT_SHARE and share_of(text, system_of(seen.scripts)) >= _MOSTLY:
+            yield Finding(
+                "look",
+                f"{percent(share_of(text, (name,)))} of the letters of the validation {side} ({language}) are {name},"
+                f" in training text {percent(share_of(seen, (name,)))}.",
+                "Validate on text like what is to be translated, and train on text like it, too.",
+            )
 
 
 def _tokens(report: Report) -> Iterator[Finding]:
-    train = [tokens for *_, tokens in _sides(report, report.train)]
-    for side, language, text, tokens in _sides(report, report.train):
+    train = [tokens for *_, tokens in sides(report, report.train)]
+    for side, language, text, tokens in sides(report, report.train):
         if tokens is not None:
             here = f"training {side} ({language})"
             yield from _rare_characters(here, tokens, None)
@@ -248,7 +230,7 @@ def _tokens(report: Report) -> Iterator[Finding]:
                     "Raise data.tokenizer.vocab_size, or give each side its own vocabulary (data.tokenizer.joint:"
                     " false). With data.tokenizer.type char this is as it should be.",
                 )
-    for (side, language, _, tokens), seen in zip(_sides(report, report.valid), train, strict=True):
+    for (side, language, _, tokens), seen in zip(sides(report, report.valid), train, strict=True):
         if tokens is not None and seen is not None:
             yield from _rare_characters(f"validation {side} ({language})", tokens, seen)
 
@@ -267,13 +249,14 @@ def _rare_characters(here: str, tokens: TokenReport, training: TokenReport | Non
     if tokens.byte_share > max(_BYTES[0], _MUCH_MORE * spelled):
         yield Finding(
             "bad" if tokens.byte_share > _BYTES[1] else "look",
-            f"{percent(tokens.byte_share)} of the tokens of the {here} spell single bytes of rare characters.{new}",
+            f"{percent(tokens.byte_share)} of the tokens of the {here} spell single bytes of rare characters:"
+            f" {named(tokens.spelled)}.{new}",
             "Raise data.tokenizer.character_coverage (up to 1), and data.tokenizer.vocab_size with it.",
         )
 
 
 def _links(report: Report) -> Iterator[Finding]:
-    for name, split in _splits(report):
+    for name, split in splits(report):
         if (found := split.alignment) and found.pairs_lost > _LINKS_LOST[0] * (found.pairs + found.pairs_lost):
             share = found.pairs_lost / (found.pairs + found.pairs_lost)
             yield Finding(
@@ -311,3 +294,9 @@ def _line_ends(report: Report) -> Iterator[Finding]:
 
 def _and(scripts: tuple[str, ...]) -> str:
     return " and ".join(filter(None, (", ".join(scripts[:-1]), scripts[-1])))
+
+
+_CHECKS = (
+    *(_scripts, find_identifiers, _alignment, _corpora, _rules, _validation, _second_scripts),
+    *(find_unwritable, _tokens, _links, _sizes, _line_ends, find_notes),
+)

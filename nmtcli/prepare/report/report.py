@@ -1,22 +1,25 @@
 """What happened to the data: how much was read, dropped and why, kept, and how both sides look."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from nmtcli.config import Section
 from nmtcli.errors import DataError
 from nmtcli.prepare.cleaning.characters import BLANK, CONTROL, DIGIT, FIRST_SCRIPT, SYMBOL, script_names
 from nmtcli.prepare.cleaning.rules import Example
+from nmtcli.prepare.encoding import SideCounts
 from nmtcli.prepare.reading import SplitRead, counts_of
-from nmtcli.prepare.statistics import LONGEST, Counts, TextCounts, TokenCounts, ratio_of
+from nmtcli.prepare.statistics import LONGEST, Counts, TextCounts, ratio_of
 
 REPORT_FILE = "report.json"
 
 _BINS = 25  # of a histogram of lengths, about
+_NAMED = 10  # characters that are named
 _RARE = 0.0005  # share of characters below which a script is not named
 
 
@@ -44,6 +47,7 @@ class CorpusReport(Section):
     crlf_lines: int
     line_breaks: int
     dropped: dict[str, int]  # by rule
+    notes: dict[str, int] = Field(default_factory=dict)  # header lines, inline codes, quoted cells: see `prepare.rows`
 
 
 class TextReport(Section):
@@ -54,6 +58,7 @@ class TextReport(Section):
     words: int  # between blanks
     scripts: dict[str, float]  # share of all characters: scripts, digits, symbols, blanks; the largest first
     lengths: Histogram  # in characters
+    identifiers: int = 0  # texts that are numbers, or one word with a digit in it
 
 
 class TokenReport(Section):
@@ -66,6 +71,9 @@ class TokenReport(Section):
     mean_length: float
     longest: int
     lengths: Histogram
+    unwritable_share: float = 0.0  # texts with a character that the tokenizer makes another one of, or none
+    unwritable: dict[str, int] = Field(default_factory=dict)  # the most frequent of these characters
+    spelled: dict[str, int] = Field(default_factory=dict)  # the most frequent characters that bytes spell
 
 
 class AlignmentReport(Section):
@@ -129,7 +137,7 @@ class Report(Section):
             raise DataError(f"{path}: damaged", "delete the data directory and prepare it again") from None
 
 
-def split_report(split: SplitRead, tokens: tuple[TokenCounts, TokenCounts] | None) -> SplitReport:
+def split_report(split: SplitRead, tokens: tuple[SideCounts, SideCounts] | None) -> SplitReport:
     """What is known of a split after the first pass, and after the second if `tokens` are given."""
     corpora = []
     for found, verdicts in split.parts():
@@ -143,6 +151,7 @@ def split_report(split: SplitRead, tokens: tuple[TokenCounts, TokenCounts] | Non
                 crlf_lines=found.crlf_lines,
                 line_breaks=found.line_breaks,
                 dropped=dropped,
+                notes=dict(found.notes),
             )
         )
     totals = counts_of(split.verdicts, split.rules)
@@ -177,10 +186,12 @@ def _text_report(counts: TextCounts) -> TextReport:
         words=counts.words,
         scripts=dict(sorted(named.items(), key=lambda item: -item[1])),
         lengths=_length_histogram(counts.lengths),
+        identifiers=counts.identifiers,
     )
 
 
-def _token_report(counts: TokenCounts) -> TokenReport:
+def _token_report(side: SideCounts) -> TokenReport:
+    counts, characters = side.tokens, side.characters
     return TokenReport(
         tokens=counts.tokens,
         unknown_share=counts.unknown / max(counts.tokens, 1),
@@ -189,7 +200,15 @@ def _token_report(counts: TokenCounts) -> TokenReport:
         mean_length=counts.tokens / max(counts.rows, 1),
         longest=counts.longest,
         lengths=_length_histogram(counts.lengths),
+        unwritable_share=characters.unwritable_texts / max(counts.rows, 1),
+        unwritable=dict(_most(characters.unwritable)),
+        spelled=dict(_most(characters.spelled)),
     )
+
+
+def _most(characters: Counter[str]) -> list[tuple[str, int]]:
+    """The most frequent; of those alike the first by code point, however they were counted."""
+    return sorted(characters.items(), key=lambda item: (-item[1], item[0]))[:_NAMED]
 
 
 def _length_histogram(counts: Counts) -> Histogram:

@@ -1,0 +1,137 @@
+"""What the report of real text says: characters that cannot be written, tags, wrong columns, other kinds of text."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from nmtcli.prepare.report.finding import Finding
+from nmtcli.prepare.report.findings import findings
+from nmtcli.prepare.report.report import Report
+from tests.conftest import WORDS, nmt, overrides
+
+CHINESE = "你好，世界！这是（测试）：真的吗？今天天气很好我们去公园散步吧".strip()
+
+
+def source_lines(count: int, seed: int = 0, length: int = 5) -> list[str]:
+    generator = random.Random(seed)
+    return [" ".join(generator.choices(WORDS, k=length)) + f" {n}" for n in range(count)]
+
+
+def target_lines(count: int, seed: int = 1, marks: str = "。") -> list[str]:
+    generator = random.Random(seed)
+    return ["".join(generator.choices("你好世界这是测试真的吗今天气很", k=9)) + marks for _ in range(count)]
+
+
+@pytest.fixture
+def found(tmp_path):
+    """Prepares text and returns the findings."""
+
+    def find(*options: str, **texts: list[str] | str) -> tuple[Finding, ...]:
+        given = {"train_source": source_lines(300), "train_target": target_lines(300)}
+        given |= {"valid_source": source_lines(120, 5), "valid_target": target_lines(120, 6)} | texts
+        files: list[str | Path] = []
+        for name, lines in given.items():
+            path = (
+                tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}.tsv" if isinstance(lines, str) else tmp_path / name
+            )
+            path.write_text(lines if isinstance(lines, str) else "".join(f"{line}\n" for line in lines), "utf-8")
+            files += [f"--{name.replace('_', '-')}", path]
+        if "train" in texts:
+            files = files[4:]
+        usual = ["-s", "en", "-t", "zh", "--vocab-size", "420"]
+        output = tmp_path / f"data-{len(list(tmp_path.iterdir()))}"
+        assert nmt("prepare", "-o", output, *files, *usual, *options) == 0
+        return findings(Report.load(output))
+
+    return find
+
+
+def about(found: tuple[Finding, ...], words: str) -> list[str]:
+    return [one.text for one in found if words in one.text]
+
+
+def test_default_settings_can_write_what_there_is(found):
+    assert not about(found(train_target=target_lines(300, marks="，！（ｘ）")), "cannot write")
+
+
+def test_characters_that_cannot_be_written_are_told_by_name(found):
+    targets = [*target_lines(100, marks="！（）"), *target_lines(200, 3)]
+    settings = overrides("data.tokenizer.normalization=nmt_nfkc")
+    (text,) = about(found(*settings, train_target=targets), "cannot write")
+    assert "33.3% of the texts of the training target (zh)" in text
+    assert "！ (FULLWIDTH EXCLAMATION MARK, 100 times)" in text
+
+
+@pytest.mark.parametrize("character", ["\u200c", "\u200b", "ำ", "²", "…", "ﷺ", "ｱ"])
+def test_each_kind_of_loss_is_found(found, character):
+    targets = [f"{line}{character}x" for line in target_lines(300)]
+    settings = overrides("data.tokenizer.normalization=nmt_nfkc")
+    assert len(about(found(*settings, train_target=targets), "cannot write")) == 1
+
+
+@pytest.mark.parametrize("character", ["\u00a0", "\u3000", "\ufeff", "e\u0301", "\u1112\u1161"])
+def test_what_nobody_misses_is_no_loss(found, character):
+    assert not about(found(train_target=[f"{line}{character}x" for line in target_lines(300)]), "cannot write")
+
+
+def test_characters_spelled_as_bytes_are_told_by_name(found):
+    targets = [line + chr(0x3400 + n) for n, line in enumerate(target_lines(300))]
+    (text,) = about(
+        found(*overrides("data.tokenizer.character_coverage=0.98"), train_target=targets), "spell single bytes"
+    )
+    assert "(CJK UNIFIED IDEOGRAPH-3438, 1 time)" in text
+
+
+def test_dropped_tags_are_told(found):
+    targets = [f"<b>{line}</b>" if n < 9 else line for n, line in enumerate(target_lines(300))]
+    (text,) = about(found(train_target=targets), "markup")
+    assert "dropped 9 of 300" in text
+    assert not about(found(*overrides("data.cleaning.markup=false"), train_target=targets), "markup")
+
+
+def test_validation_of_another_length_is_told(found):
+    assert about(found(valid_source=source_lines(120, 5, length=12)), "much longer")
+    assert not about(found(valid_source=source_lines(120, 5)), "much longer")
+
+
+def test_validation_in_another_script_is_told(found):
+    mixed = [f"{line} hello you" for line in target_lines(120, 6)]
+    assert about(found(valid_target=mixed), "of the letters of the validation target (zh) are ")
+
+
+def test_columns_of_identifiers_are_told(found):
+    rows = "".join(
+        f"TUID-{n}\t{s}\t{t}\n" for n, (s, t) in enumerate(zip(source_lines(300), target_lines(300), strict=True))
+    )
+    (text,) = about(found(train=rows), "identifiers")
+    assert "training source" in text
+
+
+def test_header_lines_are_told(found):
+    rows = "".join(f"{s}\t{t}\n" for s, t in zip(source_lines(300), target_lines(300), strict=True))
+    (text,) = about(found(train="source\ttarget\n" + rows), "of column names")
+    assert text.startswith("1 line")
+    assert not about(found(train=rows), "of column names")
+
+
+@pytest.mark.parametrize("sign", ["❤️", "☎︎", "👍🏽", "👩‍🚀", "🇰🇷", "1️⃣", "𝐀𝑏", "№", "²"])
+def test_signs_are_of_no_script(found, sign):
+    targets = [f"{line}{sign * 9}" for line in target_lines(300)]
+    told = found(train_target=targets, valid_target=[f"{line}{sign * 9}" for line in target_lines(120, 6)])
+    assert not [one.text for one in told if "of the letters" in one.text]
+
+
+def test_reports_of_before_can_be_read(data):
+    import json
+
+    path = data / "report.json"
+    report = json.loads(path.read_text("utf-8"))
+    for split in (report["train"], report["valid"]):
+        for corpus in split["corpora"]:
+            del corpus["notes"]
+        for side in ("source", "target"):
+            del split[side]["identifiers"]
+            for field in ("unwritable_share", "unwritable", "spelled"):
+                del split[f"{side}_tokens"][field]
+    assert findings(Report.model_validate(report))
