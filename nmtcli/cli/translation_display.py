@@ -149,6 +149,7 @@ def _tell(report: "Report", job: "Job") -> None:
         "control-characters": "with control characters, which were read as blanks",
         "cut": f"{longer}; what is behind was not translated",
         "unmet": "the translation has not all that it must; the one that comes closest is written",
+        "incomplete": "CTranslate2 wrote bytes that form no character; they are left out",
         "unwritable": "with words or placeholders that the target tokenizer cannot write, asked for in vain",
     }
     lost = {

@@ -11,8 +11,9 @@ from nmtcli.translate.alignment import AttentionMap
 LongLines = Literal["split", "cut", "refuse"]
 Treatment = Literal["split", "cut", "refused"]
 # unmet: not all that was asked for is in the translation; unwritable: the target tokenizer cannot write some of it;
-# contradiction: nothing can obey it, and the line is left without a translation
-Problem = Literal["unmet", "unwritable", "contradiction"]
+# contradiction: nothing can obey it, and the line is left without a translation; incomplete: CTranslate2 wrote bytes
+# that make no character, which were taken out
+Problem = Literal["unmet", "unwritable", "contradiction", "incomplete"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")  # and halves of characters
 
