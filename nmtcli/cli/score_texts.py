@@ -205,15 +205,12 @@ def _write_report(
     analysis: "Analysis",
 ) -> None:
     from nmtcli.score.report.page import Results, page
-    from nmtcli.staging import write_whole
+    from nmtcli.staging import write_output
 
     names, references = ([text.name for text in group] for group in (texts.systems, texts.references))
     lines = len(texts.references[0].lines)
     content = page(Results(names, references, lines, scores, analysis, comparison, advice)).encode()
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    write_output(path, content)
     say(f"report: {path}")
 
 

@@ -284,8 +284,8 @@ def _mean(name: str, models: int) -> "Mean":
 
 def _check_places(source: Path, output: Path, alignment: Path | None, attention: Path | None) -> None:
     """Every file named can be written, and none is another one or the input."""
+    from nmtcli.staging import check_output
     from nmtcli.translate.alignment import check_attention_path
-    from nmtcli.translate.outputs import check_writable
 
     if attention is not None and attention != PIPE and attention.suffix.lower() not in {".json", ".jsonl"}:
         check_attention_path(attention)
@@ -293,7 +293,7 @@ def _check_places(source: Path, output: Path, alignment: Path | None, attention:
         raise DataError("standard output is closed", "give a file by -o FILE")
     named = [path for path in (output, alignment, attention) if path is not None and path != PIPE]
     for path in named:
-        check_writable(path)
+        check_output(path)
     places = [path.resolve() for path in (source, *named) if path != PIPE and (not path.exists() or path.is_file())]
     for place in places:
         if places.count(place) > 1:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import SearchConfig
-from nmtcli.errors import DataError, UserError
+from nmtcli.errors import DataError, UserError, memory_ran_out
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.concurrency import batches_at_once, usable_threads
 from nmtcli.translate.decoding import length_limits, search_options
@@ -280,6 +280,8 @@ def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -
             intra_threads=threads // at_once,
         )
     except (OSError, ValueError, RuntimeError) as error:
+        if memory_ran_out(error):
+            raise
         raise DataError(f"{folder}: CTranslate2 cannot open it: {error}", "export the model again") from None
 
 
