@@ -29,6 +29,9 @@ def demo(
     It runs the other verbs and shows how they were called. Interrupted, it goes on by the same command. The text is
     made by a grammar: sentences of the test have combinations of words that training has not. --set goes to nmt train.
     """
+    from nmtcli.staging import check_name
+
+    check_name(output)
     text, settings = output / "text", output / "recipe.yaml"
     _write_text(text, settings, pairs)
     if text_only:

@@ -1,6 +1,7 @@
 """`nmt score` of translations: texts against references."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -219,7 +220,7 @@ def _minima(text: str, metrics: list[str]) -> dict[str, float]:
     minima = {}
     for part in text.split(","):
         name, _, number = part.partition("=")
-        if name not in metrics or name == "ter" or not number.replace(".", "", 1).isdigit():
+        if name not in metrics or name == "ter" or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?", number):
             raise UserError(f"--at-least {text}: cannot read {part!r}", "write it as bleu=30 or bleu=30,chrf=55")
         minima[name] = float(number)
     return minima

@@ -25,7 +25,9 @@ BeamSize = Annotated[
 ]
 NBest = Annotated[
     int,
-    typer.Option("--n-best", "--nbest", min=1, rich_help_panel=_SEARCH, help="Translations of a line; not for text."),
+    typer.Option(
+        "--n-best", "--nbest", min=1, max=10_000, rich_help_panel=_SEARCH, help="Translations of a line; not for text."
+    ),
 ]
 LengthPenalty = Annotated[
     float | None,

@@ -264,6 +264,8 @@ def _weights(text: str | None, models: int) -> tuple[float, ...] | None:
     """The numbers in `2,1`."""
     if text is None:
         return None
+    if models == 1:
+        raise UserError(f"--weights {text}: one model is no ensemble", "give -m MODEL several times")
     try:
         weights = tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -334,11 +336,12 @@ def _check_model(job: "Job", attention: Path | None, gpus: list[str]) -> None:
     """The model can do what is asked of it."""
     from nmtcli.checkpoint import read_info
     from nmtcli.models.told_attention import USUAL
-    from nmtcli.translate.translator import check_told
+    from nmtcli.translate.engines import check_onnx_device, check_told
 
     info, replaces = read_info(job.models[0]), job.handling.dictionary is not None
     if gpus and all(read_info(model).kind == "onnx" for model in job.models):
         raise UserError("--devices: an ONNX model runs on the CPU", "use --processes")
+    check_onnx_device([read_info(model) for model in job.models], job.device)
     if info.model.attends:
         check_told(info, job.told)
         if job.told != USUAL and attention is None and job.alignment is None and not replaces:

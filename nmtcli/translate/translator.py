@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from nmtcli.checkpoint import ModelInfo, check_export, find_model, read_info
 from nmtcli.config import SearchConfig
@@ -17,12 +18,14 @@ from nmtcli.models.protocol import Array, StepDecoder
 from nmtcli.models.told_attention import USUAL, AttentionChoice, attention_name
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.settings import replace_search
+from nmtcli.translate.arguments import check, check_options, model_paths
 from nmtcli.translate.assembly import Assembler, EncodedLine
 from nmtcli.translate.batching import length_batches, padded
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.concurrency import Shared, each_batch
 from nmtcli.translate.constraints import Constraint
 from nmtcli.translate.decoding import Detokenizer, decode
+from nmtcli.translate.engines import check_onnx_device, check_told
 from nmtcli.translate.ensemble import Ensemble, Mean, check_target_vocabularies
 from nmtcli.translate.long_lines import cut_points
 from nmtcli.translate.search import Hypothesis
@@ -34,6 +37,7 @@ from nmtcli.translate.translation import (
     Request,
     Translation,
     Treatment,
+    as_requests,
     without_controls,
 )
 from nmtcli.translate.wording import Wording
@@ -79,6 +83,8 @@ class ListingRuntime(Runtime, Protocol):
 
 LISTED_TOKENS = 1000  # source tokens of a batch with a vocabulary shortlist, at most
 _PARTS = 2**20  # more than there can be in a line
+_Count = Annotated[int, Field(ge=1, le=10_000)]
+_Number = Annotated[int, Field(ge=0, lt=2**43)]
 
 
 @dataclass(frozen=True)
@@ -128,11 +134,13 @@ class Translator:
         vocabulary shortlist has for it. Settings of `SearchConfig` given by name, such as `beam_size=1`, replace the
         model's own. Raises UserError or DataError.
         """
-        paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+        paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in model_paths(path)]
+        check_options(device, weights, mean, threads, quantize, shortlist)
         directories = [find_model(one) for one in paths]
         infos = [read_info(directory) for directory in directories]
         for directory, info in zip(directories, infos, strict=True):
             check_export(directory, info)
+        check_onnx_device(infos, device)
         settings = replace_search(infos[0].search, search)
         if settings.coverage_penalty and not infos[0].model.attends:
             raise UserError(f"{paths[0]}: coverage_penalty needs attention, and this model has none", "set it to 0")
@@ -181,7 +189,13 @@ class Translator:
         What is drawn at random depends on the `numbers` of the lines (1, 2, … by default), not on what else is there.
         Control characters count as blanks. Raises UserError where the model has no attention to keep.
         """
-        requests = [Request(line) if isinstance(line, str) else line for line in lines]
+        requests = as_requests(lines)
+        check("n_best", n_best, _Count)
+        if numbers is not None:
+            numbers = list(numbers)
+            check("numbers", numbers, Sequence[_Number])
+            if len(numbers) != len(requests):
+                raise UserError(f"numbers: {len(numbers)} for {len(requests)} lines", "give one for each line")
         encoded, treatments = self._encode([without_controls(request.source) for request in requests])
         counted = range(1, len(requests) + 1) if numbers is None else numbers
         sentences: list[_Sentence] = []
@@ -380,14 +394,3 @@ def open_runtime(
     if told != USUAL:
         model.tell_attention(told)
     return TorchRuntime(model, where)
-
-
-def check_told(info: ModelInfo, told: AttentionChoice) -> None:
-    """Raises UserError where a model cannot tell that attention."""
-    if told == USUAL:
-        return
-    name = attention_name(info.model, told)
-    if info.kind != "pytorch":
-        usual = attention_name(info.model, USUAL)
-        what = "an ONNX" if info.kind == "onnx" else "a CTranslate2"
-        raise UserError(f"{what} model tells one attention only ({usual}), not {name}", "use the run it was made of")
