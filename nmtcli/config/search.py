@@ -23,16 +23,29 @@ class SearchConfig(Section):
         description="What a log-probability is divided by for its score: gnmt ((5 + length) / 6), average length;"
         " both to the power length_penalty.",
     )
-    length_penalty: float = Field(1.0, ge=0, le=100, description="Exponent of the length normalisation; 0 for none.")
+    length_penalty: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        description="Exponent of the length normalisation; 0 for none.",
+    )
     coverage_penalty: float = Field(
         0.0,
         ge=0,
         le=1_000,
+        allow_inf_nan=False,
         description="Weight of GNMT's penalty for source tokens that got little attention; 0 for none. Needs a model"
         " with attention.",
     )
     min_length: int = Field(0, ge=0, le=1_000_000, description="Fewest tokens of a translation, its end mark counted.")
-    min_length_factor: float = Field(0.0, ge=0, le=1_000, description="Fewest target tokens for each source token.")
+    min_length_factor: float = Field(
+        0.0,
+        ge=0,
+        le=1_000,
+        allow_inf_nan=False,
+        description="Fewest target tokens for each source token.",
+    )
     max_length: int | None = Field(
         None,
         ge=1,
@@ -40,7 +53,7 @@ class SearchConfig(Section):
         description="Most tokens of a translation, its end mark counted; null for the relative limit alone.",
     )
     max_length_factor: float = Field(
-        2.0, gt=0, le=1_000, description="Longest translation, in tokens for each source token."
+        2.0, gt=0, le=1_000, allow_inf_nan=False, description="Longest translation, in tokens for each source token."
     )
     max_length_offset: int = Field(10, ge=1, le=1_000_000, description="Tokens added to that limit.")
     no_repeat_ngram: int = Field(
@@ -65,6 +78,7 @@ class SearchConfig(Section):
         0.5,
         ge=0,
         le=1_000_000,
+        allow_inf_nan=False,
         description="Taken from a token's log-probability for each hypothesis of an earlier group that takes it at the"
         " same step.",
     )
@@ -72,6 +86,7 @@ class SearchConfig(Section):
         1.0,
         gt=0,
         le=1_000,
+        allow_inf_nan=False,
         description="Log-probabilities are divided by it before drawing: below 1 for likelier translations.",
     )
     top_k: int | None = Field(

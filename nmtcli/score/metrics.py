@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 from sacrebleu import BLEU, CHRF, TER
 from sacrebleu.metrics.base import Metric
 
@@ -21,8 +22,8 @@ _UNSPACED = {"zh": "zh"} | dict.fromkeys(("bo", "ja", "km", "lo", "my", "th", "y
 _SEED = "SACREBLEU_SEED"  # sacreBLEU reads it before it resamples
 
 
-class _Floats:
-    """A metric whose scores are floats always.
+class _OneType:
+    """A metric whose scores of resamples are all of one type.
 
     sacreBLEU's are NumPy's where they are computed, and Python's where there is nothing to count: of both together it
     can make no interval.
@@ -30,19 +31,16 @@ class _Floats:
 
     def _compute_score_from_stats(self, stats: Any) -> Any:
         result = super()._compute_score_from_stats(stats)  # type: ignore[misc]
-        result.score = float(result.score)
+        if isinstance(stats, np.ndarray):
+            result.score = stats.dtype.type(result.score)
         return result
 
 
-class _Bleu(_Floats, BLEU):
+class _Chrf(_OneType, CHRF):
     pass
 
 
-class _Chrf(_Floats, CHRF):
-    pass
-
-
-class _Ter(_Floats, TER):
+class _Ter(_OneType, TER):
     pass
 
 
@@ -92,7 +90,7 @@ class Variant:
         if self.tokenize is not None and self.tokenize not in BLEU.TOKENIZERS:
             raise UserError(f"unknown BLEU tokenizer {self.tokenize!r}", f"choose from {', '.join(BLEU.TOKENIZERS)}")
         try:
-            return _Bleu(
+            return BLEU(
                 lowercase=self.lowercase,
                 tokenize=self.tokenizer,
                 effective_order=effective_order,
