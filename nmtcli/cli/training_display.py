@@ -153,7 +153,7 @@ def show_samples(samples: list[Sample]) -> None:
         for label, text in zip(("source", "reference", "translation"), sample, strict=True):
             if not stderr.is_terminal:
                 say(f"{label}: {text}")
-            table.add_row(Text(label, style="dim"), text)
+            table.add_row(Text(label, style="dim"), Text(text))
         table.add_row()
     if stderr.is_terminal:
         stderr.print()
