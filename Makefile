@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(PYTHON) -m pip --python $(VENV)/bin/python install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types tests slow format docs site release clean
+.PHONY: help install demo test lint types tests slow fuzz format docs site release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,10 +35,14 @@ types: $(INSTALLED) ## mypy, strict
 	@$(BIN)/mypy
 
 tests: $(INSTALLED) ## the tests that take seconds
-	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow and not fuzz" -n 2 --dist loadfile
 
 slow: $(INSTALLED) ## the tests that take minutes
 	@$(BIN)/python -m pytest -m slow
+
+FUZZ_SECONDS ?= 60
+fuzz: $(INSTALLED) ## any options and inputs, FUZZ_SECONDS a verb
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -m fuzz -s
 
 format: $(INSTALLED) ## mend what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from types import NoneType
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-from nmtcli.cli import ALIASES, app
+from nmtcli.cli import app
 
 HEADER = """# Commands and options
 
@@ -92,11 +92,9 @@ def reference() -> str:
         lines += tables(command.callback)
     assert app.registered_callback and app.registered_callback.callback
     lines += ["## Before the verb\n", *tables(app.registered_callback.callback)]
-    aliases = ", ".join(f"`{alias}` for `{option}`" for alias, option in ALIASES.items())
     lines += [
         "`--help` explains a verb; `--install-completion` teaches your shell the verbs and options, see",
-        "[installing](install.md#shell-completion). Names of other toolkits are taken too:",
-        f"{aliases}.\n",
+        "[installing](install.md#shell-completion).\n",
     ]
     return "\n".join(lines)
 

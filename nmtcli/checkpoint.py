@@ -8,25 +8,28 @@ torch is imported inside the functions that touch weights: an exported model is 
 import json
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
 from nmtcli import __version__
-from nmtcli.config import ModelConfig, SearchConfig, Section
+from nmtcli.config import Config, ModelConfig, SearchConfig, Section
 from nmtcli.errors import DataError, UserError
 from nmtcli.prepare.tokenizer import Tokenizers
-from nmtcli.staging import exclusive, staged, write_whole, writing
+from nmtcli.staging import check_name, exclusive, staged, write_whole, writing
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nmtcli.models.packed import Precision
     from nmtcli.models.seq2seq import Seq2Seq
+    from nmtcli.prepare.directory import PreparedData
 
 FORMAT = 1
 INFO, WEIGHTS, STATE, TENSORS = "config.json", "model.safetensors", "state.json", "trainer.safetensors"
@@ -54,6 +57,24 @@ class ModelInfo(Section):
     model: ModelConfig
     search: SearchConfig
 
+    @classmethod
+    def of(cls, data: "PreparedData", updates: int, config: Config) -> "ModelInfo":
+        """Of a model trained on this data with these settings."""
+        return cls(
+            source_language=data.manifest.source_language,
+            target_language=data.manifest.target_language,
+            source_size=len(data.tokenizers.source),
+            target_size=len(data.tokenizers.target),
+            data_fingerprint=data.manifest.fingerprint,
+            updates=updates,
+            model=config.model,
+            search=config.search,
+        )
+
+
+class NewerFormat(DataError):
+    """A model of a format that only a later version knows."""
+
 
 def upgrade(raw: dict[str, Any], path: Path) -> dict[str, Any]:
     """The `config.json` of an older format as one of today; a newer format is refused."""
@@ -61,7 +82,7 @@ def upgrade(raw: dict[str, Any], path: Path) -> dict[str, Any]:
     if not isinstance(written, int) or written < 1:
         raise DataError(f"{path}: not the config of an nmt model (no format number)")
     if written > FORMAT:
-        raise DataError(
+        raise NewerFormat(
             f"{path}: format {written}, written by nmt {raw.get('nmtcli', '?')};"
             f" this nmt {__version__} reads up to {FORMAT}",
             "upgrade nmtcli",
@@ -100,6 +121,8 @@ def find_model(path: Path) -> Path:
     for name in POINTERS:
         if (directory := run.pointer(name)) is not None:
             return directory
+    if steps := run.steps():  # the pointers are gone
+        return run.checkpoint(steps[-1])
     if not path.exists():
         raise DataError(f"{path}: no such model", "give a run directory, a checkpoint or an export")
     if (path / "manifest.json").is_file():
@@ -198,12 +221,20 @@ def load_tensors(path: Path) -> dict[str, "Tensor"]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    check_name(path)
     try:
         return load_file(path)
     except FileNotFoundError:
-        raise DataError(f"{path}: missing", "the model directory is not complete; use another checkpoint") from None
+        raise DataError(f"{path}: missing", _another(path)) from None
     except (SafetensorError, OSError) as error:
-        raise DataError(f"{path}: damaged or cut short ({error})", "use another checkpoint") from None
+        raise DataError(f"{path}: damaged or cut short ({error})", _another(path)) from None
+
+
+def _another(path: Path) -> str:
+    """What can be used in place of a model whose file this is."""
+    run = RunDirectory(path.parent.parent.parent)
+    others = [run.checkpoint(step) for step in run.steps() if run.checkpoint(step) != path.parent]
+    return f"use another checkpoint: -m {shlex.quote(str(others[-1]))}" if others else "copy or export the model again"
 
 
 def model_weights(model: "Seq2Seq") -> dict[str, "Tensor"]:
@@ -281,6 +312,7 @@ class RunDirectory:
         The lock ends with the process, however that ends; who only reads a run takes no notice of it. Raises UserError
         where another process has the lock, with its host and number.
         """
+        check_name(self.path)
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         with exclusive(self.path / ".lock") as owner:
@@ -299,8 +331,34 @@ class RunDirectory:
             write(directory)
         self.point("last", step)
 
-    def point(self, name: str, checkpoint: int | Path) -> None:
-        """Let a pointer name the checkpoint of an update, or a model directory somewhere in the run directory."""
+    def move_damaged(self, step: int) -> Path:
+        """Take a checkpoint that cannot be read out of the way; returns where it lies now."""
+        path = self.checkpoint(step)
+        places = (path.with_name(f"damaged-{path.name}{f'-{n}' if n else ''}") for n in count())
+        moved = next(place for place in places if not place.exists())
+        with writing(self.path, AGAIN):
+            path.rename(moved)
+        return moved
+
+    def set_aside(self, steps: Sequence[int]) -> None:
+        """Hide checkpoints that lead nowhere; they are deleted when the next one is saved."""
+        for step in steps:
+            hidden = self.checkpoint(step).with_name(f".{self.checkpoint(step).name}.partial")
+            shutil.rmtree(hidden, ignore_errors=True)
+            self.checkpoint(step).rename(hidden)
+
+    def bring_back(self) -> None:
+        """Undo `set_aside`."""
+        for hidden in self.checkpoints.glob(".step-*.partial"):
+            path = self.checkpoints / hidden.name.removeprefix(".").removesuffix(".partial")
+            if (hidden / STATE).is_file() and not path.exists():
+                hidden.rename(path)
+
+    def point(self, name: str, checkpoint: int | Path | None) -> None:
+        """Let a pointer name the checkpoint of an update, a model directory in the run directory, or nothing."""
+        if checkpoint is None:
+            (self.path / name).unlink(missing_ok=True)
+            return
         directory = self.checkpoint(checkpoint) if isinstance(checkpoint, int) else checkpoint
         with writing(self.path / name, AGAIN):
             write_whole(self.path / name, f"{directory.relative_to(self.path).as_posix()}\n".encode())
@@ -343,7 +401,7 @@ class RunDirectory:
             raise DataError(f"{self.path}: the run has no checkpoint")
         if kind == "best":
             best = read_json(self.checkpoint(steps[-1]) / STATE)["best"]
-            steps = sorted(step for _, step in best[: int(number)] if step in steps)
+            steps = sorted(step for *_, step in best[: int(number)] if step in steps)
         chosen = steps[-int(number) :]
         if len(chosen) < int(number):
             raise UserError(

@@ -4,6 +4,7 @@ A `UserError` becomes one line, a hint, and a documented exit code. Any other ex
 """
 
 import difflib
+import errno
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import TypeVar
@@ -21,6 +22,7 @@ class ExitCode(IntEnum):
     DATA = 3
     RESOURCES = 4
     CHECK_FAILED = 5
+    HUNG_UP = 129
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -48,6 +50,36 @@ class ResourceError(UserError):
     exit_code = ExitCode.RESOURCES
 
 
+# How it is said, in lower case, by PyTorch and oneDNN (on the host; on a GPU), ONNX Runtime and CTranslate2.
+_OUT_OF_MEMORY = (
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "out of memory",
+    "failed to allocate memory",
+    "bad_alloc",
+    "bad allocation",
+    "alloc_failed",
+    "can't start new thread",
+)
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether an allocation failed, by what any engine says of it."""
+    if isinstance(error, UserError):
+        return False
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    text = str(error).lower()
+    return any(words in text for words in _OUT_OF_MEMORY)
+
+
+def out_of_memory(error: BaseException, hint: str) -> ResourceError:
+    """An allocation that failed, in words."""
+    first = next(iter(str(error).splitlines()), "")
+    return ResourceError(f"out of memory{f': {first}' if first else ''}", hint)
+
+
 class RankLost(ResourceError):
     """Another process of those that train together ended."""
 
@@ -59,11 +91,19 @@ class CheckFailed(UserError):
 
 
 class Interrupted(UserError):
-    """SIGINT or SIGTERM, after everything was saved."""
+    """SIGINT, SIGTERM or SIGHUP, after everything was saved."""
 
-    def __init__(self, message: str, hint: str | None = None, *, terminated: bool = False) -> None:
+    def __init__(self, message: str, hint: str | None = None, *, signal: int = 2) -> None:
         super().__init__(message, hint)
-        self.exit_code = ExitCode.TERMINATED if terminated else ExitCode.INTERRUPTED
+        self.exit_code = ExitCode(128 + signal)
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal that asks the process to end: as Ctrl-C does, whichever it was."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__()
+        self.signal = signal
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:

@@ -3,13 +3,17 @@
 import errno
 import fcntl
 import os
+import shlex
 import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 from nmtcli.errors import ResourceError, UserError
+
+_LONGEST_NAME = 255  # bytes, on usual file systems
 
 
 @contextmanager
@@ -30,8 +34,9 @@ def staged(output: Path, then: str = "or choose another -o") -> Iterator[Path]:
     A killed run leaves only the hidden `.NAME.partial`, which the next run removes. `output` may exist if it is empty.
     Raises ResourceError on a full disk, UserError if the place cannot be written; see `writing`.
     """
+    check_name(output)
     output = output.resolve()
-    partial = output.with_name(f".{output.name}.partial")
+    partial = _partial(output)
     with writing(output, then):
         partial.mkdir(parents=True, exist_ok=True)
         lock = os.open(partial, os.O_RDONLY)
@@ -113,8 +118,16 @@ def exclusive(path: Path) -> Iterator[str | None]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a small file so that its old or its new content is there at any moment. Raises OSError."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Write a small file so that its old or its new content is there at any moment. Raises OSError.
+
+    A device or a pipe is written to as it is; of a link, what it points to is written anew.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            file.write(content)
+        return
+    path = path.resolve()
+    partial = _partial(path)
     try:
         with partial.open("wb") as file:
             file.write(content)
@@ -124,6 +137,45 @@ def write_whole(path: Path, content: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def write_output(path: Path, content: bytes, then: str = "or name another file") -> None:
+    """`write_whole` for a file that the user named: ResourceError on a full disk, else UserError; see `writing`."""
+    with writing(path, then):
+        write_whole(path, content)
+
+
+def check_output(path: Path) -> None:
+    """Raise UserError if a file could not be written there: to be asked before hours of work."""
+    with writing(path, "or name another file"):
+        folder = path.absolute().parent
+        if path.is_dir():
+            raise UserError(f"{path}: cannot write: is a directory", "name a file")
+        if not folder.is_dir():
+            raise UserError(
+                f"{path}: cannot write: no directory {path.parent}", f"mkdir -p {shlex.quote(str(path.parent))}"
+            )
+        if not os.access(path if path.exists() else folder, os.W_OK):
+            raise UserError(
+                f"{path}: cannot write: permission denied, or a disk that is read-only", "name another file"
+            )
+
+
+def check_name(path: Path) -> None:
+    """Raise UserError for a directory whose name is not UTF-8: the libraries that open models and data need it so."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode(errors="replace")
+        raise UserError(f"{shown}: the name is not UTF-8", "rename it, or choose another") from None
+
+
+def _partial(path: Path) -> Path:
+    """Where something is written before it takes its name; of a very long name only the beginning fits."""
+    name = f".{path.name}.partial"
+    if len(os.fsencode(name)) > _LONGEST_NAME >= len(os.fsencode(path.name)):
+        name = f".{sha256(os.fsencode(path.name)).hexdigest()}.partial"
+    return path.with_name(name)
 
 
 def _flush(directory: Path) -> None:

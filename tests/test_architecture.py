@@ -87,7 +87,7 @@ def test_no_cycles():
 
 
 def test_search_knows_no_model_and_no_framework():
-    parts = ["search", "choosing", "constraints", "restrictions", "sampling"]
+    parts = ["search", "choosing", "constraints", "restrictions", "byte_pieces", "sampling"]
     for part in parts:
         path = PACKAGE / "translate" / f"{part}.py"
         assert not re.search(r"^(import|from) (torch|onnxruntime)", path.read_text("utf-8"), re.MULTILINE)

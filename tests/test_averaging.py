@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from nmtcli.checkpoint import RunDirectory, find_model, load_model
 from nmtcli.train.averaging import FinalAverage, MovingAverage, averaged
-from nmtcli.train.stopping import EarlyStopping
+from nmtcli.train.stopping import EarlyStopping, Validation
 from tests.conftest import TINY, nmt, overrides
 
 
@@ -160,7 +160,9 @@ def test_an_average_is_made_once_and_anew_after_more_updates(data, tmp_path):
 @pytest.mark.parametrize(("selection", "steps"), [("last:2", [9, 12]), ("best:2", [6, 12]), ("last:9", [6, 9, 12])])
 def test_which_checkpoints_and_who_is_best(trained, tmp_path, selection, steps):
     run = RunDirectory(shutil.copytree(trained, tmp_path / "run"))
-    stopping = EarlyStopping("bleu", patience=None, keep_best=2, best=[(1.0, 6), (0.5, 12)])
+    stopping = EarlyStopping(
+        "bleu", patience=None, keep_best=2, best=[Validation(1.0, 1.0, 6), Validation(0.5, 1.0, 12)]
+    )
     average = FinalAverage(run, selection, stopping)
     assert average.parts() == [run.checkpoint(step) for step in steps]
     model = load_model(run.checkpoint(12))

@@ -125,5 +125,5 @@ def test_more_checkpoints_than_kept_cannot_be_averaged(trained):
 def test_retention_keeps_the_best_and_the_last(trained):
     run = RunDirectory(trained)
     state = checkpoint.read_json(run.pointer("last") / "state.json")
-    assert {step for _, step in state["best"]} <= set(run.steps())
+    assert {step for *_, step in state["best"]} <= set(run.steps())
     assert run.steps()[-1] == state["step"] == 12

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nmtcli.cli import ALIASES, run
+from nmtcli.cli import run
 from nmtcli.errors import ExitCode
 from tests.conftest import TINY, nmt, overrides
 
@@ -23,9 +23,10 @@ OPTIONS = {
     "train": "--allow-changes --config --device --dry-run --extend-vocabulary --finetune-from --gpus --help --output"
     " --plot --precision --preset --set --verify-resume",
     "translate": "--alignment --attention --attention-head --attention-layer --ban --batch-tokens --beam-groups"
-    " --beam-size --coverage-penalty --device --devices --dictionary --ensemble-mean --format --help"
-    " --input --input-format --length-normalization --length-penalty --long-lines --max-length"
-    " --max-length-factor --max-source-tokens --method --min-length --model --n-best --no-repeat-ngram"
+    " --beam --beam-size --coverage-penalty --device --devices --dictionary --ensemble-mean --format --help"
+    " --input --input-format --lenpen --length-normalization --length-penalty --long-lines --max-length"
+    " --max-length-factor --max-source-tokens --max-tokens --method --min-length --model --n-best --nbest"
+    " --no-repeat-ngram"
     " --output --placeholders --processes --quantize --replace-unknown --resume --seed --set --shortlist --stream"
     " --temperature"
     " --terminology --top-k --top-p --weights",
@@ -58,15 +59,16 @@ def test_the_exit_codes():
         "DATA": 3,
         "RESOURCES": 4,
         "CHECK_FAILED": 5,
+        "HUNG_UP": 129,
         "INTERRUPTED": 130,
         "TERMINATED": 143,
     }
 
 
-def test_aliases_are_options_we_have():
-    ours = {option for options in OPTIONS.values() for option in options.split()}
-    assert set(ALIASES.values()) <= ours
-    assert not set(ALIASES) & ours
+@pytest.mark.parametrize("typed", ["--lenpen=1", "--lenpen 1", "--nbest=1", "--beam=2", "--max-tokens=300"])
+def test_names_of_other_toolkits_are_options_like_any(trained, tmp_path, typed):
+    (tmp_path / "in").write_text("one\n")
+    assert nmt("translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out", *typed.split()) == 0
 
 
 @pytest.mark.parametrize(
@@ -99,8 +101,29 @@ def test_a_bug_says_it_is_one(monkeypatch, capsys, trained):
     words = capsys.readouterr().err
     assert "bug in nmt: RuntimeError: boom" in words
     assert "--traceback" in words
-    with pytest.raises(RuntimeError):
-        nmt("--traceback", "translate", "-m", trained, "-i", os.devnull)
+    for place in range(3):  # anywhere on the command line
+        arguments = ["translate", f"--model={trained}", "-i", os.devnull]
+        assert nmt(*arguments[:place], "--traceback", *arguments[place:]) == 1
+        assert "RuntimeError: boom" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["translate", "-m", "nowhere"], 3),
+        (["train", "nowhere", "-o", "x"], 3),
+        (["score", "nothing"], 2),
+        (["export", "--no-such-option"], 2),
+    ],
+)
+def test_the_traceback_is_added_and_changes_no_code(arguments, code, capsys):
+    assert run(arguments) == code
+    plain = capsys.readouterr().err
+    for place in range(len(arguments) + 1):
+        if arguments[place - 1 : place] != ["-m"]:
+            assert run([*arguments[:place], "--traceback", *arguments[place:]]) == code
+            told = capsys.readouterr().err
+            assert "Traceback (most recent call last)" in told and told.endswith(plain)
 
 
 # ---- train ----
@@ -140,8 +163,9 @@ def test_training_lowers_the_loss(data, tmp_path):
 
 def test_early_stopping_says_why(data, tmp_path, capsys):
     settings = [*TINY, "train.valid_every=2", "train.patience=2", "train.learning_rate=1e-12", "train.max_updates=50"]
+    settings.append("train.valid_metric=loss")  # zero BLEU would use up no patience
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 0
-    assert "stopped: BLEU did not improve in 2 of 2 validations; best" in capsys.readouterr().err
+    assert "stopped: loss did not improve in 2 of 2 validations; best" in capsys.readouterr().err
 
 
 def test_epochs_limit_a_run_and_updates_gather_batches(data, tmp_path):
@@ -199,7 +223,7 @@ def test_mistakes_of_train_have_words(data, trained, tmp_path, capsys):
     )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    assert "holds files, but no run" in words(3, data, "-o", tmp_path / "mine")
+    assert "holds files, but no run" in words(2, data, "-o", tmp_path / "mine")
     assert not run_dir.exists()
 
 
@@ -327,7 +351,7 @@ def test_mistakes_of_translate_have_words(trained, tmp_path, capsys):
     assert "--format tsv or jsonl" in words(2, "--n-best", "3", "-i", os.devnull)
     assert "--beam-size" in words(2, "-b", "0", "-i", os.devnull)
     assert ".html" in words(2, "--attention", "x.gif", "-i", os.devnull)
-    assert "cannot write" in words(3, "-i", os.devnull, "-o", tmp_path / "no" / "out")
+    assert "cannot write" in words(2, "-i", os.devnull, "-o", tmp_path / "no" / "out")
     (tmp_path / "kept").write_text("kept")
     assert nmt("translate", "-m", tmp_path / "absent", "-i", os.devnull, "-o", tmp_path / "kept") == 3
     assert (tmp_path / "kept").read_text() == "kept"

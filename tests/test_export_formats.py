@@ -8,9 +8,10 @@ import sys
 import pytest
 import sentencepiece
 
-from nmtcli.checkpoint import file_digests, read_info
+from nmtcli.checkpoint import file_digests, find_model, read_info
 from nmtcli.export.card import training_settings
 from nmtcli.export.onnx_precision import reduce_precision
+from nmtcli.settings import load_config
 from nmtcli.translate.runtimes.ctranslate2 import load_ctranslate2
 from nmtcli.translate.runtimes.onnx import ENCODER_FILE, STEP_FILE, OnnxRuntime
 from nmtcli.translate.translator import Translator
@@ -79,6 +80,56 @@ def test_what_ctranslate2_cannot_do_is_refused_in_words(ctranslate2, arguments, 
     (tmp_path / "in").write_text("one\n")
     assert nmt("translate", "-m", ctranslate2, "-i", tmp_path / "in", *arguments) == 2
     assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["search.stopping=bound"], ["stopping"]),
+        (
+            ["search.method=mbr", "search.mbr_samples=8", "search.temperature=0.5"],
+            ["method", "mbr_samples", "temperature"],
+        ),
+        (["search.method=sampling", "search.top_k=3"], ["method", "top_k"]),
+        (["search.beam_size=4", "search.beam_groups=2", "search.beam_diversity=1"], ["beam_groups", "beam_diversity"]),
+    ],
+    ids=str,
+)
+def test_settings_that_ctranslate2_cannot_follow_are_replaced_at_export(
+    transformer, data, given, named, tmp_path, capsys
+):
+    run = shutil.copytree(transformer, tmp_path / "run")
+    search = load_config(overrides=given).search
+    info = find_model(run) / "config.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"search": search.model_dump()}))
+    assert nmt("export", run, "-o", tmp_path / "model", "--format", "ctranslate2", "--force") == 0
+    told = capsys.readouterr().err
+    assert all(f"search.{name} " in told and "is replaced by" in told for name in named)
+    report = json.loads((tmp_path / "model" / "export.json").read_text())
+    assert len(report["replaced"]) == len(named)
+    assert "replaced in this format" in (tmp_path / "model" / "README.md").read_text()
+    (tmp_path / "in").write_text("one\n")
+    assert nmt("translate", "-m", tmp_path / "model", "-i", tmp_path / "in", "-o", tmp_path / "out") == 0
+
+
+def test_answers_about_engines_are_true(onnx, trained, transformer, tmp_path, capsys):
+    (tmp_path / "in").write_text("one\n")
+    sides = ["--source", tmp_path / "in", "--target", tmp_path / "in", "--format", "tsv"]
+    for command in (["translate", "-m", onnx, "-i", tmp_path / "in"], ["score", "-m", onnx, *sides]):
+        assert nmt(*command, "--device", "cuda") == 2
+        assert "an ONNX model runs on the CPU" in capsys.readouterr().err
+    only = ["--attention-layer", "1", "--attention", tmp_path / "a.json", "-o", tmp_path / "out"]
+    for model in (onnx, trained):
+        assert nmt("translate", "-m", model, "-i", tmp_path / "in", *only) == 0
+    for model, more in ((trained, ["--format", "onnx", "--quantize", "bf16"]), (trained, ["--quantize", "int16"])):
+        assert nmt("export", "--check", model, *more) == 5
+        assert "cannot be exported" in capsys.readouterr().err
+    assert nmt("export", "--check", transformer, "--quantize", "int16") == 0
+    for idle in (["-o", tmp_path / "x"], ["--average", "last:2"], ["--force"], ["--vocabulary-shortlist"]):
+        assert nmt("export", "--check", trained, *idle) == 2
+        assert "--check exports nothing" in capsys.readouterr().err
+    assert nmt("translate", "-m", trained, "-i", tmp_path / "in", "--weights", "2") == 2
+    assert "one model is no ensemble" in capsys.readouterr().err
 
 
 def test_a_line_that_asks_for_words_and_an_ensemble_are_refused(ctranslate2, transformer, tmp_path, capsys):

@@ -86,7 +86,7 @@ def test_after_a_kill_the_same_command_ends_with_the_same_bytes(seen, files, exp
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_stops_at_once_says_so_and_leaves_nothing(files, tmp_path, number, code):
     process = start(files, tmp_path / "data")
     while not list((tmp_path / ".data.partial").glob("spill-*")):
@@ -96,7 +96,7 @@ def test_a_signal_stops_at_once_says_so_and_leaves_nothing(files, tmp_path, numb
         os.kill(member, number)
     _, words = process.communicate(timeout=30)
     assert process.returncode == code
-    assert words.decode() == f"error: {number.name}: stopped; no data directory was made\n"
+    assert words.decode() == f"error: {number.name}: stopped; nothing was written\nhint: run the same command again\n"
     assert not list(tmp_path.iterdir())
 
 

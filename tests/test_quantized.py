@@ -51,7 +51,9 @@ def test_an_int8_product_errs_by_no_more_than_half_steps(seed, spread, rows, col
     matrix *= torch.exp(spread * torch.randn(rows, 1, generator=generator))
     exact = rows_in.double() @ matrix.double().t()
     levels = (packed.INPUT_LEVEL, packed.WEIGHT_LEVEL)
-    steps = [part.abs().amax(1, keepdim=True).double() / (2 * n) for part, n in zip((rows_in, matrix), levels)]
+    steps = [
+        part.abs().amax(1, keepdim=True).double() / (2 * n) for part, n in zip((rows_in, matrix), levels, strict=True)
+    ]
     bound = rows_in.abs().double().sum(1, keepdim=True) * steps[1].t()
     bound += steps[0] * (matrix.abs().double().sum(1)[None] + columns * steps[1].t())
     found = int8(matrix)(rows_in, base).double() - base.double()

@@ -19,22 +19,75 @@ def stopping(metric="bleu", patience=3, keep=2):
 values = st.lists(st.floats(0.001, 100) | st.just(math.nan) | st.just(math.inf), min_size=1, max_size=12)
 
 
-@given(st.sampled_from(sorted(METRICS)), values, st.integers(1, 4))
-def test_the_best_are_those_of_all_validations_and_waiting_counts_from_the_last_improvement(metric, found, keep):
+def rank(metric, value, loss):
+    """The least is the best: by the metric, what prints as zero being zero, then by the loss."""
+    zero = METRICS[metric].sign > 0 and format(value, METRICS[metric].form) == format(0.0, METRICS[metric].form)
+    return -METRICS[metric].sign * (0.0 if zero else value), loss
+
+
+@given(st.sampled_from(["bleu", "chrf", "perplexity", "accuracy"]), values, st.integers(1, 4), st.data())
+def test_the_best_are_those_of_all_validations_and_waiting_counts_from_the_last_improvement(metric, found, keep, data):
     tracked = stopping(metric, keep=keep)
-    improved = [tracked.validated({metric: value, "other": 1}, step) for step, value in enumerate(found, start=1)]
-    numbers = [(METRICS[metric].sign * value, step) for step, value in enumerate(found, 1) if math.isfinite(value)]
-    ranked = sorted(numbers, key=lambda entry: (-entry[0], entry[1]))
-    assert tracked.best == ranked[:keep]
-    assert tracked.best_step == (ranked[0][1] if ranked else None)
+    losses = data.draw(st.lists(st.floats(0.1, 9), min_size=len(found), max_size=len(found)))
+    improved = [
+        tracked.validated({metric: value, "loss": loss}, step)
+        for step, (value, loss) in enumerate(zip(found, losses, strict=True), start=1)
+    ]
+    numbers = [
+        (*rank(metric, value, loss), step)
+        for step, (value, loss) in enumerate(zip(found, losses, strict=True), 1)
+        if math.isfinite(value)
+    ]
+    ranked = sorted(numbers)
+    assert [(*one.rank, one.step) for one in tracked.best] == ranked[:keep]
+    assert tracked.best_step == (ranked[0][2] if ranked else None)
     assert any(improved) == bool(ranked)
     last = max((step for step, better in enumerate(improved, 1) if better), default=0)
-    assert tracked.without_improvement == len(found) - last
+    begun = [min((one[0] for one in numbers if one[2] <= step), default=0.0) for step in range(1, len(found) + 1)]
+    waited = [step for step in range(last + 1, len(found) + 1) if METRICS[metric].sign < 0 or begun[step - 1] != 0]
+    if all(math.isfinite(value) for value in found):
+        assert tracked.without_improvement == len(waited)
     assert (tracked.reason() is not None) == (tracked.without_improvement >= 3)
     assert tracked.validated_step == len(found)
     resumed = stopping(metric, keep=keep)
     resumed.load(json.loads(json.dumps({**tracked.state(), "step": 12})))
     assert resumed == tracked
+
+
+def test_zero_uses_up_no_patience_and_the_loss_decides_until_there_is_a_score():
+    tracked = stopping("bleu", patience=2)
+    losses = enumerate([5, 4, 6, 7, 8, 9], 1)
+    improved = [tracked.validated({"bleu": 0.0, "loss": loss}, step) for step, loss in losses]
+    assert improved == [True, True, False, False, False, False]
+    assert (tracked.best_step, tracked.reason()) == (2, None)
+    assert tracked.validated({"bleu": 0.5, "loss": 9}, 7)
+    assert not any(tracked.validated({"bleu": 0.0, "loss": 1}, step) for step in (8, 9))
+    assert tracked.reason() is not None
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["train.valid_metric=chrf"], ["train.valid_metric=loss"]),
+        (["train.valid_metric=loss"], ["train.valid_metric=loss", "train.label_smoothing=0"]),
+        (["train.valid_sentences=100"], ["train.valid_sentences=200"]),
+    ],
+    ids=str,
+)
+def test_scores_of_another_measure_are_not_compared_with(before, after):
+    tracked = EarlyStopping.of(load_config(overrides=before).train)
+    tracked.validated({"chrf": 50.0, "bleu": 50.0, "loss": 0.5}, 10)
+    other = EarlyStopping.of(load_config(overrides=after).train)
+    other.load(tracked.state())
+    assert (other.best, other.validated_step) == ([], 0)
+    assert other.validated({"chrf": 1.0, "bleu": 1.0, "loss": 3.0}, 20)
+
+
+def test_scores_of_older_versions_are_read():
+    tracked = stopping("bleu")
+    tracked.load({"best": [[30.5, 400]], "without_improvement": 1, "validated_step": 500})
+    assert (tracked.best_step, tracked.without_improvement) == (400, 1)
+    assert not tracked.validated({"bleu": 30.0, "loss": 1.0}, 600)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -193,23 +194,31 @@ def test_a_report_adds_up_over_windows():
     assert report.found == {"cut": (4, 3), "refused": (1, 7)}
 
 
-def test_an_interrupted_translation_says_how_to_go_on(trained, text, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "options"), [(signal.SIGINT, []), (signal.SIGTERM, ["--processes", "2"]), (signal.SIGHUP, [])], ids=str
+)
+def test_an_interrupted_translation_says_how_to_go_on(trained, text, tmp_path, number, options):
     long = tmp_path / "long"  # so that it is not done before the signal comes
     long.write_bytes(text.read_bytes() * 20)
     # a child inherits that its parent ignores Ctrl-C, as what a shell runs in the background does
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        [sys.executable, "-m", "nmtcli", *command(trained, long, tmp_path)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "nmtcli", *command(trained, long, tmp_path), *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     signal.signal(signal.SIGINT, before)
     while not lines_done(tmp_path):
         assert process.poll() is None
         time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, number)  # as a terminal does
     _, words = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "the same command with --resume goes on" in words
-    assert "Traceback" not in words
+    assert process.returncode == 128 + number
+    last, hint = words.splitlines()[-2:]
+    assert re.fullmatch(rf"error: {number.name}: [\d,]+ lines are translated", last)
+    assert hint == "hint: the same command with --resume goes on"
+    assert "Traceback" not in words and "warn" not in words
 
 
 def test_without_resume_it_is_written_anew_and_a_mistake_costs_nothing(trained, tmp_path, capsys):

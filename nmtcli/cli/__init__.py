@@ -7,6 +7,10 @@ import errno
 import io
 import os
 import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
 from typing import Annotated, Any
 
 import typer
@@ -17,17 +21,10 @@ from nmtcli.cli.demo import demo
 from nmtcli.cli.export import export
 from nmtcli.cli.prepare import prepare
 from nmtcli.cli.score import score
+from nmtcli.cli.signals import signal_of, stopping
 from nmtcli.cli.train import train
 from nmtcli.cli.translate import translate
-from nmtcli.errors import ExitCode, RankLost, ResourceError, UserError
-
-# What users of other toolkits type; not shown in --help.
-ALIASES = {
-    "--lenpen": "--length-penalty",
-    "--max-tokens": "--batch-tokens",
-    "--nbest": "--n-best",
-    "--beam": "--beam-size",
-}
+from nmtcli.errors import ExitCode, Interrupted, RankLost, ResourceError, UserError, memory_ran_out, out_of_memory
 
 _UsageError: Any = typer.BadParameter.__base__  # Typer does not name it
 
@@ -35,12 +32,29 @@ app = typer.Typer(
     name="nmt",
     help="Neural machine translation from the command line: prepare → train → translate → score → export.",
     epilog="Exit codes: 0 done, 1 our bug, 2 usage or config, 3 data, 4 out of memory or disk, 5 a check failed,"
-    " 130/143 interrupted after saving.",
+    " 129/130/143 interrupted after saving.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+
+
+def _in_words(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, of which a signal becomes an error like any; Typer would end without a word."""
+
+    @wraps(command)
+    def interruptible(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt as stop:
+            number = signal_of(stop)
+            words = f"{number.name}: stopped; nothing was written"
+            raise Interrupted(words, "run the same command again", signal=number) from None
+
+    return interruptible
+
+
 for command in (prepare, train, translate, score, export, demo):
-    app.command()(command)
+    app.command()(_in_words(command))
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,12 +65,14 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _main(
-    traceback: Annotated[bool, typer.Option("--traceback", help="Show the Python traceback of an error.")] = False,
+    show_traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show the Python traceback of an error too; also behind the verb.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    del traceback, version  # run() reads the first, since errors of parsing obey it too
+    del show_traceback, version  # run() takes the first, wherever it stands
 
 
 def main() -> None:
@@ -68,43 +84,75 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # an ASCII terminal shows ? for an arrow, not an error
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8")  # results are files for programs, whatever the locale
-    sys.exit(run(sys.argv[1:]))
+    with stopping():
+        code = run(sys.argv[1:])
+        try:
+            _flush()  # after an error too
+        except OSError:
+            _read_no_more()
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; every error becomes words on stderr."""
-    keep_traceback = "--traceback" in arguments
-    known = [ALIASES.get(argument, argument) for argument in arguments]
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    rest = [one for one in options if one != "--traceback"] + arguments[len(options) :]
     try:
-        return int(app(known, prog_name="nmt", obj=known, standalone_mode=False) or 0)
-    except _UsageError as error:
+        code = int(app(rest, prog_name="nmt", obj=arguments, standalone_mode=False) or 0)
+        _flush()
+    except Exception as error:
+        if len(rest) < len(arguments):
+            traceback.print_exc()
+        code = _tell(error)
+    return code
+
+
+def _flush() -> None:
+    """Write what stdout still holds: whether there is room for it is known only then."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _read_no_more() -> None:
+    """What stdout still holds goes nowhere; otherwise Python would complain of it at its end."""
+    with suppress(OSError, ValueError):  # it may be no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _tell(error: Exception) -> ExitCode:
+    """Put an error into words, on stderr; returns its exit code."""
+    if isinstance(error, _UsageError):
         if words := error.format_message().rstrip("."):  # without any argument the help has been shown instead
             show_error(words, f"{error.ctx.command_path if error.ctx else 'nmt'} --help lists the options")
         return ExitCode.USAGE
-    except UserError as error:
-        if keep_traceback:
-            raise
-        # of several processes that train together and find the same mistake, one says so
-        if os.environ.get("RANK", "0") == "0" or (isinstance(error, ResourceError) and not isinstance(error, RankLost)):
-            show_error(error.message, error.hint)
-        return error.exit_code
-    except KeyboardInterrupt:
-        show_error("SIGINT: stopped")
-        return ExitCode.INTERRUPTED
-    except Exception as error:
-        if keep_traceback:
-            raise
-        message, hint, code = _explain(error)
-        show_error(message, hint)
-        return code
+    if isinstance(error, BrokenPipeError):  # whoever reads, head for example, has had enough
+        _read_no_more()
+        return ExitCode.DONE
+    found = error if isinstance(error, UserError) else _explain(error)
+    # of several processes that train together and find the same mistake, one says so
+    own = isinstance(found, ResourceError) and not isinstance(found, RankLost)
+    if os.environ.get("RANK", "0") == "0" or own or not isinstance(error, UserError):
+        show_error(found.message, found.hint)
+    return found.exit_code
 
 
-def _explain(error: Exception) -> tuple[str, str, ExitCode]:
-    """Words, a hint and the exit code for what is no UserError."""
+class _Bug(UserError):
+    exit_code = ExitCode.BUG
+
+
+def _explain(error: Exception) -> UserError:
+    """What is no UserError as one."""
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("nmtcli"):
-        missing = f"this needs the package {error.name.partition('.')[0]}, which is not installed"
-        return missing, "pip install nmtcli brings it; docs/export.md tells what runs without PyTorch", ExitCode.USAGE
+        return UserError(
+            f"this needs the package {error.name.partition('.')[0]}, which is not installed",
+            "pip install nmtcli brings it; docs/export.md tells what runs without PyTorch",
+        )
+    if memory_ran_out(error):
+        return out_of_memory(error, "free some memory, or ask for less at a time: --batch-tokens, --processes")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"cannot write the result: {error.strerror}", "free some space", ExitCode.RESOURCES
+        place = f"{error.filename}: " if error.filename else ""
+        return ResourceError(f"{place}cannot write the result: {error.strerror}", "free some space")
+    if isinstance(error, OSError) and error.filename:
+        return UserError(f"{error.filename}: {error.strerror}", "mend that, or give another place")
     words = f"this is a bug in nmt: {type(error).__name__}: {error}"
-    return words, "nmt --traceback … shows where; please report it", ExitCode.BUG
+    return _Bug(words, "nmt --traceback … shows where; please report it")

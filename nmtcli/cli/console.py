@@ -3,7 +3,6 @@
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,27 +15,35 @@ from rich.progress import (
 )
 from rich.text import Text
 
-# rich honours NO_COLOR and draws no live display where stderr is not a terminal
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-stdout = Console(highlight=False)
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Whoever reads has had enough: an error like any other, not an exit with code 1."""
+        raise BrokenPipeError
+
+
+# rich honours NO_COLOR and draws no live display where stderr is not a terminal. What is printed is text as it is: a
+# file may be called [b] and a line be :100:, so style comes with `Text` only.
+stderr = _Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+stdout = _Console(highlight=False, markup=False, emoji=False)
 
 
 def say(message: str) -> None:
     """One line for the person at the terminal, on stderr."""
-    stderr.print(escape(message))
+    stderr.print(Text(message))
 
 
 def warn(message: str) -> None:
     """A warning on stderr."""
-    stderr.print(f"[yellow]warning:[/] {escape(message)}")
+    stderr.print(Text.assemble(("warning:", "yellow"), f" {message}"))
 
 
 def show_error(message: str, hint: str | None = None) -> None:
     """An error on stderr: a line for each mistake, then what to do next."""
     for line in message.splitlines():
-        stderr.print(f"[bold red]error:[/] {escape(line)}")
+        stderr.print(Text.assemble(("error:", "bold red"), f" {line}"))
     if hint:
-        stderr.print(f"[cyan]hint:[/] {escape(hint)}")
+        stderr.print(Text.assemble(("hint:", "cyan"), f" {hint}"))
 
 
 class _Rate(ProgressColumn):
@@ -51,7 +58,7 @@ def progress(*columns: Any) -> Progress:
     """A progress bar with rate and time left, drawn only where stderr is a terminal."""
     return Progress(
         SpinnerColumn(),
-        TextColumn("[progress.description]{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         _Rate(),

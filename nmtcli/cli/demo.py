@@ -30,6 +30,9 @@ def demo(
     It runs the other verbs and shows how they were called. Interrupted, it goes on by the same command. The text is
     made by a grammar: sentences of the test have combinations of words that training has not. --set goes to nmt train.
     """
+    from nmtcli.staging import check_name
+
+    check_name(output)
     text, settings = output / "text", output / "recipe.yaml"
     _write_text(text, settings, pairs)
     if text_only:
@@ -72,8 +75,8 @@ def _run(arguments: list[str], context: typer.Context) -> None:
     """One verb in this process, as if it had been typed; ends with its exit code if that is not 0."""
     from nmtcli.cli import run
 
-    stderr.print(f"\n$ nmt {shlex.join(arguments)}", style="bold cyan", markup=False)
-    if code := run([*(["--traceback"] if "--traceback" in context.obj else []), *arguments]):
+    stderr.print(f"\n$ nmt {shlex.join(arguments)}", style="bold cyan")
+    if code := run([*arguments, *(["--traceback"] if "--traceback" in context.obj else [])]):
         raise typer.Exit(code)
 
 
@@ -83,5 +86,5 @@ def _show(source: Path, reference: Path, translated: Path) -> None:
     texts = (path.read_text("utf-8").split("\n")[:_SHOWN] for path in (source, reference, translated))
     for english, korean, ours in zip(*texts, strict=True):
         for name, sentence in (("English", english), ("reference", korean), ("translation", ours)):
-            stdout.print(f"  {name:11}  {sentence}", markup=False, soft_wrap=True)
+            stdout.print(f"  {name:11}  {sentence}", soft_wrap=True)
         stdout.print()

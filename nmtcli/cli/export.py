@@ -55,7 +55,11 @@ def export(
 ) -> None:
     """Export a model: small, without the trainer's state, checked against the one it came from."""
     if check:
-        _check(run, preset, form)
+        idle: dict[str, object] = {"-o": output, "--average": average, "--data": data}
+        idle |= {"--vocabulary-shortlist": vocabulary_shortlist, "--force": force}
+        if named := [name for name, value in idle.items() if value]:
+            raise UserError(f"{', '.join(named)}: --check exports nothing", "leave it out, or leave --check out")
+        _check(run, preset, form, quantize)
         return
     if preset is not None:
         raise UserError("--preset goes with --check: a preset has no weights to export")
@@ -89,18 +93,23 @@ def _show(report: "ExportReport", output: Path) -> None:
     table.add_row("speed", f"{speed.model:.0f} sentences/s before, {speed.export:.0f} now")
     table.add_row("use it", f"nmt translate -m {quoted(output)}{' --shortlist' if report.shortlist else ''}")
     stdout.print(table)
-    for failure in comparison.failures:
-        warn(failure)
+    for one in (*comparison.failures, *(f"{report.format} cannot search so: {one}" for one in report.replaced)):
+        warn(one)
 
 
-def _check(run: Path | None, preset: str | None, form: "ExportFormat | None") -> None:
+def _check(run: Path | None, preset: str | None, form: "ExportFormat | None", quantize: str | None) -> None:
     """Print what stands in the way of each format; raises CheckFailed for one that was asked for and cannot be."""
-    from nmtcli.export.conditions import unmet
+    from nmtcli.export.conditions import PRECISIONS, reachable_formats, unmet
 
     name, model = _settings(run, preset)
     show_formats(model)
     if form is not None and unmet(model, form):
         raise CheckFailed(f"{name}: cannot be exported to {form}", "change the settings named above")
+    having = [one for one in reachable_formats(model) if quantize is None or quantize in PRECISIONS[one]]
+    if not having or (form is not None and form not in having):
+        to = f" to {form}" if form else ""
+        others = f"--format {' or '.join(having)} has it" if having else "take another precision"
+        raise CheckFailed(f"{name}: cannot be exported{to} in {quantize}", others)
 
 
 def show_formats(model: "ModelConfig") -> None:

@@ -1,7 +1,6 @@
 """`nmt prepare`: aligned text to a data directory."""
 
 import json
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +10,7 @@ import typer
 
 from nmtcli.cli.console import progress, say, stdout
 from nmtcli.cli.options import ConfigFiles, Overrides
-from nmtcli.errors import DataError, ExitCode, Interrupted, UserError
+from nmtcli.errors import DataError, UserError
 from nmtcli.paths import PIPE, quoted, require_apart
 
 Files = list[str] | None
@@ -120,8 +119,9 @@ def _run(
     from nmtcli.checkpoint import RunDirectory, find_model, model_files
     from nmtcli.prepare.pipeline import Job, survey
     from nmtcli.prepare.pipeline import prepare as prepare_data
-    from nmtcli.prepare.report.page import write_page
+    from nmtcli.prepare.report.page import page as page_of
     from nmtcli.prepare.report.tables import render
+    from nmtcli.staging import check_output, write_output
 
     if page is not None and page.suffix.lower() != ".html":
         raise UserError(f"--report {page}: not the name of a web page", "name the file .html")
@@ -129,20 +129,17 @@ def _run(
     texts = [text for one in corpora for text in (one.source, one.target, one.path, one.alignment) if text is not None]
     inputs = [*map(Path, texts), *config, *((model_files(tokenizer) or [tokenizer]) if tokenizer else ())]
     require_apart(inputs, [PIPE, *([page] if page is not None else [])])
-    if page is not None and (page.is_dir() or not page.parent.is_dir()):
-        raise UserError(f"--report {page}: cannot write there", "give a file in a directory that exists")
+    if page is not None:
+        check_output(page)
     if tokenizer is not None and RunDirectory(tokenizer).checkpoints.is_dir():
         tokenizer = find_model(tokenizer)  # a run keeps its tokenizers with its checkpoints
     job = Job(data, tokenizer, processes)
-    with _terminating(), _progress() as show:
+    with _progress() as show:
         outcome = prepare_data(output, job, show) if output else None
         report = outcome.report if outcome else survey(job, show)
     stdout.print(render(report), soft_wrap=True)  # a path is never broken
     if page is not None:
-        try:
-            write_page(report, page)
-        except OSError as error:
-            raise UserError(f"--report {page}: cannot write there: {error.strerror}") from None
+        write_output(page, page_of(report).encode())
         say(f"{page}: the report")
     if outcome is None:
         say("dry run: no data directory was made")
@@ -189,24 +186,6 @@ def _corpora(
     if alignments:
         pairs = [pair | {"alignment": name} for pair, name in zip(pairs, alignments, strict=True)]
     return [*pairs, *({"path": path} for path in both or ())]
-
-
-@contextmanager
-def _terminating() -> Iterator[None]:
-    """SIGTERM ends the work as Ctrl-C does, with everything cleared away, and both in words."""
-
-    def end(*_: Any) -> None:
-        raise SystemExit(int(ExitCode.TERMINATED))
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit) as ending:
-        terminated = isinstance(ending, SystemExit)
-        words = f"{'SIGTERM' if terminated else 'SIGINT'}: stopped; no data directory was made"
-        raise Interrupted(words, terminated=terminated) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -33,9 +33,10 @@ def print_scores(names: list[str], scores: list[list[Score]], comparison: Compar
             cells.append(Text(f"{one.value:.{digits}f}"))
             if one.low is not None:
                 cells.append(Text(f"{one.low:.{digits}f}–{one.high:.{digits}f}"))
-            p_value = comparison.systems[number][one.name].p_value if comparison else None
-            if p_value is not None:
-                cells[-1].append(f"\np {p_value:.4f}{'*' if p_value < 0.05 else ''}")
+            compared = comparison.systems[number][one.name] if comparison else None
+            if compared is not None and compared.p_value is not None:
+                found = f"* {'better' if compared.better else 'worse'}" if compared.p_value < 0.05 else ""
+                cells[-1].append(f"\np {compared.p_value:.4f}{found}")
         table.add_row(*cells)
     stdout.print(table)
     stdout.print()

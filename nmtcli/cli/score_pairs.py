@@ -120,6 +120,7 @@ def _open_scorer(work: PairWork, links: bool) -> PairScorer:
     from nmtcli.prepare.tokenizer import Tokenizers
     from nmtcli.score.forced import Forced, ForcedScores, ForcedSteps, ForcedTorch
     from nmtcli.score.pairs import PairScorer
+    from nmtcli.translate.engines import check_onnx_device
 
     directory = find_model(work.model)
     info = read_info(directory)
@@ -133,6 +134,7 @@ def _open_scorer(work: PairWork, links: bool) -> PairScorer:
         raise UserError(f"{work.model}: the model has no attention, and so no alignment", "use --format tsv or jsonl")
     forced: Forced
     if info.kind == "onnx":
+        check_onnx_device([info], work.device)
         from nmtcli.translate.runtimes.onnx import OnnxRuntime
 
         forced = ForcedSteps(OnnxRuntime(directory))

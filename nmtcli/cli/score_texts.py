@@ -1,5 +1,6 @@
 """`nmt score` of translations: texts against references."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,15 +211,12 @@ def _write_report(
     analysis: "Analysis",
 ) -> None:
     from nmtcli.score.report.page import Results, page
-    from nmtcli.staging import write_whole
+    from nmtcli.staging import write_output
 
     names, references = ([text.name for text in group] for group in (texts.systems, texts.references))
     lines = len(texts.references[0].lines)
     content = page(Results(names, references, lines, scores, analysis, comparison, advice)).encode()
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    write_output(path, content)
     say(f"report: {path}")
 
 
@@ -227,7 +225,7 @@ def _minima(text: str, metrics: list[str]) -> dict[str, float]:
     minima = {}
     for part in text.split(","):
         name, _, number = part.partition("=")
-        if name not in metrics or name == "ter" or not number.replace(".", "", 1).isdigit():
+        if name not in metrics or name == "ter" or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?", number):
             raise UserError(f"--at-least {text}: cannot read {part!r}", "write it as bleu=30 or bleu=30,chrf=55")
         minima[name] = float(number)
     return minima

@@ -21,15 +21,21 @@ Method = Annotated[
 ]
 BeamSize = Annotated[
     int | None,
-    typer.Option("-b", "--beam-size", rich_help_panel=_SEARCH, help="1 is greedy. Default: the model's, 5."),
+    typer.Option("-b", "--beam-size", "--beam", rich_help_panel=_SEARCH, help="1 is greedy. Default: the model's, 5."),
 ]
 NBest = Annotated[
-    int, typer.Option("--n-best", min=1, rich_help_panel=_SEARCH, help="Translations of a line; not for text.")
+    int,
+    typer.Option(
+        "--n-best", "--nbest", min=1, max=10_000, rich_help_panel=_SEARCH, help="Translations of a line; not for text."
+    ),
 ]
 LengthPenalty = Annotated[
     float | None,
     typer.Option(
-        "--length-penalty", rich_help_panel=_SEARCH, help="Higher for longer translations. Default: the model's, 1."
+        "--length-penalty",
+        "--lenpen",
+        rich_help_panel=_SEARCH,
+        help="Higher for longer translations. Default: the model's, 1.",
     ),
 ]
 LengthNormalization = Annotated[
@@ -71,7 +77,10 @@ BeamGroups = Annotated[
 BatchTokens = Annotated[
     int | None,
     typer.Option(
-        "--batch-tokens", rich_help_panel=_SEARCH, help="Source tokens at a time. Default: the model's, 2000."
+        "--batch-tokens",
+        "--max-tokens",
+        rich_help_panel=_SEARCH,
+        help="Source tokens at a time. Default: the model's, 2000.",
     ),
 ]
 Overrides = Annotated[

@@ -143,7 +143,7 @@ def _train(
     from nmtcli.train.distributed import joined, local_rank
     from nmtcli.train.finetuning import FirstModel
     from nmtcli.train.logs import Observer, WandbLog, open_logs
-    from nmtcli.train.run import open_run, resolve
+    from nmtcli.train.run import open_run, resolve, settings_of
     from nmtcli.train.trainer import Trainer
     from nmtcli.train.vectors import WordVectorPair, read_word_vectors
 
@@ -153,7 +153,8 @@ def _train(
     base = {"data": prepared.manifest.data.model_dump(), **({"model": first.model.model_dump()} if first else {})}
     settings = load_config(preset, files, given, base=base)
     where = open_device(device, settings.train.threads, local_rank())
-    settings = resolve(settings, prepared, where)
+    before = settings_of(output) if (output / "config.yaml").exists() else None
+    settings = resolve(settings, prepared, where, before)
     if first:
         for line in first.check(settings, prepared, extend_vocabulary):
             say(line)

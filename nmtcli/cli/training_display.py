@@ -8,8 +8,8 @@ from typing import Self
 
 import torch
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from nmtcli.cli.console import say, stderr, stdout, warn
 from nmtcli.cli.export import show_formats
@@ -86,6 +86,10 @@ class TrainingDisplay(Observer):
         )
         self.line.start(metrics["to_step"], self.line.total)
 
+    def passed_over(self, metrics: Metrics) -> None:
+        """Name the damaged checkpoint, and where training goes on from."""
+        warn(f"{metrics['reason']}; moved to {metrics['moved']}, going on from update {metrics['step']:,}")
+
     def validating(self, done: int, total: int) -> None:
         """Show how far the translation of the validation set is."""
         self.line.validating = (done, total) if done < total else None
@@ -94,18 +98,21 @@ class TrainingDisplay(Observer):
         """Print the scores, what changed, and a few translations."""
         self.line.validating = None
         if stderr.is_terminal:
-            stderr.print(f"\n[bold]validation at update {metrics['step']:,}[/]{_standing(metrics)}")
+            stderr.print(
+                Text.assemble(("\nvalidation at update " + f"{metrics['step']:,}", "bold"), _standing(metrics))
+            )
             stderr.print(score_table(metrics, self.before), soft_wrap=False)
         else:
-            stderr.print(f"validation at update {metrics['step']:,}  {scores(metrics)}{_standing(metrics)}")
+            stderr.print(Text(f"validation at update {metrics['step']:,}  {scores(metrics)}") + _standing(metrics))
         show_accuracy(metrics["accuracy_by_position"])
         show_samples(samples)
         self.before = metrics
 
     def averaged(self, metrics: Metrics) -> None:
         """Print the scores of the average."""
-        mark = "[green]best of all[/]" if metrics["improved"] else "[yellow]not better than the best checkpoint[/]"
-        stderr.print(f"[bold]average of {len(metrics['checkpoints'])} checkpoints[/]  {scores(metrics)}  {mark}")
+        mark = ("best of all", "green") if metrics["improved"] else ("not better than the best checkpoint", "yellow")
+        title = f"average of {len(metrics['checkpoints'])} checkpoints"
+        stderr.print(Text.assemble((title, "bold"), f"  {scores(metrics)}  ", mark))
 
     def stopped(self, metrics: Metrics) -> None:
         """Say why, and what to do next."""
@@ -121,9 +128,11 @@ def scores(metrics: Metrics) -> str:
     return "  ".join(f"{name} {form.format(metrics[key])}" for key, name, form in SCORES)
 
 
-def _standing(metrics: Metrics) -> str:
+def _standing(metrics: Metrics) -> Text:
+    if metrics["improved"]:
+        return Text("  best so far", style="green")
     ago = metrics["without_improvement"]
-    return "  [green]best so far[/]" if metrics["improved"] else f"  [yellow]the best was {ago} before[/]"
+    return Text(f"  the best was {ago} before" if ago else "  nothing but zero so far", style="yellow")
 
 
 def score_table(metrics: Metrics, before: Metrics) -> Table:
@@ -145,7 +154,7 @@ def show_samples(samples: list[Sample]) -> None:
         for label, text in zip(("source", "reference", "translation"), sample, strict=True):
             if not stderr.is_terminal:
                 say(f"{label}: {text}")
-            table.add_row(f"[dim]{label}[/]", escape(text))
+            table.add_row(Text(label, style="dim"), Text(text))
         table.add_row()
     if stderr.is_terminal:
         stderr.print()

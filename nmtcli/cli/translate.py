@@ -265,6 +265,8 @@ def _weights(text: str | None, models: int) -> tuple[float, ...] | None:
     """The numbers in `2,1`."""
     if text is None:
         return None
+    if models == 1:
+        raise UserError(f"--weights {text}: one model is no ensemble", "give -m MODEL several times")
     try:
         weights = tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -288,8 +290,9 @@ def _check_places(
 ) -> None:
     """Every file named can be written, and none is another one or one that is read."""
     from nmtcli.checkpoint import model_files
+    from nmtcli.staging import check_output
     from nmtcli.translate.alignment import check_attention_path
-    from nmtcli.translate.outputs import check_writable, record_path
+    from nmtcli.translate.outputs import record_path
 
     if attention is not None and attention != PIPE and attention.suffix.lower() not in {".json", ".jsonl"}:
         check_attention_path(attention)
@@ -299,7 +302,7 @@ def _check_places(
         raise DataError("standard output is closed", "give a file by -o FILE")
     named = [path for path in (output, alignment, attention) if path is not None and path != PIPE]
     for path in named:
-        check_writable(path)
+        check_output(path)
     records = [record_path(output)] if output != PIPE and (not output.exists() or output.is_file()) else []
     inputs = [*read, *(file for model in models for file in model_files(model))]
     require_apart(inputs, [*named, *records, *([PIPE] if PIPE in (output, alignment) else [])])
@@ -339,11 +342,12 @@ def _check_model(job: "Job", attention: Path | None, gpus: list[str]) -> None:
     """The model can do what is asked of it."""
     from nmtcli.checkpoint import read_info
     from nmtcli.models.told_attention import USUAL
-    from nmtcli.translate.translator import check_told
+    from nmtcli.translate.engines import check_onnx_device, check_told
 
     info, replaces = read_info(job.models[0]), job.handling.dictionary is not None
     if gpus and all(read_info(model).kind == "onnx" for model in job.models):
         raise UserError("--devices: an ONNX model runs on the CPU", "use --processes")
+    check_onnx_device([read_info(model) for model in job.models], job.device)
     if info.model.attends:
         check_told(info, job.told)
         if job.told != USUAL and attention is None and job.alignment is None and not replaces:

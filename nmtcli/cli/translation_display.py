@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 from rich.text import Text
 
 from nmtcli.cli.console import progress, say, stderr, warn
+from nmtcli.cli.signals import signal_of
 from nmtcli.errors import DataError, Interrupted
 from nmtcli.paths import PIPE
 
@@ -109,13 +110,14 @@ def _kept(outputs: "OutputFiles", output: Path | None) -> Iterator[None]:
         yield
         outputs.open()  # there may have been no window
         finished = True
-    except KeyboardInterrupt:
-        if output is None:
-            raise
-        raise Interrupted("interrupted") from None
+    except KeyboardInterrupt as stop:
+        number = signal_of(stop)
+        done = f"{number.name}: {outputs.lines:,} lines are translated"
+        goes_on = "the same command with --resume goes on" if output and outputs.lines else "run the same command again"
+        raise Interrupted(done, goes_on, signal=number) from None
     finally:
         outputs.close(finished)
-        if not finished and output is not None and outputs.lines:
+        if not finished and output is not None and outputs.lines and not isinstance(sys.exception(), Interrupted):
             say(f"{output}: {outputs.lines:,} lines are done; the same command with --resume goes on")
 
 
@@ -127,12 +129,12 @@ def lines_drawn(path: Path) -> int:
 
 
 def _draw(path: Path, maps: "dict[int, AttentionMap]", lines: int) -> None:
-    from nmtcli.staging import write_whole
+    from nmtcli.staging import write_output
     from nmtcli.translate.alignment import write_attention
     from nmtcli.translate.formats import attention_json, json_text
 
     if path.suffix.lower() == ".json":
-        write_whole(path, json_text([attention_json(one, line) for line, one in maps.items()]).encode() + b"\n")
+        write_output(path, json_text([attention_json(one, line) for line, one in maps.items()]).encode() + b"\n")
     else:
         write_attention(path, list(maps.values()))
     if lines > (drawn := lines_drawn(path)):
@@ -149,6 +151,7 @@ def _tell(report: "Report", job: "Job") -> None:
         "control-characters": "with control characters, which were read as blanks",
         "cut": f"{longer}; what is behind was not translated",
         "unmet": "the translation has not all that it must; the one that comes closest is written",
+        "incomplete": "CTranslate2 wrote bytes that form no character; they are left out",
         "unwritable": "with words or placeholders that the target tokenizer cannot write, asked for in vain",
     }
     lost = {

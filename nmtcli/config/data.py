@@ -45,7 +45,10 @@ class TokenizerConfig(Section):
         " blanks around them.",
     )
     training_pairs: int = Field(
-        200_000, ge=1, description="Sentence pairs the tokenizer is trained on, sampled when the corpus has more."
+        200_000,
+        ge=1,
+        le=100_000_000,
+        description="Sentence pairs the tokenizer is trained on, sampled when the corpus has more.",
     )
 
     @field_validator("symbols")
@@ -114,10 +117,15 @@ class CleaningConfig(Section):
     control_characters: bool = Field(
         True, description="A side holds a control character other than a blank, or U+FFFD: broken encoding."
     )
-    max_characters: int | None = Field(2000, ge=1, description="A side has more characters than this.")
+    max_characters: int | None = Field(
+        2000, ge=1, le=1_000_000_000, description="A side has more characters than this."
+    )
     markup: bool = Field(True, description="A side holds an HTML or XML tag, or an entity: ampersand, name, semicolon.")
     max_length_ratio: float | None = Field(
-        9.0, gt=1, description="One side has more UTF-8 bytes than this times the other; fewer than 10 count as 10."
+        9.0,
+        gt=1,
+        le=1_000_000,
+        description="One side has more UTF-8 bytes than this times the other; fewer than 10 count as 10.",
     )
     copied: bool = Field(True, description="Both sides are the same text, and it has a letter.")
     max_symbol_share: float | None = Field(
@@ -126,7 +134,9 @@ class CleaningConfig(Section):
         lt=1,
         description="Digits and symbols are a larger share of a side of over 10 characters.",
     )
-    max_repeats: int | None = Field(20, ge=2, description="A character other than a blank is repeated more often.")
+    max_repeats: int | None = Field(
+        20, ge=2, le=1_000_000_000, description="A character other than a blank is repeated more often."
+    )
     source_scripts: tuple[str, ...] | None = Field(
         None, description="Scripts of the source, for example [latin]; a side with more of others is dropped."
     )
@@ -143,12 +153,15 @@ class CleaningConfig(Section):
         True, description="A side equals a validation or test line of 5 words or more (15 characters where unspaced)."
     )
     held_out_ngram: int | None = Field(
-        None, ge=3, description="A side shares so many words in a row with a validation or test line. 13 is usual."
+        None,
+        ge=3,
+        le=1_000,
+        description="A side shares so many words in a row with a validation or test line. 13 is usual.",
     )
     duplicates: bool = Field(True, description="The same pair came before.")
     duplicate_sources: bool = Field(False, description="The same source came before.")
     duplicate_targets: bool = Field(False, description="The same target came before.")
-    max_tokens: int | None = Field(200, ge=1, description="A side has more tokens than this.")
+    max_tokens: int | None = Field(200, ge=1, le=1_000_000, description="A side has more tokens than this.")
 
 
 class DataConfig(Section):
@@ -165,7 +178,7 @@ class DataConfig(Section):
     )
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
     cleaning: CleaningConfig = Field(default_factory=CleaningConfig)
-    seed: int = Field(1, ge=0, description="Seed of the tokenizer's training sample.")
+    seed: int = Field(1, ge=0, le=9_223_372_036_854_775_807, description="Seed of the tokenizer's training sample.")
 
     def settings(self) -> Self:
         """The settings alone, without where the text lies."""

@@ -53,7 +53,7 @@ LAYERED = _only("transformer", "ssru")
 class EmbeddingConfig(Section):
     """Token embeddings."""
 
-    size: int = Field(256, ge=1, description="Width of an embedding.")
+    size: int = Field(256, ge=1, le=65_536, description="Width of an embedding.")
     tie: Literal["auto", "all", "target", "none"] = Field(
         "auto",
         description="Which weights are one: source, target and output (all), target and output (target), or none;"
@@ -80,8 +80,8 @@ class EncoderConfig(Part):
     """Reads the source sentence."""
 
     type: Literal["rnn", "transformer"] = Field("rnn", description="Kind of encoder.")
-    layers: int = Field(1, ge=1, description="Stacked layers.")
-    hidden_size: int = Field(512, ge=1, description="Width of a state; of an RNN both directions together.")
+    layers: int = Field(1, ge=1, le=1_000, description="Stacked layers.")
+    hidden_size: int = Field(512, ge=1, le=65_536, description="Width of a state; of an RNN both directions together.")
     cell: Literal["lstm", "gru"] = Field("lstm", json_schema_extra=RNN, description="Recurrent cell.")
     bidirectional: Literal[True, False, "first"] = Field(
         True, json_schema_extra=RNN, description="Read from both ends: in all layers, in the first alone, or not."
@@ -102,9 +102,9 @@ class EncoderConfig(Part):
         False,
         description="Read the source twice in a row (Zaremba and Sutskever 2014); needs model.attention.type none.",
     )
-    heads: int = Field(4, ge=1, json_schema_extra=TRANSFORMER, description="Attention heads.")
+    heads: int = Field(4, ge=1, le=1_024, json_schema_extra=TRANSFORMER, description="Attention heads.")
     feedforward_size: int | None = Field(
-        None, ge=1, json_schema_extra=TRANSFORMER, description="Inner width; null for 4 × hidden_size."
+        None, ge=1, le=1_000_000, json_schema_extra=TRANSFORMER, description="Inner width; null for 4 × hidden_size."
     )
     norm: Literal["pre", "post"] = Field(
         "pre", json_schema_extra=TRANSFORMER, description="Layer normalisation before or after each sublayer."
@@ -131,8 +131,8 @@ class DecoderConfig(Part):
     type: Literal["rnn", "transformer", "ssru"] = Field(
         "rnn", description="Kind of decoder; ssru is a Transformer whose self-attention is a simple recurrence."
     )
-    layers: int = Field(1, ge=1, description="Stacked layers.")
-    hidden_size: int = Field(512, ge=1, description="Width of a state.")
+    layers: int = Field(1, ge=1, le=1_000, description="Stacked layers.")
+    hidden_size: int = Field(512, ge=1, le=65_536, description="Width of a state.")
     cell: Literal["lstm", "gru"] = Field("lstm", json_schema_extra=RNN, description="Recurrent cell.")
     residual: bool = Field(
         False, json_schema_extra=RNN, description="Add a layer's input to its output, from the second layer on."
@@ -167,9 +167,9 @@ class DecoderConfig(Part):
         description="From state to output: tanh of context and state (Luong et al. 2015); maxout or tanh of context,"
         " state and previous token (Bahdanau et al. 2015, A.2.2); or the state alone.",
     )
-    heads: int = Field(4, ge=1, json_schema_extra=LAYERED, description="Attention heads.")
+    heads: int = Field(4, ge=1, le=1_024, json_schema_extra=LAYERED, description="Attention heads.")
     feedforward_size: int | None = Field(
-        None, ge=1, json_schema_extra=LAYERED, description="Inner width; null for 4 × hidden_size."
+        None, ge=1, le=1_000_000, json_schema_extra=LAYERED, description="Inner width; null for 4 × hidden_size."
     )
     norm: Literal["pre", "post"] = Field(
         "pre", json_schema_extra=LAYERED, description="Layer normalisation before or after each sublayer."
@@ -213,12 +213,14 @@ class AttentionConfig(Part):
     hidden_size: int | None = Field(
         None,
         ge=1,
+        le=65_536,
         json_schema_extra=_only("scaled_dot", "additive"),
         description="Width the score is worked out in; null for the decoder's. scaled_dot: with several heads only.",
     )
     heads: int = Field(
         1,
         ge=1,
+        le=1_024,
         json_schema_extra=_only("scaled_dot", "additive"),
         description="Several attentions side by side, each of a part of the width (Chen et al. 2018).",
     )
@@ -231,12 +233,14 @@ class AttentionConfig(Part):
     window_size: int = Field(
         10,
         ge=1,
+        le=100_000,
         json_schema_extra=ATTENDING,
         description="Tokens on each side of a local window's middle (D in the paper).",
     )
     max_length: int = Field(
         256,
         ge=1,
+        le=1_000_000,
         json_schema_extra=_only("location"),
         description="Source positions that can be looked at; those beyond get no weight.",
     )

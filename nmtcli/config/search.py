@@ -17,35 +17,50 @@ class SearchConfig(Section):
         description="beam for the likeliest translations, sampling for translations drawn at random, mbr for the drawn"
         " translation most like the others (minimum Bayes risk).",
     )
-    beam_size: int = Field(5, ge=1, description="Hypotheses kept at each step; 1 is greedy search.")
+    beam_size: int = Field(5, ge=1, le=10_000, description="Hypotheses kept at each step; 1 is greedy search.")
     length_normalization: Literal["gnmt", "average"] = Field(
         "gnmt",
         description="What a log-probability is divided by for its score: gnmt ((5 + length) / 6), average length;"
         " both to the power length_penalty.",
     )
     length_penalty: float = Field(
-        1.0, ge=0, allow_inf_nan=False, description="Exponent of the length normalisation; 0 for none."
+        1.0,
+        ge=0,
+        le=100,
+        allow_inf_nan=False,
+        description="Exponent of the length normalisation; 0 for none.",
     )
     coverage_penalty: float = Field(
         0.0,
         ge=0,
+        le=1_000,
         allow_inf_nan=False,
         description="Weight of GNMT's penalty for source tokens that got little attention; 0 for none. Needs a model"
         " with attention.",
     )
-    min_length: int = Field(0, ge=0, description="Fewest tokens of a translation, its end mark counted.")
+    min_length: int = Field(0, ge=0, le=1_000_000, description="Fewest tokens of a translation, its end mark counted.")
     min_length_factor: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="Fewest target tokens for each source token."
+        0.0,
+        ge=0,
+        le=1_000,
+        allow_inf_nan=False,
+        description="Fewest target tokens for each source token.",
     )
     max_length: int | None = Field(
-        None, ge=1, description="Most tokens of a translation, its end mark counted; null for the relative limit alone."
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Most tokens of a translation, its end mark counted; null for the relative limit alone.",
     )
     max_length_factor: float = Field(
-        2.0, gt=0, allow_inf_nan=False, description="Longest translation, in tokens for each source token."
+        2.0, gt=0, le=1_000, allow_inf_nan=False, description="Longest translation, in tokens for each source token."
     )
-    max_length_offset: int = Field(10, ge=1, description="Tokens added to that limit.")
+    max_length_offset: int = Field(10, ge=1, le=1_000_000, description="Tokens added to that limit.")
     no_repeat_ngram: int = Field(
-        0, ge=0, description="No sequence of so many tokens occurs twice in a translation; 0 for no such rule."
+        0,
+        ge=0,
+        le=1_000,
+        description="No sequence of so many tokens occurs twice in a translation; 0 for no such rule.",
     )
     stopping: Literal["count", "best", "bound"] = Field(
         "best",
@@ -54,11 +69,15 @@ class SearchConfig(Section):
         " still reach the score of those wanted (bound: slower, never worse in score).",
     )
     beam_groups: int = Field(
-        1, ge=1, description="Groups the beam is split into, each kept unlike those before it; 1 for an ordinary beam."
+        1,
+        ge=1,
+        le=10_000,
+        description="Groups the beam is split into, each kept unlike those before it; 1 for an ordinary beam.",
     )
     beam_diversity: float = Field(
         0.5,
         ge=0,
+        le=1_000_000,
         allow_inf_nan=False,
         description="Taken from a token's log-probability for each hypothesis of an earlier group that takes it at the"
         " same step.",
@@ -66,20 +85,26 @@ class SearchConfig(Section):
     temperature: float = Field(
         1.0,
         gt=0,
+        le=1_000,
         allow_inf_nan=False,
         description="Log-probabilities are divided by it before drawing: below 1 for likelier translations.",
     )
-    top_k: int | None = Field(None, ge=1, description="Draws among so many likeliest tokens only; null for all.")
+    top_k: int | None = Field(
+        None, ge=1, le=1_000_000_000, description="Draws among so many likeliest tokens only; null for all."
+    )
     top_p: float = Field(
         1.0, gt=0, le=1, description="Draws among the fewest likeliest tokens that have this much probability together."
     )
-    seed: int = Field(1, ge=0, lt=2**63, description="Seed of what is drawn.")
-    mbr_samples: int = Field(32, ge=2, description="Translations drawn for minimum Bayes risk.")
+    seed: int = Field(1, ge=0, le=9_223_372_036_854_775_807, description="Seed of what is drawn.")
+    mbr_samples: int = Field(32, ge=2, le=10_000, description="Translations drawn for minimum Bayes risk.")
     mbr_metric: Literal["chrf", "bleu"] = Field(
         "chrf", description="How alike two translations are, by sacreBLEU, sentence by sentence."
     )
     batch_tokens: int = Field(
-        2000, ge=1, description="Source tokens translated together, padding counted. Changes speed and memory only."
+        2000,
+        ge=1,
+        le=1_000_000_000,
+        description="Source tokens translated together, padding counted. Changes speed and memory only.",
     )
 
     @model_validator(mode="after")

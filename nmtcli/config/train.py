@@ -15,22 +15,32 @@ ModelPart = Literal["source_embedding", "target_embedding", "encoder", "decoder"
 class TrainConfig(Section):
     """One training run."""
 
-    max_updates: int = Field(20_000, ge=1, description="Updates of the weights, at most.")
+    max_updates: int = Field(20_000, ge=1, le=1_000_000_000, description="Updates of the weights, at most.")
     max_epochs: int | None = Field(
-        None, ge=1, description="Passes over the data, at most, reckoned in updates of the first; null for no limit."
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Passes over the data, at most, reckoned in updates of the first; null for no limit.",
     )
     batch_tokens: int = Field(
-        4096, ge=1, description="Tokens in a batch, padding counted: sentences times the longest side."
+        4096,
+        ge=1,
+        le=1_000_000_000,
+        description="Tokens in a batch, padding counted: sentences times the longest side.",
     )
     update_tokens: int | None = Field(
-        None, ge=1, description="Target tokens in an update, gathered from several batches; null for one batch."
+        None,
+        ge=1,
+        le=1_000_000_000,
+        description="Target tokens in an update, gathered from several batches; null for one batch.",
     )
-    corpus_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+    corpus_weights: dict[str, Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)]] = Field(
         {}, description="By corpus name, how often an epoch visits its pairs: 2 twice, 0 never; 1 where none is given."
     )
     corpus_temperature: float | None = Field(
         None,
         ge=1,
+        le=1_000_000,
         description="Weights from sizes instead: a corpus's share of an epoch is proportional to its size to the power"
         " 1 / temperature; 1 is the sizes' own proportion, more favours small corpora; null for corpus_weights.",
     )
@@ -49,6 +59,7 @@ class TrainConfig(Section):
     weight_decay: float = Field(
         0.0,
         ge=0,
+        le=1_000,
         allow_inf_nan=False,
         description="Share of each matrix, times the learning rate, that an update takes away; biases, gains and other"
         " vectors keep theirs. For adamw and sgd.",
@@ -56,11 +67,12 @@ class TrainConfig(Section):
     learning_rate: float | None = Field(
         None,
         gt=0,
+        le=3.4e38,
         allow_inf_nan=False,
         description="Peak learning rate; null for 0.001 with adam and adamw, 1 with sgd. Schedule noam has its own.",
     )
     warmup_updates: int = Field(
-        400, ge=0, description="Updates in which the learning rate rises from zero to its peak."
+        400, ge=0, le=1_000_000_000, description="Updates in which the learning rate rises from zero to its peak."
     )
     schedule: Literal[
         "cosine", "linear", "inverse_sqrt", "constant", "noam", "luong5", "luong10", "luong234", "plateau"
@@ -70,7 +82,7 @@ class TrainConfig(Section):
         " luong schedules halve it in steps, plateau when validations improve no more (docs/training.md).",
     )
     plateau_patience: int = Field(
-        3, ge=1, description="Schedule plateau: validations without improvement before each halving."
+        3, ge=1, le=1_000_000, description="Schedule plateau: validations without improvement before each halving."
     )
     ema: float | None = Field(
         None,
@@ -91,6 +103,7 @@ class TrainConfig(Section):
     guided_alignment: float = Field(
         0.0,
         ge=0,
+        le=1_000_000,
         allow_inf_nan=False,
         description="Weight of the cross entropy between the data's word alignment and attention (Chen et al. 2016);"
         " 0 for off, 1 is a start. Needs corpora with alignment.",
@@ -101,7 +114,10 @@ class TrainConfig(Section):
         " (Bengio et al. 2015); null feeds the true tokens always.",
     )
     teacher_forcing_half_life: int = Field(
-        10_000, ge=1, description="Scheduled sampling: the update at which half the tokens fed are the true ones."
+        10_000,
+        ge=1,
+        le=1_000_000_000,
+        description="Scheduled sampling: the update at which half the tokens fed are the true ones.",
     )
     teacher_forcing_floor: float = Field(
         0.0, ge=0, le=1, description="Scheduled sampling: least share of true tokens fed."
@@ -115,26 +131,31 @@ class TrainConfig(Section):
         "bleu", description="Objective mrt: the metric of a sentence; risk is 1 - metric / 100."
     )
     mrt_samples: int = Field(
-        16, ge=1, description="Objective mrt: translations drawn for each sentence; the paper has 100."
+        16, ge=1, le=10_000, description="Objective mrt: translations drawn for each sentence; the paper has 100."
     )
     mrt_sharpness: float = Field(
         0.005,
         gt=0,
+        le=1_000_000,
         description="Objective mrt: power of the model's probabilities by which candidates are weighted (alpha).",
     )
-    clip_norm: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
-    valid_every: int = Field(1000, ge=1, description="Updates between validations.")
-    valid_sentences: int = Field(2000, ge=1, description="Validation sentences translated, at most, for BLEU and chrF.")
+    clip_norm: float = Field(1.0, gt=0, le=1e30, description="Largest norm of a gradient.")
+    valid_every: int = Field(1000, ge=1, le=1_000_000_000, description="Updates between validations.")
+    valid_sentences: int = Field(
+        2000, ge=1, le=1_000_000_000, description="Validation sentences translated, at most, for BLEU and chrF."
+    )
     valid_metric: Literal["bleu", "chrf", "loss", "perplexity", "accuracy"] = Field(
         "bleu", description="Decides the best checkpoint, patience and schedule plateau."
     )
-    save_every: int = Field(500, ge=1, description="Updates between checkpoints; there is one at each validation too.")
-    patience: int | None = Field(
-        10, ge=1, description="Validations without improvement before stopping; null for never."
+    save_every: int = Field(
+        500, ge=1, le=1_000_000_000, description="Updates between checkpoints; there is one at each validation too."
     )
-    keep_last: int = Field(3, ge=1, description="Newest checkpoints kept.")
-    keep_best: int = Field(1, ge=1, description="Best checkpoints kept.")
-    log_every: int = Field(50, ge=1, description="Updates between lines of the training log.")
+    patience: int | None = Field(
+        10, ge=1, le=1_000_000_000, description="Validations without improvement before stopping; null for never."
+    )
+    keep_last: int = Field(3, ge=1, le=1_000_000, description="Newest checkpoints kept.")
+    keep_best: int = Field(1, ge=1, le=1_000_000, description="Best checkpoints kept.")
+    log_every: int = Field(50, ge=1, le=1_000_000_000, description="Updates between lines of the training log.")
     wandb_project: str | None = Field(
         None,
         min_length=1,
@@ -154,15 +175,20 @@ class TrainConfig(Section):
         " CUDA graphs, one a shape: faster; their memory is kept. Not with sharded weights.",
     )
     max_skipped: int = Field(
-        20, ge=1, description="Updates skipped in a row, their gradients not finite, that count as divergence."
+        20,
+        ge=1,
+        le=1_000_000,
+        description="Updates skipped in a row, their gradients not finite, that count as divergence.",
     )
     on_divergence: Literal["lower_rate", "safer_precision", "stop"] = Field(
         "lower_rate",
         description="Go back to the last checkpoint with half the learning rate, or with the next safer precision (fp16"
         " to bf16 to fp32, then lower_rate), five times at most; or stop at once. Stopping saves the batch.",
     )
-    threads: int | None = Field(None, ge=1, description="CPU threads; null for one a core.")
-    seed: int = Field(1, ge=0, description="Seed of the weights, dropout and the order of the data.")
+    threads: int | None = Field(None, ge=1, le=4_096, description="CPU threads; null for one a core.")
+    seed: int = Field(
+        1, ge=0, le=9_223_372_036_854_775_807, description="Seed of the weights, dropout and the order of the data."
+    )
 
     @field_validator("average")
     @classmethod

@@ -17,9 +17,13 @@ from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.prepare.tokenizer import Tokenizer
 from nmtcli.score.metrics import Score, score_corpus
+from nmtcli.translate.batching import padded
+from nmtcli.translate.byte_pieces import BytePieces
+from nmtcli.translate.decoding import decode
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
-from nmtcli.translate.translation import Candidate
-from nmtcli.translate.translator import Runtime, Translator
+from nmtcli.translate.search import Hypothesis
+from nmtcli.translate.translation import LineHandling, Translation
+from nmtcli.translate.translator import Runtime, Searcher, Translator
 from nmtcli.vocabulary import BOS, PAD, SPECIAL
 
 PROBES, PROBE_LENGTH, PROBE_LIMIT = 64, 24, 40
@@ -105,7 +109,11 @@ def compare(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes)
     pairs = list(zip(first, second, strict=True))
     same = [(one, other) for one, other in pairs if one.text == other.text]
     lengths = [len(ids) + 1 for ids in tokenizers.target.encode([one.text for one, _ in same])]
-    differences = [abs(a.log_prob - b.log_prob) / n for (a, b), n in zip(same, lengths, strict=True)]
+    differences = [
+        abs(one.candidates[0].log_prob - other.candidates[0].log_prob) / length
+        for (one, other), length in zip(same, lengths, strict=True)
+        if one.candidates and not one.problems  # of what was repaired, the log-probability is not the search's
+    ]
     texts = [[one.text for one in found] for found in (first, second)]
     (bleu,) = score_corpus(texts[1], [texts[0]], ("bleu",))
     scores: list[tuple[Score, ...]] = [(), ()]
@@ -115,7 +123,7 @@ def compare(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes)
         probes=probes.name,
         match_rate=len(same) / len(pairs),
         least_match_rate=(LEAST_MATCH if probes.references else LEAST_RANDOM_MATCH)[info.precision],
-        largest_log_prob_difference=max(differences, default=float("inf")),
+        largest_log_prob_difference=max(differences, default=0.0 if same else float("inf")),
         bleu_against_model=bleu.value,
         sentences_per_second=Speed(first_speed, second_speed),
         model_scores=scores[0],
@@ -123,24 +131,24 @@ def compare(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes)
     )
 
 
-def _translated(translator: Translator, probes: Probes) -> tuple[Sequence[Candidate], float]:
-    """The best translation of each line, and sentences a second."""
+def _translated(translator: Translator, probes: Probes) -> tuple[Sequence[Translation], float]:
+    """A translation of each line, and sentences a second."""
     translator.translate(probes.sources[:4])  # what is made at the first call is not of the speed
     start = time.perf_counter()
-    found = [one.candidates for one in translator.translate(probes.sources)]
-    seconds = time.perf_counter() - start
-    return [candidates[0] if candidates else Candidate("", 0.0, 0.0) for candidates in found], len(found) / seconds
+    found = translator.translate(probes.sources)
+    return found, len(found) / (time.perf_counter() - start)
 
 
-def _comparable(runtime: Runtime, kind: Kind) -> Runtime:
-    return _Writable(runtime) if kind == "ctranslate2" else runtime
+def _comparable(runtime: Runtime, kind: Kind) -> Runtime | Searcher:
+    return _LikeCTranslate2(runtime) if kind == "ctranslate2" else runtime
 
 
 @dataclass(frozen=True)
-class _Writable:
-    """A PyTorch model whose probability of PAD and BOS, which no search writes, is shared out among the other tokens.
+class _LikeCTranslate2:
+    """A PyTorch model that writes what CTranslate2 would.
 
-    So CTranslate2 has it.
+    The probability of PAD and BOS, which no search writes, is shared out among the other tokens; bytes that form no
+    character are taken out at the end.
     """
 
     runtime: Runtime
@@ -149,9 +157,22 @@ class _Writable:
     def share(self, batches: int) -> None:
         """See `Shared`: nothing to do for one batch at a time."""
 
-    def array(self, values: Array) -> Array:
-        """See `Runtime`."""
-        return self.runtime.array(values)
+    def check(self, config: SearchConfig, handling: LineHandling) -> None:
+        """See `Searcher`: our own search can do all."""
+
+    def search(
+        self,
+        sentences: Sequence[Sequence[int]],
+        config: SearchConfig,
+        n_best: int,
+        keep_attention: bool,
+        byte_pieces: BytePieces | None,
+    ) -> list[list[Hypothesis]]:
+        """See `Searcher`."""
+        source, length = padded(sentences)
+        arrays = self.runtime.array(source), self.runtime.array(length)
+        found = decode(self, *arrays, length.tolist(), config, lambda rows: [], n_best=n_best)
+        return found if byte_pieces is None else [[_whole(one, byte_pieces) for one in pool] for pool in found]
 
     def start(self, source: Array, source_length: Array) -> tuple[Memory, Cache]:
         """See `StepDecoder.start`."""
@@ -163,3 +184,11 @@ class _Writable:
         log_probs = step.log_probs.clone()
         log_probs[..., [PAD, BOS]] = -torch.inf
         return replace(step, log_probs=torch.log_softmax(log_probs, dim=-1))
+
+
+def _whole(found: Hypothesis, byte_pieces: BytePieces) -> Hypothesis:
+    """Without bytes that form no character."""
+    kept = byte_pieces.whole(found.tokens)
+    if len(kept) == len(found.tokens):
+        return found
+    return replace(found, tokens=tuple(found.tokens[place] for place in kept), repaired=True)

@@ -6,7 +6,8 @@ Settings suffice, so `nmt train --dry-run` and `nmt export --check` tell it befo
 from typing import Literal, get_args
 
 from nmtcli.checkpoint import StoredPrecision
-from nmtcli.config import ModelConfig
+from nmtcli.config import ModelConfig, SearchConfig
+from nmtcli.config.search import DRAWING
 
 ExportFormat = Literal["safetensors", "onnx", "ctranslate2"]
 
@@ -26,6 +27,21 @@ def unmet(model: ModelConfig, form: ExportFormat) -> list[str]:
             return _onnx(model)
         case "ctranslate2":
             return _ctranslate2(model)
+
+
+def settle_search(search: SearchConfig, form: ExportFormat) -> tuple[SearchConfig, list[str]]:
+    """The settings of search as a format can follow them, and what was replaced, in words.
+
+    CTranslate2 searches by itself: a beam without groups, until a beam is finished.
+    """
+    if form != "ctranslate2":
+        return search, []
+    default = SearchConfig()
+    drawing = () if search.method == "beam" else ("method", *DRAWING, "mbr_samples", "mbr_metric")
+    names = [*drawing, "beam_groups", "beam_diversity", *(["stopping"] if search.stopping == "bound" else [])]
+    changed = {name: getattr(default, name) for name in names if getattr(search, name) != getattr(default, name)}
+    told = [f"search.{name} {getattr(search, name)} is replaced by {value}" for name, value in changed.items()]
+    return SearchConfig.model_validate(search.model_dump() | changed), told
 
 
 def reachable_formats(model: ModelConfig) -> list[ExportFormat]:

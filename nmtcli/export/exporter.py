@@ -25,7 +25,7 @@ from nmtcli.checkpoint import (
 from nmtcli.errors import CheckFailed, DataError, UserError
 from nmtcli.export.card import model_card
 from nmtcli.export.checking import Comparison, Probes, compare
-from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, unmet
+from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, settle_search, unmet
 from nmtcli.export.report import ExportReport
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import PreparedData, open_data
@@ -69,7 +69,9 @@ def export_model(source: Path, output: Path, export: Export) -> ExportReport:
     if export.average:
         checkpoint.put_weights(model, checkpoint.average_weights(origins), origin)
     kind = "pytorch" if export.form == "safetensors" else export.form
-    info = info.model_copy(update={"nmtcli": __version__, "kind": kind, "precision": export.precision})
+    search, replaced = settle_search(info.search, export.form)
+    made = {"nmtcli": __version__, "kind": kind, "precision": export.precision, "search": search}
+    info = info.model_copy(update=made)
     with staged(output) as directory:
         write_export(model, info, tokenizers, directory)
         shortlist = None
@@ -94,6 +96,7 @@ def export_model(source: Path, output: Path, export: Export) -> ExportReport:
             load_seconds=seconds,
             comparison=comparison,
             passed=not comparison.failures,
+            replaced=replaced,
             files=files,
         )
         (directory / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", "utf-8")

@@ -22,4 +22,5 @@ class ExportReport:
     load_seconds: float
     comparison: Comparison
     passed: bool
+    replaced: list[str] = field(default_factory=list)  # settings of search that the format cannot follow
     files: dict[str, dict[str, int | str]] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from nmtcli.errors import ResourceError, UserError
+from nmtcli.errors import UserError, memory_ran_out, out_of_memory
 from nmtcli.models.packed import product_of
 
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -69,9 +69,9 @@ def choose_matmul() -> str:
     return word
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on a GPU or on the host."""
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or memory_ran_out(error)
 
 
 def free_memory(device: torch.device) -> None:
@@ -85,10 +85,10 @@ def explain_out_of_memory(setting: str) -> Iterator[None]:
     """Turn an allocation that failed into a ResourceError that names the setting to lower."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise ResourceError(f"out of memory: {str(error).splitlines()[0]}", f"lower {setting}") from error
+        raise out_of_memory(error, f"lower {setting}") from error
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -14,7 +14,7 @@ it does not, the products are fp32. All results are fp32.
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any, Literal, cast
 
 import torch
@@ -240,7 +240,7 @@ def int8_kernel_seconds() -> dict[str, float]:
         for name in tried:
             try:
                 kernel = INT8_KERNELS[name](matrix.to(torch.int8), torch.ones(size))
-                error, spent = _timed(lambda kernel=kernel: kernel(inputs.to(torch.uint8)), exact)  # type: ignore[misc]
+                error, spent = _timed(partial(kernel, inputs.to(torch.uint8)), exact)
             except (AttributeError, RuntimeError):  # this torch or this CPU does not have it
                 continue
             if error == 0:

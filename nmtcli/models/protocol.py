@@ -55,8 +55,8 @@ def map_rows(tree: Any, function: Callable[[Array], Array]) -> Any:
 def select_rows(tree: Any, rows: Array) -> Any:
     """The given rows (an index array [M]) of every array: reorders, repeats or drops sentences and hypotheses alike.
 
-    An ensemble may carry arrays of several kinds; `rows` can be of any. What has a `select_rows` of its own, as keys and
-    values that grow with the translation do, is asked for it.
+    An ensemble may carry arrays of several kinds; `rows` can be of any. What has a `select_rows` of its own
+    (`nmtcli.models.past`) does it itself.
     """
     return map_rows(tree, lambda array: _select(array, rows))
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from nmtcli.errors import ResourceError
 
+SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _AHEAD = 3  # items a process may be ahead of what is taken, so that memory stays bounded
 
 _task: Callable[[Any], Any]  # in a worker process: its work
@@ -29,29 +30,32 @@ def cores() -> int:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Ctrl-C waits until the block is done. (Blocking it would not do: multiprocessing unblocks it again.)"""
+    """Signals wait until the block is done. (Blocking them would not do: multiprocessing unblocks SIGINT again.)"""
     if threading.current_thread() is not threading.main_thread():
-        yield  # Ctrl-C does not come here
+        yield  # no signal comes here
         return
     received: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    before = {number: signal.signal(number, lambda one, _: received.append(one)) for number in SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if received:
-        raise KeyboardInterrupt
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in received:
+        signal.raise_signal(number)
 
 
 def _start_server() -> None:
-    """The server that workers are forked from; it inherits that Ctrl-C is not for it."""
+    """The server that workers are forked from, and what clears semaphores away: they inherit that no signal is for
+    them.
+    """
     main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS} if main else {}
     try:
         forkserver.ensure_running()
     finally:
-        if main:
-            signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def warm_up(processes: int) -> None:
@@ -114,7 +118,8 @@ def _context() -> Any:
 
 def _start(make_task: Callable[[], Callable[[Any], Any]]) -> None:
     global _task  # noqa: PLW0603 — the one place a pool offers for what each process needs once
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    for number in SIGNALS:  # they may reach the whole group; the parent decides
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _task = make_task()
 

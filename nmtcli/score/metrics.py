@@ -5,8 +5,9 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from sacrebleu import BLEU, CHRF, TER
 from sacrebleu.metrics.base import Metric
 
@@ -19,6 +20,28 @@ _TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}  # sacreBLEU's, b
 # By language, for those that write no blanks between words: tokenizers that come with sacreBLEU itself.
 _UNSPACED = {"zh": "zh"} | dict.fromkeys(("bo", "ja", "km", "lo", "my", "th", "yue"), "char")
 _SEED = "SACREBLEU_SEED"  # sacreBLEU reads it before it resamples
+
+
+class _OneType:
+    """A metric whose scores of resamples are all of one type.
+
+    sacreBLEU's are NumPy's where they are computed, and Python's where there is nothing to count: of both together it
+    can make no interval.
+    """
+
+    def _compute_score_from_stats(self, stats: Any) -> Any:
+        result = super()._compute_score_from_stats(stats)  # type: ignore[misc]
+        if isinstance(stats, np.ndarray):
+            result.score = stats.dtype.type(result.score)
+        return result
+
+
+class _Chrf(_OneType, CHRF):
+    pass
+
+
+class _Ter(_OneType, TER):
+    pass
 
 
 @dataclass(frozen=True)
@@ -87,7 +110,7 @@ class Variant:
 
     def chrf(self, references: Sequence[Sequence[str]] | None = None) -> CHRF:
         """chrF."""
-        return CHRF(lowercase=self.lowercase, references=references)
+        return _Chrf(lowercase=self.lowercase, references=references)
 
 
 _PLAIN = Variant()
@@ -157,7 +180,7 @@ def make_metrics(
         elif name == "chrf":
             made[name] = variant.chrf(references)
         elif name == "ter":
-            made[name] = TER(references=references)
+            made[name] = _Ter(references=references)
         elif name not in made:
             raise UserError(f"unknown metric {name!r}", f"choose from {', '.join(METRICS)}")
     return {name: made[name] for name in names}

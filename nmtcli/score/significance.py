@@ -5,7 +5,7 @@ the first one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sacrebleu.metrics.base import Metric
@@ -23,14 +23,16 @@ class Compared:
     """One system by one metric beside the first system.
 
     `p_value` is, roughly, the probability of so large a difference by chance if both systems were alike; None for the
-    first system. `mean` and `ci` are the mean of the resamples and half the width of their 95 % interval; None with
-    randomisation, which resamples nothing.
+    first system, and 1 where the scores are the same. `better` tells whether it beats the first, by the metric's own
+    direction; None for the first system and for equal scores. `mean` and `ci` are the mean of the resamples and half
+    the width of their 95 % interval; None with randomisation, which resamples nothing.
     """
 
     score: float
     p_value: float | None
     mean: float | None
     ci: float | None
+    better: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -58,4 +60,10 @@ def compare(systems: Sequence[Sequence[str]], metrics: Mapping[str, Metric], met
             assert isinstance(found, Result)  # the names of the systems are in a column of their own
             p_value, mean, ci = (None if one is None else float(one) for one in (found.p_value, found.mean, found.ci))
             row[name] = Compared(float(found.score), p_value, mean, ci)
+    for row in rows[1:]:
+        for name, one in row.items():
+            difference = (one.score - rows[0][name].score) * (-1 if name == "TER" else 1)
+            # of a difference of nothing, any is as large
+            p_value = one.p_value if difference else 1.0
+            row[name] = replace(one, p_value=p_value, better=difference > 0 if difference else None)
     return Comparison(method, {name: str(signature) for name, signature in signatures.items()}, rows)

@@ -104,7 +104,7 @@ class FinalAverage:
         kind, _, number = self.selection.partition(":")
         steps = self.run.steps()
         if kind == "best":
-            steps = sorted({step for _, step in self.stopping.best[: int(number)]} & set(steps))
+            steps = sorted({one.step for one in self.stopping.best[: int(number)]} & set(steps))
         return [self.run.checkpoint(step) for step in steps[-int(number) :]]
 
     def make(
@@ -132,7 +132,7 @@ class FinalAverage:
                 if writing:
                     self._write(record, write)
         best = self.stopping.best
-        improved = not best or self.stopping.score(record) > best[0][0]
+        improved = not best or self.stopping.validation(record, 0).rank < best[0].rank
         if improved and writing:
             write_whole(self.run.path / "best", f"checkpoints/{AVERAGE}\n".encode())
         return {**record, "improved": improved}

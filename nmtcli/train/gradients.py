@@ -79,7 +79,7 @@ class Gradients:
                 try:
                     with self.parallel.unsynchronised():
                         total += backward(batch, 1.0)
-                except RuntimeError as error:
+                except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
                     failed = batch

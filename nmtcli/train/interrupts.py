@@ -1,11 +1,14 @@
-"""SIGINT and SIGTERM ask for a stop; the trainer saves and obeys. A second SIGINT does not wait.
+"""SIGINT, SIGTERM and SIGHUP ask for a stop; the trainer saves and obeys. A second SIGINT does not wait.
 
 Of several ranks each may hear one Ctrl-C twice, from the terminal and from what launched it, so there it does wait.
 """
 
 import signal
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from nmtcli.errors import Interrupted
 
 
 class Interrupts:
@@ -17,8 +20,9 @@ class Interrupts:
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGINT:  # under nohup, a hang-up is none
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
@@ -31,3 +35,14 @@ class Interrupts:
         if self.alone and self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.received = signal.Signals(number)
+
+
+def interrupted(number: int, run: Path, step: int, saved_step: int) -> Interrupted:
+    """What is said of a signal at an update."""
+    saved = f"saved update {saved_step} in {run}"
+    if saved_step != step:
+        saved = (
+            f"update {step} is not saved, since gradients are not finite; the last checkpoint in {run} is of update"
+            f" {saved_step}"
+        )
+    return Interrupted(f"{signal.Signals(number).name}: {saved}", "run the same command again to go on", signal=number)

@@ -35,7 +35,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     try:
         elastic_launch(config, command)(*rest)
     except SignalException as ending:
-        return ExitCode.TERMINATED if ending.sigval == signal.SIGTERM else ExitCode.INTERRUPTED
+        return ExitCode(128 + ending.sigval)
     except ChildFailedError as error:
         first = min(error.failures.values(), key=lambda failure: failure.timestamp)
         if first.exitcode > 0:

@@ -36,6 +36,9 @@ class Observer:
     def recovered(self, metrics: Metrics) -> None:
         """Training went back to the checkpoint of `to_step`, for `reason`, with `precision` and `rate_scale`."""
 
+    def passed_over(self, metrics: Metrics) -> None:
+        """A checkpoint is damaged for `reason` and was `moved`; training goes on from that of `step`."""
+
     def validating(self, done: int, total: int) -> None:
         """`done` of `total` validation sentences are translated."""
 
@@ -100,6 +103,10 @@ class MetricsLog(Observer):
     def recovered(self, metrics: Metrics) -> None:
         """See `Observer`."""
         self._write("recovered", metrics)
+
+    def passed_over(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        self._write("passed_over", metrics)
 
     def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
         """See `Observer`."""

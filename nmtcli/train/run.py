@@ -7,11 +7,11 @@ from typing import Any
 import torch
 
 from nmtcli.checkpoint import RunDirectory
-from nmtcli.config import Config
-from nmtcli.errors import DataError, UserError
+from nmtcli.config import Config, Precision
+from nmtcli.errors import UserError
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.settings import dump_config, keys, load_config
-from nmtcli.staging import write_whole
+from nmtcli.staging import write_whole, writing
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.freezing import check_freeze
 from nmtcli.train.precision import resolve_precision
@@ -27,8 +27,11 @@ FREE = {
 }
 
 
-def resolve(config: Config, data: PreparedData, device: torch.device) -> Config:
-    """The settings with every `auto` and null that depends on data or device found out, and the data's own section."""
+def resolve(config: Config, data: PreparedData, device: torch.device, before: Config | None = None) -> Config:
+    """The settings with every `auto` and null that depends on data or device found out, and the data's own section.
+
+    What is auto stays as a run had it `before`, whatever machine it goes on on.
+    """
     config = config.model_copy(update={"data": config.data.settings()})
     prepared = config.model_copy(update={"data": data.manifest.data})
     if changes := [change for _, change in differences(prepared, config)]:
@@ -53,11 +56,25 @@ def resolve(config: Config, data: PreparedData, device: torch.device) -> Config:
     if config.train.freeze:
         check_freeze(config)
     found_out = {
-        "precision": resolve_precision(config.train.precision, device),
+        "precision": _precision(config, before, device),
         "learning_rate": peak_rate(config.train),
         "threads": config.train.threads or torch.get_num_threads(),
     }
     return config.model_copy(update={"train": config.train.model_copy(update=found_out)})
+
+
+def _precision(config: Config, before: Config | None, device: torch.device) -> Precision:
+    wanted = config.train.precision
+    if wanted != "auto" or before is None:
+        return resolve_precision(wanted, device)
+    try:
+        return resolve_precision(before.train.precision, device)
+    except UserError as error:
+        now = resolve_precision("auto", device)
+        raise UserError(
+            f"the run was trained in {before.train.precision}: {error.message}",
+            f"go on here with --precision {now} --allow-changes",
+        ) from None
 
 
 def _require_alignment(config: Config, data: PreparedData) -> None:
@@ -88,11 +105,9 @@ def open_run(
     run = RunDirectory(path)
     if not (path / "config.yaml").exists():
         if path.is_dir() and any(entry.name not in ("checkpoints", "fingerprint") for entry in path.glob("[!.]*")):
-            raise DataError(f"{path}: holds files, but no run", "choose another -o")
-        try:
+            raise UserError(f"{path}: holds files, but no run", "choose another -o")
+        with writing(path):
             run.checkpoints.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{path}: cannot make the run directory: {error.strerror}") from None
         _write_settings(run, config, fingerprint)
         return run, []
     trained_on = path / "fingerprint"
@@ -100,7 +115,7 @@ def open_run(
         raise UserError(
             f"{path}: this run was trained on other data", "choose another -o, or give the data it began with"
         )
-    before = load_config(files=[path / "config.yaml"])
+    before = settings_of(path)
     changes = list(differences(before, config))
     fixed = [(key, change) for key, change in changes if key not in FREE]
     changeable = [key.startswith("train.") or key in DROPOUTS for key, _ in fixed]
@@ -111,6 +126,11 @@ def open_run(
     if changes:
         _write_settings(run, config, fingerprint)
     return run, [change for _, change in changes]
+
+
+def settings_of(run: Path) -> Config:
+    """The settings a run was trained with last."""
+    return load_config(files=[run / "config.yaml"])
 
 
 def _write_settings(run: RunDirectory, config: Config, fingerprint: str) -> None:

@@ -20,3 +20,5 @@ class TrainState:
     rate_scale: float = 1.0  # of the learning rate
     precision: Precision | None = None  # where it is no longer that of the settings
     recoveries: int = 0  # how often training went back to a checkpoint
+    diverged_at: int = 0  # the update at which it last had to
+    returned_to: int = 0  # and the checkpoint it went back to

@@ -1,7 +1,7 @@
 """Which validations were the best, and when to stop for want of a better one."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,43 +25,83 @@ METRICS = {
 }
 
 
+class Validation(NamedTuple):
+    """A validation as it is compared with others."""
+
+    score: float  # more is better
+    loss: float
+    step: int
+
+    @classmethod
+    def of(cls, entry: Sequence[Any]) -> "Validation":
+        """From JSON; older versions stored no loss."""
+        score, *loss, step = entry
+        return cls(float(score), math.inf if not loss or loss[0] is None else float(loss[0]), int(step))
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The least is the best."""
+        return -self.score, self.loss
+
+
 @dataclass
 class EarlyStopping:
     """Keeps the list of the best validations and counts those without improvement.
 
-    A score is the metric with its sign, so that more is always better.
+    A score is the metric with its sign, so that more is always better; of equal scores the lower loss is better. What
+    was measured is kept with the scores: those of another measure are not compared with.
     """
 
     metric: str  # one of METRICS
     patience: int | None
     keep_best: int
-    best: list[tuple[float, int]] = field(default_factory=list)  # (score, step), best first
+    measure: str = ""  # the metric, and on what its number depends
+    best: list[Validation] = field(default_factory=list)  # best first
     without_improvement: int = 0  # validations in a row
     validated_step: int = 0
 
     @classmethod
     def of(cls, config: TrainConfig) -> "EarlyStopping":
         """For a new run with these settings."""
-        return cls(config.valid_metric, config.patience, config.keep_best)
+        measure: str = config.valid_metric
+        if measure in ("bleu", "chrf"):
+            measure += f" of {config.valid_sentences} sentences"
+        elif measure == "loss":
+            measure += f" with label smoothing {config.label_smoothing:g}"
+        return cls(config.valid_metric, config.patience, config.keep_best, measure)
 
-    def score(self, metrics: Mapping[str, Any]) -> float:
+    def validation(self, metrics: Mapping[str, Any], step: int) -> Validation:
         """What a validation is compared by."""
-        return METRICS[self.metric].sign * float(metrics[self.metric])
+        value = float(metrics[self.metric])
+        if METRICS[self.metric].sign > 0 and self._is_zero(value):
+            value = 0.0  # what prints as zero is one: the loss decides
+        loss = float(metrics.get("loss", math.inf))
+        return Validation(METRICS[self.metric].sign * value, loss if math.isfinite(loss) else math.inf, step)
 
     def validated(self, metrics: Mapping[str, Any], step: int) -> bool:
-        """Take in a validation; returns whether it is the best so far. One that is not a number never is."""
-        score = self.score(metrics)
-        improved = math.isfinite(score) and (not self.best or score > self.best[0][0])
-        if math.isfinite(score):
-            self.best = sorted([*self.best, (score, step)], key=lambda entry: (-entry[0], entry[1]))[: self.keep_best]
-        self.without_improvement = 0 if improved else self.without_improvement + 1
+        """Take in a validation; returns whether it is the best so far. One that is not a number never is.
+
+        While BLEU, chrF or accuracy is zero, as at the beginning, patience is not used up.
+        """
+        found = self.validation(metrics, step)
+        finite = math.isfinite(found.score)
+        improved = finite and (not self.best or found.rank < self.best[0].rank)
+        if finite:
+            self.best = sorted([*self.best, found], key=lambda one: (one.rank, one.step))[: self.keep_best]
+        started = not (METRICS[self.metric].sign > 0 and finite and self.best[0].score == 0)
+        if improved or started:
+            self.without_improvement = 0 if improved else self.without_improvement + 1
         self.validated_step = step
         return improved
+
+    def _is_zero(self, value: float) -> bool:
+        form = METRICS[self.metric].form
+        return format(value, form) == format(0.0, form)
 
     @property
     def best_step(self) -> int | None:
         """The update of the best validation."""
-        return self.best[0][1] if self.best else None
+        return self.best[0].step if self.best else None
 
     def reason(self) -> str | None:
         """Why to stop, None to go on."""
@@ -70,18 +110,23 @@ class EarlyStopping:
         metric = METRICS[self.metric]
         if not self.best:
             return f"{metric.name} was never a number in {self.without_improvement} validations"
-        score, step = self.best[0]
+        score, _, step = self.best[0]
         found = format(abs(score), metric.form)
         waited = f"{self.without_improvement} of {self.patience} validations"
         return f"{metric.name} did not improve in {waited}; best {found} at {step:,}"
 
     def state(self) -> dict[str, Any]:
         """For JSON; `checkpoint.RunDirectory.select` reads `best`."""
-        keys = ("best", "without_improvement", "validated_step")
-        return {key: getattr(self, key) for key in keys}
+        keys = ("measure", "best", "without_improvement", "validated_step")
+        state = {key: getattr(self, key) for key in keys}
+        finite = [(score, loss if math.isfinite(loss) else None, step) for score, loss, step in self.best]
+        return {**state, "best": finite}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take up what `state` gave, out of a dictionary that may hold more."""
-        self.best = [(score, step) for score, step in state["best"]][: self.keep_best]
+        """Take up what `state` gave, out of a dictionary that may hold more. Another measure begins anew."""
+        if state.get("measure", self.measure) != self.measure:  # older versions did not tell
+            self.best, self.without_improvement, self.validated_step = [], 0, 0
+            return
+        self.best = [Validation.of(entry) for entry in state["best"]][: self.keep_best]
         self.without_improvement = state["without_improvement"]
         self.validated_step = state["validated_step"]

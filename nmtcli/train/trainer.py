@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from signal import Signals
 from typing import Any
 
 import torch
@@ -13,29 +12,31 @@ from torch import Tensor
 from nmtcli import checkpoint
 from nmtcli.checkpoint import ModelInfo, RunDirectory
 from nmtcli.config import Config
-from nmtcli.errors import CheckFailed, Interrupted
+from nmtcli.errors import CheckFailed
 from nmtcli.models.graphs import LoopGraphs
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.averaging import FinalAverage, MovingAverage
 from nmtcli.train.batches import Batch, write_pairs
-from nmtcli.train.distributed import Ranks, divided, whole
+from nmtcli.train.distributed import Ranks, whole
 from nmtcli.train.feed import Feed
 from nmtcli.train.finetuning import FirstModel
 from nmtcli.train.freezing import freeze
 from nmtcli.train.gradients import Gradients
-from nmtcli.train.interrupts import Interrupts
+from nmtcli.train.interrupts import Interrupts, interrupted
 from nmtcli.train.logs import Observer
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.meter import Meter
 from nmtcli.train.objectives import make_objective
 from nmtcli.train.optimizers import MOMENTS, load_optimizer, make_optimizer, optimizer_tensors
 from nmtcli.train.precision import MixedPrecision, safer
+from nmtcli.train.recovery import load_newest, read_state, steps_to_keep
 from nmtcli.train.schedule import Schedule
 from nmtcli.train.state import TrainState
 from nmtcli.train.stopping import EarlyStopping
 from nmtcli.train.validation import Validator
 from nmtcli.train.vectors import WordVectorPair
+from nmtcli.train.weights import Weights
 
 RECOVERIES = 5  # from divergence, before giving up
 
@@ -68,6 +69,7 @@ class Trainer:
         self.ranks = ranks = ranks or Ranks()
         self.sharded = settings.sharded and ranks.size > 1
         self.model = self._new_model()
+        self.weights = Weights(self.model, self.sharded)
         if settings.cuda_graphs and device.type == "cuda" and not self.sharded:
             self.model.run_loop_by(LoopGraphs())
         loss = TrainingLoss(self.model, settings.label_smoothing, settings.guided_alignment)
@@ -86,9 +88,9 @@ class Trainer:
         self.skipped, self.skipped_in_a_row = torch.zeros(2, dtype=torch.int64, device=device).unbind()
         self.interrupts = Interrupts(alone=ranks.size == 1)
         self.splits, self.meter = 0, Meter()
+        self.damaged: list[dict[str, Any]] = []  # checkpoints that could not be gone on from
         self.ema = None if settings.ema is None else MovingAverage(self.model, settings.ema)
-        if steps := run.steps():
-            self._load(run.checkpoint(steps[-1]))
+        self._resume()
 
     def _new_model(self) -> Seq2Seq:
         """The model as a new run has it."""
@@ -112,21 +114,29 @@ class Trainer:
         self._tell_start()
         saved_step = self.state.step
         updates = self.feed.updates(self.state)
+        validation_due = save_due = False
         with self.interrupts:
             if self._stop_reason() is None:
                 self._rehearse()
             while True:
-                due = self.state.step % self.config.train.valid_every == 0 or self._stop_reason() is not None
-                validated = due and self.stopping.validated_step != self.state.step and self._validate()
+                ended = self._stop_reason() is not None
+                validation_due |= self.state.step % self.config.train.valid_every == 0 or ended
+                save_due |= self.state.step % self.config.train.save_every == 0
+                # While updates are skipped both are put off: the weights may be those of a model that diverges.
+                sound = ended or not (validation_due or save_due) or self._is_sound()
+                new = validation_due and self.stopping.validated_step != self.state.step
+                validated = new and sound and self._validate()
                 signal = self.ranks.most(self.interrupts.received or 0)
+                if signal:
+                    sound = sound and self._is_sound()
                 reason = self._stop_reason()
-                if self.state.step != saved_step and (
-                    validated or signal or reason or self.state.step % self.config.train.save_every == 0
-                ):
+                if self.state.step != saved_step and sound and (validated or signal or reason or save_due):
                     self._save()
                     saved_step = self.state.step
+                if sound:
+                    validation_due = save_due = False
                 if signal:
-                    raise self._interrupted(Signals(signal))
+                    raise interrupted(signal, self.run.path, self.state.step, saved_step)
                 if reason is not None:
                     if self.config.train.average is not None:
                         self._average(self.config.train.average)
@@ -137,6 +147,7 @@ class Trainer:
                 if self._diverged():
                     self._recover(batches)
                     saved_step, updates = self.state.step, self.feed.updates(self.state)
+                    validation_due = save_due = False
 
     def _rehearse(self) -> None:
         """Try the largest batch before the first update, so that memory runs out now or hardly ever."""
@@ -187,15 +198,34 @@ class Trainer:
         self._tell("split", split)
 
     def _diverged(self) -> bool:
-        """Whether too many updates in a row were skipped; the device is asked only now and then."""
-        most = self.config.train.max_skipped
-        return self.state.step % most == 0 and int(self.skipped_in_a_row.item()) >= most
+        """Whether too many updates in a row were skipped, or all of the last ones; the device is asked only now and
+        then.
+        """
+        most, last = self.config.train.max_skipped, self.state.step >= self.total
+        if last and not self._is_finite():
+            return True
+        return (last or self.state.step % most == 0) and int(self.skipped_in_a_row.item()) >= min(most, self.total)
+
+    def _is_sound(self) -> bool:
+        """Whether the last update was applied, and left weights that are finite."""
+        return int(self.skipped_in_a_row.item()) == 0 and self._is_finite()
+
+    def _is_finite(self) -> bool:
+        return not self.ranks.most(int(not self.weights.finite()))
 
     def _recover(self, batches: list[Batch]) -> None:
-        """Go back to the last checkpoint with a lower rate or a safer precision, or give up, as the settings say."""
+        """Go back to a checkpoint with a lower rate or a safer precision, or give up, as the settings say.
+
+        It is the last one; where training diverges again at once, the one before.
+        """
         settings, step, state = self.config.train, self.state.step, self.state
-        reason = f"{settings.max_skipped} updates in a row, up to {step:,}, had gradients that are not finite"
+        skipped = int(self.skipped_in_a_row.item())
+        reason = f"{skipped} updates in a row, up to {step:,}, had gradients that are not finite"
+        steps = self.run.steps()
         if settings.on_divergence == "stop" or state.recoveries >= RECOVERIES:
+            self.ranks.most(0)  # all have looked at what is there
+            if self.ranks.first:
+                self.run.bring_back()
             path = self.run.path / f"diverged-{step}.jsonl"
             write_pairs(path, batches, self.data.tokenizers, self.ranks)
             raise CheckFailed(
@@ -205,11 +235,16 @@ class Trainer:
         precision = safer(self.precision.name, self.device) if settings.on_divergence == "safer_precision" else None
         recoveries, rate_scale = state.recoveries + 1, state.rate_scale * (1.0 if precision else 0.5)
         precision = precision or state.precision
-        if steps := self.run.steps():
-            self._load(self.run.checkpoint(steps[-1]))
+        earlier = steps_to_keep(steps, state, settings.max_skipped)
+        self.ranks.most(0)  # all have looked at what is there
+        if self.ranks.first:
+            self.run.set_aside(steps[len(earlier) :])
+        if earlier:
+            self._load(self.run.checkpoint(earlier[-1]))
         else:
             self._begin_anew()
         self.state.recoveries, self.state.rate_scale, self.state.precision = recoveries, rate_scale, precision
+        self.state.diverged_at, self.state.returned_to = step, self.state.step
         self.precision = self._precision()
         self.skipped_in_a_row.zero_()
         self.meter.restart()
@@ -219,7 +254,7 @@ class Trainer:
     def _begin_anew(self) -> None:
         self.state, self.stopping = TrainState(), EarlyStopping.of(self.config.train)
         self.skipped.zero_()
-        self._put_weights(checkpoint.model_weights(self._new_model()))
+        self.weights.put(checkpoint.model_weights(self._new_model()), self.run.path)
         self.optimizer.state.clear()
         if self.config.train.ema is not None:
             self.ema = MovingAverage(self.model, self.config.train.ema)
@@ -267,7 +302,8 @@ class Trainer:
 
         metrics = average.make(model, measure, write, self.ranks.first)
         if metrics is None:
-            raise self._interrupted(Signals(self.ranks.most(self.interrupts.received or 0)))
+            signal = self.ranks.most(self.interrupts.received or 0)
+            raise interrupted(signal, self.run.path, self.state.step, self.state.step)
         self._tell("averaged", {"step": self.state.step, **metrics})
 
     def _smoothed(self) -> AbstractContextManager[None]:
@@ -285,24 +321,15 @@ class Trainer:
         if not self.sharded:
             return self.model
         copy = self._new_model()
-        checkpoint.put_weights(copy, self._weights(), self.run.path)
+        checkpoint.put_weights(copy, self.weights.whole(), self.run.path)
         return copy
-
-    def _weights(self) -> dict[str, Tensor]:
-        """Those of the model in one piece, by name; all ranks have a part in this."""
-        return {name: whole(weight) for name, weight in checkpoint.model_weights(self.model).items()}
-
-    def _interrupted(self, signal: Signals) -> Interrupted:
-        return Interrupted(
-            f"{signal.name}: saved update {self.state.step} in {self.run.path}",
-            "run the same command again to go on",
-            terminated=signal == Signals.SIGTERM,
-        )
 
     def _tell_start(self) -> None:
         start: dict[str, Any] = {"step": self.state.step, "total": self.total, "epoch": self.state.epoch}
         start |= {"parameters": parameter_count(self.model), "pairs": len(self.data.train), "ranks": self.ranks.size}
         start |= {"frozen": sum(weight.numel() for weight in self.model.parameters() if not weight.requires_grad)}
+        for metrics in self.damaged:
+            self._tell("passed_over", metrics)
         start |= {"device": str(self.device), "precision": self.precision.name, "torch": torch.__version__}
         self._tell("started", start)
 
@@ -315,7 +342,7 @@ class Trainer:
         self._count_skipped()
         state, settings = self.state, self.config.train
         with self._smoothed():
-            weights = self._weights()
+            weights = self.weights.whole()
             if self.ema is not None:  # what is swapped back must not change them
                 weights = {name: weight.clone() for name, weight in weights.items()}
         tensors = {name: whole(tensor) for name, tensor in self._tensors().items()}
@@ -324,7 +351,7 @@ class Trainer:
         self.run.save(state.step, lambda directory: self._write(directory, weights, tensors))
         if self.stopping.best_step is not None:
             self.run.point("best", self.run.checkpoint(self.stopping.best_step))
-        self.run.prune({step for _, step in self.stopping.best} | set(self.run.steps()[-settings.keep_last :]))
+        self.run.prune({one.step for one in self.stopping.best} | set(self.run.steps()[-settings.keep_last :]))
         for observer in self.observers:
             observer.saved(self.run.checkpoint(state.step))
 
@@ -334,62 +361,40 @@ class Trainer:
         checkpoint.write_trainer_state(directory, state, tensors)
 
     def _write_model(self, directory: Path, weights: dict[str, Tensor]) -> None:
-        manifest = self.data.manifest
-        info = ModelInfo(
-            source_language=manifest.source_language,
-            target_language=manifest.target_language,
-            source_size=len(self.data.tokenizers.source),
-            target_size=len(self.data.tokenizers.target),
-            data_fingerprint=manifest.fingerprint,
-            updates=self.state.step,
-            model=self.config.model,
-            search=self.config.search,
-        )
+        info = ModelInfo.of(self.data, self.state.step, self.config)
         checkpoint.write_model(directory, info, weights, self.data.tokenizers)
 
     def _tensors(self) -> dict[str, Tensor]:
         """The optimizer's moments, and the raw weights of EMA, by name."""
         return {**optimizer_tensors(self.optimizer, self.model), **(self.ema.tensors() if self.ema else {})}
 
+    def _resume(self) -> None:
+        """Take up the newest checkpoint that is whole; those that are damaged are moved, and told."""
+        damaged = load_newest(self.run, self._load)
+        self.ranks.most(0)  # all have looked at what is there
+        for step, error in damaged if self.ranks.first else ():
+            moved = str(self.run.move_damaged(step))
+            self.damaged.append({"step": self.state.step, "reason": error.message, "moved": moved})
+
     def _load(self, directory: Path) -> None:
-        """Take up everything from a checkpoint."""
-        path = directory / checkpoint.WEIGHTS
-        self._put_weights(checkpoint.load_tensors(path), path)
-        state, tensors = checkpoint.read_trainer_state(directory)
-        scaler = state.pop("scaler")
-        self.stopping.load(state)
-        self.state = TrainState(**{key: value for key, value in state.items() if key not in self.stopping.state()})
+        """Take up everything from a checkpoint. Raises DataError where it is damaged."""
+        checkpoint.read_info(directory)  # may refuse
+        weights, step = checkpoint.load_tensors(directory / checkpoint.WEIGHTS), int(directory.name.partition("-")[2])
+        state, stopping, scaler, tensors = read_state(directory, step, self.stopping)
+        self.weights.put(weights, directory / checkpoint.WEIGHTS)
+        self.state, self.stopping = state, stopping
         self.skipped.zero_()
         self.skipped_in_a_row.fill_(self.state.skipped_in_a_row)
         self.precision = self._precision()
         self.precision.load_state(scaler)
-        tensors = self._parts(tensors)
+        tensors = self.weights.parts(tensors)
         load_optimizer(self.optimizer, self.model, tensors)
         if self.ema is not None:
             self.ema.load(tensors)
         if self.ranks.first:
             self.run.point("last", self.run.checkpoint(self.state.step))
-            if self.stopping.best_step is not None:
-                self.run.point("best", self.run.checkpoint(self.stopping.best_step))
-
-    def _parts(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """This rank's share of tensors named after weights: all of them, where weights are not sharded.
-
-        Cloned: what was read lies in the memory map of a file that will be deleted.
-        """
-        if not self.sharded:
-            return {key: tensor.clone() for key, tensor in tensors.items()}
-        weights = checkpoint.model_weights(self.model)
-        named = {key: next((w for name, w in weights.items() if key.endswith(f".{name}")), None) for key in tensors}
-        return {
-            key: tensor if (like := named[key]) is None or not tensor.dim() else divided(tensor, like)
-            for key, tensor in tensors.items()
-        }
-
-    def _put_weights(self, weights: dict[str, Tensor], path: Path | None = None) -> None:
-        own = checkpoint.model_weights(self.model)
-        parts = {name: divided(weight, own[name]) if name in own else weight for name, weight in weights.items()}
-        checkpoint.put_weights(self.model, parts, path or self.run.path)
+            best = self.stopping.best_step
+            self.run.point("best", None if best is None else self.run.checkpoint(best))
 
     def _precision(self) -> MixedPrecision:
         return MixedPrecision(self.state.precision or self.config.train.precision, self.device, self.sharded)

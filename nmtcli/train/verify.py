@@ -14,7 +14,7 @@ import torch
 
 from nmtcli import checkpoint
 from nmtcli.checkpoint import RunDirectory
-from nmtcli.errors import CheckFailed, DataError
+from nmtcli.errors import CheckFailed, UserError
 from nmtcli.train.launch import own_command
 
 TOLERANCE = 1e-3  # of the norm of a tensor, where kernels do not repeat themselves to the bit
@@ -44,7 +44,7 @@ def verify_resume(updates: int, arguments: Sequence[str], scratch: Path) -> Resu
     where a run does not end well.
     """
     if scratch.exists():
-        raise DataError(f"{scratch}: is there already", "give --verify-resume a new directory with -o")
+        raise UserError(f"{scratch}: is there already", "give --verify-resume a new directory with -o")
     settings = {"max_updates": 2 * updates, "save_every": updates, "valid_every": updates, "max_epochs": "null"}
     given = [part for key, value in settings.items() for part in ("--set", f"train.{key}={value}")]
     straight, killed = RunDirectory(scratch / "straight"), RunDirectory(scratch / "killed")

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nmtcli.errors import DataError, UserError
-from nmtcli.paths import quoted
-from nmtcli.staging import write_whole
+from nmtcli.errors import UserError
+from nmtcli.staging import check_output, write_output
 
 _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁
 _FAINT = 0.005  # a weight that rounds to 0.00 is left white: pages stay small
@@ -57,8 +56,7 @@ def check_attention_path(path: Path) -> None:
             f"cannot draw attention as {path}",
             "name the file .html (any number of sentences) or .png; .json and .jsonl have the numbers",
         )
-    if not path.absolute().parent.is_dir():
-        raise DataError(f"{path}: cannot write: no directory {path.parent}", f"mkdir -p {quoted(path.parent)}")
+    check_output(path)
     if path.suffix.lower() == ".png" and importlib.util.find_spec("matplotlib") is None:
         raise UserError("a .png needs matplotlib, which is not installed", "pip install 'nmtcli[plot]', or write .html")
 
@@ -72,10 +70,7 @@ def write_attention(path: Path, maps: Sequence[AttentionMap]) -> None:
     """
     check_attention_path(path)
     data = _page(maps).encode() if path.suffix.lower() == ".html" else _picture(maps)
-    try:
-        write_whole(path, data)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    write_output(path, data)
 
 
 def labels(pieces: Sequence[str]) -> list[str]:

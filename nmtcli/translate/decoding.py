@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from nmtcli.config import SearchConfig
 from nmtcli.models.protocol import Array, StepDecoder
+from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.constraints import Constraint
 from nmtcli.translate.sampling import SamplingOptions
 from nmtcli.translate.search import Hypothesis, SearchOptions, beam_search, sample
@@ -24,14 +25,16 @@ def decode(
     keep_attention: bool = False,
     numbers: Sequence[int] | None = None,
     constraints: Sequence[Constraint | None] | None = None,
+    byte_pieces: BytePieces | None = None,
 ) -> list[list[Hypothesis]]:
     """At most `n_best` hypotheses of each sentence by `config.method`; exactly so many with method sampling.
 
     source and source_length go to the decoder as they are; `lengths` are numbers of source tokens that the limits are
     reckoned from. `numbers` tell sentences apart when drawing (their lines in the file); `detokenize` makes the texts
-    that minimum Bayes risk compares. Constraints with required phrases are for method beam.
+    that minimum Bayes risk compares. Constraints with required phrases are for method beam. `byte_pieces` are those
+    of the target vocabulary.
     """
-    options = search_options(config, n_best, keep_attention)
+    options = search_options(config, n_best, keep_attention, byte_pieces)
     shortest, longest = length_limits(config, lengths)
     if config.method == "beam":
         return beam_search(
@@ -67,7 +70,9 @@ def minimum_bayes_risk(
     return [replace(hypothesis, score=score) for score, hypothesis in ranked]
 
 
-def search_options(config: SearchConfig, n_best: int = 1, keep_attention: bool = False) -> SearchOptions:
+def search_options(
+    config: SearchConfig, n_best: int = 1, keep_attention: bool = False, byte_pieces: BytePieces | None = None
+) -> SearchOptions:
     """Options of a beam that is wide enough for `n_best`, a multiple of its groups."""
     groups = config.beam_groups
     return SearchOptions(
@@ -81,6 +86,7 @@ def search_options(config: SearchConfig, n_best: int = 1, keep_attention: bool =
         stopping=config.stopping,
         groups=groups,
         diversity=config.beam_diversity,
+        byte_pieces=byte_pieces,
     )
 
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
 import xxhash
 
 from nmtcli.checkpoint import CARD, STATE, TENSORS
 from nmtcli.models.told_attention import USUAL, AttentionChoice
-from nmtcli.prepare.workers import Workers
+from nmtcli.prepare.workers import Workers, warm_up
 from nmtcli.score.alignment import format_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.ensemble import Mean
@@ -163,7 +164,8 @@ def translate_windows(
     does it with all threads. Raises ResourceError if a worker dies.
     """
     count = len(devices) or processes or 1
-    places = get_context("spawn").SimpleQueue()
+    warm_up(count)  # first, so that what looks after the queue takes no signal for itself
+    places: Any = get_context("spawn").SimpleQueue() if count > 1 else SimpleQueue()
     for device in devices or [job.device] * count:
         places.put(device)
     threads = 1 if devices or processes else None

@@ -4,7 +4,6 @@ Beside the first of them lies `NAME.progress` until all is written: how far ever
 whole, of which input, and with what settings.
 """
 
-import errno
 import os
 import time
 from collections.abc import Mapping
@@ -19,8 +18,7 @@ from nmtcli import __version__
 from nmtcli.checkpoint import read_json
 from nmtcli.config.section import Section
 from nmtcli.errors import DataError, UserError
-from nmtcli.paths import quoted
-from nmtcli.staging import write_whole
+from nmtcli.staging import write_output, writing
 from nmtcli.translate.job import TranslatedWindow
 from nmtcli.translate.lines import Prefix, Report, Tally
 
@@ -111,6 +109,9 @@ class OutputFiles:
             except BrokenPipeError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())  # what is left in the buffer goes there
                 return False
+            except OSError as error:
+                error.filename = error.filename or getattr(file, "name", None)
+                raise
             self._digests[name].update(data)
         self.report.add(window.report.found)
         before = self._progress.outputs
@@ -152,18 +153,13 @@ class OutputFiles:
             return
         for file in self._open.values() if flush else ():
             os.fsync(file.fileno())
-        try:
-            write_whole(self._record, self._progress.model_dump_json().encode() + b"\n")
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise DataError(f"{self._record}: cannot write: {error.strerror}", "give another place by -o") from None
+        write_output(self._record, self._progress.model_dump_json().encode() + b"\n", "or give another place by -o")
         self._recorded = time.monotonic()
 
     def close(self, finished: bool) -> None:
         """The end, or an interruption that `--resume` can mend."""
         if not finished and self._open:
-            with suppress(OSError):  # a full disk: the record before this one will do
+            with suppress(OSError, UserError):  # a full disk: the record before this one will do
                 self.record()
         self._closing.close()
         if finished and self._record is not None:
@@ -171,10 +167,8 @@ class OutputFiles:
 
 
 def _opened(path: Path, mode: Literal["wb", "r+b"]) -> BinaryIO:
-    try:
+    with writing(path):
         return path.open(mode)
-    except OSError as error:
-        raise DataError(f"{path}: cannot write: {error.strerror}") from None
 
 
 def _go_back(file: BinaryIO, path: Path, whole: Prefix, digest: "xxhash.xxh3_128") -> None:
@@ -187,13 +181,3 @@ def _go_back(file: BinaryIO, path: Path, whole: Prefix, digest: "xxhash.xxh3_128
         raise DataError(f"{path}: changed since the translation was interrupted", "begin again without --resume")
     file.truncate(whole.bytes)
     file.seek(whole.bytes)
-
-
-def check_writable(path: Path) -> None:
-    """Raise DataError if a file cannot be written there: to be asked before hours of translating."""
-    if path.is_dir():
-        raise DataError(f"{path}: cannot write: is a directory")
-    if not path.absolute().parent.is_dir():
-        raise DataError(f"{path}: cannot write: no directory {path.parent}", f"mkdir -p {quoted(path.parent)}")
-    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise DataError(f"{path}: cannot write: permission denied")

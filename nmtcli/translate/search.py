@@ -1,8 +1,9 @@
 """The search over the step protocol. It knows no model and no PyTorch.
 
 What is as large as the vocabulary is computed where the model is; the few continuations that are chosen come to the
-host once a step, and the rest is bookkeeping in NumPy. One loop serves greedy search (a beam of one), beam search, diverse groups, constraints, n-best lists and sampling, for
-every model and ensemble. What differs is the `Choice` of continuations.
+host once a step, and the rest is bookkeeping in NumPy. One loop serves greedy search (a beam of one), beam search,
+diverse groups, constraints, n-best lists and sampling, for every model and ensemble. What differs is the `Choice` of
+continuations.
 """
 
 import math
@@ -15,6 +16,7 @@ from array_api_compat import array_namespace, device
 
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, Step, StepDecoder, first_array, index_array, select_rows
+from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.choosing import Choice, Continuations, Likeliest, unfinished
 from nmtcli.translate.constraints import Constraint, Tracker
 from nmtcli.translate.restrictions import restrict
@@ -38,6 +40,7 @@ class SearchOptions:
     stopping: Literal["count", "best", "bound"] = "best"
     groups: int = 1  # beam_size is a multiple of it
     diversity: float = 0.5
+    byte_pieces: BytePieces | None = None  # of the vocabulary: they make whole characters only
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Hypothesis:
     score: float
     attention: Array | None = None  # [T, S]
     obeys: bool = True
+    repaired: bool = False  # bytes that made no character were taken out
 
 
 @dataclass(frozen=True)
@@ -193,9 +197,9 @@ def _search(
             raise UserError("a coverage penalty needs attention, and this model gives none", "set it to 0")
         totals = step.log_probs  # the largest array there is: it is not copied
         totals += beam.log_prob[:, :, None]
-        at_limit = [row for row, sentence in enumerate(sentences) if length >= longest[sentence]]
+        left = [longest[sentence] - length for sentence in sentences]
         too_short = [row for row, sentence in enumerate(sentences) if length < shortest[sentence]]
-        restrict(totals, beam.tokens, options.no_repeat_ngram, tracker, too_short, at_limit)
+        restrict(totals, beam.tokens, options.no_repeat_ngram, tracker, too_short, left, options.byte_pieces)
         chosen = choice(totals, sentences, tracker).on_host()  # [B, G, C]
         for row, group, rank in _finished(chosen, width):
             parent = int(chosen.parent[row, group, rank])

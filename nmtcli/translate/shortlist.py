@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmtcli.errors import DataError, UserError
+from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.constraints import Constraint, Rule, State
 from nmtcli.translate.decoding import Detokenizer
 from nmtcli.translate.search import Hypothesis
@@ -121,8 +122,12 @@ class Shortlist:
             raise DataError(f"{path}: is not that of this model", "export the model again")
         return found
 
-    def candidates(self, source: Ids, constraints: Sequence[Constraint | None]) -> Candidates:
-        """For source ids [B, S], padded: what each may be translated with, and all that its constraint may need."""
+    def candidates(
+        self, source: Ids, constraints: Sequence[Constraint | None], byte_pieces: BytePieces | None = None
+    ) -> Candidates:
+        """For source ids [B, S], padded: what each may be translated with, and all that its constraint may need; of
+        `byte_pieces`, the first of a character only with one that may follow it.
+        """
         allowed = np.zeros((len(source), self.target_size), dtype=np.bool_)
         allowed[:, self.frequent] = True
         allowed[np.arange(len(source))[:, None, None], self.likely[source]] = True
@@ -130,6 +135,8 @@ class Shortlist:
         for row, constraint in enumerate(constraints):
             if constraint is not None:
                 allowed[row, list(constraint.needed)] = True
+        if byte_pieces is not None:
+            byte_pieces.prune(allowed)
         wanted: NDArray[np.bool_] = np.logical_or.reduce(allowed, axis=0)
         # A round number: kernels make code for each size of a matrix. What fills it up is allowed to none.
         wanted[np.flatnonzero(~wanted)[: -int(wanted.sum()) % ROUND]] = True

@@ -1,18 +1,23 @@
 """What goes into a translator and what comes out of it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
+
+from nmtcli.errors import UserError
 from nmtcli.score.alignment import Link
 from nmtcli.translate.alignment import AttentionMap
+from nmtcli.translate.arguments import check_fields
 
 LongLines = Literal["split", "cut", "refuse"]
 Treatment = Literal["split", "cut", "refused"]
 # unmet: not all that was asked for is in the translation; unwritable: the target tokenizer cannot write some of it;
-# contradiction: nothing can obey it, and the line is left without a translation
-Problem = Literal["unmet", "unwritable", "contradiction"]
+# contradiction: nothing can obey it, and the line is left without a translation; incomplete: CTranslate2 wrote bytes
+# that make no character, which were taken out
+Problem = Literal["unmet", "unwritable", "contradiction", "incomplete"]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")  # and halves of characters
 
@@ -32,6 +37,10 @@ class Request:
     banned: Sequence[str] = ()
     placeholders: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises UserError for what is of another type."""
+        check_fields(self)
+
 
 @dataclass(frozen=True)
 class LineHandling:
@@ -46,11 +55,15 @@ class LineHandling:
     """
 
     long_lines: LongLines = "split"
-    max_source_tokens: int = 200  # by default no longer sentence is trained on
+    max_source_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 200  # by default no longer sentence is trained on
     dictionary: Mapping[str, str] | None = None
     terms: Mapping[str, Sequence[str]] = field(default_factory=dict)
     banned: Sequence[str] = ()
     placeholders: bool = False
+
+    def __post_init__(self) -> None:
+        """Raises UserError for what is of another type or out of bounds."""
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,18 @@ class Translation:
     def text(self) -> str:
         """The best translation; empty where there is none."""
         return self.candidates[0].text if self.candidates else ""
+
+
+def as_requests(lines: Iterable[str | Request]) -> list[Request]:
+    """Lines as requests; raises UserError for what is neither."""
+    if isinstance(lines, str):
+        raise UserError("lines: is a string, not a list of strings", f"write it as a list: [{lines[:80]!r}]")
+    requests = []
+    for number, line in enumerate(lines):
+        if not isinstance(line, str | Request):
+            raise UserError(f"lines[{number}]: should be a string or a Request (is {line!r})")
+        requests.append(Request(line) if isinstance(line, str) else line)
+    return requests
 
 
 def without_controls(line: str) -> str:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from nmtcli.checkpoint import ModelInfo, check_export, find_model, read_info
 from nmtcli.config import SearchConfig
@@ -17,10 +18,14 @@ from nmtcli.models.protocol import Array, StepDecoder
 from nmtcli.models.told_attention import USUAL, AttentionChoice, attention_name
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.settings import replace_search
+from nmtcli.translate.arguments import check, check_options, model_paths
 from nmtcli.translate.assembly import Assembler, EncodedLine
+from nmtcli.translate.batching import length_batches, padded
+from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.concurrency import Shared, each_batch
 from nmtcli.translate.constraints import Constraint
 from nmtcli.translate.decoding import Detokenizer, decode
+from nmtcli.translate.engines import check_onnx_device, check_told
 from nmtcli.translate.ensemble import Ensemble, Mean, check_target_vocabularies
 from nmtcli.translate.long_lines import cut_points
 from nmtcli.translate.search import Hypothesis
@@ -32,10 +37,10 @@ from nmtcli.translate.translation import (
     Request,
     Translation,
     Treatment,
+    as_requests,
     without_controls,
 )
 from nmtcli.translate.wording import Wording
-from nmtcli.vocabulary import EOS, PAD
 
 if TYPE_CHECKING:
     from nmtcli.models.packed import Precision
@@ -56,9 +61,17 @@ class Searcher(Shared, Protocol):
         """Raise UserError for what it cannot do."""
 
     def search(
-        self, sentences: Sequence[Sequence[int]], config: SearchConfig, n_best: int, keep_attention: bool
+        self,
+        sentences: Sequence[Sequence[int]],
+        config: SearchConfig,
+        n_best: int,
+        keep_attention: bool,
+        byte_pieces: BytePieces | None,
     ) -> list[list[Hypothesis]]:
-        """At most `n_best` hypotheses of each sentence (ids without EOS) of a batch, best first."""
+        """At most `n_best` hypotheses of each sentence (ids without EOS) of a batch, best first.
+
+        Bytes that make no character are taken out of them.
+        """
 
 
 class ListingRuntime(Runtime, Protocol):
@@ -70,6 +83,8 @@ class ListingRuntime(Runtime, Protocol):
 
 LISTED_TOKENS = 1000  # source tokens of a batch with a vocabulary shortlist, at most
 _PARTS = 2**20  # more than there can be in a line
+_Count = Annotated[int, Field(ge=1, le=10_000)]
+_Number = Annotated[int, Field(ge=0, lt=2**43)]
 
 
 @dataclass(frozen=True)
@@ -119,11 +134,13 @@ class Translator:
         vocabulary shortlist has for it. Settings of `SearchConfig` given by name, such as `beam_size=1`, replace the
         model's own. Raises UserError or DataError.
         """
-        paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in path]
+        paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in model_paths(path)]
+        check_options(device, weights, mean, threads, quantize, shortlist)
         directories = [find_model(one) for one in paths]
         infos = [read_info(directory) for directory in directories]
         for directory, info in zip(directories, infos, strict=True):
             check_export(directory, info)
+        check_onnx_device(infos, device)
         settings = replace_search(infos[0].search, search)
         if settings.coverage_penalty and not infos[0].model.attends:
             raise UserError(f"{paths[0]}: coverage_penalty needs attention, and this model has none", "set it to 0")
@@ -152,6 +169,11 @@ class Translator:
         """What the translations must say. Raises UserError where that cannot be."""
         return Wording(self.tokenizers, self.handling, drawn=self.search.method != "beam")
 
+    @cached_property
+    def byte_pieces(self) -> BytePieces | None:
+        """Those of the target vocabulary."""
+        return BytePieces.of(self.tokenizers.target)
+
     def translate(
         self,
         lines: Iterable[str | Request],
@@ -167,7 +189,13 @@ class Translator:
         What is drawn at random depends on the `numbers` of the lines (1, 2, … by default), not on what else is there.
         Control characters count as blanks. Raises UserError where the model has no attention to keep.
         """
-        requests = [Request(line) if isinstance(line, str) else line for line in lines]
+        requests = as_requests(lines)
+        check("n_best", n_best, _Count)
+        if numbers is not None:
+            numbers = list(numbers)
+            check("numbers", numbers, Sequence[_Number])
+            if len(numbers) != len(requests):
+                raise UserError(f"numbers: {len(numbers)} for {len(requests)} lines", "give one for each line")
         encoded, treatments = self._encode([without_controls(request.source) for request in requests])
         counted = range(1, len(requests) + 1) if numbers is None else numbers
         sentences: list[_Sentence] = []
@@ -192,6 +220,8 @@ class Translator:
             pools = list(islice(remaining, counts[row]))
             if not all(hypothesis.obeys for pool in pools for hypothesis in pool):
                 problems[row].add("unmet")
+            if any(hypothesis.repaired for pool in pools for hypothesis in pool):
+                problems[row].add("incomplete")
             words, name = self.handling.dictionary, self.attention_name
             assembler = Assembler(self.tokenizers, line, words, attention, alignment, name, request.source)
             candidates = assembler.candidates(pools)
@@ -273,18 +303,20 @@ class Translator:
                     "a line says what its translation must say, which a CTranslate2 model cannot heed",
                     "leave that out, or export to onnx or safetensors",
                 )
-            return self.runtime.search([sentence.tokens[0] for sentence in sentences], self.search, n_best, drawn)
-        padded = [_padded(own) for own in zip(*(sentence.tokens for sentence in sentences), strict=True)]
-        source, length = padded[0]
+            sources = [sentence.tokens[0] for sentence in sentences]
+            return self.runtime.search(sources, self.search, n_best, drawn, self.byte_pieces)
+        rows = [padded(own) for own in zip(*(sentence.tokens for sentence in sentences), strict=True)]
+        source, length = rows[0]
         arrays: tuple[Array, Array] = self.runtime.array(source), self.runtime.array(length)
-        if isinstance(self.runtime, Ensemble) and len(padded) > 1:
-            arrays = self.runtime.arrays([own for own, _ in padded]), self.runtime.arrays([own for _, own in padded])
+        if isinstance(self.runtime, Ensemble) and len(rows) > 1:
+            arrays = self.runtime.arrays([own for own, _ in rows]), self.runtime.arrays([own for _, own in rows])
         runtime: StepDecoder = self.runtime
         detokenize: Detokenizer = self.tokenizers.target.decode_all
         constraints = [sentence.constraint for sentence in sentences]
-        candidates = None
+        candidates, byte_pieces = None, self.byte_pieces
         if self.shortlist is not None:
-            candidates = self.shortlist.candidates(source, constraints)
+            candidates = self.shortlist.candidates(source, constraints, byte_pieces)
+            byte_pieces = byte_pieces and byte_pieces.among(candidates.tokens)
             runtime = cast("ListingRuntime", runtime).among(candidates.tokens, candidates.allowed)
             detokenize, constraints = candidates.detokenizer(detokenize), candidates.constraints(constraints)
         found = decode(
@@ -297,6 +329,7 @@ class Translator:
             keep_attention=drawn,
             numbers=[sentence.number for sentence in sentences],
             constraints=constraints,
+            byte_pieces=byte_pieces,
         )
         return found if candidates is None else candidates.originals(found)
 
@@ -305,15 +338,6 @@ def _open_shortlist(directories: Sequence[Path], infos: Sequence[ModelInfo]) -> 
     if len(infos) > 1 or infos[0].kind != "pytorch":
         raise UserError("a vocabulary shortlist is for a single PyTorch model", "leave it out")
     return Shortlist.load(directories[0], infos[0].source_size, infos[0].target_size)
-
-
-def _padded(sentences: Sequence[list[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Source ids [B, S] with EOS, and their lengths [B]."""
-    length = np.array([len(sentence) + 1 for sentence in sentences], dtype=np.int64)
-    source = np.full((len(sentences), int(length.max())), PAD, dtype=np.int64)
-    for row, sentence in enumerate(sentences):
-        source[row, : length[row]] = [*sentence, EOS]
-    return source, length
 
 
 _TREATMENTS: dict[str, Treatment] = {"split": "split", "cut": "cut", "refuse": "refused"}
@@ -373,27 +397,3 @@ def open_runtime(
     if told != USUAL:
         model.tell_attention(told)
     return TorchRuntime(model, where)
-
-
-def check_told(info: ModelInfo, told: AttentionChoice) -> None:
-    """Raises UserError where a model cannot tell that attention."""
-    if told == USUAL:
-        return
-    name = attention_name(info.model, told)
-    if info.kind != "pytorch":
-        usual = attention_name(info.model, USUAL)
-        what = "an ONNX" if info.kind == "onnx" else "a CTranslate2"
-        raise UserError(f"{what} model tells one attention only ({usual}), not {name}", "use the run it was made of")
-
-
-def length_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Rows in batches of like length, longest first, each within the token budget with padding counted.
-
-    Rows of one token (EOS alone: an empty sentence) are left out; a row longer than the budget is a batch of its own.
-    """
-    rows = sorted((row for row, length in enumerate(lengths) if length > 1), key=lambda row: -lengths[row])
-    start = 0
-    while start < len(rows):
-        count = max(1, budget // lengths[rows[start]])
-        yield rows[start : start + count]
-        start += count

@@ -10,6 +10,7 @@ import torch
 from nmtcli.config import SearchConfig
 from nmtcli.export.ctranslate2 import export_ctranslate2
 from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.decoding import decode, length_limits
 from nmtcli.translate.runtimes.ctranslate2 import FOLDER, CTranslate2Runtime
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
@@ -204,3 +205,23 @@ def test_limits_are_kept_and_a_translation_scores_its_own_log_probability(pair, 
             assert one.log_prob == pytest.approx(sum(log_probs), abs=1e-3)
             pairs = list(zip(one.tokens, one.tokens[1:], strict=False))
             assert config.no_repeat_ngram == 0 or len(set(pairs)) == len(pairs)
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_bytes_that_form_no_character_are_taken_out_and_the_rest_is_scored_by_the_model(pair, beam):
+    _, directory = pair
+    engine = CTranslate2Runtime(directory, "fp32", "cpu", 1)
+    given, config = sentences(), SearchConfig(beam_size=beam, min_length=6)
+    plain = engine.search(given, config, beam, True)
+    written = sorted({token for pool in plain for one in pool for token in one.tokens} - {EOS})
+    values = np.full(SIZE, -1, dtype=np.int16)
+    values[written[::2]] = 0xA9  # ends of characters that nothing begins
+    whole = engine.search(given, config, beam, True, BytePieces(values))
+    assert any(one.repaired for pool in whole for one in pool)
+    for sentence, before, pool in zip(given, plain, whole, strict=True):
+        texts = {tuple(token for token in one.tokens if values[token] < 0) for one in before}
+        assert {one.tokens for one in pool} <= texts
+        for one in pool:
+            assert one.attention.shape == (len(one.tokens), len(sentence) + 1)
+            (log_probs,) = engine.log_probs([sentence], [one.tokens[:-1]])
+            assert one.log_prob == pytest.approx(sum(log_probs), abs=1e-3)

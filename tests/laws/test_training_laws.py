@@ -177,7 +177,8 @@ def test_a_run_over_several_corpora_and_blocks_goes_on_exactly(data, tmp_path, m
 
 def test_a_run_whose_rate_was_halved_goes_on_exactly(data, tmp_path):
     settings = ["train.optimizer=sgd", "train.schedule=plateau", "train.plateau_patience=1", "train.valid_every=2"]
-    settings += ["train.learning_rate=0.1", "train.warmup_updates=0"]  # BLEU is zero throughout
+    # the loss stays what it is throughout
+    settings += ["train.learning_rate=1e-12", "train.warmup_updates=0", "train.valid_metric=loss"]
     for name, stops in (("whole", [8]), ("parts", [4, 8])):  # where a run ends it is validated, so at validations
         for updates in stops:
             command = ["train", data, "-o", tmp_path / name, "--device", "cpu"]

@@ -8,11 +8,11 @@ from pathlib import Path
 from nmtcli.errors import UserError
 from nmtcli.page.charts import COLOURS, Chart
 from nmtcli.page.html import render
-from nmtcli.paths import quoted
 from nmtcli.score.analysis import Analysis, Breakdown, Sentence, has_words
 from nmtcli.score.metrics import Score
 from nmtcli.score.report.charts import bucket_chart, distribution_chart, interval_chart
 from nmtcli.score.significance import Comparison
+from nmtcli.staging import check_output
 
 _MOST_COMPARED = 1_000_000  # words times words; marking what differs in longer sentences takes too long
 _ALIKE = 1.0  # chrF; below, two translations of a sentence are told equal
@@ -33,10 +33,7 @@ class Results:
 
 def check_page(path: Path, systems: int) -> None:
     """Raise UserError when the page could not be written: to be asked before anything is scored."""
-    if not path.absolute().parent.is_dir():
-        raise UserError(f"no directory {path.parent} for the report", f"mkdir -p {quoted(path.parent)}")
-    if path.is_dir():
-        raise UserError(f"--report {path}: is a directory", "name a file, such as report.html")
+    check_output(path)
     if systems > COLOURS:
         raise UserError(f"--report shows at most {COLOURS} systems, not {systems}", "compare fewer at a time")
 

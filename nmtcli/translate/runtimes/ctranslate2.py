@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import SearchConfig
-from nmtcli.errors import DataError, UserError
+from nmtcli.errors import DataError, UserError, memory_ran_out
+from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.concurrency import batches_at_once, usable_threads
 from nmtcli.translate.decoding import length_limits, search_options
 from nmtcli.translate.search import Hypothesis, SearchOptions, hypothesis_score
@@ -62,6 +63,7 @@ class _Found:
     attention: NDArray[np.float32] | None
     asked: bool  # whether the model is to be asked for the log-probability
     score: float = 0.0
+    repaired: bool = False
 
     def within(self, limit: int) -> "_Found":
         """Ended where it is at its limit; that EOS looks where the token before it did."""
@@ -73,9 +75,19 @@ class _Found:
             weights = np.concatenate([weights[: len(kept)], weights[max(len(kept) - 1, 0) :][:1]])
         return _Found((*kept, EOS), self.log_prob, weights, asked=True)
 
+    def whole(self, byte_pieces: BytePieces) -> "_Found":
+        """Without bytes that make no character."""
+        kept = byte_pieces.whole(self.tokens)
+        if len(kept) == len(self.tokens):
+            return self
+        tokens = tuple(self.tokens[place] for place in kept)
+        weights = None if self.attention is None else self.attention[kept]
+        return _Found(tokens, self.log_prob, weights, asked=True, repaired=True)
+
     def told(self, keep_attention: bool) -> Hypothesis:
         """As the search tells it."""
-        return Hypothesis(self.tokens, self.log_prob, self.score, self.attention if keep_attention else None)
+        attention = self.attention if keep_attention else None
+        return Hypothesis(self.tokens, self.log_prob, self.score, attention, repaired=self.repaired)
 
 
 class CTranslate2Runtime:
@@ -114,9 +126,17 @@ class CTranslate2Runtime:
             )
 
     def search(
-        self, sentences: Sequence[Tokens], config: SearchConfig, n_best: int, keep_attention: bool
+        self,
+        sentences: Sequence[Tokens],
+        config: SearchConfig,
+        n_best: int,
+        keep_attention: bool,
+        byte_pieces: BytePieces | None = None,
     ) -> list[list[Hypothesis]]:
-        """The finished hypotheses of each sentence (ids without EOS), best first, at most `n_best` each."""
+        """The finished hypotheses of each sentence (ids without EOS), best first, at most `n_best` each.
+
+        Bytes that make no character are taken out; what is left has the score that the model gives to it.
+        """
         options = search_options(config, n_best, keep_attention)
         lengths = [len(sentence) + 1 for sentence in sentences]
         if max(lengths) > POSITIONS:
@@ -137,6 +157,8 @@ class CTranslate2Runtime:
             pools = self._translate([sentences[row] for row in rows], limit, options, altered)
             for row, pool in zip(rows, pools, strict=True):
                 within = [one.within(min(longest[row], POSITIONS)) for one in pool]
+                if byte_pieces is not None:
+                    within = [one.whole(byte_pieces) for one in within]
                 different = list({one.tokens: one for one in reversed(within)}.values())  # cut, two may be the same
                 found[row] = different if altered else _ranked(different, lengths[row], options)[:n_best]
         self._score(sentences, found)
@@ -264,14 +286,16 @@ def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -
             intra_threads=threads // at_once,
         )
     except (OSError, ValueError, RuntimeError) as error:
+        if memory_ran_out(error):
+            raise
         raise DataError(f"{folder}: CTranslate2 cannot open it: {error}", "export the model again") from None
 
 
 def load_ctranslate2() -> Any:
     """The package, set up for this CPU; raises ImportError.
 
-    On a CPU from AMD it multiplies by oneDNN, whose int8 products saturate where there is no VNNI: translations then are
-    garbage. MKL's do not. CTranslate2 reads which to take when it is imported.
+    On a CPU from AMD it multiplies by oneDNN, whose int8 products saturate where there is no VNNI: translations then
+    are garbage. MKL's do not. CTranslate2 reads which to take when it is imported.
     """
     if "ctranslate2" not in sys.modules and not _adds_in_32_bits():
         os.environ.setdefault("CT2_USE_MKL", "1")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from nmtcli.errors import DataError, UserError
+from nmtcli.errors import DataError, UserError, memory_ran_out
 from nmtcli.models.protocol import Array, Cache, Memory, Step
 from nmtcli.translate.concurrency import batches_at_once, usable_threads
 
@@ -60,4 +60,6 @@ def _session(path: Path, threads: int) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no public base class
+        if memory_ran_out(error):
+            raise
         raise DataError(f"{path}: ONNX Runtime cannot open it: {error}", "export the model again") from None

@@ -1,0 +1,104 @@
+"""Every output of every verb: what is in the way has its documented exit code, and nothing half is left.
+
+The table is that of docs/exit-codes.md.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nmtcli.staging import write_whole
+from tests.conftest import TINY, nmt, overrides, prepare_arguments
+
+LONG = "n" * 250  # fits, but not with what is put around it while it is written
+TOO_LONG = "n" * 300
+FILES = ["translate -o", "translate --alignment", "translate --attention .html", "translate --attention .json"]
+FILES += ["translate --attention .jsonl", "score --report", "prepare --report"]
+DIRECTORIES = ["prepare -o", "train -o", "export -o", "demo -o"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    (folder / "in").write_text("one two\nthree\n")
+    return folder
+
+
+def run(output: str, path: Path, place: Path, trained: Path, data: Path, corpus: Path) -> int:
+    """The command that writes `output` to a path."""
+    option, suffix = [*output.split(), ""][1:3]
+    path = path.with_name(path.name + suffix) if suffix else path
+    match output.split(maxsplit=1)[0], option:
+        case "translate", "-o":
+            return nmt("translate", "-m", trained, "-i", place / "in", "-o", path)
+        case "translate", _:
+            return nmt("translate", "-m", trained, "-i", place / "in", "-o", os.devnull, option, path)
+        case "score", _:
+            return nmt("score", place / "in", "-r", place / "in", option, path)
+        case "prepare", "--report":
+            page = path.with_name(path.name + ".html")
+            return nmt("prepare", "--dry-run", *prepare_arguments(corpus, path)[3:], option, page)
+        case "prepare", _:
+            return nmt(*prepare_arguments(corpus, path))
+        case "train", _:
+            return nmt("train", data, option, path, "--device", "cpu", *overrides(*TINY, "train.max_updates=3"))
+        case "export", _:
+            return nmt("export", trained, option, path)
+        case _:
+            return nmt("demo", "--text-only", "--pairs", "2000", option, path)
+
+
+def left(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.name != ".lock")
+
+
+@pytest.mark.parametrize("output", [*FILES, *DIRECTORIES])
+@pytest.mark.parametrize("way", ["full", "no directory", "a file", "too long", "not UTF-8"])
+def test_what_is_in_the_way_has_its_code(output, way, place, trained, data, corpus, tmp_path, make_disk, capfd):
+    is_file = output in FILES
+    folder = make_disk("4k") if way == "full" else tmp_path / "there"
+    folder.mkdir(exist_ok=True)
+    if way == "full":
+        (folder / "filler").write_bytes(b"x" * 4096)
+    names = {"full": "out", "too long": TOO_LONG, "not UTF-8": os.fsdecode(b"out-\xff"), "a file": "file/out"}
+    if way == "a file":
+        (folder / "file").write_text("a file")
+    if way == "no directory" and not is_file:
+        pytest.skip("directories are made with those above them")
+    before = left(folder)
+    code = run(output, folder / names.get(way, "no/out"), place, trained, data, corpus)
+    told = capfd.readouterr().err
+    assert "bug in nmt" not in told and "Traceback" not in told, told
+    if way == "not UTF-8" and is_file:
+        assert code == 0
+        return
+    assert code == (4 if way == "full" else 2), told
+    whole = [path for path in left(folder) if path not in before and not path.name.startswith(".")]
+    # what goes on by the same command: a run without a checkpoint, a translation, the folder of a demonstration
+    begun = {"out", "out.jsonl", "config.yaml", "fingerprint", "checkpoints", "text"}
+    assert not [path for path in whole if path.name not in begun]
+
+
+@pytest.mark.parametrize("output", ["score --report", "export -o", "train -o"])
+def test_a_long_name_that_fits_is_written(output, place, trained, data, corpus, tmp_path):
+    assert run(output, tmp_path / LONG, place, trained, data, corpus) == 0
+    assert (tmp_path / LONG).exists()
+
+
+def test_a_device_is_written_to_and_stays_one_and_a_link_stays_a_link(tmp_path):
+    write_whole(Path(os.devnull), b"gone")
+    assert Path(os.devnull).is_char_device()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    write_whole(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("arguments", [["translate", "-o", "/dev/full"], ["score", "--report", "/dev/full"]], ids=str)
+def test_a_full_device_has_code_4(arguments, place, trained, capsys):
+    verb, option, path = arguments
+    if not Path(path).exists():
+        pytest.skip("no such device here")
+    own = ["-m", trained, "-i", place / "in"] if verb == "translate" else [place / "in", "-r", place / "in"]
+    assert nmt(verb, *own, option, path) == 4
+    assert Path(path).is_char_device()

@@ -1,0 +1,51 @@
+"""What is printed is the text as it is: no emoji codes, no markup, on any console and in any table."""
+
+import pytest
+from rich.table import Table
+
+from nmtcli.cli import console
+from nmtcli.cli.training_display import TrainingDisplay, show_samples
+from tests.conftest import nmt, overrides
+
+TEXT = "a :100: b :b: [bold]c[/] [/x] \\[d] c.yaml:100: x\\"
+
+
+@pytest.fixture(params=[False, True], ids=["piped", "terminal"])
+def terminal(request, monkeypatch):
+    for one in (console.stderr, console.stdout):
+        monkeypatch.setattr(one, "_force_terminal", request.param)
+        monkeypatch.setattr(one, "_color_system", None)
+        monkeypatch.setattr(one, "_width", 300)
+    monkeypatch.setenv("TERM", "xterm")
+
+
+def test_messages_and_tables_and_samples(terminal, capsys):
+    console.say(TEXT)
+    console.warn(TEXT)
+    console.show_error(TEXT, TEXT)
+    table = Table("column")
+    table.add_row(TEXT)
+    console.stdout.print(table)
+    console.stderr.print(table)
+    show_samples([(TEXT, TEXT, TEXT)])
+    found = capsys.readouterr()
+    assert (found.out + found.err).count(TEXT) == 9
+
+
+def test_an_average_and_a_validation_are_shown(terminal, tmp_path, capsys):
+    display = TrainingDisplay(tmp_path, [TEXT])
+    metrics = {"step": 1, "improved": True, "without_improvement": 0, "accuracy_by_position": {}, "checkpoints": ["a"]}
+    metrics |= dict.fromkeys(("loss", "perplexity", "accuracy", "bleu", "chrf", "exact_match"), 0.5)
+    display.validated(metrics, [(TEXT, TEXT, TEXT)])
+    display.validated({**metrics, "improved": False, "without_improvement": 2}, [])
+    display.averaged(metrics)
+    told = capsys.readouterr().err
+    assert told.count(TEXT) == 3
+    assert "best so far" in told and "the best was 2 before" in told and "best of all" in told
+
+
+def test_the_line_of_a_mistake_in_a_file(tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text("\n" * 99 + "train: [\n")
+    assert nmt("train", "data", "-o", tmp_path / "run", "-c", tmp_path / "c.yaml") in (2, 3)
+    assert nmt("export", "--check", tmp_path / "c.yaml", *overrides()[:0]) == 2
+    assert "c.yaml:10" in capsys.readouterr().err
