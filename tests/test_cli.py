@@ -26,9 +26,8 @@ OPTIONS = {
     " --beam-size --coverage-penalty --device --devices --dictionary --ensemble-mean --format --help"
     " --input --input-format --length-normalization --length-penalty --long-lines --max-length"
     " --max-length-factor --max-source-tokens --method --min-length --model --n-best --no-repeat-ngram"
-    " --output --placeholders --processes --quantize --replace-unknown --resume --seed --set --shortlist --stream"
-    " --temperature"
-    " --terminology --top-k --top-p --weights",
+    " --output --overwrite --placeholders --processes --quantize --replace-unknown --resume --seed --set --shortlist"
+    " --stream --temperature --terminology --top-k --top-p --weights",
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
     " --language-pair --lowercase --metric --model --paired --reference --report --source --target --test-set"
     " --tokenize --train-target",

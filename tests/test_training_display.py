@@ -121,7 +121,23 @@ def test_off_a_terminal_there_are_plain_lines(tmp_path, capsys):
     assert "BLEU 29.00  chrF 50.00  exact 10.0%  the best was 1 before" in words
     for label, text in zip(("source", "reference", "translation"), SAMPLES[2], strict=True):
         assert f"{label}: {text}" in lines
-    assert lines[-3:-1] == ["stopped: all done", f"curves: {tmp_path / 'curves.html'}"]
+    stopped, summary, curves, _ = lines[-4:]
+    assert (stopped, curves) == ("stopped: all done", f"curves: {tmp_path / 'curves.html'}")
+    assert summary.startswith("11,903 updates done in ")  # those of this process
+
+
+def test_off_a_terminal_updates_are_told_once_a_minute(tmp_path, monkeypatch, capsys):
+    now = [1000.0]
+    monkeypatch.setattr(training_display.time, "monotonic", lambda: now[0])
+    display = TrainingDisplay(tmp_path, [])
+    display.started(STARTED)
+    for step in range(101, 141):
+        now[0] += 6
+        display.updated({**UPDATED, "step": step, "skipped": 3})
+    display.stopped({"step": 140, "reason": "all done"})
+    words = capsys.readouterr().err
+    assert re.findall(r"^update (\d+)/", words, re.MULTILINE) == ["101", "111", "121", "131"]
+    assert "40 updates done in 0:04:00, 0.2 updates/s, 3 of all skipped" in words
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -1,20 +1,7 @@
 """What a person sees: results on stdout, everything else on stderr, quiet when piped."""
 
-from typing import Any
-
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 # rich honours NO_COLOR and draws no live display where stderr is not a terminal
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -37,26 +24,3 @@ def show_error(message: str, hint: str | None = None) -> None:
         stderr.print(f"[bold red]error:[/] {escape(line)}")
     if hint:
         stderr.print(f"[cyan]hint:[/] {escape(hint)}")
-
-
-class _Rate(ProgressColumn):
-    """How many a second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f}/s" if speed else "", style="progress.data.speed")
-
-
-def progress(*columns: Any) -> Progress:
-    """A progress bar with rate and time left, drawn only where stderr is a terminal."""
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("[progress.description]{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        _Rate(),
-        *columns,
-        TimeRemainingColumn(),
-        console=stderr,
-        disable=not stderr.is_terminal,
-    )

@@ -2,15 +2,16 @@
 
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from nmtcli.cli.console import progress, say, stdout
+from nmtcli.cli.console import say, stdout
 from nmtcli.cli.options import ConfigFiles, Overrides
+from nmtcli.cli.progress import Progress
 from nmtcli.errors import DataError, ExitCode, Interrupted, UserError
 
 Files = list[str] | None
@@ -121,10 +122,12 @@ def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path 
     if tokenizer is not None and RunDirectory(tokenizer).checkpoints.is_dir():
         tokenizer = find_model(tokenizer)  # a run keeps its tokenizers with its checkpoints
     job = Job(data, tokenizer, processes)
-    with _terminating(), _progress() as show:
-        outcome = prepare_data(output, job, show) if output else None
-        report = outcome.report if outcome else survey(job, show)
+    with _terminating(), Progress() as progress:
+        outcome = prepare_data(output, job, progress.move) if output else None
+        report = outcome.report if outcome else survey(job, progress.move)
     stdout.print(render(report), soft_wrap=True)  # a path is never broken
+    if outcome is None or not outcome.already_prepared:
+        progress.summary(report.train.pairs_read + report.valid.pairs_read, "pairs", "read")
     if page is not None:
         try:
             write_page(report, page)
@@ -194,17 +197,3 @@ def _terminating() -> Iterator[None]:
         raise Interrupted(words, terminated=terminated) from None
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar for each stage, as the work tells of it."""
-    with progress() as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int | None) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield show

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,6 +15,7 @@ from rich.table import Table
 from nmtcli.cli.console import say, stderr, stdout, warn
 from nmtcli.cli.export import show_formats
 from nmtcli.cli.live_line import LiveLine
+from nmtcli.cli.progress import EVERY, summary
 from nmtcli.config import Config
 from nmtcli.errors import CheckFailed
 from nmtcli.prepare.directory import PreparedData
@@ -36,6 +38,8 @@ class TrainingDisplay(Observer):
             self.live = Live(self.line, console=stderr, refresh_per_second=8)
         self.before: Metrics = {}  # the last validation
         self.split_before = False
+        self.began = self.said = -math.inf
+        self.first_step = self.skipped = 0
 
     def __enter__(self) -> Self:
         if self.live:
@@ -61,12 +65,15 @@ class TrainingDisplay(Observer):
         if metrics["step"]:
             say(f"going on from update {metrics['step']:,} of {metrics['total']:,} in {self.run}")
         self.line.start(metrics["step"], metrics["total"])
+        self.first_step, self.began = metrics["step"], time.monotonic()
 
     def updated(self, metrics: Metrics) -> None:
-        """Move the line; off a terminal print one."""
+        """Move the line; off a terminal print the first one, and then one a minute."""
         self.line.move(metrics)
-        if not self.live:
+        self.skipped = metrics.get("skipped", 0)
+        if not self.live and time.monotonic() - self.said >= EVERY:
             say(f"update {self.line.plain()}")
+            self.said = time.monotonic()
 
     def split(self, metrics: Metrics) -> None:
         """Name the setting to change, the first time; the line counts."""
@@ -111,6 +118,8 @@ class TrainingDisplay(Observer):
         if self.live:
             self.live.stop()
         say(f"stopped: {metrics['reason']}")
+        done = summary(metrics["step"] - self.first_step, "updates", "done", time.monotonic() - self.began)
+        say(f"{done}, {self.skipped:,} of all skipped" if self.skipped else done)
         say(f"curves: {self.run / PAGE_FILE}")
         say(f"next: nmt translate -m {self.run} -i FILE -o FILE")
 
