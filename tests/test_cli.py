@@ -21,7 +21,7 @@ OPTIONS = {
     " --source-language --target-language --test-source --test-target --tokenizer --train --train-alignment"
     " --train-source --train-target --valid --valid-source --valid-target --vocab-size",
     "train": "--allow-changes --config --device --dry-run --extend-vocabulary --finetune-from --gpus --help --output"
-    " --plot --precision --preset --set --verify-resume",
+    " --plot --precision --preset --set --verbose --verify-resume",
     "translate": "--alignment --attention --attention-head --attention-layer --ban --batch-tokens --beam-groups"
     " --beam-size --coverage-penalty --device --devices --dictionary --ensemble-mean --format --help"
     " --input --input-format --length-normalization --length-penalty --long-lines --max-length"
@@ -106,12 +106,35 @@ def test_a_bug_says_it_is_one(monkeypatch, capsys, trained):
 
 
 def test_a_dry_run_shows_the_model_and_makes_nothing(data, tmp_path, capsys):
-    assert nmt("train", data, "-o", tmp_path / "run", "--dry-run", *overrides(*TINY)) == 0
+    command = ("train", data, "-o", tmp_path / "run", "--device", "cpu", "--dry-run", *overrides(*TINY))
+    assert nmt(*command) == 0
     shown = capsys.readouterr().out
-    assert "decoder.attention.project_keys.weight" in shown
-    for words in ("400 pairs, 20 updates", "largest batch", "MB activations", "export to"):
-        assert words in shown
+    assert len(shown.splitlines()) <= 15
+    expected = (
+        "bidirectional LSTM encoder, 1 layer of 16",
+        "400 pairs an epoch: 20 updates",
+        "12 updates at most, 0.6",
+    )
+    expected += (
+        "embedding.tie all",
+        "learning_rate 0.001",
+        "largest batch",
+        "MB activations",
+        "on cpu with 1 thread at",
+    )
+    for words in (*expected, "export to"):
+        assert words in " ".join(shown.split())
+    assert "project_keys" not in shown
+    assert nmt(*command, "--verbose") == 0
+    assert "decoder.attention.project_keys.weight" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
+    assert nmt(*[part for part in command if part != "--dry-run"], "--verbose") == 2
+
+
+def test_a_plan_of_very_many_epochs_is_warned_of(data, tmp_path, capsys):
+    many = overrides(*TINY, "train.max_updates=2000")
+    assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", "--dry-run", *many) == 0
+    assert "2,000 updates are 100 epochs over 400 pairs" in capsys.readouterr().err
 
 
 def test_a_run_writes_what_a_reader_expects(trained):
