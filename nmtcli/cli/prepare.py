@@ -21,11 +21,46 @@ def _files(name: str, words: str) -> Any:
     return typer.Option(f"--{name}", metavar="FILE", help=words)
 
 
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="DATA", help="Directory to make; not for --dry-run.")
+]
+HoldOut = Annotated[
+    int | None, typer.Option("--hold-out", metavar="N", min=1, help="Draw N training pairs for validation.")
+]
+HoldOutTest = Annotated[
+    int | None,
+    typer.Option("--hold-out-test", metavar="N", min=1, help="Draw N for a test set: text files in DATA."),
+]
+SourceLanguage = Annotated[
+    str | None, typer.Option("-s", "--source-language", metavar="LANG", help="Source language code.")
+]
+TargetLanguage = Annotated[
+    str | None, typer.Option("-t", "--target-language", metavar="LANG", help="Target language code.")
+]
+VocabSize = Annotated[int | None, typer.Option(metavar="N", help="Pieces in a vocabulary (data.tokenizer.vocab_size).")]
+Joint = Annotated[
+    bool | None,
+    typer.Option("--joint/--separate", help="One tokenizer for both sides, or one each (data.tokenizer.joint)."),
+]
+Tokenizer = Annotated[
+    Path | None,
+    typer.Option("--tokenizer", metavar="MODEL", help="Use this SentencePiece model, or that of data or a run."),
+]
+Merge = Annotated[
+    list[Path] | None,
+    typer.Option("--merge", metavar="DATA", help="Only join data prepared apart with one tokenizer. Repeatable."),
+]
+Report = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE.html", help="Write the report as a web page there, too.")
+]
+Processes = Annotated[
+    int | None, typer.Option("--processes", metavar="N", min=1, help="Processes to use. Changes speed only.")
+]
+
+
 def prepare(
     *,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DATA", help="Directory to make; not for --dry-run.")
-    ] = None,
+    output: Output = None,
     train_source: Annotated[Files, _files("train-source", "Training text, source side: a path or a URL.")] = None,
     train_target: Annotated[Files, _files("train-target", "Training text, target side, line by line.")] = None,
     train_alignment: Annotated[Files, _files("train-alignment", "Its word alignment, such as 0-0 1-2.")] = None,
@@ -35,35 +70,18 @@ def prepare(
     valid: Annotated[Files, _files("valid", "Validation text, both sides.")] = None,
     test_source: Annotated[Files, _files("test-source", "Test text: training pairs like it are dropped.")] = None,
     test_target: Annotated[Files, _files("test-target", "Test text, target side.")] = None,
-    source_language: Annotated[
-        str | None, typer.Option("-s", "--source-language", metavar="LANG", help="Source language code.")
-    ] = None,
-    target_language: Annotated[
-        str | None, typer.Option("-t", "--target-language", metavar="LANG", help="Target language code.")
-    ] = None,
-    vocab_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Pieces in a vocabulary (data.tokenizer.vocab_size).")
-    ] = None,
-    joint: Annotated[
-        bool | None,
-        typer.Option("--joint/--separate", help="One tokenizer for both sides, or one each (data.tokenizer.joint)."),
-    ] = None,
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option("--tokenizer", metavar="MODEL", help="Use this SentencePiece model, or that of data or a run."),
-    ] = None,
-    merge: Annotated[
-        list[Path] | None,
-        typer.Option("--merge", metavar="DATA", help="Only join data prepared apart with one tokenizer. Repeatable."),
-    ] = None,
+    hold_out: HoldOut = None,
+    hold_out_test: HoldOutTest = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
+    vocab_size: VocabSize = None,
+    joint: Joint = None,
+    tokenizer: Tokenizer = None,
+    merge: Merge = None,
     config: ConfigFiles = None,
     set_: Overrides = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE.html", help="Write the report as a web page there, too.")
-    ] = None,
-    processes: Annotated[
-        int | None, typer.Option("--processes", metavar="N", min=1, help="Processes to use. Changes speed only.")
-    ] = None,
+    report: Report = None,
+    processes: Processes = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read, check, count and report; make nothing.")] = False,
 ) -> None:
     """Make a data directory from aligned text: clean, train the tokenizer, encode.
@@ -71,7 +89,8 @@ def prepare(
     Line n of a source file translates line n of its target file. Files are UTF-8,
     plain or gzip, bzip2, xz, zstd; only LF ends a line. Options for files can be
     repeated. Corpora with names, tags or columns, and data sets of the hub, are
-    listed in a YAML file under data.train. Pairs that break a rule of data.cleaning
+    listed in a YAML file under data.train. Without validation text of your own,
+    --hold-out draws some from the corpus. Pairs that break a rule of data.cleaning
     are dropped, counted and shown in report.html; --dry-run gives the report alone.
     The same text and settings give the same data: a second run stops at once.
     """
@@ -79,7 +98,19 @@ def prepare(
         raise UserError("-o DATA is needed: the directory to make", "or --dry-run for the report alone")
     if merge:
         text = (train_source, train_target, train_alignment, train, valid_source, valid_target, valid)
-        settings = (source_language, target_language, vocab_size, joint, tokenizer, config, set_, report, processes)
+        settings = (
+            hold_out,
+            hold_out_test,
+            source_language,
+            target_language,
+            vocab_size,
+            joint,
+            tokenizer,
+            config,
+            set_,
+            report,
+            processes,
+        )
         if any(option not in (None, False) for option in (*text, test_source, test_target, *settings, dry_run)):
             raise UserError("--merge joins data directories as they are: beside it there is only -o DATA")
         _merge(output, merge)
@@ -89,6 +120,8 @@ def prepare(
         "data.target_language": target_language,
         "data.tokenizer.vocab_size": vocab_size,
         "data.tokenizer.joint": joint,
+        "data.hold_out": hold_out,
+        "data.hold_out_test": hold_out_test,
     }
     given = {
         "train": _corpora("train", train_source, train_target, train, train_alignment),
@@ -110,6 +143,7 @@ def _merge(output: Path | None, parts: list[Path]) -> None:
 def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path | None, page: Path | None) -> None:
     """Prepare, or only survey where there is no `output`; print the report and write its page if asked for."""
     from nmtcli.checkpoint import RunDirectory, find_model
+    from nmtcli.prepare.hold_out import names
     from nmtcli.prepare.pipeline import Job, survey
     from nmtcli.prepare.pipeline import prepare as prepare_data
     from nmtcli.prepare.report.page import write_page
@@ -138,9 +172,13 @@ def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path 
         say("dry run: no data directory was made")
         if not report.train.pairs_kept or not report.valid.pairs_kept:
             raise DataError(f"no {'validation' if report.train.pairs_kept else 'training'} pair would be left")
-    elif outcome.already_prepared:
+        return
+    assert output is not None
+    if outcome.already_prepared:
         say(f"{output}: already prepared from the same text and settings")
     else:
+        if data.hold_out_test:
+            say(f"test text: {' and '.join(str(output / name) for name in names('test', data))}")
         say(f"{output}: ready; next: nmt train {output} -o RUN")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from nmtcli.prepare.cleaning.rules import DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY
+from nmtcli.prepare.cleaning.rules import DRAWN, DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY
 from nmtcli.prepare.report.explanations import EXPLANATIONS
 from nmtcli.prepare.report.report import CorpusReport, Histogram, Report, SplitReport, TextReport, TokenReport
 from nmtcli.prepare.report.writing import is_letter, scripts_of, system_of
@@ -20,6 +20,7 @@ _DROPPED = 0.05, 0.20
 _DROPPED_BY = {
     MALFORMED: (0.0, 0.01),  # a file is in its format or is not
     INVALID_UTF8: (0.0, 0.01),  # the same
+    DRAWN: (1.0, 1.0),  # what was asked for
     EMPTY: (0.01, 0.05),  # gaps on one side hint at lost lines
     "held-out": (0.001, 0.20),  # independent texts share hardly a sentence of some length
     "held-out-ngram": (0.01, 0.20),
