@@ -25,7 +25,7 @@ def test_the_code_runs_as_printed_and_prints_what_is_printed():
 def test_the_numbers_to_check_by_hand_are_right():
     scores, weights, context = DRAWING["numbers"]()
     steps = PAGE.split("## Attention step by step")[1].split("## Attention in PyTorch")[0]
-    for values, start in ((scores, r"$$e_i ="), (weights, r"$$\alpha_i ="), (context, "$$c =")):
+    for values, start in ((scores, "$$e ="), (weights, r"$$\alpha_i ="), (context, "$$c =")):
         (formula,) = (line for line in steps.splitlines() if line.startswith(start))
         result = re.findall(r"\(([^()]*)\)", formula)[-1]
         assert [float(number) for number in result.split(",")] == pytest.approx(values, abs=0.006)
