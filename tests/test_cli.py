@@ -325,6 +325,11 @@ def test_attention_is_drawn(trained, tmp_path, capsys):
     translate(trained, b"one two three\n\nfour five\n", "--attention", str(path))
     page = path.read_text("utf-8")
     assert page.count("<figure") == 2
+    assert '<bdi class="source">four five</bdi>' in page
+    assert 'class="reference"' not in page
+    known = b'{"source": "one two", "reference": "2 1"}\n{"source": "three", "reference": ["3"]}\n'
+    translate(trained, known, "--attention", str(path))
+    assert re.findall('class="reference">([^<]*)<', path.read_text("utf-8")) == ["2 1"]
 
 
 def test_a_picture_shows_the_first_six_lines(trained, tmp_path, capsys):
