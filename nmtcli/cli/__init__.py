@@ -101,7 +101,10 @@ def _explain(error: Exception) -> tuple[str, str, ExitCode]:
     """Words, a hint and the exit code for what is no UserError."""
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("nmtcli"):
         missing = f"this needs the package {error.name.partition('.')[0]}, which is not installed"
-        return missing, "pip install nmtcli brings it; docs/export.md tells what runs without PyTorch", ExitCode.USAGE
+        hint = "pip install nmtcli brings it"
+        if error.name.partition(".")[0] == "torch":
+            hint = "pip install torch; without it nmt translates exports to ONNX and CTranslate2 only (docs/export.md)"
+        return missing, hint, ExitCode.USAGE
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"cannot write the result: {error.strerror}", "free some space", ExitCode.RESOURCES
     words = f"this is a bug in nmt: {type(error).__name__}: {error}"

@@ -155,6 +155,8 @@ def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path 
         raise UserError(f"--report {page}: cannot write there", "give a file in a directory that exists")
     if tokenizer is not None and RunDirectory(tokenizer).checkpoints.is_dir():
         tokenizer = find_model(tokenizer)  # a run keeps its tokenizers with its checkpoints
+    if tokenizer is not None:
+        data = _with_languages(data, tokenizer)
     job = Job(data, tokenizer, processes)
     with _terminating(), Progress() as progress:
         outcome = prepare_data(output, job, progress.move) if output else None
@@ -180,6 +182,22 @@ def _run(data: Any, tokenizer: Path | None, processes: int | None, output: Path 
         if data.hold_out_test:
             say(f"test text: {' and '.join(str(output / name) for name in names('test', data))}")
         say(f"{output}: ready; next: nmt train {output} -o RUN")
+
+
+def _with_languages(data: Any, tokenizer: Path) -> Any:
+    """The settings, where they name no languages with those of the data or model that the tokenizer comes from."""
+    from nmtcli.checkpoint import INFO, read_info
+    from nmtcli.prepare.directory import MANIFEST_FILE, Manifest
+
+    if (tokenizer / MANIFEST_FILE).is_file():
+        known: Any = Manifest.load(tokenizer).data
+    elif (tokenizer / INFO).is_file():
+        known = read_info(tokenizer)
+    else:
+        return data
+    sides = ("source_language", "target_language")
+    missing = [side for side in sides if getattr(data, side) == type(data).model_fields[side].default]
+    return data.model_copy(update={side: getattr(known, side) for side in missing})
 
 
 def _settings(

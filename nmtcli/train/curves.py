@@ -31,8 +31,8 @@ class _Chart(NamedTuple):
 
 
 _CHARTS = (
-    _Chart("loss", "Loss for each target token", zero=False),
-    _Chart("perplexity", "Perplexity", zero=False, log=True),
+    _Chart("loss", "Loss per target token, with label smoothing", zero=False),
+    _Chart("perplexity", "Perplexity, without label smoothing", zero=False, log=True),
     _Chart("accuracy", "Accuracy, %", factor=100),
     _Chart("bleu", "BLEU"),
     _Chart("chrf", "chrF"),
