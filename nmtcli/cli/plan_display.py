@@ -15,6 +15,8 @@ from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.plan import LONG, MANY_EPOCHS, RunPlan, plan_run
 from nmtcli.train.run import derived
 
+_METRICS = {"bleu": "BLEU", "chrf": "chrF"}  # the others are called as they are written
+
 
 def show_plan(given: Config, config: Config, data: PreparedData, device: torch.device, verbose: bool) -> None:
     """Print what training would be, on stdout; `config` are the settings `given` with all found out.
@@ -45,7 +47,9 @@ def rows(
     vocabulary = f"{source:,} pieces for both sides" if data.tokenizers.joint else f"{source:,} and {target:,} pieces"
     sentences, longest_source, longest_target = plan.largest
     patience = "no early stopping" if settings.patience is None else f"early stopping after {settings.patience} without"
-    better = "" if settings.patience is None else f" better {settings.valid_metric}"
+    better = (
+        "" if settings.patience is None else f" better {_METRICS.get(settings.valid_metric, settings.valid_metric)}"
+    )
     found = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in derived(given, config).items())
     rate = "" if settings.learning_rate is None else f"peak learning rate {settings.learning_rate:g}, "
     return [
