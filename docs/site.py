@@ -1,12 +1,21 @@
-"""Hook of mkdocs.yml: the site has the layout of the repository, so a link leads to the same page in both."""
+"""Hooks of mkdocs.yml: the layout of the repository, and formulas that need no script.
+
+A link leads to the same page in the site as in the repository. TeX between dollar signs becomes MathML when the site is
+built, which browsers draw themselves, offline too.
+"""
 
 import re
 from pathlib import Path
 
+from latex2mathml.converter import convert
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 LINK = re.compile(r"\]\(([^)#\s]+)")
+CODE = re.compile(r"(^ *```.*?^ *```[^\n]*$|`[^`\n]*`)", re.DOTALL | re.MULTILINE)
+DISPLAYED = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
+INLINE = re.compile(r"(?<![\\$\w])\$(?! )([^$\n]+?)(?<! )\$(?![\w$])")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -23,3 +32,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for path in sorted(found)
     ]
     return Files(theme + ours)
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Formulas as MathML; code stays as it is."""
+    parts = CODE.split(markdown)
+    return "".join(part if number % 2 else formulas(part) for number, part in enumerate(parts))
+
+
+def formulas(text: str) -> str:
+    """The same text with MathML in the place of TeX."""
+    text = DISPLAYED.sub(lambda found: f'<div class="formula">{convert(found[1].strip(), display="block")}</div>', text)
+    return INLINE.sub(lambda found: f"<span>{convert(found[1])}</span>", text)  # Markdown takes bare math for a block

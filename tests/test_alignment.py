@@ -1,6 +1,8 @@
 """Attention drawn as a web page or a picture."""
 
 import importlib.util
+import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from nmtcli.errors import UserError
-from nmtcli.translate.alignment import AttentionMap, check_attention_path, write_attention
+from nmtcli.translate.alignment import AttentionMap, by_words, check_attention_path, write_attention
 
 
 def attention(source: str, target: str, title: str = "1.") -> AttentionMap:
@@ -23,26 +25,32 @@ def attention(source: str, target: str, title: str = "1.") -> AttentionMap:
 class Page(HTMLParser):
     """What a browser would see: the text of each kind of tag, the attributes of cells, the links."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: str = "pieces") -> None:
         super().__init__()
+        self.wanted = kind
         self.texts: dict[str, list[str]] = {}
         self.cells: list[dict[str, str | None]] = []
         self.links: list[str | None] = []
+        self.kind = ""  # of the map: pieces or words
         self._open: list[str] = []
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self._open.append(tag)
         self.links += [value for name, value in attributes if name in {"src", "href"}]
-        if tag == "td":
+        if tag == "div":
+            self.kind = (dict(attributes)["class"] or "").split()[-1]
+        if tag == "td" and self.kind == self.wanted:
             self.cells.append(dict(attributes))
 
     def handle_endtag(self, tag: str) -> None:
         while self._open.pop() != tag:
             pass
+        if tag == "div":
+            self.kind = ""
 
     def handle_data(self, data: str) -> None:
-        if self._open and data.strip():
+        if self._open and data.strip() and (self.kind in ("", self.wanted) or self._open[-1] not in ("th", "span")):
             self.texts.setdefault(self._open[-1], []).append(data)
 
 
@@ -64,7 +72,7 @@ def test_a_map_refuses_weights_of_another_shape():
 def test_page_shows_words_plain_and_continuations_behind_a_dot(tmp_path):
     write_attention(tmp_path / "a.html", [attention("▁quick ly ▁gone .", "▁schnell ▁fort ▁ . </s>")])
     page = Page(tmp_path / "a.html")
-    assert page.texts["span"] == ["0", "1", "quick", "·ly", "gone", "."]  # 0 to 1 is the colour scale
+    assert page.texts["span"] == ["0", "1", "translation", "quick", "·ly", "gone", "."]  # 0 to 1 is the colour scale
     assert page.texts["th"] == ["schnell", "fort", "_", ".", "</s>"]
     assert len(page.cells) == 4 * 5
     assert page.cells[0] == {"style": "--w:0.92", "title": "schnell ← quick: 0.92"}
@@ -81,9 +89,49 @@ def test_page_is_self_contained_and_escapes_its_text(tmp_path):
     page = Page(tmp_path / "a.html")
     assert page.links == []
     assert "script" not in page.texts
-    assert page.texts["figcaption"] == ["<b> & co"]
+    assert page.texts["bdi"] == ["<b> & co"]
     assert page.cells[0]["title"] == 'a&b ← <script>alert("x")</script>: 1.00'
     assert "http" not in (tmp_path / "a.html").read_text(encoding="utf-8")
+
+
+def test_the_words_of_a_page_join_pieces_and_bytes(tmp_path):
+    """Columns are summed and rows averaged, so that a row still sums to 1."""
+    source = "▁It <0xE2> <0x80> <0x99> s ▁quick ly . </s>"
+    one = attention(source, "▁schnell ▁da . </s>")
+    joined = by_words(one)
+    assert joined.source == ["It’s", "quickly.", "</s>"]
+    assert joined.target == ["schnell", "da.", "</s>"]
+    assert joined.weights.sum(axis=1) == pytest.approx(1)
+    assert joined.weights[0] == pytest.approx([one.weights[0, :5].sum(), one.weights[0, 5:8].sum(), one.weights[0, 8]])
+    assert joined.weights[1] == pytest.approx(
+        (one.weights[1:3, :5].sum(1).mean(), one.weights[1:3, 5:8].sum(1).mean(), one.weights[1:3, 8].mean())
+    )
+    write_attention(tmp_path / "a.html", [one])
+    assert len(Page(tmp_path / "a.html").cells) == 4 * 9
+    words = Page(tmp_path / "a.html", "words")
+    assert len(words.cells) == 3 * 3
+    assert words.texts["th"] == joined.target
+
+
+def test_text_without_blanks_has_its_bytes_joined_only():
+    joined = by_words(attention("▁ 猫 <0xE2> <0x80> <0x99> が </s>", "▁ 고양이 </s>"))
+    assert joined.source == ["_", "猫", "’", "が", "</s>"]
+
+
+def test_a_page_shows_the_sentences_and_a_reference_where_there_is_one(tmp_path):
+    one = replace(attention("▁a", "▁b", "a translation"), source_text="a source")
+    write_attention(tmp_path / "a.html", [one, replace(one, reference="a reference")])
+    found = Page(tmp_path / "a.html").texts["bdi"]
+    assert found == ["a source", "a translation", "a source", "a translation", "a reference"]
+
+
+def test_punctuation_is_not_turned(tmp_path):
+    """A turned apostrophe would be read as a hyphen."""
+    write_attention(tmp_path / "a.html", [attention("▁don ' t &", "▁x")])
+    text = (tmp_path / "a.html").read_text("utf-8")
+    assert re.findall('class="(upright|turned)">([^<]*)<', text)[:4] == [
+        ("turned", "don"), ("upright", "&#x27;"), ("turned", "t"), ("upright", "&amp;")
+    ]  # fmt: skip
 
 
 def test_faint_weights_stay_white(tmp_path):
@@ -96,7 +144,7 @@ def test_page_takes_hundreds_of_maps_and_empty_sentences(tmp_path):
     empty = AttentionMap([], ["</s>"], np.zeros((1, 0), dtype=np.float32), "empty")
     write_attention(tmp_path / "a.html", [one] * 300 + [empty])
     page = Page(tmp_path / "a.html")
-    assert len(page.texts["figcaption"]) == 301
+    assert len(page.texts["bdi"]) == 301
     assert page.texts["h1"] == ["Attention: 301 sentences"]
 
 

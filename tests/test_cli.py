@@ -17,18 +17,18 @@ from tests.conftest import TINY, nmt, overrides
 
 # A new option is a visible, argued change.
 OPTIONS = {
-    "prepare": "--config --dry-run --help --joint --merge --output --processes --report --separate --set"
-    " --source-language --target-language --test-source --test-target --tokenizer --train --train-alignment"
-    " --train-source --train-target --valid --valid-source --valid-target --vocab-size",
+    "prepare": "--config --dry-run --help --hold-out --hold-out-test --joint --merge --output --processes"
+    " --report --separate --set --source-language --target-language --test-source --test-target --tokenizer --train"
+    " --train-alignment --train-source --train-target --valid --valid-source --valid-target --vocab-size",
     "train": "--allow-changes --config --device --dry-run --extend-vocabulary --finetune-from --gpus --help --output"
-    " --plot --precision --preset --set --verify-resume",
+    " --plot --precision --preset --set --verbose --verify-resume",
     "translate": "--alignment --attention --attention-head --attention-layer --ban --batch-tokens --beam-groups"
     " --beam --beam-size --coverage-penalty --device --devices --dictionary --ensemble-mean --format --help"
     " --input --input-format --lenpen --length-normalization --length-penalty --long-lines --max-length"
     " --max-length-factor --max-source-tokens --max-tokens --method --min-length --model --n-best --nbest"
     " --no-repeat-ngram"
-    " --output --placeholders --processes --quantize --replace-unknown --resume --seed --set --shortlist --stream"
-    " --temperature"
+    " --output --overwrite --placeholders --processes --quantize --replace-unknown --resume --seed --set --shortlist"
+    " --stream --temperature"
     " --terminology --top-k --top-p --weights",
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
     " --language-pair --lowercase --metric --model --paired --reference --report --source --target --test-set"
@@ -130,12 +130,35 @@ def test_the_traceback_is_added_and_changes_no_code(arguments, code, capsys):
 
 
 def test_a_dry_run_shows_the_model_and_makes_nothing(data, tmp_path, capsys):
-    assert nmt("train", data, "-o", tmp_path / "run", "--dry-run", *overrides(*TINY)) == 0
+    command = ("train", data, "-o", tmp_path / "run", "--device", "cpu", "--dry-run", *overrides(*TINY))
+    assert nmt(*command) == 0
     shown = capsys.readouterr().out
-    assert "decoder.attention.project_keys.weight" in shown
-    for words in ("400 pairs, 20 updates", "largest batch", "MB activations", "export to"):
-        assert words in shown
+    assert len(shown.splitlines()) <= 15
+    expected = (
+        "bidirectional LSTM encoder, 1 layer of 16",
+        "400 pairs an epoch: 20 updates",
+        "12 updates at most, 0.6",
+    )
+    expected += (
+        "embedding.tie all",
+        "learning_rate 0.001",
+        "largest batch",
+        "MB activations",
+        "on cpu with 1 thread at",
+    )
+    for words in (*expected, "export to"):
+        assert words in " ".join(shown.split())
+    assert "project_keys" not in shown
+    assert nmt(*command, "--verbose") == 0
+    assert "decoder.attention.project_keys.weight" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
+    assert nmt(*[part for part in command if part != "--dry-run"], "--verbose") == 2
+
+
+def test_a_plan_of_very_many_epochs_is_warned_of(data, tmp_path, capsys):
+    many = overrides(*TINY, "train.max_updates=2000")
+    assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", "--dry-run", *many) == 0
+    assert "2,000 updates are 100 epochs over 400 pairs" in capsys.readouterr().err
 
 
 def test_a_run_writes_what_a_reader_expects(trained):
@@ -327,6 +350,11 @@ def test_attention_is_drawn(trained, tmp_path, capsys):
     translate(trained, b"one two three\n\nfour five\n", "--attention", str(path))
     page = path.read_text("utf-8")
     assert page.count("<figure") == 2
+    assert '<bdi class="source">four five</bdi>' in page
+    assert 'class="reference"' not in page
+    known = b'{"source": "one two", "reference": "2 1"}\n{"source": "three", "reference": ["3"]}\n'
+    translate(trained, known, "--attention", str(path))
+    assert re.findall('class="reference">([^<]*)<', path.read_text("utf-8")) == ["2 1"]
 
 
 def test_a_picture_shows_the_first_six_lines(trained, tmp_path, capsys):

@@ -105,10 +105,30 @@ def test_the_page_of_a_run_needs_nothing_else(trained):
     assert "url(" not in text
     assert "@import" not in text
     headings = re.findall(r"<h3>(.*?)</h3>", text)
-    assert headings[:2] == ["Loss for each target token", "Perplexity"]
+    assert headings[:2] == ["Loss per target token, with label smoothing", "Perplexity, without label smoothing"]
     assert {"Accuracy, %", "BLEU", "chrF", "Learning rate", "Gradient norm", "Target tokens a second"} <= set(headings)
     assert "Skipped updates" not in headings
     assert "update 12: " in text  # the value of a validation
+
+
+def test_the_best_validation_is_marked_with_its_value(tmp_path):
+    """In the plots of BLEU and the learning rate; several runs have rings without words, which would overlap."""
+    run = write_run(tmp_path / "run", (0, 12))
+    log = MetricsLog(run / "metrics.jsonl")
+    log.validated({"step": 12, **VALIDATION, "bleu": 10.0, "improved": False}, [])
+    marks = re.findall(r'<g class="mark.*?</g>', page([read_history(run)]))
+    assert [re.sub("<[^>]*>", " ", mark).split() for mark in marks] == [
+        ["best", "validation:", "20.0", "at", "10", "20.0", "at", "10"],
+        ["best", "validation:", "0.001", "at", "10", "0.001", "at", "10"],
+    ]
+    several = re.findall(r'<g class="mark.*?</g>', page([read_history(run), read_history(run, "again")]))
+    assert len(several) == 4
+    assert not any("<text" in mark for mark in several)
+
+
+def test_every_plot_names_its_axis(trained):
+    text = (trained / "curves.html").read_text()
+    assert text.count(">updates</text>") == text.count("<figure")
 
 
 def test_names_are_escaped(tmp_path):

@@ -77,7 +77,8 @@ def test_every_picture_is_shown():
 
 
 def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path):
-    pytest.importorskip("mkdocs", reason="pip install nmtcli[docs]")
+    for package in ("mkdocs", "material", "latex2mathml"):
+        pytest.importorskip(package, reason="pip install nmtcli[docs]")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
     subprocess.run(command, cwd=ROOT, check=True)
     pages = list((tmp_path / "site").rglob("*.html"))
@@ -87,6 +88,20 @@ def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path):
             r"<(?:script|img|link|iframe)[^>]*?(?:src|href)=\"(?:https?:)?//[^\"]*", page.read_text("utf-8")
         )
         assert not loaded, page
+    lesson = (tmp_path / "site" / "docs" / "attention.html").read_text("utf-8")
+    assert lesson.count("<math ") > 50
+    assert not re.search(r"\$\$|\\(?:frac|tanh|sum|alpha)", re.sub(r"<pre>.*?</pre>", "", lesson, flags=re.DOTALL))
+
+
+def test_formulas_are_those_of_tex_and_code_is_left_alone():
+    pytest.importorskip("latex2mathml", reason="pip install nmtcli[docs]")
+    pytest.importorskip("mkdocs", reason="pip install nmtcli[docs]")
+    hooks = runpy.run_path(str(ROOT / "docs" / "site.py"))
+    text = "With $a_1$ and\n$b$, not `$c$` or a $5 price of $6.\n\n```sh\necho $d $e\n```\n\n$$x = 1$$\n"
+    made = hooks["on_page_markdown"](text, None, None, None)
+    assert made.count("<math ") == 3
+    for kept in ("`$c$`", "echo $d $e", "a $5 price of $6."):
+        assert kept in made
 
 
 def test_the_readme_lists_the_exit_codes():

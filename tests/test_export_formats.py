@@ -235,9 +235,19 @@ def test_the_card_says_what_the_model_is(transformer, ctranslate2, trained):
     assert info.data_fingerprint in card
     assert "licence | *to be filled in" in card
     assert "train.max_updates=16" in card
+    assert "refuses terminology, banned and required phrases" in card
     assert not training_settings(ctranslate2)
     (ctranslate2 / "README.md").write_text(card.replace("*to be filled in", "CC0: *"), "utf-8")  # as it is meant to be
     Translator.load(ctranslate2, "cpu")
+
+
+def test_check_tells_what_ctranslate2_refuses_where_it_is_possible(capsys):
+    told = {}
+    for preset in ("transformer-tiny", "luong-general"):
+        assert nmt("export", "--check", "--preset", preset) == 0
+        told[preset] = " ".join(capsys.readouterr().out.split())
+    assert "refuses terminology, banned and required phrases" in told["transformer-tiny"]
+    assert "refuses" not in told["luong-general"]
 
 
 def test_check_tells_what_stands_in_the_way_of_each_format(trained, onnx, tmp_path, capsys):

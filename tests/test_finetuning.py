@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from nmtcli.checkpoint import find_model, load_model
 from nmtcli.errors import UserError
 from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.prepare.directory import open_data
 from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.settings import load_config, presets
 from nmtcli.train.finetuning import FirstModel, common_pieces
@@ -171,6 +172,27 @@ def test_a_run_with_another_vocabulary_says_what_is_new_and_goes_on(other_data, 
     assert "joint vocabulary" not in words
     assert nmt("train", other_data / "joint", "-o", tmp_path / "x", "--extend-vocabulary") == 2
     assert "goes with --finetune-from" in capsys.readouterr().err
+
+
+def test_data_with_the_tokenizer_of_a_model_has_its_languages(corpus, tmp_path):
+    """Those of data, run or export; what is given by -s and -t wins, and a bare tokenizer knows none."""
+    *arguments, _, _ = prepare_arguments(corpus, tmp_path / "first")
+    assert nmt(*arguments, "-s", "xx", "-t", "yy", "--vocab-size", "300") == 0
+    run = tmp_path / "run"
+    assert nmt("train", tmp_path / "first", "-o", run, "--device", "cpu", *overrides(*TINY, "train.max_updates=1")) == 0
+    checkpoint = next((run / "checkpoints").iterdir())
+    for number, (origin, given, expected) in enumerate(
+        (
+            (tmp_path / "first", (), ("xx", "yy")),
+            (run, (), ("xx", "yy")),
+            (checkpoint, ("-t", "zz"), ("xx", "zz")),
+            (checkpoint / "tokenizer.model", (), ("source", "target")),
+        )
+    ):
+        *arguments, _, _ = prepare_arguments(corpus, tmp_path / str(number))
+        assert nmt(*arguments, "--tokenizer", origin, *given) == 0
+        settings = open_data(tmp_path / str(number)).manifest.data
+        assert (settings.source_language, settings.target_language) == expected
 
 
 def test_data_for_a_model_takes_the_tokenizer_of_a_run(corpus, trained, tmp_path):

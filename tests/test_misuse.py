@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from nmtcli.checkpoint import find_model
+from nmtcli.cli import _explain
 from tests.conftest import nmt
 
 # the command line, its exit code, what it must say; run, in and ref are there, and what `broken` makes
@@ -99,3 +100,11 @@ def test_a_closed_stream_is_no_bug(place, monkeypatch, capsys, stream, words):
     monkeypatch.setattr(sys, stream, None)
     assert nmt("translate", "-m", "run", *(["-o", "out"] if stream == "stdin" else ["-i", "in"])) == 3
     assert words in capsys.readouterr().err
+
+
+def test_a_missing_package_is_named_with_what_to_install():
+    for name, words in (("torch", "pip install torch; without it nmt translates exports"), ("datasets.x", "nmtcli")):
+        message, hint, code = _explain(ModuleNotFoundError(name=name))
+        assert f"needs the package {name.partition('.')[0]}" in message
+        assert words in hint
+        assert code == 2

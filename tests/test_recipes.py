@@ -109,6 +109,9 @@ def test_seeds_variants_and_trials_have_results_of_their_own(tmp_path):
     trial = dry("multi30k", work, "score", "SAMPLE=1", "SAMPLE_UPDATES=3")
     assert "NR % 100 < 1" in trial
     assert "--set train.max_updates=3" in trial
+    trial = dry("multi30k", work, "check", "SAMPLE=1")
+    assert "not compared with expected.json" in trial
+    assert "check.py" not in trial
 
 
 def test_distilling_writes_nothing_beside_the_human_text(tmp_path):
@@ -125,7 +128,7 @@ def test_distilling_writes_nothing_beside_the_human_text(tmp_path):
 
 
 def test_a_trial_runs_with_other_text(tmp_path):
-    """The whole way on a few lines: prepare, train, translate; the check fails, and says how."""
+    """The whole way on a few lines: prepare, train, translate; a sample is scored, but not compared with a recipe."""
     text = tmp_path / "text"
     text.mkdir()
     for split, lines in (("train", 400), ("valid", 8), ("test", 6)):
@@ -142,12 +145,26 @@ def test_a_trial_runs_with_other_text(tmp_path):
     done = subprocess.run(
         command, cwd=RECIPES / "multi30k", capture_output=True, text=True, check=False, env=environment
     )
-    assert "too low" in done.stdout, done.stderr
-    assert "Error 5" in done.stderr
-    result = json.loads((tmp_path / "work" / "result-transformer.json").read_text())
+    assert done.returncode == 0, done.stderr
+    assert "not compared with expected.json" in done.stdout
+    assert "too low" not in done.stdout
+    work = tmp_path / "work"
+    check = [sys.executable, RECIPES / "check.py", "expected.json", work / "test-transformer.de"]
+    check += [work / "lines" / "test.de", "--run", work / "run-transformer", "--row", "transformer"]
+    done = subprocess.run(
+        [*check, "-o", work / "result.json"],
+        cwd=RECIPES / "multi30k",
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 5
+    assert "too low" in done.stdout
+    result = json.loads((work / "result.json").read_text())
     assert result["training"]["updates"] == 2
     assert result["training"]["seed"] == 1
-    assert len((tmp_path / "work" / "test-transformer.de").read_text().splitlines()) == 6
+    assert len((work / "test-transformer.de").read_text().splitlines()) == 6
 
 
 FIGURE = {"metric": "bleu", "signature": "BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp", "source": "made up"}

@@ -221,6 +221,27 @@ def test_the_report_shows_everything_and_is_the_same_each_time(files, capsys):
     assert "report: b.html" in capsys.readouterr().err
 
 
+def test_a_significant_difference_has_the_colour_of_its_direction(files, capsys):
+    lines = [f"the {word} cat sat on mat number {number}" for number, word in enumerate(["red", "old", "big"] * 8)]
+    bad = [" ".join(line.split()[::-2]) for line in lines]
+    some = [line.replace("cat", "dog") for line in lines]
+    files(ref=lines, base=some, worse=bad, good=lines)
+    options = ["-r", "ref", "--paired", "bootstrap", "--report", "page.html"]
+    assert run(["score", "base", "worse", "good", *options]) == 0
+    found = re.findall(r'<small class="(\w+)">p = [\d.]+, (\w+)<', Path("page.html").read_text())
+    assert found == [("worse", "worse")] * 3 + [("better", "better")] * 3  # BLEU, chrF, and TER, which is lower then
+
+
+def test_names_of_systems_stand_below_their_intervals():
+    html = page(results([HYPOTHESIS, OTHER], REFERENCE, ["short", f"{'x' * 60}\u202eend"]))
+    below = re.findall(r"<g class=\"across\">(.*?)</g>", html, re.DOTALL)[0]
+    first, second = re.findall(r"<text[^>]*>(.*?)</text>", below)
+    assert first == "short"
+    assert second.startswith("…x")
+    assert second.endswith("U+202Eend")
+    assert "\u202e" not in html.split("</head>")[1]
+
+
 def test_a_page_of_one_system_that_is_all_wrong():
     html = page(results([[""]], ["one"]))
     assert "Scores of" in html

@@ -121,7 +121,48 @@ def test_off_a_terminal_there_are_plain_lines(tmp_path, capsys):
     assert "BLEU 29.00  chrF 50.00  exact 10.0%  the best was 1 before" in words
     for label, text in zip(("source", "reference", "translation"), SAMPLES[2], strict=True):
         assert f"{label}: {text}" in lines
-    assert lines[-3:-1] == ["stopped: all done", f"curves: {tmp_path / 'curves.html'}"]
+    stopped, summary, curves, _ = lines[-4:]
+    assert (stopped, curves) == ("stopped: all done", f"curves: {tmp_path / 'curves.html'}")
+    assert summary.startswith("11,903 updates done in ")  # those of this process
+
+
+@pytest.mark.parametrize(("total", "seconds", "epochs", "days"), [(1000, 80, 100, False), (2000, 100, 200, True)])
+def test_a_long_run_is_warned_of_once(tmp_path, monkeypatch, capsys, total, seconds, epochs, days):
+    """By its second update: before the first the model may have been validated."""
+    now = [1000.0]
+    monkeypatch.setattr(training_display.time, "monotonic", lambda: now[0])
+    display = TrainingDisplay(tmp_path, [])
+    display.started({**STARTED, "step": 0, "total": total})
+    now[0] += 10_000  # a validation
+    for step in range(1, 5):
+        now[0] += seconds
+        display.updated({**UPDATED, "step": step, "epoch": step / 10})
+    words = capsys.readouterr().err
+    assert words.count(f"{total:,} updates are {epochs} epochs over 29,000 pairs") == 1
+    assert words.count("this run would take about 2 days") == days
+
+
+def test_a_run_that_goes_on_or_is_short_is_not_warned_of(tmp_path, capsys):
+    for first, total in ((100, 20_000), (0, 100)):
+        display = TrainingDisplay(tmp_path, [])
+        display.started({**STARTED, "step": first, "total": total})
+        for step in range(first + 1, first + 4):
+            display.updated({**UPDATED, "step": step, "epoch": step / 10})
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_off_a_terminal_updates_are_told_once_a_minute(tmp_path, monkeypatch, capsys):
+    now = [1000.0]
+    monkeypatch.setattr(training_display.time, "monotonic", lambda: now[0])
+    display = TrainingDisplay(tmp_path, [])
+    display.started(STARTED)
+    for step in range(101, 141):
+        now[0] += 6
+        display.updated({**UPDATED, "step": step, "skipped": 3})
+    display.stopped({"step": 140, "reason": "all done"})
+    words = capsys.readouterr().err
+    assert re.findall(r"^update (\d+)/", words, re.MULTILINE) == ["101", "111", "121", "131"]
+    assert "40 updates done in 0:04:00, 0.2 updates/s, 3 of all skipped" in words
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

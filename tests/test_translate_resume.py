@@ -221,7 +221,7 @@ def test_an_interrupted_translation_says_how_to_go_on(trained, text, tmp_path, n
     assert "Traceback" not in words and "warn" not in words
 
 
-def test_without_resume_it_is_written_anew_and_a_mistake_costs_nothing(trained, tmp_path, capsys):
+def test_without_resume_a_complete_file_is_written_anew_and_a_mistake_costs_nothing(trained, tmp_path, capsys):
     (tmp_path / "in").write_text("one\n")
     (tmp_path / "out").write_text("precious\n")
     run = ["translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out"]
@@ -229,7 +229,65 @@ def test_without_resume_it_is_written_anew_and_a_mistake_costs_nothing(trained, 
     assert nmt(*run, "--set-off") == 2
     assert nmt(*run, "--dictionary", tmp_path / "absent") == 3
     assert (tmp_path / "out").read_text() == "precious\n"
-    (tmp_path / "out.progress").write_text("{}")
-    assert nmt(*run) == 0
-    assert "written anew" in capsys.readouterr().err
+    assert nmt(*run) == 0  # a complete file is replaced, as by any command
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+    assert "1 line translated in" in capsys.readouterr().err
+
+
+def test_what_was_interrupted_is_not_overwritten_unasked(trained, tmp_path, small_windows, capsys):
+    (tmp_path / "in").write_text("one two\n" * 30)
+    job, outputs = begin(trained, tmp_path / "in", tmp_path)
+    files, reader = outputs(resume=False)
+    for result in list(translate_windows(job, reader.windows()))[:2]:
+        files.write(result)
+    files.close(finished=False)
+    before = contents(tmp_path)
+    run = ["translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out", "-b", "1", "--device", "cpu"]
+    assert nmt(*run) == 2
+    words = capsys.readouterr().err
+    assert "interrupted after line 14" in words
+    assert "--resume" in words
+    assert "--overwrite" in words
+    assert contents(tmp_path) == before
+    assert nmt(*run, "--resume", "--overwrite") == 2
+    assert contents(tmp_path) == before
+    assert nmt(*run, "--overwrite") == 0
+    assert (tmp_path / "out").read_text().count("\n") == 30
+    assert not (tmp_path / "out.progress").exists()
+    (tmp_path / "out.progress").write_text("{}")  # damaged: nobody knows what would be lost
+    assert nmt(*run) == 2
+    assert nmt(*run, "--overwrite") == 0
+
+
+def test_before_the_first_line_there_is_nothing_to_lose(trained, tmp_path):
+    (tmp_path / "in").write_text("one two\n" * 3)
+    _, outputs = begin(trained, tmp_path / "in", tmp_path)
+    files, _ = outputs(resume=False)
+    files.open()
+    files.close(finished=False)
+    assert (tmp_path / "out.progress").exists()
+    assert nmt("translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out", "-b", "1") == 0
+
+
+def test_the_record_tells_how_far_and_how_fast_and_an_older_one_still_goes_on(trained, tmp_path, small_windows):
+    (tmp_path / "in").write_text("one two\n" * 30)
+    job, outputs = begin(trained, tmp_path / "in", tmp_path)
+    progress = tmp_path / "out.progress"
+    files, reader = outputs(resume=False)
+    for result in list(translate_windows(job, reader.windows()))[:2]:
+        files.write(result)
+    files.close(finished=False)
+    record = json.loads(progress.read_text())
+    assert (record["lines"], record["bytes"], record["total"]) == (14, 14 * 8, None)
+    assert record["rate"] > 0
+    assert time.strptime(record["time"], "%Y-%m-%dT%H:%M:%S%z")
+    for name in ("bytes", "total", "rate", "time"):
+        del record[name]
+    progress.write_text(json.dumps(record))
+    begun = read_progress(tmp_path / "out", job.settings())
+    assert begun is not None
+    size = (tmp_path / "in").stat().st_size
+    resumed = OutputFiles({}, job.settings(), progress, begun, size)
+    assert resumed.share == pytest.approx(14 / 30)
+    resumed.record()
+    assert json.loads(progress.read_text())["total"] == size

@@ -143,10 +143,10 @@ class _Bug(UserError):
 def _explain(error: Exception) -> UserError:
     """What is no UserError as one."""
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("nmtcli"):
-        return UserError(
-            f"this needs the package {error.name.partition('.')[0]}, which is not installed",
-            "pip install nmtcli brings it; docs/export.md tells what runs without PyTorch",
-        )
+        hint = "pip install nmtcli brings it"
+        if error.name.partition(".")[0] == "torch":
+            hint = "pip install torch; without it nmt translates exports to ONNX and CTranslate2 only (docs/export.md)"
+        return UserError(f"this needs the package {error.name.partition('.')[0]}, which is not installed", hint)
     if memory_ran_out(error):
         return out_of_memory(error, "free some memory, or ask for less at a time: --batch-tokens, --processes")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

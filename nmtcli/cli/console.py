@@ -1,18 +1,6 @@
 """What a person sees: results on stdout, everything else on stderr, quiet when piped."""
 
-from typing import Any
-
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.text import Text
 
 
@@ -44,26 +32,3 @@ def show_error(message: str, hint: str | None = None) -> None:
         stderr.print(Text.assemble(("error:", "bold red"), f" {line}"))
     if hint:
         stderr.print(Text.assemble(("hint:", "cyan"), f" {hint}"))
-
-
-class _Rate(ProgressColumn):
-    """How many a second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f}/s" if speed else "", style="progress.data.speed")
-
-
-def progress(*columns: Any) -> Progress:
-    """A progress bar with rate and time left, drawn only where stderr is a terminal."""
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        _Rate(),
-        *columns,
-        TimeRemainingColumn(),
-        console=stderr,
-        disable=not stderr.is_terminal,
-    )

@@ -118,12 +118,15 @@ def show_formats(model: "ModelConfig") -> None:
 
     from rich.table import Table
 
-    from nmtcli.export.conditions import PRECISIONS, ExportFormat, unmet
+    from nmtcli.export.conditions import CTRANSLATE2_REFUSES, PRECISIONS, ExportFormat, unmet
 
     table = Table("export to", "", box=None, pad_edge=False)
     for form in get_args(ExportFormat):
         conditions = unmet(model, form)
-        table.add_row(form, "\n".join(f"no: {one}" for one in conditions) or ", ".join(PRECISIONS[form]))
+        words = [f"no: {one}" for one in conditions] or [", ".join(PRECISIONS[form])]
+        if form == "ctranslate2" and not conditions:
+            words.append(f"refuses {CTRANSLATE2_REFUSES}")
+        table.add_row(form, "\n".join(words))
     stdout.print(table)
 
 

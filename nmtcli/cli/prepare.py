@@ -1,15 +1,14 @@
 """`nmt prepare`: aligned text to a data directory."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from nmtcli.cli.console import progress, say, stdout
+from nmtcli.cli.console import say, stdout
 from nmtcli.cli.options import ConfigFiles, Overrides
+from nmtcli.cli.progress import Progress
 from nmtcli.errors import DataError, UserError
 from nmtcli.paths import PIPE, quoted, require_apart
 
@@ -20,11 +19,46 @@ def _files(name: str, words: str) -> Any:
     return typer.Option(f"--{name}", metavar="FILE", help=words)
 
 
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="DATA", help="Directory to make; not for --dry-run.")
+]
+HoldOut = Annotated[
+    int | None, typer.Option("--hold-out", metavar="N", min=1, help="Draw N training pairs for validation.")
+]
+HoldOutTest = Annotated[
+    int | None,
+    typer.Option("--hold-out-test", metavar="N", min=1, help="Draw N for a test set: text files in DATA."),
+]
+SourceLanguage = Annotated[
+    str | None, typer.Option("-s", "--source-language", metavar="LANG", help="Source language code.")
+]
+TargetLanguage = Annotated[
+    str | None, typer.Option("-t", "--target-language", metavar="LANG", help="Target language code.")
+]
+VocabSize = Annotated[int | None, typer.Option(metavar="N", help="Pieces in a vocabulary (data.tokenizer.vocab_size).")]
+Joint = Annotated[
+    bool | None,
+    typer.Option("--joint/--separate", help="One tokenizer for both sides, or one each (data.tokenizer.joint)."),
+]
+Tokenizer = Annotated[
+    Path | None,
+    typer.Option("--tokenizer", metavar="MODEL", help="Use this SentencePiece model, or that of data or a run."),
+]
+Merge = Annotated[
+    list[Path] | None,
+    typer.Option("--merge", metavar="DATA", help="Only join data prepared apart with one tokenizer. Repeatable."),
+]
+Report = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE.html", help="Write the report as a web page there, too.")
+]
+Processes = Annotated[
+    int | None, typer.Option("--processes", metavar="N", min=1, help="Processes to use. Changes speed only.")
+]
+
+
 def prepare(
     *,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DATA", help="Directory to make; not for --dry-run.")
-    ] = None,
+    output: Output = None,
     train_source: Annotated[Files, _files("train-source", "Training text, source side: a path or a URL.")] = None,
     train_target: Annotated[Files, _files("train-target", "Training text, target side, line by line.")] = None,
     train_alignment: Annotated[Files, _files("train-alignment", "Its word alignment, such as 0-0 1-2.")] = None,
@@ -34,35 +68,18 @@ def prepare(
     valid: Annotated[Files, _files("valid", "Validation text, both sides.")] = None,
     test_source: Annotated[Files, _files("test-source", "Test text: training pairs like it are dropped.")] = None,
     test_target: Annotated[Files, _files("test-target", "Test text, target side.")] = None,
-    source_language: Annotated[
-        str | None, typer.Option("-s", "--source-language", metavar="LANG", help="Source language code.")
-    ] = None,
-    target_language: Annotated[
-        str | None, typer.Option("-t", "--target-language", metavar="LANG", help="Target language code.")
-    ] = None,
-    vocab_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Pieces in a vocabulary (data.tokenizer.vocab_size).")
-    ] = None,
-    joint: Annotated[
-        bool | None,
-        typer.Option("--joint/--separate", help="One tokenizer for both sides, or one each (data.tokenizer.joint)."),
-    ] = None,
-    tokenizer: Annotated[
-        Path | None,
-        typer.Option("--tokenizer", metavar="MODEL", help="Use this SentencePiece model, or that of data or a run."),
-    ] = None,
-    merge: Annotated[
-        list[Path] | None,
-        typer.Option("--merge", metavar="DATA", help="Only join data prepared apart with one tokenizer. Repeatable."),
-    ] = None,
+    hold_out: HoldOut = None,
+    hold_out_test: HoldOutTest = None,
+    source_language: SourceLanguage = None,
+    target_language: TargetLanguage = None,
+    vocab_size: VocabSize = None,
+    joint: Joint = None,
+    tokenizer: Tokenizer = None,
+    merge: Merge = None,
     config: ConfigFiles = None,
     set_: Overrides = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE.html", help="Write the report as a web page there, too.")
-    ] = None,
-    processes: Annotated[
-        int | None, typer.Option("--processes", metavar="N", min=1, help="Processes to use. Changes speed only.")
-    ] = None,
+    report: Report = None,
+    processes: Processes = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read, check, count and report; make nothing.")] = False,
 ) -> None:
     """Make a data directory from aligned text: clean, train the tokenizer, encode.
@@ -70,7 +87,8 @@ def prepare(
     Line n of a source file translates line n of its target file. Files are UTF-8,
     plain or gzip, bzip2, xz, zstd; only LF ends a line. Options for files can be
     repeated. Corpora with names, tags or columns, and data sets of the hub, are
-    listed in a YAML file under data.train. Pairs that break a rule of data.cleaning
+    listed in a YAML file under data.train. Without validation text of your own,
+    --hold-out draws some from the corpus. Pairs that break a rule of data.cleaning
     are dropped, counted and shown in report.html; --dry-run gives the report alone.
     The same text and settings give the same data: a second run stops at once.
     """
@@ -78,7 +96,19 @@ def prepare(
         raise UserError("-o DATA is needed: the directory to make", "or --dry-run for the report alone")
     if merge:
         text = (train_source, train_target, train_alignment, train, valid_source, valid_target, valid)
-        settings = (source_language, target_language, vocab_size, joint, tokenizer, config, set_, report, processes)
+        settings = (
+            hold_out,
+            hold_out_test,
+            source_language,
+            target_language,
+            vocab_size,
+            joint,
+            tokenizer,
+            config,
+            set_,
+            report,
+            processes,
+        )
         if any(option not in (None, False) for option in (*text, test_source, test_target, *settings, dry_run)):
             raise UserError("--merge joins data directories as they are: beside it there is only -o DATA")
         _merge(output, merge)
@@ -88,6 +118,8 @@ def prepare(
         "data.target_language": target_language,
         "data.tokenizer.vocab_size": vocab_size,
         "data.tokenizer.joint": joint,
+        "data.hold_out": hold_out,
+        "data.hold_out_test": hold_out_test,
     }
     given = {
         "train": _corpora("train", train_source, train_target, train, train_alignment),
@@ -117,6 +149,7 @@ def _run(
 ) -> None:
     """Prepare, or only survey where there is no `output`; print the report and write its page if asked for."""
     from nmtcli.checkpoint import RunDirectory, find_model, model_files
+    from nmtcli.prepare.hold_out import names
     from nmtcli.prepare.pipeline import Job, survey
     from nmtcli.prepare.pipeline import prepare as prepare_data
     from nmtcli.prepare.report.page import page as page_of
@@ -133,11 +166,15 @@ def _run(
         check_output(page)
     if tokenizer is not None and RunDirectory(tokenizer).checkpoints.is_dir():
         tokenizer = find_model(tokenizer)  # a run keeps its tokenizers with its checkpoints
+    if tokenizer is not None:
+        data = _with_languages(data, tokenizer)
     job = Job(data, tokenizer, processes)
-    with _progress() as show:
-        outcome = prepare_data(output, job, show) if output else None
-        report = outcome.report if outcome else survey(job, show)
+    with Progress() as progress:
+        outcome = prepare_data(output, job, progress.move) if output else None
+        report = outcome.report if outcome else survey(job, progress.move)
     stdout.print(render(report), soft_wrap=True)  # a path is never broken
+    if outcome is None or not outcome.already_prepared:
+        progress.summary(report.train.pairs_read + report.valid.pairs_read, "pairs", "read")
     if page is not None:
         write_output(page, page_of(report).encode())
         say(f"{page}: the report")
@@ -145,10 +182,30 @@ def _run(
         say("dry run: no data directory was made")
         if not report.train.pairs_kept or not report.valid.pairs_kept:
             raise DataError(f"no {'validation' if report.train.pairs_kept else 'training'} pair would be left")
-    elif outcome.already_prepared:
+        return
+    assert output is not None
+    if outcome.already_prepared:
         say(f"{output}: already prepared from the same text and settings")
-    elif output is not None:
+    else:
+        if data.hold_out_test:
+            say(f"test text: {' and '.join(quoted(output / name) for name in names('test', data))}")
         say(f"{output}: ready; next: nmt train {quoted(output)} -o RUN")
+
+
+def _with_languages(data: Any, tokenizer: Path) -> Any:
+    """The settings, where they name no languages with those of the data or model that the tokenizer comes from."""
+    from nmtcli.checkpoint import INFO, read_info
+    from nmtcli.prepare.directory import MANIFEST_FILE, Manifest
+
+    if (tokenizer / MANIFEST_FILE).is_file():
+        known: Any = Manifest.load(tokenizer).data
+    elif (tokenizer / INFO).is_file():
+        known = read_info(tokenizer)
+    else:
+        return data
+    sides = ("source_language", "target_language")
+    missing = [side for side in sides if getattr(data, side) == type(data).model_fields[side].default]
+    return data.model_copy(update={side: getattr(known, side) for side in missing})
 
 
 def _settings(
@@ -186,17 +243,3 @@ def _corpora(
     if alignments:
         pairs = [pair | {"alignment": name} for pair, name in zip(pairs, alignments, strict=True)]
     return [*pairs, *({"path": path} for path in both or ())]
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int | None], None]]:
-    """A bar for each stage, as the work tells of it."""
-    with progress() as bars:
-        tasks: dict[str, Any] = {}
-
-        def show(stage: str, done: int, total: int | None) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
-
-        yield show

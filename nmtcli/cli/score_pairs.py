@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nmtcli import strict_json
-from nmtcli.cli.console import progress, say, stdout, warn
+from nmtcli.cli.console import say, stdout, warn
+from nmtcli.cli.progress import Progress
 from nmtcli.errors import DataError, UserError
 
 if TYPE_CHECKING:
@@ -154,8 +155,8 @@ def _scored(
     scorer: PairScorer, pairs: LinePairs, links: bool, totals: _Totals, count: int
 ) -> Iterator[tuple[list[str], list[str], list[PairScore | None]]]:
     """Window by window: sources, targets, scores; counted in `totals`."""
-    with progress() as bar:
-        task = bar.add_task("pairs", total=count)
+    with Progress() as progress:
+        progress.move("pairs", 0, count)
         for block in pairs.blocks():
             rows = block.rows()
             sources = ["" if row in rows.problems else text for row, text in enumerate(rows.sources)]
@@ -164,7 +165,7 @@ def _scored(
                 scores = scorer.score(sources[window], rows.targets[window], links)
                 totals.add(scores)
                 yield rows.sources[window], rows.targets[window], scores
-                bar.update(task, completed=totals.pairs)
+                progress.move("pairs", totals.pairs, count)
 
 
 def _write(scorer: PairScorer, pairs: LinePairs, form: str, totals: _Totals, count: int) -> None:

@@ -84,11 +84,19 @@ def train(
             help="Only draw the curves of runs that are there, as a web page on stdout. Repeatable.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the model and the plan; train nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show the plan (model, epochs, memory, time on this machine); train nothing."),
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="With --dry-run: also each weight and export format.")
+    ] = False,
 ) -> None:
     """Train a model. Run the same command again to go on after an interruption, exactly."""
     if extend_vocabulary and finetune_from is None:
         raise UserError("--extend-vocabulary goes with --finetune-from MODEL")
+    if verbose and not dry_run:
+        raise UserError("--verbose goes with --dry-run")
     if verify_resume:
         _verify(verify_resume, context.obj, output, device)
         return
@@ -96,7 +104,8 @@ def train(
         return
     given = [*(overrides or []), *([f"train.precision={precision}"] if precision else [])]
     finetuning = finetune_from, extend_vocabulary
-    _train(data, output, preset, config or [], given, device, finetuning, allow_changes, dry_run)
+    plan = ("long" if verbose else "short") if dry_run else None
+    _train(data, output, preset, config or [], given, device, finetuning, allow_changes, plan)
 
 
 def _verify(updates: int, arguments: list[str], output: Path, device: "DeviceName") -> None:
@@ -130,11 +139,12 @@ def _train(
     device: "DeviceName",
     finetuning: tuple[Path | None, bool],
     allow_changes: bool,
-    dry_run: bool,
+    plan: str | None,
 ) -> None:
-    """Train in this process, as one of several ranks where torchrun started it."""
+    """Train in this process, as one of several ranks where torchrun started it; or only show a short or long plan."""
     from nmtcli.checkpoint import AGAIN, RunDirectory
-    from nmtcli.cli.training_display import TrainingDisplay, show_plan
+    from nmtcli.cli.plan_display import show_plan
+    from nmtcli.cli.training_display import TrainingDisplay
     from nmtcli.models.device import explain_out_of_memory, open_device
     from nmtcli.prepare.directory import open_data
     from nmtcli.settings import load_config
@@ -151,10 +161,10 @@ def _train(
     finetune_from, extend_vocabulary = finetuning
     first = FirstModel.find(finetune_from, output) if finetune_from else None
     base = {"data": prepared.manifest.data.model_dump(), **({"model": first.model.model_dump()} if first else {})}
-    settings = load_config(preset, files, given, base=base)
-    where = open_device(device, settings.train.threads, local_rank())
+    as_given = load_config(preset, files, given, base=base)
+    where = open_device(device, as_given.train.threads, local_rank())
     before = settings_of(output) if (output / "config.yaml").exists() else None
-    settings = resolve(settings, prepared, where, before)
+    settings = resolve(as_given, prepared, where, before)
     if first:
         for line in first.check(settings, prepared, extend_vocabulary):
             say(line)
@@ -167,8 +177,8 @@ def _train(
             (warn if one.few else say)(one.summary)
     if settings.train.wandb_project:
         WandbLog.require()
-    if dry_run:
-        show_plan(settings, prepared, where)
+    if plan:
+        show_plan(as_given, settings, prepared, where, verbose=plan == "long")
         return
     fingerprint = prepared.manifest.fingerprint
     with ExitStack() as stack:

@@ -2,26 +2,24 @@
 
 import math
 import shutil
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import torch
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from nmtcli.cli.console import say, stderr, stdout, warn
-from nmtcli.cli.export import show_formats
 from nmtcli.cli.live_line import LiveLine
-from nmtcli.config import Config
+from nmtcli.cli.plan_display import warn_of_long_time, warn_of_many_epochs
+from nmtcli.cli.progress import EVERY, summary
 from nmtcli.errors import CheckFailed
 from nmtcli.paths import quoted
-from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.curves import PAGE_FILE, SCORES
 from nmtcli.train.exposure import Accuracies
 from nmtcli.train.logs import Metrics, Observer, Sample
-from nmtcli.train.plan import plan_run
 from nmtcli.train.verify import TOLERANCE, Resumption
 
 
@@ -37,6 +35,9 @@ class TrainingDisplay(Observer):
             self.live = Live(self.line, console=stderr, refresh_per_second=8)
         self.before: Metrics = {}  # the last validation
         self.split_before = False
+        self.began = self.said = -math.inf
+        self.first_step = self.pairs = self.skipped = 0
+        self.updates = 0  # told so far
 
     def __enter__(self) -> Self:
         if self.live:
@@ -62,12 +63,26 @@ class TrainingDisplay(Observer):
         if metrics["step"]:
             say(f"going on from update {metrics['step']:,} of {metrics['total']:,} in {self.run}")
         self.line.start(metrics["step"], metrics["total"])
+        self.first_step, self.pairs, self.began = metrics["step"], metrics["pairs"], time.monotonic()
 
     def updated(self, metrics: Metrics) -> None:
-        """Move the line; off a terminal print one."""
+        """Move the line; off a terminal print the first one, and then one a minute."""
+        self._warn(metrics)
         self.line.move(metrics)
-        if not self.live:
+        self.skipped = metrics.get("skipped", 0)
+        if not self.live and time.monotonic() - self.said >= EVERY:
             say(f"update {self.line.plain()}")
+            self.said = time.monotonic()
+
+    def _warn(self, metrics: Metrics) -> None:
+        """Say once, as soon as it is known, that the run will visit its pairs very often or take very long."""
+        step, total = metrics["step"], self.line.total
+        if self.first_step == 0 and not self.updates:
+            warn_of_many_epochs(total, metrics["epoch"] * total / step, self.pairs)
+        before, then = self.line.moved
+        if self.updates == 1:  # from here to the first update there may have been a validation
+            warn_of_long_time((time.monotonic() - then) / (step - before) * (total - step))
+        self.updates += 1
 
     def split(self, metrics: Metrics) -> None:
         """Name the setting to change, the first time; the line counts."""
@@ -119,6 +134,8 @@ class TrainingDisplay(Observer):
         if self.live:
             self.live.stop()
         say(f"stopped: {metrics['reason']}")
+        done = summary(metrics["step"] - self.first_step, "updates", "done", time.monotonic() - self.began)
+        say(f"{done}, {self.skipped:,} of all skipped" if self.skipped else done)
         say(f"curves: {self.run / PAGE_FILE}")
         say(f"next: nmt translate -m {quoted(self.run)} -i FILE -o FILE")
 
@@ -175,32 +192,6 @@ def show_accuracy(by_position: Accuracies) -> None:
         say(f"accuracy by position, {'/'.join(rows)}: {'  '.join(parts)}")
 
 
-def show_plan(config: Config, data: PreparedData, device: torch.device) -> None:
-    """Print the model, an epoch, memory, and what the model can be exported to, on stdout."""
-    plan = plan_run(config, data, device)
-    table = Table(title="model")
-    for column in ("part", "shape", "parameters"):
-        table.add_column(column, justify="left" if column == "part" else "right")
-    for name, shape in plan.weights.items():
-        table.add_row(name, " × ".join(map(str, shape)), f"{math.prod(shape):,}")
-    table.add_section()
-    table.add_row("all", "", f"{plan.parameters:,}")
-    stdout.print(table)
-    sentences, source, target = plan.largest
-    rows = Table(show_header=False, box=None)
-    rows.add_row(
-        "an epoch", f"{plan.pairs:,} pairs, {plan.updates:,} updates of {plan.target_tokens:,.0f} target tokens"
-    )
-    rows.add_row("largest batch", f"{sentences:,} sentences, {source} source and {target} target tokens each")
-    rows.add_row(
-        "memory",
-        f"{megabytes(plan.state_bytes)} weights, gradients and optimizer,"
-        f" {megabytes(plan.activation_bytes)} activations of the largest batch",
-    )
-    stdout.print(rows)
-    show_formats(config.model)
-
-
 def show_resumption(found: Resumption, output: Path, device: str) -> None:
     """Say whether a killed run was the uninterrupted one; raises CheckFailed where it was not."""
     say(f"{found.updates} updates straight, and killed by SIGKILL with the checkpoint of update {found.killed_after}:")
@@ -220,8 +211,3 @@ def show_resumption(found: Resumption, output: Path, device: str) -> None:
         return
     state = f"; of the state differ: {', '.join(found.state)}" if found.state else ""
     raise CheckFailed(f"resuming is not exact: {words}{state}", f"please report it; both runs lie in {output}")
-
-
-def megabytes(size: int) -> str:
-    """Bytes as a person reads them."""
-    return f"{size / 1e6:,.0f} MB"

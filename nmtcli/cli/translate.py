@@ -117,6 +117,12 @@ Resume = Annotated[
     bool,
     typer.Option("--resume", rich_help_panel=_RUNNING, help="Go on with -o FILE after a crash, to the same bytes."),
 ]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", rich_help_panel=_RUNNING, help="Begin an interrupted -o FILE again from its first line."
+    ),
+]
 Processes = Annotated[
     int | None,
     typer.Option(
@@ -194,6 +200,7 @@ def translate(
     attention_head: AttentionHead = None,
     stream: Stream = False,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     processes: Processes = None,
     devices: Devices = None,
     quantize: Quantize = None,
@@ -203,13 +210,15 @@ def translate(
 
     tsv: line number, score, log-probability, translation. jsonl: an object for each
     line. moses: number from 0 ||| translation ||| log-probability ||| score. While
-    -o FILE is being written, FILE.progress tells how far it is; after a crash the
-    same command with --resume goes on from there. docs/translate.md has more, and
-    docs/search.md about the search.
+    -o FILE is being written, FILE.progress tells how far it is; after an interruption
+    the same command with --resume goes on from there, with --overwrite it begins
+    again. docs/translate.md has more, and docs/search.md about the search.
     """
     read = [path for path in (source, terminology, ban, dictionary) if path is not None]
     _check_places(models, read, output, alignment, attention)
     _check_together(output, form, n_best, alignment, attention, stream, resume, processes)
+    if resume and overwrite:
+        raise UserError("--resume and --overwrite exclude each other")
     from nmtcli.prepare.files import as_text, opened
     from nmtcli.translate.terminology import read_dictionary, read_phrases, read_terms
     from nmtcli.translate.translation import LineHandling
@@ -227,7 +236,8 @@ def translate(
         if file.isatty():
             stream = True
             say("type a sentence a line; Ctrl-D ends")
-        run_job(job, as_text(file, source), files, Reading(input_format, stream, resume), workers, attention)
+        reading = Reading(input_format, stream, resume, overwrite)
+        run_job(job, as_text(file, source), files, reading, workers, attention)
 
 
 def _job(context: typer.Context, handling: "LineHandling") -> "Job":

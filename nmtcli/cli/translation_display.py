@@ -1,5 +1,6 @@
 """What a person sees of `nmt translate`: files written window by window, the bar, what was odd about the lines."""
 
+import io
 import os
 import stat
 import sys
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from rich.text import Text
 
-from nmtcli.cli.console import progress, say, stderr, warn
+from nmtcli.cli.console import say, stderr, warn
+from nmtcli.cli.progress import Progress
 from nmtcli.cli.signals import signal_of
 from nmtcli.errors import DataError, Interrupted
 from nmtcli.paths import PIPE
@@ -30,6 +32,7 @@ class Reading(NamedTuple):
     form: Literal["auto", "text", "jsonl"]
     stream: bool
     resume: bool
+    overwrite: bool
 
 
 def run_job(
@@ -43,58 +46,59 @@ def run_job(
     """Translate all lines into the files, then tell what was odd about them."""
     from nmtcli.translate.job import translate_windows
     from nmtcli.translate.lines import LineReader
-    from nmtcli.translate.outputs import OutputFiles, read_progress, record_path
+    from nmtcli.translate.outputs import OutputFiles, read_progress, record_path, refuse_unfinished
 
     output = files["translations"]
     regular = output != PIPE and (not output.exists() or output.is_file())
+    if regular and not reading.resume and not reading.overwrite:
+        refuse_unfinished(output)
     settings = job.settings() | {"input_format": reading.form} if regular else {}
     begun = read_progress(output, settings) if reading.resume else None
-    if regular and begun is None and record_path(output).exists():
-        say(f"{output}: written anew; --resume would go on with what is there")
     reader = LineReader(lines, reading.form)
     if begun is not None:
         reader.skip(begun.input, begun.lines)
         say(f"{output}: going on after line {begun.lines:,}")
     opened = {name: sys.stdout.buffer if path == PIPE else path for name, path in files.items()}
-    outputs = OutputFiles(opened, settings, record_path(output) if regular else None, begun)
+    outputs = OutputFiles(opened, settings, record_path(output) if regular else None, begun, _size(lines))
     results = translate_windows(job, reader.windows(wait=not reading.stream), *workers)
-    with _kept(outputs, output if regular else None):
-        maps = _write(results, outputs, _size(lines), output, drawing if job.drawn else None)
+    quiet = output == PIPE and sys.stdout.isatty()  # it would stand between the translations
+    with _kept(outputs, output if regular else None), Progress(quiet=quiet) as progress:
+        maps = _write(results, outputs, progress, drawing if job.drawn else None)
+    if not outputs.closed_early:
+        progress.summary(outputs.lines - (begun.lines if begun else 0), "lines", "translated")
     if drawing is not None and drawing != PIPE and job.drawn:
         _draw(drawing, maps, outputs.lines)
     _tell(outputs.report, job)
 
 
 def _write(
-    results: "Iterator[TranslatedWindow]", outputs: "OutputFiles", size: int | None, output: Path, drawing: Path | None
+    results: "Iterator[TranslatedWindow]", outputs: "OutputFiles", progress: Progress, drawing: Path | None
 ) -> "dict[int, AttentionMap]":
     """Write each window as it is done; returns what is to be drawn at the end, by number of the line."""
     from nmtcli.translate.terminal_map import terminal_map
 
     maps: dict[int, AttentionMap] = {}
     named = False
-    with progress() as bar:
-        if output == PIPE and sys.stdout.isatty():
-            bar.stop()  # it would stand between the translations
-        task = bar.add_task("lines", total=None, completed=outputs.lines)
-        for result in results:
-            if not outputs.write(result):
-                break  # whoever reads, head for example, has had enough
-            total = None if size is None else round(outputs.lines * size / max(1, result.end.bytes))
-            bar.update(task, completed=outputs.lines, total=total)
-            if drawing == PIPE:
-                for one in result.maps.values():
-                    if one.of and not named:
-                        say(f"attention: {one.of}")
-                        named = True
-                    stderr.print(Text(terminal_map(one, stderr.width)), end="")
-            elif drawing is not None:
-                maps |= result.maps
+    progress.move("lines", outputs.lines, share=outputs.share)
+    for result in results:
+        if not outputs.write(result):
+            break  # whoever reads, head for example, has had enough
+        progress.move("lines", outputs.lines, share=outputs.share)
+        if drawing == PIPE:
+            for one in result.maps.values():
+                if one.of and not named:
+                    say(f"attention: {one.of}")
+                    named = True
+                stderr.print(Text(terminal_map(one, stderr.width)), end="")
+        elif drawing is not None:
+            maps |= result.maps
     return maps
 
 
 def _size(stream: BinaryIO) -> int | None:
-    """The bytes of a file, from which the number of its lines is reckoned; None for a pipe."""
+    """The bytes of text in a file; None for a pipe or a compressed file."""
+    if not isinstance(getattr(stream, "raw", None), io.FileIO):
+        return None
     try:
         found = os.fstat(stream.fileno())
     except OSError:  # no file of the system

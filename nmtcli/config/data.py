@@ -176,9 +176,22 @@ class DataConfig(Section):
     test: tuple[CorpusConfig, ...] = Field(
         (), description="Test corpora: never trained on; held_out keeps training pairs clear of them."
     )
+    hold_out: int | None = Field(
+        None,
+        ge=1,
+        description="Draw so many training pairs for validation; no training pair keeps a source that was drawn.",
+    )
+    hold_out_test: int | None = Field(
+        None, ge=1, description="Draw so many for a test set, written as plain text into the data directory."
+    )
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
     cleaning: CleaningConfig = Field(default_factory=CleaningConfig)
-    seed: int = Field(1, ge=0, le=9_223_372_036_854_775_807, description="Seed of the tokenizer's training sample.")
+    seed: int = Field(
+        1,
+        ge=0,
+        le=9_223_372_036_854_775_807,
+        description="Seed of the tokenizer's training sample and of what hold_out draws.",
+    )
 
     def settings(self) -> Self:
         """The settings alone, without where the text lies."""

@@ -8,6 +8,7 @@ from jinja2 import Environment, StrictUndefined
 from nmtcli.checkpoint import ModelInfo
 from nmtcli.config import Config
 from nmtcli.errors import UserError
+from nmtcli.export.conditions import CTRANSLATE2_REFUSES
 from nmtcli.export.report import ExportReport
 from nmtcli.settings import keys, load_config
 
@@ -25,6 +26,7 @@ def model_card(report: ExportReport, info: ModelInfo, origin: Path) -> str:
         speed=comparison.sentences_per_second,
         scores=list(scores),
         settings=training_settings(origin),
+        refuses=CTRANSLATE2_REFUSES if report.format == "ctranslate2" else None,
     )
 
 

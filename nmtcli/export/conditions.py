@@ -17,6 +17,11 @@ PRECISIONS: dict[ExportFormat, tuple[StoredPrecision, ...]] = {
     "ctranslate2": ("fp32", "int8", "int16", "fp16", "bf16"),
 }
 
+# What CTranslate2, which searches itself, refuses at translation; told before anybody relies on it.
+CTRANSLATE2_REFUSES = (
+    "terminology, banned and required phrases, prefixes and placeholders, sampling, MBR, beam groups, ensembles"
+)
+
 
 def unmet(model: ModelConfig, form: ExportFormat) -> list[str]:
     """The conditions of a format that a model of these settings does not meet, in words; none if it can have it."""

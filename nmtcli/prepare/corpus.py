@@ -59,10 +59,10 @@ class Corpora:
         mistakes = []
         if not config.train:
             mistakes.append("no training text: give --train-source and --train-target, --train, or data.train")
-        if not config.valid:
+        if not config.valid and not config.hold_out:
             mistakes.append(
-                "no validation text: give --valid-source and --valid-target, --valid, or data.valid;"
-                " training measures itself on it"
+                "no validation text: give --valid-source and --valid-target, --valid, or data.valid, or draw some by"
+                " --hold-out; training measures itself on it"
             )
         if mistakes:
             raise UserError("\n".join(mistakes), "nmt prepare --help shows the options")

@@ -6,6 +6,7 @@ and a fingerprint that lets a second run stop at once.
 """
 
 from collections import deque
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from nmtcli.prepare.corpus import Corpora, Corpus
 from nmtcli.prepare.directory import CorpusSize, Manifest, SplitSize
 from nmtcli.prepare.encoding import sample_pairs, write_split
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
+from nmtcli.prepare.hold_out import check_hold_out, draw
 from nmtcli.prepare.reading import TRAIN, VALID, SplitRead, counts_of, read_split
 from nmtcli.prepare.report.page import PAGE_FILE, write_page
 from nmtcli.prepare.report.report import Report, SplitReport, split_report
@@ -64,8 +66,9 @@ def prepare(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
         if existing:
             require_same(output, existing, identity, config)
             return Outcome(Report.load(output), already_prepared=True)
-        held_out = _held_out(corpora, config)
-        with staged(output) as directory, _workers(processes, config, held_out, directory) as workers:
+        with staged(output) as directory, ExitStack() as stack:
+            corpora, held_out = _draw(corpora, config, processes, directory, on_progress)
+            workers = stack.enter_context(_workers(processes, config, held_out, directory))
             splits = _read(corpora, config, held_out, workers, directory, on_progress)
             for split in splits:
                 _require_pairs(split)
@@ -85,7 +88,7 @@ def survey(job: Job, on_progress: OnProgress) -> Report:
         corpora, _ = _open(job, Path(scratch), on_progress)
         processes = _processes(job, corpora)
         warm_up(processes)
-        held_out = _held_out(corpora, config)
+        corpora, held_out = _draw(corpora, config, processes, Path(scratch), on_progress)
         with _workers(processes, config, held_out, Path(scratch)) as workers:
             train, valid = _read(corpora, config, held_out, workers, Path(scratch), on_progress)
     return _report(config, None, split_report(train, None), split_report(valid, None))
@@ -99,6 +102,7 @@ def _workers(processes: int, config: DataConfig, held_out: HeldOut, tokenizers: 
 def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Tokenizers | None]:
     """The corpora, looked at, and the tokenizers to be used again. Raises what is wrong with either."""
     corpora = Corpora.open(job.config, cache, on_progress)
+    check_hold_out(job.config, corpora)
     corpora.check()
     if job.tokenizer is None:
         return corpora, None
@@ -140,14 +144,22 @@ def _processes(job: Job, corpora: Corpora) -> int:
     return cores() if sum(file.path.stat().st_size for file in files) > _SMALL else 1
 
 
-def _held_out(corpora: Corpora, config: DataConfig) -> HeldOut:
+def _draw(
+    corpora: Corpora, config: DataConfig, processes: int, place: Path, on_progress: OnProgress
+) -> tuple[Corpora, HeldOut]:
+    """The corpora with validation and test text that is drawn, if any is, and what must not be trained on."""
+    drawn = draw(corpora, config, _held_out(corpora, config), processes, place, on_progress)
+    return drawn.corpora, _held_out(drawn.corpora, config, drawn.sources)
+
+
+def _held_out(corpora: Corpora, config: DataConfig, drawn: tuple[str, ...] = ()) -> HeldOut:
     """Every readable line of the validation and test corpora. Raises DataError for all that is wrong with any file."""
     cleaning = config.cleaning
     if not cleaning.held_out and cleaning.held_out_ngram is None:
-        return HeldOut.of((), None)
+        return HeldOut.of((), None, drawn)
     blocks = (block.rows() for corpus in (*corpora.valid, *corpora.test) for block in corpus.reader.blocks())
     try:
-        return HeldOut.of(((rows.sources, rows.targets) for rows in blocks), cleaning.held_out_ngram)
+        return HeldOut.of(((rows.sources, rows.targets) for rows in blocks), cleaning.held_out_ngram, drawn)
     except DataError:
         each(lambda corpus: deque(corpus.reader.blocks(), maxlen=0), corpora)  # it is not the only one, perhaps
         raise

@@ -31,8 +31,8 @@ class _Chart(NamedTuple):
 
 
 _CHARTS = (
-    _Chart("loss", "Loss for each target token", zero=False),
-    _Chart("perplexity", "Perplexity", zero=False, log=True),
+    _Chart("loss", "Loss per target token, with label smoothing", zero=False),
+    _Chart("perplexity", "Perplexity, without label smoothing", zero=False, log=True),
     _Chart("accuracy", "Accuracy, %", factor=100),
     _Chart("bleu", "BLEU"),
     _Chart("chrf", "chrF"),
@@ -47,6 +47,7 @@ _CHARTS = (
     _Chart("teacher_forcing", "Teacher forcing, %", factor=100),
     _Chart("risk", "Risk"),
 )
+_MARKED = {"bleu", "learning_rate"}  # their value at the best validation is written into the plot
 _QUIET = {"skipped", "out_of_memory"}  # not drawn while they are zero
 
 
@@ -102,9 +103,10 @@ def _plots(runs: Sequence[History], last: int) -> Iterator[tuple[str, Plot]]:
         for number, run in enumerate(runs):
             colours = (f"c{number % COLOURS}",) * 2 if len(runs) > 1 else ("c0", "c1")
             training, validation = (_points(records, chart) for records in (run.updated, run.validated))
+            best = run.best["step"] if run.best and chart.key in _MARKED else None
             curves += [
-                Curve(run.name, f"{colours[0]} train", training),
-                Curve(run.name, f"{colours[1]} valid", validation, dots=True),
+                Curve(run.name, f"{colours[0]} train", training, marked=best),
+                Curve(run.name, f"{colours[1]} valid", validation, dots=True, marked=best),
             ]
         if chart.key in _QUIET and not any(value for curve in curves for _, value in curve.points):
             continue

@@ -1,12 +1,16 @@
-"""What a run will be, before it begins: the model by its parts, an epoch, the memory of the largest batch."""
+"""What a run will be, before it begins: the model, epochs and updates, the memory of the largest batch, and time."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
 
+from nmtcli.checkpoint import RunDirectory
 from nmtcli.config import Config
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import PreparedData
@@ -15,6 +19,11 @@ from nmtcli.train.freezing import freeze
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.optimizers import state_bytes
 from nmtcli.train.precision import MixedPrecision
+from nmtcli.train.trainer import Trainer
+
+MANY_EPOCHS = 50  # a run of more over the same pairs is worth a second thought
+LONG = 24 * 3600  # seconds
+_UPDATES, _SECONDS = 20, 5.0  # timed, at most
 
 
 @dataclass(frozen=True)
@@ -25,32 +34,64 @@ class RunPlan:
     parameters: int
     pairs: int  # of an epoch
     updates: int  # of an epoch
+    total: int  # updates of the run, at most
     target_tokens: float  # of an update, on average
     largest: tuple[int, int, int]  # sentences, source tokens and target tokens of a sentence
     state_bytes: int  # weights, gradients, the optimizer's moments, the moving average
     activation_bytes: int  # kept by the largest batch for its gradients
+    tokens_per_second: float  # target tokens, by a few updates on this device
+
+    @property
+    def epochs(self) -> float:
+        """Passes over the data in all updates."""
+        return self.total / self.updates
+
+    @property
+    def seconds(self) -> float:
+        """Of all updates, without validation."""
+        return self.total * self.target_tokens / self.tokens_per_second
 
 
 def plan_run(config: Config, data: PreparedData, device: torch.device) -> RunPlan:
-    """Build the model and run the forward pass of the largest batch of the first epoch."""
+    """Build the model, run the forward pass of the largest batch of the first epoch, and time a few updates."""
     model = Seq2Seq(config.model, len(data.tokenizers.source), len(data.tokenizers.target)).to(device)
     freeze(model, config.train.freeze)
     plan = BatchPlan.training(data, config.train)
     first = plan.block(0, 0)
     _, target = data.train.lengths(first.rows)
     largest = plan.load(plan.largest(0, 0))
+    with TemporaryDirectory(prefix="nmt-plan-") as scratch:  # an empty run: nothing is loaded, nothing is saved
+        trainer = Trainer(config, data, RunDirectory(Path(scratch)), device, ())
     return RunPlan(
         weights={name: tuple(weight.shape) for name, weight in model.named_parameters()},
         parameters=parameter_count(model),
         pairs=plan.epochs.pairs(1),
         updates=plan.updates(1),
+        total=trainer.total,
         target_tokens=(int(target.sum()) + len(target)) / max(1, len(first)),
         largest=(len(largest.source), largest.source.size(1), largest.target_output.size(1)),
         state_bytes=state_bytes(model, config.train),
         activation_bytes=activation_bytes(
             TrainingLoss(model, config.train.label_smoothing), largest.to(device), config, device
         ),
+        tokens_per_second=_tokens_per_second(trainer),
     )
+
+
+def _tokens_per_second(trainer: Trainer) -> float:
+    """How many target tokens an update takes a second, by some seconds of training that are thrown away."""
+    updates = trainer.feed.updates(trainer.state)
+    trainer.update(next(updates))  # prepares kernels and memory
+    if trainer.device.type == "cuda":
+        torch.cuda.synchronize(trainer.device)
+    tokens, start = trainer.state.target_tokens, time.perf_counter()
+    for batches, _ in zip(updates, range(_UPDATES), strict=False):
+        trainer.update(batches)
+        if time.perf_counter() - start > _SECONDS:
+            break
+    if trainer.device.type == "cuda":
+        torch.cuda.synchronize(trainer.device)
+    return (trainer.state.target_tokens - tokens) / (time.perf_counter() - start)
 
 
 def activation_bytes(objective: TrainingLoss, batch: Batch, config: Config, device: torch.device) -> int:

@@ -26,6 +26,7 @@ class Curve:
     style: str
     points: Sequence[Point]
     dots: bool = False  # one for each point, with its value to be read
+    marked: int | None = None  # an update whose value is written beside the curve
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Line:
     style: str
     path: str
     dots: tuple[tuple[float, float, str], ...]  # x, y, label
+    mark: tuple[float, float, str] | None = None  # x, y, what is written there
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,18 @@ def _line(curve: Curve, last: int, scale: _Scale) -> Line:
     known = [(step, value) for step, value in curve.points if value is not None]
     drawn = known if curve.dots and len(known) <= _MOST_DOTS else known if len(known) == 1 else []
     dots = ((_x(step, last), scale.y(value), f"update {step:,}: {value:.5g}") for step, value in drawn)
-    return Line(curve.style, path, tuple(dots))
+    return Line(curve.style, path, tuple(dots), _mark(curve, last, scale))
+
+
+def _mark(curve: Curve, last: int, scale: _Scale) -> tuple[float, float, str] | None:
+    """The last value up to the update that is marked."""
+    if curve.marked is None:
+        return None
+    known = [(step, value) for step, value in curve.points if value is not None and step <= curve.marked]
+    if not known:
+        return None
+    step, value = known[-1]
+    return _x(step, last), scale.y(value), f"{value:.3g} at {step:,}" if value < 1 else f"{value:.1f} at {step:,}"
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:

@@ -1,6 +1,6 @@
 """Start a run, or go on with the one that is there: settings found out, compared and written down."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,15 @@ def _precision(config: Config, before: Config | None, device: torch.device) -> P
         ) from None
 
 
+def derived(before: Config, now: Config) -> dict[str, Any]:
+    """The settings that `resolve` found out, by their keys."""
+    found = {}
+    for path, _ in keys():
+        if path[0] != "data" and (value := _value(now, path)) != _value(before, path):
+            found[".".join(path)] = value
+    return found
+
+
 def _require_alignment(config: Config, data: PreparedData) -> None:
     """Raises UserError where attention cannot be guided."""
     model = config.model
@@ -141,10 +150,15 @@ def _write_settings(run: RunDirectory, config: Config, fingerprint: str) -> None
 def differences(before: Config, now: Config) -> Iterator[tuple[str, str]]:
     """The settings that differ: which, and how in words."""
     for path, _ in keys():
-        old: Any = before
-        new: Any = now
-        for part in path:
-            old, new = getattr(old, part), getattr(new, part)
+        old, new = _value(before, path), _value(now, path)
         if old != new:
             key = ".".join(path)
             yield key, f"{key} was {old}, is {new}"
+
+
+def _value(config: Config, path: Sequence[str]) -> Any:
+    """The value of a setting."""
+    value: Any = config
+    for part in path:
+        value = getattr(value, part)
+    return value

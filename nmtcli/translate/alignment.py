@@ -3,10 +3,11 @@
 import importlib.util
 import io
 import logging
+import re
 import textwrap
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from nmtcli.errors import UserError
 from nmtcli.staging import check_output, write_output
 
 _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁
+_MARKS = {"<s>", "</s>"}
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
+_BYTES = re.compile(f"(?:{_BYTE.pattern})+")
 _FAINT = 0.005  # a weight that rounds to 0.00 is left white: pages stay small
 
 MOST_PNG_MAPS = 6
@@ -35,7 +39,7 @@ class AttentionMap:
 
     `weights` is [T, S], rows summing to 1; `target` ends with the end-of-sentence piece when the model produced one.
     Pieces come as the tokenizer made them, with SentencePiece's ▁. `of` says which attention it is where a model has
-    several: `layer 5 of 6, mean of 8 heads`.
+    several: `layer 5 of 6, mean of 8 heads`. `title` is the translation.
     """
 
     source: list[str]
@@ -43,6 +47,8 @@ class AttentionMap:
     weights: NDArray[np.float32]
     title: str
     of: str = ""
+    source_text: str = ""  # the line that was translated
+    reference: str = ""
 
     def __post_init__(self) -> None:
         if self.weights.shape != (len(self.target), len(self.source)):
@@ -87,8 +93,46 @@ def labels(pieces: Sequence[str]) -> list[str]:
     return labels
 
 
+def by_words(one: AttentionMap) -> AttentionMap:
+    """The map between words, where pieces and bytes of a word are joined: columns are summed, rows averaged."""
+    (source, columns), (target, rows) = (_words(pieces) for pieces in (one.source, one.target))
+    weights = np.zeros((len(target), len(source)), np.float32)
+    np.add.at(weights, (np.array(rows, int)[:, None], np.array(columns, int)), one.weights)
+    weights /= np.maximum(np.bincount(np.array(rows, int), minlength=len(target)), 1)[:, None]
+    return replace(one, source=source, target=target, weights=weights)
+
+
+def _words(pieces: Sequence[str]) -> tuple[list[str], list[int]]:
+    """Words as labels, and the word of each piece. In text without blanks only the bytes of a character are joined."""
+    spaced = sum(piece.startswith(_WORD_START) for piece in pieces) > 1
+    found: list[list[str]] = []
+    numbers = []
+    for before, piece in zip(["", *pieces], pieces, strict=False):
+        if spaced:
+            begins = piece.startswith(_WORD_START) or piece in _MARKS or before in _MARKS
+        else:
+            begins = not (_BYTE.fullmatch(piece) and _BYTE.fullmatch(before))
+        if begins or not found:
+            found.append([])
+        found[-1].append(piece)
+        numbers.append(len(found) - 1)
+    words = [_joined("".join(word)).replace(_WORD_START, "") or "_" for word in found]
+    return words, numbers
+
+
+def _joined(text: str) -> str:
+    """The text with its bytes, `<0xE2><0x80><0x99>`, as the characters they spell."""
+    return _BYTES.sub(
+        lambda run: bytes.fromhex(run[0].replace("<0x", "").replace(">", "")).decode("utf-8", "replace"), text
+    )
+
+
 def _is_upright(label: str) -> bool:
-    """Whether a vertical label stacks its characters (Chinese, Japanese, Korean) or is turned."""
+    """Whether a vertical label stands as it is (punctuation, which turned would be read as another one; Chinese,
+    Japanese and Korean, one character below the other) or is turned.
+    """
+    if len(label) == 1 and not label.isalnum():
+        return True
     return any(unicodedata.east_asian_width(character) in "WF" for character in label)
 
 
@@ -99,12 +143,21 @@ _STYLE = """
 *{box-sizing:border-box}
 body{margin:2rem auto;max-width:90rem;padding:0 1.5rem;background:var(--paper);color:var(--text);
 font:1rem/1.4 system-ui,-apple-system,"Segoe UI","Noto Sans",sans-serif}
-h1{font-size:1.3rem;margin:0 0 .3rem} header p{margin:0 0 2.5rem;color:var(--quiet)}
+h1{font-size:1.3rem;margin:0 0 .3rem} header p{margin:0 0 1rem;color:var(--quiet)}
 .scale{white-space:nowrap}
 .scale i{display:inline-block;width:6rem;height:.8rem;margin:0 .4rem;vertical-align:-.1rem;border:1px solid var(--line);
 background:linear-gradient(to right,rgb(var(--ink)/0),rgb(var(--ink)));print-color-adjust:exact}
-figure{margin:0 0 3rem;content-visibility:auto;contain-intrinsic-size:auto 30rem}
-figcaption{font-weight:600;text-align:left;margin-bottom:.6rem;overflow-wrap:anywhere}
+main{display:flex;flex-wrap:wrap;gap:2.5rem 3.5rem;align-items:flex-start}
+figure{margin:0;width:min-content;min-width:min(20rem,100%);max-width:100%}
+figcaption{text-align:left;margin-bottom:.8rem;overflow-wrap:anywhere}
+figcaption p{margin:0 0 .25rem;padding-left:6.2rem;text-indent:-6.2rem}
+figcaption span{display:inline-block;width:6.2rem;text-indent:0;color:var(--quiet);font-size:.85rem}
+.switch{position:absolute;opacity:0} label{display:inline-block;margin:0 0 2rem;cursor:pointer;color:var(--quiet)}
+label b{font-weight:400;padding:.2rem .7rem;border:1px solid var(--quiet)}
+label b:first-child{border-radius:.4rem 0 0 .4rem} label b:last-child{border-radius:0 .4rem .4rem 0;border-left:0}
+.switch:not(:checked)~label b:first-child,.switch:checked~label b:last-child{background:var(--text);color:var(--paper)}
+.switch:focus-visible~label{outline:2px solid var(--text);outline-offset:3px}
+.switch:checked~main .pieces,.switch:not(:checked)~main .words{display:none}
 .map{overflow:auto;max-height:95vh;width:max-content;max-width:100%}
 table{border-collapse:collapse;font-size:.85rem;line-height:1.5rem}
 th{font-weight:400;white-space:nowrap;background:var(--paper)}
@@ -116,7 +169,7 @@ background:rgb(var(--ink)/var(--w,0));print-color-adjust:exact}
 tbody tr:hover th{font-weight:600} tbody td:hover{outline:2px solid var(--text);outline-offset:-2px}
 @media print{
 @page{size:landscape;margin:12mm} body{margin:0;padding:0;max-width:none} .map{overflow:visible;max-height:none}
-figure{break-inside:avoid;content-visibility:visible}
+figure{break-inside:avoid} label{display:none}
 thead{display:table-row-group} th{position:static!important}
 table{font-size:8pt;line-height:1.1} td{min-width:0;height:4mm;width:4mm}
 }
@@ -133,10 +186,12 @@ def _page(maps: Sequence[AttentionMap]) -> str:
             '<meta name="viewport" content="width=device-width,initial-scale=1">',
             f"<title>Attention: {sentences}</title><style>{_STYLE}</style></head><body>",
             f"<header><h1>Attention: {sentences}</h1>",
-            f"<p>{of}A row is a target piece, a column a source piece; the stronger the colour, the more the one drew"
-            ' on the other. <span class="scale">0<i></i>1</span></p></header>',
+            f"<p>{of}A row is a target token, a column a source token; the stronger the colour, the larger the"
+            ' attention weight. <span class="scale">0<i></i>1</span></p></header>',
+            '<input class="switch" type="checkbox" id="words"><label for="words"><b>subwords</b><b>words</b></label>',
+            "<main>",
             *(_figure(one) for one in maps),
-            "</body></html>\n",
+            "</main></body></html>\n",
         ]
     )
 
@@ -147,18 +202,30 @@ def _of(maps: Sequence[AttentionMap]) -> str:
 
 
 def _figure(one: AttentionMap) -> str:
-    source, target = ([escape(label) for label in labels(pieces)] for pieces in (one.source, one.target))
-    columns = "".join(
-        f'<th scope="col"><span dir="auto" class="{"upright" if _is_upright(label) else "turned"}">{label}</span></th>'
-        for label in source
+    texts = (("source", one.source_text), ("translation", one.title), ("reference", one.reference))
+    caption = "".join(
+        f'<p><span>{name}</span><bdi class="{name}">{escape(text)}</bdi></p>' for name, text in texts if text
     )
+    words = by_words(one)
+    tables = _table(labels(one.source), labels(one.target), one.weights, "pieces")
+    tables += _table(words.source, words.target, words.weights, "words")
+    return f"<figure><figcaption>{caption}</figcaption>{tables}</figure>"
+
+
+def _table(source: Sequence[str], target: Sequence[str], weights: NDArray[np.float32], kind: str) -> str:
+    turns = ("upright" if _is_upright(label) else "turned" for label in source)
+    columns = "".join(
+        f'<th scope="col"><span dir="auto" class="{turn}">{escape(label)}</span></th>'
+        for label, turn in zip(source, turns, strict=True)
+    )
+    source, target = ([escape(label) for label in side] for side in (source, target))
     rows = "\n".join(
-        f'<tr><th scope="row" dir="auto">{label}</th>{"".join(_cells(label, source, weights))}</tr>'
-        for label, weights in zip(target, one.weights, strict=True)
+        f'<tr><th scope="row" dir="auto">{label}</th>{"".join(_cells(label, source, row))}</tr>'
+        for label, row in zip(target, weights, strict=True)
     )
     return (
-        f'<figure><figcaption dir="auto">{escape(one.title)}</figcaption><div class="map" tabindex="0"><table>\n'
-        f"<thead><tr><th></th>{columns}</tr></thead>\n<tbody>{rows}</tbody></table></div></figure>"
+        f'<div class="map {kind}" tabindex="0"><table>\n'
+        f"<thead><tr><th></th>{columns}</tr></thead>\n<tbody>{rows}</tbody></table></div>"
     )
 
 

@@ -102,7 +102,7 @@ class Assembler:
         source, target = self.tokenizers.source, self.tokenizers.target
         columns = [piece for ids in self.line.parts for piece in (*source.pieces(ids), "</s>")]
         rows = [piece for part in parts for piece in (*target.pieces(part.tokens[:-1]), "</s>")]
-        return AttentionMap(columns, rows, weights, title, self.attention_name)
+        return AttentionMap(columns, rows, weights, title, self.attention_name, self.line.text)
 
 
 def _weights(part: Hypothesis, tokens: int) -> NDArray[np.float32] | None:

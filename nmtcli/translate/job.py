@@ -5,7 +5,7 @@ processes changes nothing in what is written, and an interrupted translation can
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -146,7 +146,8 @@ class WindowTranslator:
             if job.attention:
                 texts["attention"].append(json_text(attention_json(best.attention if best else None, number)) + "\n")
             if number <= job.drawn and best is not None and best.attention is not None:
-                maps[number] = best.attention
+                reference = (extra or {}).get("reference")
+                maps[number] = replace(best.attention, reference=reference if isinstance(reference, str) else "")
             if translation.treatment is not None:
                 report.note(translation.treatment, number)
             for problem in translation.problems:

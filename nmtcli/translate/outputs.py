@@ -32,6 +32,10 @@ class Progress(Section):
     nmtcli: str = __version__
     settings: dict[str, Any]
     lines: int = 0
+    bytes: int = 0  # of the input that are done
+    total: int | None = None  # bytes of the input, where it is a file
+    rate: float | None = None  # lines a second since translating began or went on
+    time: str = ""  # when this was written
     input: Prefix = Prefix()
     outputs: dict[str, Prefix]
     report: dict[str, Tally] = Field(default_factory=dict)
@@ -71,6 +75,24 @@ def read_progress(output: Path, settings: Mapping[str, Any]) -> Progress | None:
     return progress
 
 
+def refuse_unfinished(output: Path) -> None:
+    """Raise UserError where `output` was interrupted and has translations that would be lost."""
+    record = record_path(output)
+    if not record.exists():
+        return
+    try:
+        lines = Progress.model_validate(read_json(record)).lines
+    except (DataError, ValidationError):
+        lines = None
+    if lines == 0:
+        return
+    done = f" after line {lines:,}" if lines else ""
+    raise UserError(
+        f"{output}: its translation was interrupted{done} ({record.name} is beside it)",
+        "--resume goes on from there, --overwrite begins again and loses what is done",
+    )
+
+
 class OutputFiles:
     """The files of one translation. They are opened with the first window, so that a mistake before it costs nothing.
 
@@ -83,8 +105,12 @@ class OutputFiles:
         settings: Mapping[str, Any],
         record: Path | None,
         begun: Progress | None = None,
+        total: int | None = None,
     ) -> None:
-        self._files, self._record = files, record
+        """`total` are the bytes of the input, where that is known."""
+        self._files, self._record, self._total = files, record, total
+        self._began, self._lines_before = time.monotonic(), begun.lines if begun else 0
+        self.closed_early = False  # whoever reads has had enough
         self._begun = begun
         self._progress = begun or Progress(settings=dict(settings), outputs=dict.fromkeys(files, Prefix()))
         self._digests: dict[str, xxhash.xxh3_128] = {}
@@ -98,6 +124,11 @@ class OutputFiles:
         """Lines of the input that are done."""
         return self._progress.lines
 
+    @property
+    def share(self) -> float | None:
+        """What part of the input is done, by its bytes; None where its size is not known."""
+        return None if self._total is None else min(1.0, self._progress.input.bytes / max(1, self._total))
+
     def write(self, window: TranslatedWindow) -> bool:
         """One more window, in every file; False where nobody reads any more. Raises OSError."""
         self.open()
@@ -108,6 +139,7 @@ class OutputFiles:
                 file.flush()
             except BrokenPipeError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())  # what is left in the buffer goes there
+                self.closed_early = True
                 return False
             except OSError as error:
                 error.filename = error.filename or getattr(file, "name", None)
@@ -153,8 +185,16 @@ class OutputFiles:
             return
         for file in self._open.values() if flush else ():
             os.fsync(file.fileno())
+        self._progress = self._progress.model_copy(update=self._clock())
         write_output(self._record, self._progress.model_dump_json().encode() + b"\n", "or give another place by -o")
         self._recorded = time.monotonic()
+
+    def _clock(self) -> dict[str, Any]:
+        """How far and how fast it is, for whoever looks at the record meanwhile."""
+        seconds = time.monotonic() - self._began
+        rate = round((self.lines - self._lines_before) / seconds, 1) if seconds > 0 else None
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        return {"bytes": self._progress.input.bytes, "total": self._total, "rate": rate, "time": now}
 
     def close(self, finished: bool) -> None:
         """The end, or an interruption that `--resume` can mend."""

@@ -1,7 +1,7 @@
 """What must not be trained on: lines of the validation and test corpora, whole or in part."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,9 +26,10 @@ class HeldOut:
     n: int | None
     source_ngrams: frozenset[str]
     target_ngrams: frozenset[str]
+    drawn: Hashes  # sources drawn from the training text, of any length
 
     @classmethod
-    def of(cls, sides: Iterable[tuple[list[str], list[str]]], n: int | None) -> "HeldOut":
+    def of(cls, sides: Iterable[tuple[list[str], list[str]]], n: int | None, drawn: Sequence[str] = ()) -> "HeldOut":
         """From the texts of both sides; `n` words make an n-gram, None for no n-grams."""
         lines: tuple[list[str], list[str]] = ([], [])
         for sources, targets in sides:
@@ -36,7 +37,11 @@ class HeldOut:
             lines[1].extend(targets)
         hashes = [np.unique(Texts(list(filter(_long_enough, side))).hashes) for side in lines]
         ngrams = [frozenset(gram for line in side for gram in _ngrams(line, n)) for side in lines]
-        return cls(hashes[0], hashes[1], n, ngrams[0], ngrams[1])
+        return cls(hashes[0], hashes[1], n, ngrams[0], ngrams[1], Texts(drawn).hashes)
+
+    def drawn_sources(self, texts: Texts) -> Mask:
+        """Which texts are a source that was drawn from the training text."""
+        return np.isin(texts.hashes, self.drawn)
 
     def in_sources(self, texts: Texts) -> Mask:
         """Which texts are a held-out source line."""

@@ -33,6 +33,7 @@ from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED, Block, Rows
 EMPTY = "empty"
 DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET = "duplicate", "duplicate-source", "duplicate-target"
 TOO_MANY_TOKENS = "too-many-tokens"
+DRAWN = "drawn"
 
 # Every rule, in the order they are applied. A verdict is 0 for a pair that stays, or 1 + the index of the rule here.
 RULES = (
@@ -48,6 +49,7 @@ RULES = (
     "repeated-characters",
     "wrong-script",
     "wrong-language",
+    DRAWN,
     "held-out",
     "held-out-ngram",
     DUPLICATE,
@@ -158,6 +160,9 @@ def text_rules(config: DataConfig, held_out: HeldOut) -> list[Rule]:
     rules += _script_rules(cleaning)
     if (confidence := cleaning.min_language_confidence) is not None:
         rules.append(LanguageRule(config.source_language, config.target_language, confidence))
+    if config.hold_out or config.hold_out_test:
+        words = "the source was drawn for validation or test"
+        rules.append(PairRule(DRAWN, words, lambda source, _: held_out.drawn_sources(source)))
     if cleaning.held_out:
         words = "is a validation or test line"
         rules.append(SideRule("held-out", words, held_out.in_sources, held_out.in_targets))

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from nmtcli.config import CleaningConfig
-from nmtcli.prepare.cleaning.rules import DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY, TOO_MANY_TOKENS
+from nmtcli.prepare.cleaning.rules import (
+    DRAWN,
+    DUPLICATE,
+    DUPLICATE_SOURCE,
+    DUPLICATE_TARGET,
+    EMPTY,
+    TOO_MANY_TOKENS,
+)
 from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED
 
 
@@ -82,6 +89,11 @@ EXPLANATIONS = {
         "Are the sides swapped, or data.source_language and data.target_language wrong? A higher"
         " data.cleaning.min_language_confidence drops less.",
         ("min_language_confidence",),
+    ),
+    DRAWN: Explanation(
+        "This is no loss: the pairs that data.hold_out and data.hold_out_test ask for, and every other pair with the"
+        " source of one of them, so that scores are honest.",
+        own_words="Drawn for validation or test, or has the source of a pair that was.",
     ),
     "held-out": Explanation(
         "These pairs stay out of training, so scores are honest; take validation and test text from elsewhere if this"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from itertools import pairwise
 
-from nmtcli.prepare.cleaning.rules import DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY
+from nmtcli.prepare.cleaning.rules import DRAWN, DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY
 from nmtcli.prepare.report.content import find_identifiers, find_notes, find_unwritable
 from nmtcli.prepare.report.explanations import EXPLANATIONS
 from nmtcli.prepare.report.finding import Finding, named, percent, share_of, sides, splits
@@ -18,6 +18,7 @@ _DROPPED = 0.05, 0.20
 _DROPPED_BY = {
     MALFORMED: (0.0, 0.01),  # a file is in its format or is not
     INVALID_UTF8: (0.0, 0.01),  # the same
+    DRAWN: (1.0, 1.0),  # what was asked for
     EMPTY: (0.01, 0.05),  # gaps on one side hint at lost lines
     "markup": (0.001, 0.20),  # a translation memory has tags in some texts, which a model then never writes
     "held-out": (0.001, 0.20),  # independent texts share hardly a sentence of some length

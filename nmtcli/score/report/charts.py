@@ -10,6 +10,7 @@ from nmtcli.score.metrics import Score
 
 _GROUP = 0.8  # the part of its place that a group of bars takes
 _MOST_LINES = 5
+_LETTER = 6.5  # units of the SVG that a letter of a label takes
 _BINS = 20  # of sentence scores from 0 to 100
 
 
@@ -31,7 +32,15 @@ def interval_chart(names: Sequence[str], scores: Sequence[Score]) -> Chart:
         )
         for number, (name, one, span) in enumerate(zip(names, scores, spans, strict=True))
     )
-    return Chart((), _grid(low, high), points=points)
+    across = tuple((point.x, _short(name, place)) for point, name in zip(points, names, strict=True))
+    return Chart(across, _grid(low, high), points=points)
+
+
+def _short(name: str, width: float) -> str:
+    """A name that fits below its point: of one that is too long, the end, where names of outputs differ."""
+    most = max(3, int(width / _LETTER))
+    name = " ".join(name.split())
+    return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def bucket_chart(breakdown: Breakdown, metric: str, names: Sequence[str]) -> Chart:

@@ -69,7 +69,7 @@ class _Cell:
     value: str
     interval: str | None
     p_value: str | None
-    significant: bool
+    standing: str | None  # better or worse than the first system, where the difference is significant
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _rows(results: Results) -> Iterator[_Row]:
     first = results.analysis.sentence_scores[0]
     for number, (name, scores) in enumerate(zip(results.systems, results.scores, strict=True)):
         cells = []
-        for one in scores:
+        for one, base in zip(scores, results.scores[0], strict=True):
             digits = digits_of(one)
             compared = results.comparison.systems[number][one.name] if results.comparison else None
             p_value = compared.p_value if compared else None
@@ -99,12 +99,18 @@ def _rows(results: Results) -> Iterator[_Row]:
                     f"{one.value:.{digits}f}",
                     None if one.low is None else f"{one.low:.{digits}f}–{one.high:.{digits}f}",
                     None if p_value is None else f"p = {p_value:.4f}",
-                    p_value is not None and p_value < 0.05,
+                    None if p_value is None or p_value >= 0.05 else _standing(one, base),
                 )
             )
         differences = [own - other for own, other in zip(results.analysis.sentence_scores[number], first, strict=True)]
         better, worse = (sum(sign * one >= _ALIKE for one in differences) for sign in (1, -1))
         yield _Row(name, cells, (better, len(first) - better - worse, worse) if number else None)
+
+
+def _standing(score: Score, first: Score) -> str:
+    """Whether a score is better or worse than the first system's; of TER the lower one is better."""
+    higher = score.value > first.value
+    return "better" if higher != (score.name == "TER") else "worse"
 
 
 def _intervals(results: Results) -> Iterator[tuple[str, Chart]]:
