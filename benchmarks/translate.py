@@ -33,12 +33,13 @@ from torch import Tensor
 
 from nmtcli.checkpoint import find_model, read_info
 from nmtcli.models.device import choose_matmul
-from nmtcli.models.packed import PackedMatrix, best_kernel
+from nmtcli.models.packed import PackedMatrix, best_int8_kernel, product_of
 from nmtcli.models.protocol import Cache, Memory, Step, select_rows
 from nmtcli.prepare.directory import open_data
+from nmtcli.translate.batching import length_batches
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.shortlist import SHORTLIST, Shortlist
-from nmtcli.translate.translator import Translator, length_batches
+from nmtcli.translate.translator import Translator
 
 WARM_UP, COUNTED = 100, 200
 Translate = Callable[[Sequence[str]], list[str]]
@@ -280,7 +281,8 @@ def main() -> None:
     lines, reference = (read_lines(path)[: options.lines] for path in (options.source, options.reference))
     print(
         f"torch {torch.__version__}, Python {platform.python_version()}, {torch.cpu.get_capabilities()['cpu_name']}"
-        f" ({torch.backends.cpu.get_cpu_capability()}), fp32 products by {choose_matmul()}, int8 by {best_kernel()},"
+        f" ({torch.backends.cpu.get_cpu_capability()}), fp32 products {choose_matmul()}, {product_of(torch.float32)},"
+        f" bf16 {product_of(torch.bfloat16)}, int8 by {best_int8_kernel()},"
         f" one thread, {len(lines):,} lines, best of"
         f" {options.rounds}\n"
     )
