@@ -33,7 +33,7 @@ from torch import Tensor
 
 from nmtcli.checkpoint import find_model, read_info
 from nmtcli.models.device import choose_matmul
-from nmtcli.models.packed import PackedMatrix, best_kernel
+from nmtcli.models.packed import PackedMatrix, best_int8_kernel
 from nmtcli.models.protocol import Cache, Memory, Step, select_rows
 from nmtcli.prepare.directory import open_data
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
@@ -280,8 +280,8 @@ def main() -> None:
     lines, reference = (read_lines(path)[: options.lines] for path in (options.source, options.reference))
     print(
         f"torch {torch.__version__}, Python {platform.python_version()}, {torch.cpu.get_capabilities()['cpu_name']}"
-        f" ({torch.backends.cpu.get_cpu_capability()}), fp32 products by {choose_matmul()}, int8 by {best_kernel()},"
-        f" one thread, {len(lines):,} lines, best of"
+        f" ({torch.backends.cpu.get_cpu_capability()}), fp32 products by {choose_matmul()},"
+        f" int8 by {best_int8_kernel()}, one thread, {len(lines):,} lines, best of"
         f" {options.rounds}\n"
     )
     for model in options.models:

@@ -99,6 +99,7 @@ def test_a_bug_says_it_is_one(monkeypatch, capsys, trained):
     words = capsys.readouterr().err
     assert "bug in nmt: RuntimeError: boom" in words
     assert "--traceback" in words
+    assert "nmt --version --verbose" in words
     with pytest.raises(RuntimeError):
         nmt("--traceback", "translate", "-m", trained, "-i", os.devnull)
 

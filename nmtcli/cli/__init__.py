@@ -19,7 +19,7 @@ from nmtcli.cli.prepare import prepare
 from nmtcli.cli.score import score
 from nmtcli.cli.train import train
 from nmtcli.cli.translate import translate
-from nmtcli.errors import ExitCode, RankLost, ResourceError, UserError
+from nmtcli.errors import REPORT_IT, ExitCode, RankLost, ResourceError, UserError
 
 # What users of other toolkits type; not shown in --help.
 ALIASES = {
@@ -43,20 +43,36 @@ for command in (prepare, train, translate, score, export, demo):
     app.command()(command)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    """Called after --verbose, which is eager, was read."""
+    verbose = bool(context.params.get("verbose"))
+    if wanted and verbose:
+        from nmtcli.cli.version import describe
+
+        for name, value in describe():
+            print(f"{name:<18} {value}")
+    elif wanted:
         print(f"nmt {__version__}")
+    elif verbose:
+        raise UserError("--verbose goes with --version", "nmt --version --verbose")
+    if wanted:
         raise typer.Exit
 
 
 @app.callback()
 def _main(
     traceback: Annotated[bool, typer.Option("--traceback", help="Show the Python traceback of an error.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, help="Print the version.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            is_eager=True,
+            help="With --version: also the platform, packages, CPU features and kernels, for a bug report.",
+        ),
     ] = False,
 ) -> None:
-    del traceback, version  # run() reads the first, since errors of parsing obey it too
+    del traceback, version, verbose  # run() reads the first, since errors of parsing obey it too
 
 
 def main() -> None:
@@ -105,4 +121,4 @@ def _explain(error: Exception) -> tuple[str, str, ExitCode]:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"cannot write the result: {error.strerror}", "free some space", ExitCode.RESOURCES
     words = f"this is a bug in nmt: {type(error).__name__}: {error}"
-    return words, "nmt --traceback … shows where; please report it", ExitCode.BUG
+    return words, f"nmt --traceback … shows where; {REPORT_IT}", ExitCode.BUG

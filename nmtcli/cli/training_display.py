@@ -15,7 +15,7 @@ from nmtcli.cli.console import say, stderr, stdout, warn
 from nmtcli.cli.export import show_formats
 from nmtcli.cli.live_line import LiveLine
 from nmtcli.config import Config
-from nmtcli.errors import CheckFailed
+from nmtcli.errors import REPORT_IT, CheckFailed
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.curves import PAGE_FILE, SCORES
 from nmtcli.train.exposure import Accuracies
@@ -209,7 +209,7 @@ def show_resumption(found: Resumption, output: Path, device: str) -> None:
         shutil.rmtree(output)
         return
     state = f"; of the state differ: {', '.join(found.state)}" if found.state else ""
-    raise CheckFailed(f"resuming is not exact: {words}{state}", f"please report it; both runs lie in {output}")
+    raise CheckFailed(f"resuming is not exact: {words}{state}", f"{REPORT_IT}; both runs are in {output}")
 
 
 def megabytes(size: int) -> str:
