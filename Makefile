@@ -6,10 +6,10 @@ INSTALLED := $(VENV)/.installed
 PIP := $(PYTHON) -m pip --python $(VENV)/bin/python install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types tests slow format docs site release clean
+.PHONY: help install demo test lint types tests slow portability format docs site release clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The virtual environment is made without pip and filled by the caller's, so Debian's python3-venv is not needed.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -39,6 +39,9 @@ tests: $(INSTALLED) ## the tests that take seconds
 
 slow: $(INSTALLED) ## the tests that take minutes
 	@$(BIN)/python -m pytest -m slow
+
+portability: $(INSTALLED) ## tests under emulated CPU instruction sets, as a table, in some 20 minutes
+	@$(BIN)/python -m tests.portability -n 2 --dist loadfile
 
 format: $(INSTALLED) ## mend what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

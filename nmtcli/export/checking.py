@@ -5,6 +5,7 @@ Both translate the same lines: those of a validation set, by the model's own sea
 
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from nmtcli.checkpoint import Kind, ModelInfo, StoredPrecision
 from nmtcli.config import SearchConfig
 from nmtcli.models.protocol import Array, Cache, Memory, Step
+from nmtcli.models.quantized import pack_floats
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.prepare.tokenizer import Tokenizer
@@ -120,7 +122,8 @@ class Comparison:
 
 def compare(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes) -> Comparison:
     """Let both translate the probes; `info` is that of the export."""
-    original: Runtime = TorchRuntime(model, torch.device("cpu"))
+    # A copy, with its matrices packed as for `nmt translate`: else its speed would not be that of the model in use.
+    original: Runtime = TorchRuntime(pack_floats(deepcopy(model)), torch.device("cpu"))
     search = SearchConfig(beam_size=1, max_length=PROBE_LIMIT)
     if probes.references is not None:  # what every engine can do of the model's own settings
         search = info.search.model_copy(update={"method": "beam", "stopping": "count", "beam_groups": 1})
