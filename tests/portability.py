@@ -70,7 +70,7 @@ class Setting:
 
     def run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         """Run Python under the setting, from the root of the repository."""
-        environment = os.environ | self.variables
+        environment = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | self.variables  # as the command line sets it
         return subprocess.run(
             [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
         )

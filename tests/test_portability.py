@@ -87,7 +87,6 @@ def test_no_precision_translates_many_times_slower_than_fp32(kind):
 
 
 def test_the_precision_that_auto_trains_in_is_not_many_times_slower_than_fp32():
-    """Of bf16 that the CPU lacks, which has to be asked for, the documents say that it is slow."""
     cpu = torch.device("cpu")
     chosen = resolve_precision("auto", cpu)
     if chosen == "fp32":
