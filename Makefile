@@ -6,10 +6,10 @@ INSTALLED := $(VENV)/.installed
 PIP := $(PYTHON) -m pip --python $(VENV)/bin/python install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types tests slow fuzz format docs site release clean
+.PHONY: help install demo test lint types tests slow fuzz portability format docs site release clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The virtual environment is made without pip and filled by the caller's, so Debian's python3-venv is not needed.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -43,6 +43,9 @@ slow: $(INSTALLED) ## the tests that take minutes
 FUZZ_SECONDS ?= 60
 fuzz: $(INSTALLED) ## any options and inputs, FUZZ_SECONDS a verb
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest -m fuzz -s
+
+portability: $(INSTALLED) ## tests under emulated CPU instruction sets, as a table, in some 20 minutes
+	@$(BIN)/python -m tests.portability -n 2 --dist loadfile
 
 format: $(INSTALLED) ## mend what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

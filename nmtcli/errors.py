@@ -11,6 +11,7 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+REPORT_IT = "please report it, with the output of nmt --version --verbose"  # the hint for a fault of ours
 
 
 class ExitCode(IntEnum):

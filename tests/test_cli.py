@@ -101,6 +101,7 @@ def test_a_bug_says_it_is_one(monkeypatch, capsys, trained):
     words = capsys.readouterr().err
     assert "bug in nmt: RuntimeError: boom" in words
     assert "--traceback" in words
+    assert "nmt --version --verbose" in words
     for place in range(3):  # anywhere on the command line
         arguments = ["translate", f"--model={trained}", "-i", os.devnull]
         assert nmt(*arguments[:place], "--traceback", *arguments[place:]) == 1

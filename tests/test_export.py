@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 
 from nmtcli.checkpoint import find_model, load_model, read_info
 from nmtcli.errors import CheckFailed
-from nmtcli.export.checking import LEAST_MATCH, Probes
-from nmtcli.export.exporter import check_equal
+from nmtcli.export import checking, exporter
+from nmtcli.export.checking import LEAST_MATCH, Probes, Speed, compare
+from nmtcli.export.exporter import check_export
 from nmtcli.export.onnx import export_onnx
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.prepare.tokenizer import Tokenizers
@@ -104,8 +106,80 @@ def test_an_export_of_other_weights_fails_its_check(trained):
     export = Translator(TorchRuntime(other, torch.device("cpu")), tokenizers, info.search)
     given = export, info, Probes.random(tokenizers.source)
     with pytest.raises(CheckFailed, match="nothing was written"):
-        check_equal(model, *given)
-    assert check_equal(model, *given, force=True).failures
+        check_export(model, *given)
+    assert check_export(model, *given, force=True).failures
+
+
+class Delayed:
+    """An engine that waits at each sentence it begins."""
+
+    at_once = 1
+
+    def __init__(self, runtime, seconds):
+        self.runtime, self.seconds = runtime, seconds
+        self.array, self.step, self.share = runtime.array, runtime.step, runtime.share
+
+    def start(self, source, source_length):
+        time.sleep(self.seconds * len(source))
+        return self.runtime.start(source, source_length)
+
+
+@pytest.fixture
+def delay(monkeypatch):
+    """Makes exports that need so many seconds more a sentence."""
+
+    def make(seconds):
+        real = exporter.open_runtime
+        monkeypatch.setattr(checking, "LEAST_DELAY", 0.1)
+        monkeypatch.setattr(checking, "MEASURED_AGAIN", 0.0)
+        monkeypatch.setattr(exporter, "open_runtime", lambda *given: Delayed(real(*given), seconds))
+
+    return make
+
+
+def test_an_export_of_less_than_half_the_speed_is_refused_unless_forced(trained, delay, tmp_path, capsys):
+    delay(0.01)
+    command = ["export", trained, "-o", tmp_path / "model"]
+    assert nmt(*command) == 5
+    words = capsys.readouterr().err
+    assert "less than 50% of that speed" in words
+    assert "nothing was written" in words
+    assert "--force" in words
+    assert "report it" not in words
+    assert not (tmp_path / "model").exists()
+    assert nmt(*command, "--force") == 0
+    assert "less than 50% of that speed" in capsys.readouterr().err
+    report = json.loads((tmp_path / "model" / "export.json").read_text())
+    assert not report["passed"]
+    assert "**less than half as fast, exported by force**" in (tmp_path / "model" / "README.md").read_text("utf-8")
+
+
+def test_a_short_delay_is_noise():
+    assert Speed(model=200.0, export=10.0).too_slow(sentences=64)
+    assert not Speed(model=200.0, export=50.0).too_slow(sentences=64)  # a second all in all
+    assert Speed(model=200.0, export=50.0).too_slow(sentences=200)
+    assert not Speed(model=200.0, export=110.0).too_slow(sentences=20_000)
+
+
+class StartsSlowly(Delayed):
+    """The same while it translates the first sentences, as an engine that makes its code then."""
+
+    left = 68
+
+    def start(self, source, source_length):
+        self.left -= len(source)
+        self.seconds = self.seconds if self.left >= 0 else 0.0
+        return super().start(source, source_length)
+
+
+def test_the_first_round_of_an_engine_is_not_its_speed(trained):
+    directory = find_model(trained)
+    tokenizers, info, model = Tokenizers.load(directory), read_info(directory), load_model(directory)
+    engine = StartsSlowly(TorchRuntime(load_model(directory), torch.device("cpu")), 0.01)
+    comparison = compare(model, Translator(engine, tokenizers, info.search), info, Probes.random(tokenizers.source))
+    assert comparison.sentences == 64
+    assert engine.left < 0
+    assert comparison.sentences_per_second.export > 1 / 0.01
 
 
 def untrained(tmp_path, *settings, kind):

@@ -101,11 +101,12 @@ def test_rows_of_packed_matrices(kind):
     matrix = torch.randn(20, 16)
     whole, half = int8(matrix), FloatMatrix(matrix.to(kind))
     places = torch.tensor([[3, 3], [0, 19]])
-    for own, close in ((whole, 0.02), (half, 0.02)):
-        torch.testing.assert_close(own.take(places), matrix[places], atol=close, rtol=close)
+    # A kernel may add up floats in another order where a matrix has another number of rows; integers have no order.
+    for own, rounding in ((whole, 0.0), (half, 1e-5)):
+        torch.testing.assert_close(own.take(places), matrix[places], atol=0.02, rtol=0.02)
         chosen = torch.tensor([5, 2, 19])
         inputs = torch.randn(4, 16)
-        torch.testing.assert_close(own.select(chosen)(inputs), own(inputs)[:, chosen], atol=0, rtol=0)
+        torch.testing.assert_close(own.select(chosen)(inputs), own(inputs)[:, chosen], atol=rounding, rtol=0)
 
 
 def check_close(model, small, largest, mean):

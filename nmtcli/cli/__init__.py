@@ -24,7 +24,16 @@ from nmtcli.cli.score import score
 from nmtcli.cli.signals import signal_of, stopping
 from nmtcli.cli.train import train
 from nmtcli.cli.translate import translate
-from nmtcli.errors import ExitCode, Interrupted, RankLost, ResourceError, UserError, memory_ran_out, out_of_memory
+from nmtcli.errors import (
+    REPORT_IT,
+    ExitCode,
+    Interrupted,
+    RankLost,
+    ResourceError,
+    UserError,
+    memory_ran_out,
+    out_of_memory,
+)
 
 _UsageError: Any = typer.BadParameter.__base__  # Typer does not name it
 
@@ -57,9 +66,19 @@ for command in (prepare, train, translate, score, export, demo):
     app.command()(_in_words(command))
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    """Called after --verbose, which is eager, was read."""
+    verbose = bool(context.params.get("verbose"))
+    if wanted and verbose:
+        from nmtcli.cli.version import describe
+
+        for name, value in describe():
+            print(f"{name:<18} {value}")
+    elif wanted:
         print(f"nmt {__version__}")
+    elif verbose:
+        raise UserError("--verbose goes with --version", "nmt --version --verbose")
+    if wanted:
         raise typer.Exit
 
 
@@ -68,11 +87,17 @@ def _main(
     show_traceback: Annotated[
         bool, typer.Option("--traceback", help="Show the Python traceback of an error too; also behind the verb.")
     ] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, help="Print the version.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            is_eager=True,
+            help="With --version: also the platform, packages, CPU features and kernels, for a bug report.",
+        ),
     ] = False,
 ) -> None:
-    del show_traceback, version  # run() takes the first, wherever it stands
+    del show_traceback, version, verbose  # run() takes the first, wherever it stands
 
 
 def main() -> None:
@@ -155,4 +180,4 @@ def _explain(error: Exception) -> UserError:
     if isinstance(error, OSError) and error.filename:
         return UserError(f"{error.filename}: {error.strerror}", "mend that, or give another place")
     words = f"this is a bug in nmt: {type(error).__name__}: {error}"
-    return _Bug(words, "nmt --traceback … shows where; please report it")
+    return _Bug(words, f"nmt --traceback … shows where; {REPORT_IT}")

@@ -46,7 +46,11 @@ def export(
         ),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Export also what translates too unlike the model; the card says so.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Export also what fails its check: unlike the model, or less than half as fast. The card says so.",
+        ),
     ] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Only tell which formats a model of these settings can have, and why not.")

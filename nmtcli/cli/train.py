@@ -13,6 +13,9 @@ from nmtcli.errors import UserError
 from nmtcli.paths import PIPE, quoted, require_apart
 
 if TYPE_CHECKING:
+    import torch
+
+    from nmtcli.config import Config
     from nmtcli.models.device import DeviceName
 
 
@@ -165,6 +168,7 @@ def _train(
     where = open_device(device, as_given.train.threads, local_rank())
     before = settings_of(output) if (output / "config.yaml").exists() else None
     settings = resolve(as_given, prepared, where, before)
+    _warn_of_emulation(settings, where)
     if first:
         for line in first.check(settings, prepared, extend_vocabulary):
             say(line)
@@ -194,3 +198,10 @@ def _train(
         ranks.most(0)  # until here the others wait for the directory
         with explain_out_of_memory("train.batch_tokens; the same command goes on from the last checkpoint"):
             Trainer(settings, prepared, RunDirectory(output), where, observers, first, vectors, ranks).fit()
+
+
+def _warn_of_emulation(settings: "Config", where: "torch.device") -> None:
+    from nmtcli.models.device import has_bf16
+
+    if settings.train.precision == "bf16" and not has_bf16(where):
+        warn(f"this {where.type.upper()} has no bf16 instructions: --precision fp32 is several times faster")

@@ -15,7 +15,7 @@ from nmtcli.cli.console import say, stderr, stdout, warn
 from nmtcli.cli.live_line import LiveLine
 from nmtcli.cli.plan_display import warn_of_long_time, warn_of_many_epochs
 from nmtcli.cli.progress import EVERY, summary
-from nmtcli.errors import CheckFailed
+from nmtcli.errors import REPORT_IT, CheckFailed
 from nmtcli.paths import quoted
 from nmtcli.train.curves import PAGE_FILE, SCORES
 from nmtcli.train.exposure import Accuracies
@@ -210,4 +210,4 @@ def show_resumption(found: Resumption, output: Path, device: str) -> None:
         shutil.rmtree(output)
         return
     state = f"; of the state differ: {', '.join(found.state)}" if found.state else ""
-    raise CheckFailed(f"resuming is not exact: {words}{state}", f"please report it; both runs lie in {output}")
+    raise CheckFailed(f"resuming is not exact: {words}{state}", f"{REPORT_IT}; both runs are in {output}")

@@ -5,6 +5,7 @@ Both translate the same lines: those of a validation set, by the model's own sea
 
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from nmtcli.checkpoint import Kind, ModelInfo, StoredPrecision
 from nmtcli.config import SearchConfig
 from nmtcli.models.protocol import Array, Cache, Memory, Step
+from nmtcli.models.quantized import pack_floats
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.prepare.directory import PreparedData
 from nmtcli.prepare.tokenizer import Tokenizer
@@ -33,6 +35,9 @@ TEXT_PROBES = 200
 LEAST_MATCH: dict[StoredPrecision, float] = {"fp32": 0.98, "fp16": 0.95, "int16": 0.9, "bf16": 0.8, "int8": 0.6}
 LEAST_RANDOM_MATCH: dict[StoredPrecision, float] = {"fp32": 0.98, "fp16": 0.9, "int16": 0.6, "bf16": 0.5, "int8": 0.3}
 MOST_DIFFERENCE = 1e-3  # in fp32, of the log-probability of a token
+LEAST_SPEED = 0.5  # of the model's
+LEAST_DELAY = 1.0  # seconds that the probes must take longer for a speed to be judged: less may be noise
+MEASURED_AGAIN = 10.0  # seconds of a round after which there is no second: start-up is no great part of it
 
 
 @dataclass(frozen=True)
@@ -61,17 +66,23 @@ class Probes:
 
 @dataclass(frozen=True)
 class Speed:
-    """Of the model and of its export, in sentences a second."""
+    """Of the model and of its export, in sentences per second."""
 
     model: float
     export: float
 
+    def too_slow(self, sentences: int) -> bool:
+        """Whether the export is less than half as fast, by a time for so many sentences that is no noise."""
+        delay = sentences / self.export - sentences / self.model
+        return self.export < LEAST_SPEED * self.model and delay > LEAST_DELAY
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """How alike an export and its model translate."""
+    """How alike an export and its model translate, and how fast."""
 
     probes: str
+    sentences: int
     match_rate: float
     least_match_rate: float
     largest_log_prob_difference: float  # a token, among those translated alike
@@ -83,6 +94,22 @@ class Comparison:
     @property
     def failures(self) -> list[str]:
         """Why this is no good export, in words; nothing if it is one."""
+        return [*self.differences, *([self.slowness] if self.slowness else [])]
+
+    @property
+    def slowness(self) -> str | None:
+        """That it is much slower than the model, in words."""
+        speed = self.sentences_per_second
+        if not speed.too_slow(self.sentences):
+            return None
+        return (
+            f"it translates {speed.export:.3g} sentences/s, the model it came from {speed.model:.3g}:"
+            f" less than {LEAST_SPEED:.0%} of that speed on this machine"
+        )
+
+    @property
+    def differences(self) -> list[str]:
+        """What it translates too unlike the model, in words."""
         found = []
         if self.match_rate < self.least_match_rate:
             found.append(
@@ -99,14 +126,15 @@ class Comparison:
 
 def compare(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes) -> Comparison:
     """Let both translate the probes; `info` is that of the export."""
-    original: Runtime = TorchRuntime(model, torch.device("cpu"))
+    # A copy, with its matrices packed as for `nmt translate`: else its speed would not be that of the model in use.
+    original: Runtime = TorchRuntime(pack_floats(deepcopy(model)), torch.device("cpu"))
     search = SearchConfig(beam_size=1, max_length=PROBE_LIMIT)
     if probes.references is not None:  # what every engine can do of the model's own settings
         search = info.search.model_copy(update={"method": "beam", "stopping": "count", "beam_groups": 1})
     tokenizers = export.tokenizers
-    first, first_speed = _translated(Translator(_comparable(original, info.kind), tokenizers, search), probes)
-    second, second_speed = _translated(replace(export, search=search), probes)
-    pairs = list(zip(first, second, strict=True))
+    source = Translator(_comparable(original, info.kind), tokenizers, search)
+    found, speeds = _translated([source, replace(export, search=search)], probes)
+    pairs = list(zip(*found, strict=True))
     same = [(one, other) for one, other in pairs if one.text == other.text]
     lengths = [len(ids) + 1 for ids in tokenizers.target.encode([one.text for one, _ in same])]
     differences = [
@@ -114,29 +142,40 @@ def compare(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes)
         for (one, other), length in zip(same, lengths, strict=True)
         if one.candidates and not one.problems  # of what was repaired, the log-probability is not the search's
     ]
-    texts = [[one.text for one in found] for found in (first, second)]
+    texts = [[one.text for one in own] for own in found]
     (bleu,) = score_corpus(texts[1], [texts[0]], ("bleu",))
     scores: list[tuple[Score, ...]] = [(), ()]
     if probes.references is not None:
         scores = [tuple(score_corpus(own, [probes.references])) for own in texts]
     return Comparison(
         probes=probes.name,
+        sentences=len(pairs),
         match_rate=len(same) / len(pairs),
         least_match_rate=(LEAST_MATCH if probes.references else LEAST_RANDOM_MATCH)[info.precision],
         largest_log_prob_difference=max(differences, default=0.0 if same else float("inf")),
         bleu_against_model=bleu.value,
-        sentences_per_second=Speed(first_speed, second_speed),
+        sentences_per_second=Speed(*speeds),
         model_scores=scores[0],
         export_scores=scores[1],
     )
 
 
-def _translated(translator: Translator, probes: Probes) -> tuple[Sequence[Translation], float]:
-    """A translation of each line, and sentences a second."""
-    translator.translate(probes.sources[:4])  # what is made at the first call is not of the speed
-    start = time.perf_counter()
-    found = translator.translate(probes.sources)
-    return found, len(found) / (time.perf_counter() - start)
+def _translated(translators: Sequence[Translator], probes: Probes) -> tuple[list[list[Translation]], list[float]]:
+    """By each translator a translation of each line, and its sentences per second, the better of two rounds.
+
+    The first round makes what later calls keep (packed weights, code for each shape), which is not of the speed. They
+    take turns, so that another program that computes for a while does not slow down one alone.
+    """
+    seconds: list[list[float]] = [[] for _ in translators]
+    found: list[list[Translation]] = []
+    while not found or (len(seconds[0]) < 2 and sum(spent[0] for spent in seconds) < MEASURED_AGAIN):
+        found = []
+        for translator, spent in zip(translators, seconds, strict=True):
+            translator.translate(probes.sources[:4])
+            start = time.perf_counter()
+            found.append(translator.translate(probes.sources))
+            spent.append(time.perf_counter() - start)
+    return found, [len(probes.sources) / min(spent) for spent in seconds]
 
 
 def _comparable(runtime: Runtime, kind: Kind) -> Runtime | Searcher:

@@ -22,7 +22,7 @@ from nmtcli.checkpoint import (
     find_model,
     read_info,
 )
-from nmtcli.errors import CheckFailed, DataError, UserError
+from nmtcli.errors import REPORT_IT, CheckFailed, DataError, UserError
 from nmtcli.export.card import model_card
 from nmtcli.export.checking import Comparison, Probes, compare
 from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, settle_search, unmet
@@ -53,8 +53,8 @@ class Export:
 def export_model(source: Path, output: Path, export: Export) -> ExportReport:
     """Export the model that `source` means (see `find_model`), or the mean of a run's checkpoints, to `output`.
 
-    Raises UserError for what the model cannot have, and CheckFailed where the export does not translate alike, unless
-    forced; nothing is written then.
+    Raises UserError for what the model cannot have, and CheckFailed where the export does not translate alike or is
+    much slower, unless forced; nothing is written then.
     """
     if output.exists():
         raise UserError(f"{output}: is there already", "choose another -o; nmt never overwrites a model")
@@ -82,7 +82,7 @@ def export_model(source: Path, output: Path, export: Export) -> ExportReport:
         engine = open_runtime(directory, info, "cpu")
         seconds = time.perf_counter() - start
         translator = Translator(engine, tokenizers, info.search, shortlist=shortlist)
-        comparison = check_equal(model, translator, info, probes, export.force)
+        comparison = check_export(model, translator, info, probes, export.force)
         files = file_digests(directory)
         report = ExportReport(
             nmtcli=__version__,
@@ -126,13 +126,24 @@ def write_export(model: Seq2Seq, info: ModelInfo, tokenizers: Tokenizers, direct
             export_ctranslate2(model, tokenizers, directory, info.precision)
 
 
-def check_equal(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes, force: bool = False) -> Comparison:
-    """Translate the probes with both. Raises CheckFailed where they differ too much, unless forced."""
+def check_export(
+    model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes, force: bool = False
+) -> Comparison:
+    """Translate the probes with both.
+
+    Raises CheckFailed where they differ too much or the export is much slower, unless forced.
+    """
     comparison = compare(model, export, info, probes)
     if comparison.failures and not force:
-        hint = "please report it with the versions of torch, onnx, onnxruntime and ctranslate2"
-        if info.precision != "fp32":
-            hint = "take another precision; --force exports it all the same"
+        if not comparison.differences:
+            hint = (
+                "choose another --quantize or --format (nmt --version --verbose lists this CPU's kernels);"
+                " --force exports it anyway, for another machine"
+            )
+        elif info.precision != "fp32":
+            hint = "choose another --quantize; --force exports it anyway"
+        else:
+            hint = REPORT_IT
         raise CheckFailed("\n".join([*comparison.failures, "nothing was written"]), hint)
     return comparison
 

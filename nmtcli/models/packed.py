@@ -11,9 +11,10 @@ bf16 and fp16: the numbers are rounded. Where the CPU multiplies that type, so a
 it does not, the products are fp32. All results are fp32.
 """
 
+import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any, Literal, cast
 
@@ -27,6 +28,7 @@ HALVES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.fl
 WEIGHT_LEVEL, INPUT_LEVEL = 127, 63  # largest integers of a weight and of an input
 ZERO = 64  # what is added to the integers of inputs: kernels want them unsigned
 CLEARLY_SLOWER = 1.5  # times; timings of less mean nothing on a busy machine
+ROUNDS = 7
 Kernel = Callable[[Tensor], Tensor]  # quantized inputs [N, K] to their sums times the scales of the columns [N, M]
 
 
@@ -175,43 +177,38 @@ def product_of(kind: torch.dtype) -> str:
     generator = torch.Generator().manual_seed(0)
     inputs, matrix = (torch.randn(size, 256, generator=generator) for size in (64, 512))
     exact = inputs.double() @ matrix.double().t()
-
-    def packed(kind: torch.dtype) -> tuple[float, float]:
-        rows, own = inputs.to(kind), torch.ops.mkldnn._reorder_linear_weight(matrix.to(kind), None)
-        return _timed(lambda: _packed_product(rows, own), exact)
-
-    def plain(kind: torch.dtype) -> tuple[float, float]:
-        rows, own = inputs.to(kind), matrix.to(kind)
-        return _timed(lambda: F.linear(rows, own), exact)
-
-    error, seconds = plain(torch.float32)
-    try:
-        packed_error, packed_seconds = packed(torch.float32)
-        packs = packed_error < 4 * error and packed_seconds < CLEARLY_SLOWER * seconds
-    except (AttributeError, RuntimeError):
-        packs = False
-    whole = "packed" if packs else "plain"
-    if kind == torch.float32:
-        return whole
-    for name, way in {"packed": packed, "plain": plain}.items():
+    ways: dict[str, Callable[[], Tensor]] = {"fp32": partial(F.linear, inputs, matrix)}
+    for name, own in {"packed": kind, "plain": kind, "packed fp32": torch.float32}.items():
         try:
-            own_error, own_seconds = way(kind)
+            rows, numbers = inputs.to(own), matrix.to(own)
+            if name == "plain":
+                way = partial(F.linear, rows, numbers)
+            else:
+                way = partial(_packed_product, rows, torch.ops.mkldnn._reorder_linear_weight(numbers, None))
+            if float((way().double() - exact).abs().max()) < torch.finfo(own).eps * 1000:
+                ways[name] = way
         except (AttributeError, RuntimeError):  # this torch or this CPU does not have it
             continue
-        if own_error < torch.finfo(kind).eps * 100 and own_seconds < CLEARLY_SLOWER * seconds:
-            return name
-    return "packed fp32" if packs else "fp32"
+    seconds = _seconds(ways)
+    limit = CLEARLY_SLOWER * seconds["fp32"]
+    order = ("packed", "plain", "packed fp32") if kind != torch.float32 else ("packed", "plain")
+    return next((name for name in order if seconds.get(name, math.inf) < limit), "fp32")
 
 
-def _timed(product: Callable[[], Tensor], exact: Tensor) -> tuple[float, float]:
-    """The largest error of a product, and the seconds it takes."""
-    error = float((product().double() - exact).abs().max())
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        product()
-        seconds.append(time.perf_counter() - start)
-    return error, min(seconds)
+def _seconds(ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """What each takes, on one thread, the best of some rounds in which all have a turn."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    best = dict.fromkeys(ways, math.inf)
+    try:
+        for _ in range(ROUNDS):
+            for name, way in ways.items():
+                start = time.perf_counter()
+                way()
+                best[name] = min(best[name], time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return best
 
 
 @cache
@@ -228,7 +225,7 @@ def int8_kernel_seconds() -> dict[str, float]:
     A kernel that needs a hundred times what another does is not timed to the end: without the instructions it is made
     for, oneDNN computes some products by a reference of seconds.
     """
-    found: dict[str, float] = {}
+    names = list(INT8_KERNELS)
     for rows, columns, size in ((16, 32, 64), (64, 256, 512)):
         generator = torch.Generator().manual_seed(0)
         inputs = torch.randint(ZERO - INPUT_LEVEL, ZERO + INPUT_LEVEL + 1, (rows, columns), generator=generator)
@@ -236,18 +233,17 @@ def int8_kernel_seconds() -> dict[str, float]:
         # All at their largest, of either sign: kernels that add up in 16 bits would saturate.
         inputs[0], inputs[1], matrix[0], matrix[1] = ZERO + INPUT_LEVEL, ZERO - INPUT_LEVEL, WEIGHT_LEVEL, -WEIGHT_LEVEL
         exact = (inputs - ZERO).double() @ matrix.double().t()
-        tried, found = found or dict.fromkeys(INT8_KERNELS, 0.0), {}
-        for name in tried:
+        ways: dict[str, Callable[[], Tensor]] = {}
+        for name in names:
             try:
-                kernel = INT8_KERNELS[name](matrix.to(torch.int8), torch.ones(size))
-                error, spent = _timed(partial(kernel, inputs.to(torch.uint8)), exact)
+                way = partial(INT8_KERNELS[name](matrix.to(torch.int8), torch.ones(size)), inputs.to(torch.uint8))
+                if torch.equal(way().double(), exact):
+                    ways[name] = way
             except (AttributeError, RuntimeError):  # this torch or this CPU does not have it
                 continue
-            if error == 0:
-                found[name] = spent
-        fastest = min(found.values())
-        found = {name: spent for name, spent in found.items() if spent < 100 * fastest}
-    return found
+        seconds = _seconds(ways)
+        names = [name for name in ways if seconds[name] < 100 * min(seconds.values())]
+    return {name: seconds[name] for name in names}
 
 
 def _unsigned(numbers: Tensor, scale: Tensor) -> Kernel:

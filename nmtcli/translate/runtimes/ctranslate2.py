@@ -274,6 +274,8 @@ def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -
     at_once = batches_at_once(threads)
     # On a CPU half precision is how weights are kept; it computes in fp32.
     compute = "float32" if where == "cpu" and precision in ("fp16", "bf16") else TYPES[precision]
+    if precision == "int8" and where == "cpu" and os.environ.get("CT2_USE_MKL") == "0" and not _adds_in_32_bits():
+        raise UserError(f"{folder}: CTranslate2's int8 products by oneDNN saturate on this CPU", "unset CT2_USE_MKL")
     if compute not in ctranslate2.get_supported_compute_types(where):
         raise UserError(f"{folder}: CTranslate2 does not compute in {precision} on this machine", "export it in int8")
     try:
