@@ -237,6 +237,6 @@ def test_the_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(UserError, match="No space left"):
+    with pytest.raises(UserError, match="the disk is full"):
         write_attention(path, [attention("▁a", "▁b")])
     assert [file.read_text() for file in tmp_path.iterdir()] == ["before"]

@@ -114,16 +114,6 @@ def test_help_loads_nothing_heavy(verb):
     assert not heavy & loaded_after(code)
 
 
-def test_files_and_functions_are_short():
-    for path in modules():
-        text = path.read_text("utf-8")
-        assert text.count("\n") <= 400, f"{path} is long: would two rooms be clearer?"
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef):
-                length = (node.end_lineno or 0) - node.lineno
-                assert length <= 75, f"{path}:{node.lineno}: {node.name} has {length} lines"
-
-
 def test_no_grab_bags():
     assert not {"utils", "helpers", "common", "constants", "misc"} & {path.stem for path in modules()}
 

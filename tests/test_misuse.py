@@ -104,7 +104,7 @@ def test_a_closed_stream_is_no_bug(place, monkeypatch, capsys, stream, words):
 
 def test_a_missing_package_is_named_with_what_to_install():
     for name, words in (("torch", "pip install torch; without it nmt translates exports"), ("datasets.x", "nmtcli")):
-        message, hint, code = _explain(ModuleNotFoundError(name=name))
-        assert f"needs the package {name.partition('.')[0]}" in message
-        assert words in hint
-        assert code == 2
+        found = _explain(ModuleNotFoundError(name=name))
+        assert f"needs the package {name.partition('.')[0]}" in found.message
+        assert words in found.hint
+        assert found.exit_code == 2

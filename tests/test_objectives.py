@@ -298,7 +298,7 @@ def test_scheduled_sampling_tells_its_probability(data, tmp_path, capsys):
     assert nmt(*command, *overrides(*TINY, *settings)) == 0
     found = [record["teacher_forcing"] for record in records(tmp_path / "run", "updated")]
     assert found == pytest.approx([max(0.3, 1 - step / 16) for step in (2, 4, 6, 8, 10, 12)])
-    assert "teacher forcing 50.0%" in capsys.readouterr().err
+    assert "teacher forcing 87.5%" in capsys.readouterr().err
 
 
 def test_settings_of_another_objective_are_refused(data, tmp_path, capsys):

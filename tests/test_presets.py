@@ -17,6 +17,7 @@ from nmtcli.checkpoint import RunDirectory
 from nmtcli.errors import UserError
 from nmtcli.export.conditions import reachable_formats
 from nmtcli.export.exporter import Export, export_model
+from nmtcli.models.quantized import pack_floats
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import open_data
 from nmtcli.settings import keys, load_config, load_tree, presets
@@ -181,7 +182,8 @@ def test_the_loss_falls_in_a_few_updates(preset, short_run):
 def test_saved_and_loaded_it_translates_the_same(preset, short_run):
     trainer, path, _ = short_run(preset)
     trainer.model.eval()
-    kept = Translator(TorchRuntime(trainer.model, trainer.device), trainer.data.tokenizers, trainer.config.search)
+    runtime = TorchRuntime(pack_floats(trainer.model), trainer.device)
+    kept = Translator(runtime, trainer.data.tokenizers, trainer.config.search)
     lines = ["one two three", "nine", "four four zero eight"]
     assert Translator.load(path, "cpu").translate(lines, n_best=2) == kept.translate(lines, n_best=2)
 

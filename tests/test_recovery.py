@@ -208,5 +208,5 @@ def test_verify_resume_finds_what_differs(data, tmp_path, trained, capsys):
 
 def test_verify_resume_needs_a_place_of_its_own(data, tmp_path, capsys):
     (tmp_path / "run").mkdir()
-    assert nmt("train", data, "-o", tmp_path / "run", "--verify-resume", "3") == 3
+    assert nmt("train", data, "-o", tmp_path / "run", "--verify-resume", "3") == 2
     assert "new directory" in capsys.readouterr().err

@@ -95,7 +95,7 @@ def test_an_attention_that_is_not_there_is_told_before_work(transformer, onnx, t
         (transformer, ["--attention-layer", "4", "--alignment", tmp_path / "l"], "the model has 1 to 3"),
         (transformer, ["--attention-head", "2"], "none of these is given"),
         (trained, ["--attention-layer", "2", "--attention", tmp_path / "l.html"], "the model has 1 only"),
-        (onnx, ["--attention-layer", "1", "--attention", tmp_path / "l.html"], "tells one attention only"),
+        (onnx, ["--attention-layer", "2", "--attention", tmp_path / "l.html"], "the model has 1 only"),
     ):
         assert nmt("translate", "-m", model, "-i", tmp_path / "absent", *options) == 2
         assert words in " ".join(capsys.readouterr().err.split())

@@ -300,9 +300,9 @@ def test_what_does_not_make_an_ensemble_is_refused(corpus, trained, tmp_path, ca
         assert nmt("translate", "-m", trained, "-i", os.devnull, *arguments) == 2
         return " ".join(capsys.readouterr().err.split())
 
-    assert "not a positive number for each of 1 models" in words("--weights", "1,2")
+    assert "one model is no ensemble" in words("--weights", "1,2")
     assert "not a positive number" in words("-m", trained, "--weights", "1,0")
-    assert "not numbers" in words("--weights", "a")
+    assert "not numbers" in words("-m", trained, "--weights", "a,b")
     assert "one model is no ensemble" in words("--ensemble-mean", "log-probability")
     assert nmt(*prepare_arguments(corpus, tmp_path / "data")[:-1], "290") == 0
     settings = [*TINY, "train.max_updates=1", "train.save_every=1", "train.valid_every=1"]

@@ -179,10 +179,11 @@ class DataConfig(Section):
     hold_out: int | None = Field(
         None,
         ge=1,
+        le=10**9,
         description="Draw so many training pairs for validation; no training pair keeps a source that was drawn.",
     )
     hold_out_test: int | None = Field(
-        None, ge=1, description="Draw so many for a test set, written as plain text into the data directory."
+        None, ge=1, le=10**9, description="Draw so many for a test set, written as plain text into the data directory."
     )
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
     cleaning: CleaningConfig = Field(default_factory=CleaningConfig)

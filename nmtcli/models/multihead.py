@@ -3,6 +3,8 @@
 One more shape letter: A heads, each of width d = H / A.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -102,7 +104,9 @@ class SelfAttention(nn.Module):
 
 def past_positions(cache: Cache) -> int:
     """How many positions a cache of `SelfAttention` holds."""
-    return int(cache["keys"].size(2) if isinstance(cache, dict) else cache.size)
+    if isinstance(cache, PastPositions):
+        return cache.size
+    return cast("int", cache["keys"].size(2))
 
 
 class CrossAttention(nn.Module):

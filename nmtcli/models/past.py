@@ -3,6 +3,8 @@
 from torch import Tensor
 from torch.nn import functional as F
 
+from nmtcli.models.protocol import Array, convert
+
 GROWTH = 8  # positions that room is made for at a time
 
 
@@ -19,10 +21,11 @@ class PastPositions:
         self._written = [self.size]  # positions in the tensors, which other caches may share
         self._rows: Tensor | None = None
 
-    def select_rows(self, rows: Tensor) -> "PastPositions":
+    def select_rows(self, rows: Array) -> "PastPositions":
         """See `nmtcli.models.protocol.select_rows`."""
         found = PastPositions(self._keys, self._values)
         found.size, found._written = self.size, self._written
+        rows = convert(rows, self._keys)
         found._rows = rows if self._rows is None else self._rows[rows]
         return found
 

@@ -16,14 +16,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import BufferedReader, RawIOBase
+from io import BufferedReader, RawIOBase, UnsupportedOperation
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from nmtcli.errors import DataError
 from nmtcli.paths import PIPE, STDIN_NAME, quoted
@@ -32,6 +30,8 @@ _CHUNK = 2**20  # bytes read at a time when only looking or counting
 
 
 def _open_zstd(file: BinaryIO) -> Any:
+    import pyarrow as pa  # noqa: PLC0415 - exports translate where there is none
+
     return pa.input_stream(file, compression="zstd")
 
 
@@ -107,7 +107,11 @@ def opened(path: Path) -> "Iterator[BufferedReader[Any]]":
         if sys.stdin is None:
             raise DataError("standard input is closed", "give a file")
         stream = sys.stdin.buffer
-        yield stream if isinstance(stream, BufferedReader) else BufferedReader(stream)
+        try:
+            stream = stream if isinstance(stream, BufferedReader) else BufferedReader(stream)
+        except UnsupportedOperation:
+            raise DataError("standard input cannot be read", "give a file") from None
+        yield stream
         return
     with ExitStack() as stack:
         with File(str(path), path).readable():
@@ -244,6 +248,8 @@ class File:
 
 def _file_system(url: str) -> tuple[Any, str]:
     """The file system of a URL, and what it calls the file: one file, whatever characters are in its name."""
+    import fsspec  # noqa: PLC0415 - exports translate where there is none
+
     kind = fsspec.get_filesystem_class(url.partition("://")[0])
     return kind(**kind._get_kwargs_from_urls(url)), str(kind._strip_protocol(url))
 

@@ -59,7 +59,7 @@ class Ensemble:
     def step(self, tokens: Array, memory: Memory, cache: Cache) -> Step:
         """See `StepDecoder.step`."""
         steps = [
-            member.step(convert(tokens, first_array(own[1])), *own)
+            member.step(convert(tokens, first_array(own[0])), *own)
             for member, *own in zip(self.members, memory, cache, strict=True)
         ]
         log_probs = self._average([convert(step.log_probs, tokens) for step in steps])
