@@ -31,7 +31,7 @@ import sacrebleu
 import torch
 from torch import Tensor
 
-from nmtcli.checkpoint import find_model, read_info
+from nmtcli.checkpoint import find_model, load_model, read_info
 from nmtcli.models.device import choose_matmul
 from nmtcli.models.packed import PackedMatrix, best_int8_kernel, product_of
 from nmtcli.models.protocol import Cache, Memory, Step, select_rows
@@ -46,14 +46,15 @@ Translate = Callable[[Sequence[str]], list[str]]
 
 
 class PlainRuntime(TorchRuntime):
-    """The encoder's output once a hypothesis, products by PyTorch's defaults."""
+    """The encoder's output once a hypothesis, products by PyTorch's defaults, nothing packed, tanh as it is written."""
 
     repeated: tuple[Any, int, Any] = (None, 0, None)  # memory, hypotheses a sentence, and that memory repeated
 
     def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
         """See `StepDecoder.start`."""
         torch.set_float32_matmul_precision("highest")
-        return super().start(source, source_length)
+        with torch.no_grad():  # not in inference mode, in which our models take their short cuts
+            return self.model.start(source, source_length)
 
     def step(self, tokens: Tensor, memory: Memory, cache: Cache) -> Step:
         """See `StepDecoder.step`."""
@@ -133,7 +134,9 @@ def candidates(model: Path, beam: int, options: argparse.Namespace) -> dict[str,
 
     whole, int8 = load(model), load(model, "int8")
     found = {
-        "plain fp32": translating(with_runtime(whole, PlainRuntime)),
+        "plain fp32": translating(
+            dataclasses.replace(whole, runtime=PlainRuntime(load_model(find_model(model)), torch.device("cpu")))
+        ),
         "fp32": translating(whole),
         "bf16": translating(load(model, "bf16")),
         "int8": translating(int8),

@@ -27,7 +27,7 @@ from nmtcli.models.transformer import (
     TransformerEncoder,
 )
 from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
-from nmtcli.translate.runtimes.ctranslate2 import FOLDER, POSITIONS, TYPES, load_ctranslate2
+from nmtcli.translate.runtimes.ctranslate2 import FOLDER, POSITIONS, TYPES
 from nmtcli.vocabulary import BOS, PAD
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def export_ctranslate2(model: Seq2Seq, tokenizers: Tokenizers, directory: Path, 
     The model's settings must be such as the specification can hold (`conditions.unmet`).
     """
     try:
-        load_ctranslate2()
+        import ctranslate2.specs  # noqa: F401, PLC0415 - an extra
     except ImportError:
         raise UserError("CTranslate2 export needs the ctranslate2 extra", "pip install 'nmtcli[ctranslate2]'") from None
     spec = specification(deepcopy(model), tokenizers)  # it is quantised in place

@@ -31,6 +31,7 @@ from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.prepare.directory import PreparedData, open_data
 from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.staging import staged
+from nmtcli.translate.runtimes.ctranslate2 import int8_may_saturate
 from nmtcli.translate.shortlist import Shortlist
 from nmtcli.translate.translator import Translator, open_runtime
 
@@ -140,6 +141,8 @@ def check_export(
                 "choose another --quantize or --format (nmt --version --verbose lists this CPU's kernels);"
                 " --force exports it anyway, for another machine"
             )
+        elif info.kind == "ctranslate2" and info.precision == "int8" and int8_may_saturate():
+            hint = "CTranslate2's int8 may saturate on this CPU: CT2_USE_MKL=1 before the command is exact, and slower"
         elif info.precision != "fp32":
             hint = "choose another --quantize; --force exports it anyway"
         else:

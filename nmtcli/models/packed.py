@@ -72,6 +72,8 @@ class FloatMatrix(PackedMatrix):
         kind = self._packed.dtype
         if not self._packed.is_mkldnn:
             found = F.linear(rows.to(kind), self._packed)
+        elif base is not None and base.dim() == 1 and kind == torch.float32:
+            return _shaped(_packed_product(_padded(rows.to(kind)), self._packed, base)[: len(rows)], inputs)
         else:
             found = _packed_product(_padded(rows.to(kind)), self._packed)[: len(rows)]
         found = found.float()
@@ -141,9 +143,12 @@ def _rounded(rows: int) -> int:
 
 
 def _padded(rows: Tensor) -> Tensor:
-    """Rows [N, K] with zeros below, `_rounded`."""
-    missing = _rounded(len(rows)) - len(rows)
-    return F.pad(rows, (0, 0, 0, missing)) if missing else rows
+    """Rows [N, K] with others below, of any content: `_rounded`."""
+    if _rounded(len(rows)) == len(rows):
+        return rows
+    padded = rows.new_empty(_rounded(len(rows)), rows.size(1))
+    padded[: len(rows)] = rows
+    return padded
 
 
 def _shaped(found: Tensor, inputs: Tensor) -> Tensor:
@@ -163,8 +168,8 @@ def _pack(numbers: Tensor) -> Tensor:
             return numbers.float()
 
 
-def _packed_product(rows: Tensor, packed: Tensor) -> Tensor:
-    return cast("Tensor", torch.ops.mkldnn._linear_pointwise(rows, packed, None, "none", [], ""))
+def _packed_product(rows: Tensor, packed: Tensor, bias: Tensor | None = None) -> Tensor:
+    return cast("Tensor", torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], ""))
 
 
 @cache

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,7 +258,7 @@ def _attention(weights: Sequence[Sequence[float]]) -> NDArray[np.float32]:
 
 def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -> "ctranslate2.Translator":
     try:
-        ctranslate2 = load_ctranslate2()
+        import ctranslate2  # noqa: PLC0415 - an extra
     except ImportError:
         raise UserError(
             "a CTranslate2 model needs the ctranslate2 extra", "pip install 'nmtcli[ctranslate2]'"
@@ -274,8 +273,6 @@ def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -
     at_once = batches_at_once(threads)
     # On a CPU half precision is how weights are kept; it computes in fp32.
     compute = "float32" if where == "cpu" and precision in ("fp16", "bf16") else TYPES[precision]
-    if precision == "int8" and where == "cpu" and os.environ.get("CT2_USE_MKL") == "0" and not _adds_in_32_bits():
-        raise UserError(f"{folder}: CTranslate2's int8 products by oneDNN saturate on this CPU", "unset CT2_USE_MKL")
     if compute not in ctranslate2.get_supported_compute_types(where):
         raise UserError(f"{folder}: CTranslate2 does not compute in {precision} on this machine", "export it in int8")
     try:
@@ -293,29 +290,22 @@ def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -
         raise DataError(f"{folder}: CTranslate2 cannot open it: {error}", "export the model again") from None
 
 
-def load_ctranslate2() -> Any:
-    """The package, set up for this CPU; raises ImportError.
+def int8_may_saturate() -> bool:
+    """Whether CTranslate2 may multiply int8 by instructions that add pairs of products up in 16 bits.
 
-    On a CPU from AMD it multiplies by oneDNN, whose int8 products saturate where there is no VNNI: translations then
-    are garbage. MKL's do not. CTranslate2 reads which to take when it is imported.
+    So oneDNN does, CTranslate2's default on CPUs from AMD, where there is no VNNI. Large weights then give wrong sums;
+    MKL (CT2_USE_MKL=1 in the environment) is exact there, and slower.
     """
-    if "ctranslate2" not in sys.modules and not _adds_in_32_bits():
-        os.environ.setdefault("CT2_USE_MKL", "1")
-    import ctranslate2  # noqa: PLC0415 - an extra
-
-    return ctranslate2
-
-
-def _adds_in_32_bits() -> bool:
-    """Whether the CPU has instructions that multiply int8 and add up in 32 bits, or is not one of x86."""
+    if os.environ.get("CT2_USE_MKL") == "1":
+        return False
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "ALL")).upper()
     if not any(word in limit for word in ("ALL", "DEFAULT", "VNNI", "BF16", "FP16", "AMX")):
-        return False
-    try:
-        flags = set(re.findall(r"[\w]+", Path("/proc/cpuinfo").read_text("utf-8")))
-    except OSError:
         return True
-    return "avx2" not in flags or bool(flags & {"avx512_vnni", "avx_vnni", "amx_int8"})
+    try:
+        flags = set(re.findall(r"\w+", Path("/proc/cpuinfo").read_text("utf-8")))
+    except OSError:
+        return False
+    return "avx2" in flags and not flags & {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
 def _vocabulary(folder: Path, side: str) -> list[str]:
