@@ -27,7 +27,8 @@ Precision = Literal["int8", "bf16", "fp16"]
 HALVES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 WEIGHT_LEVEL, INPUT_LEVEL = 127, 63  # largest integers of a weight and of an input
 ZERO = 64  # what is added to the integers of inputs: kernels want them unsigned
-CLEARLY_SLOWER = 1.5  # times; timings of less mean nothing on a busy machine
+CLEARLY_SLOWER, CLEARLY_FASTER = 1.5, 1.2  # times; timings of less mean nothing on a busy machine
+WIDE = 4096  # rows of a matrix, as of an output layer, which packed products are better at
 ROUNDS = 7
 Kernel = Callable[[Tensor], Tensor]  # quantized inputs [N, K] to their sums times the scales of the columns [N, M]
 
@@ -70,14 +71,13 @@ class FloatMatrix(PackedMatrix):
         if self._packed is None:
             self._packed = _pack(self.numbers)
         kind = self._packed.dtype
-        if not self._packed.is_mkldnn:
-            found = F.linear(rows.to(kind), self._packed)
-        elif base is not None and base.dim() == 1 and kind == torch.float32:
-            return _shaped(_packed_product(_padded(rows.to(kind)), self._packed, base)[: len(rows)], inputs)
+        bias = base if base is not None and base.dim() == 1 and kind == torch.float32 else None
+        if self._packed.is_mkldnn:
+            found = _packed_product(_padded(rows.to(kind)), self._packed, bias)[: len(rows)]
         else:
-            found = _packed_product(_padded(rows.to(kind)), self._packed)[: len(rows)]
+            found = F.linear(rows.to(kind), self._packed, bias)
         found = found.float()
-        return _shaped(found if base is None else found.add_(base), inputs)
+        return _shaped(found if base is None or bias is not None else found.add_(base), inputs)
 
     def take(self, rows: Tensor) -> Tensor:
         """See `PackedMatrix`."""
@@ -157,7 +157,7 @@ def _shaped(found: Tensor, inputs: Tensor) -> Tensor:
 
 def _pack(numbers: Tensor) -> Tensor:
     """The matrix as products want it: in oneDNN's order or as it is, in its own type or in fp32."""
-    match product_of(numbers.dtype):
+    match product_of(numbers.dtype, wide=len(numbers) >= WIDE):
         case "packed":
             return cast("Tensor", torch.ops.mkldnn._reorder_linear_weight(numbers, None))
         case "plain":
@@ -173,14 +173,14 @@ def _packed_product(rows: Tensor, packed: Tensor, bias: Tensor | None = None) ->
 
 
 @cache
-def product_of(kind: torch.dtype) -> str:
-    """How matrices of this type are multiplied on this CPU: packed, plain, packed fp32 or fp32.
+def product_of(kind: torch.dtype, wide: bool = False) -> str:
+    """How matrices of this type, with `WIDE` rows or fewer, are multiplied: packed, plain, packed fp32 or fp32.
 
     A type that the CPU does not multiply itself is many times slower than fp32 (or refused), so fp32 products are made
-    of its numbers. A packed product is taken where it gives the same to rounding and is not clearly slower.
+    of its numbers. In fp32, packed products are taken where they are clearly faster.
     """
     generator = torch.Generator().manual_seed(0)
-    inputs, matrix = (torch.randn(size, 256, generator=generator) for size in (64, 512))
+    inputs, matrix = (torch.randn(size, 256, generator=generator) for size in (64, WIDE if wide else 768))
     exact = inputs.double() @ matrix.double().t()
     ways: dict[str, Callable[[], Tensor]] = {"fp32": partial(F.linear, inputs, matrix)}
     for name, own in {"packed": kind, "plain": kind, "packed fp32": torch.float32}.items():
@@ -194,13 +194,14 @@ def product_of(kind: torch.dtype) -> str:
                 ways[name] = way
         except (AttributeError, RuntimeError):  # this torch or this CPU does not have it
             continue
-    seconds = _seconds(ways)
-    limit = CLEARLY_SLOWER * seconds["fp32"]
-    order = ("packed", "plain", "packed fp32") if kind != torch.float32 else ("packed", "plain")
-    return next((name for name in order if seconds.get(name, math.inf) < limit), "fp32")
+    seconds = best_seconds(ways)
+    best = min(seconds, key=lambda name: seconds[name] * (CLEARLY_FASTER if "packed" in name else 1.0))
+    if kind != torch.float32:  # less to read from memory decides between equals
+        best = next((name for name in ("packed", "plain") if seconds.get(name, math.inf) < seconds["fp32"]), best)
+    return "plain" if kind == torch.float32 and best == "fp32" else best
 
 
-def _seconds(ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+def best_seconds(ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     """What each takes, on one thread, the best of some rounds in which all have a turn."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -246,7 +247,7 @@ def int8_kernel_seconds() -> dict[str, float]:
                     ways[name] = way
             except (AttributeError, RuntimeError):  # this torch or this CPU does not have it
                 continue
-        seconds = _seconds(ways)
+        seconds = best_seconds(ways)
         names = [name for name in ways if seconds[name] < 100 * min(seconds.values())]
     return {name: seconds[name] for name in names}
 
