@@ -3,13 +3,10 @@
 One more shape letter: A heads, each of width d = H / A.
 """
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nmtcli.models.past import PastPositions
 from nmtcli.models.positions import RotaryPositions
 from nmtcli.models.protocol import Cache
 
@@ -70,16 +67,10 @@ class SelfAttention(nn.Module):
     def extend(self, inputs: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
         """More positions, each of which looks at itself and what came before: inputs [N, T, H] to [N, T, H].
 
-        The cache holds keys and values [N, A, t, d] of the t positions before; that handed back those of t + T. A
-        search, which goes on by single positions, gets and gives `PastPositions`.
+        The cache holds keys and values [N, A, t, d] of the t positions before; that handed back those of t + T.
         """
-        past, count = past_positions(cache), inputs.size(1)
+        past, count = cache["keys"].size(2), inputs.size(1)
         query, keys, values = self._project(inputs, past)
-        if count == 1 and torch.is_inference_mode_enabled():
-            before = PastPositions(**cache) if isinstance(cache, dict) else cache
-            cache, keys, values = before.extended(keys, values)
-            context, _ = attend(query, keys, values, None)
-            return self._merge(context), cache
         keys = torch.cat([cache["keys"], keys], dim=2)  # [N, A, t + T, d]
         values = torch.cat([cache["values"], values], dim=2)
         mask = None
@@ -100,13 +91,6 @@ class SelfAttention(nn.Module):
     def _merge(self, context: Tensor) -> Tensor:
         output: Tensor = self.output(merge_heads(context))
         return output
-
-
-def past_positions(cache: Cache) -> int:
-    """How many positions a cache of `SelfAttention` holds."""
-    if isinstance(cache, PastPositions):
-        return cache.size
-    return cast("int", cache["keys"].size(2))
 
 
 class CrossAttention(nn.Module):

@@ -55,16 +55,9 @@ def map_rows(tree: Any, function: Callable[[Array], Array]) -> Any:
 def select_rows(tree: Any, rows: Array) -> Any:
     """The given rows (an index array [M]) of every array: reorders, repeats or drops sentences and hypotheses alike.
 
-    An ensemble may carry arrays of several kinds; `rows` can be of any. What has a `select_rows` of its own
-    (`nmtcli.models.past`) does it itself.
+    An ensemble may carry arrays of several kinds; `rows` can be of any.
     """
-    return map_rows(tree, lambda array: _select(array, rows))
-
-
-def _select(array: Any, rows: Array) -> Any:
-    if hasattr(array, "select_rows"):
-        return array.select_rows(rows)
-    return array_namespace(array).take(array, convert(rows, array), axis=0)
+    return map_rows(tree, lambda array: array_namespace(array).take(array, convert(rows, array), axis=0))
 
 
 def first_array(tree: Any) -> Array:

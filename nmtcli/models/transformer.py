@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from nmtcli.config import DecoderConfig, EncoderConfig, ModelConfig
 from nmtcli.models.dropout import Dropout
 from nmtcli.models.halves import Decoded, Encoded
-from nmtcli.models.multihead import CrossAttention, SelfAttention, past_positions
+from nmtcli.models.multihead import CrossAttention, SelfAttention
 from nmtcli.models.positions import SinusoidalPositions
 from nmtcli.models.protocol import Cache, Memory
 
@@ -231,7 +231,7 @@ class TransformerDecoder(LayeredDecoder):
     def _place(self, state: Tensor, cache: Cache, one_step: bool) -> Tensor:
         if self.positions is None:
             return state
-        placed: Tensor = state + self.positions(past_positions(cache[0]), 1 if one_step else state.size(1))
+        placed: Tensor = state + self.positions(cache[0]["keys"].size(2), 1 if one_step else state.size(1))
         return placed
 
 
