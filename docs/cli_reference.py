@@ -9,9 +9,9 @@ from nmtcli.cli import app
 
 HEADER = """# Commands and options
 
-This page lists every command and option of `nmt`, for users who look up an option. `make docs` generates it from the code;
-`nmt VERB --help` prints the same. Results go to stdout, messages to stderr; `-` means stdin or stdout. See also
-[exit codes](exit-codes.md), and [settings](config.md) for `--set` and `-c`.
+This page lists every command and option of `nmt`, for users who look up an option. `make docs` generates it from
+the code; `nmt VERB --help` prints the same. Results go to stdout, messages to stderr; `-` means stdin or stdout. See
+also [exit codes](exit-codes.md), and [settings](config.md) for `--set` and `-c`.
 """
 
 
@@ -93,7 +93,8 @@ def reference() -> str:
     assert app.registered_callback and app.registered_callback.callback
     lines += ["## Global options\n", *tables(app.registered_callback.callback)]
     lines += [
-        "`--help` explains a command. `--install-completion` installs [shell completion](install.md#shell-completion).\n",
+        "`--help` explains a command. `--install-completion` installs",
+        "[shell completion](install.md#shell-completion).\n",
     ]
     return "\n".join(lines)
 
