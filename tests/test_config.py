@@ -60,7 +60,7 @@ def test_yaml_is_1_2(tmp_path):
         ("train: [1\n", "not valid YAML"),
         ("- 1\n", "mapping of sections"),
         ("train: 3\n", "train"),
-        ("train:\n  seed: 1\n  seed: 2\n", ":3: the key train.seed is there twice"),
+        ("train:\n  seed: 1\n  seed: 2\n", ":3: duplicate key train.seed"),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(tmp_path, text, words):
@@ -91,8 +91,8 @@ def test_settings_that_do_not_fit_together_are_refused():
         (["train.schedule=noam", "train.learning_rate=2"], "learning_rate must be null with schedule noam"),
         (["train.schedule=noam", "train.warmup_updates=0"], "warmup_updates must be 1 or more"),
         (["train.schedule=plateau", "train.plateau_patience=10"], "plateau_patience must be less than patience, 10"),
-        (["train.plateau_patience=2"], "plateau_patience is for schedule plateau, which is not set"),
-        (["train.average=last:5"], "average last:5 needs that many checkpoints kept: set keep_last=5"),
+        (["train.plateau_patience=2"], "plateau_patience needs schedule plateau, which is not set"),
+        (["train.average=last:5"], "average last:5 needs 5 kept checkpoints: set keep_last=5"),
         (["train.average=best:2"], "set keep_best=2"),
         (["train.average=median:2"], "write it as last:5 or best:3"),
         (["train.average=last:0"], "write it as last:5 or best:3"),

@@ -113,7 +113,7 @@ def test_a_loop_as_graphs_is_the_loop(tiny_model, settings, dtype):
 
 
 def test_few_graphs_are_kept(tiny_model, monkeypatch):
-    monkeypatch.setattr(graphs, "MOST", 1)
+    monkeypatch.setattr(graphs, "MAX_GRAPHS", 1)
     model, data = tiny_model(*FEEDING, vocabulary=30).to("cuda"), batches(1)
     model.decoder.graphs = LoopGraphs()
     small = tiny_batch(size=3, seed=7).to(torch.device("cuda"))

@@ -97,11 +97,11 @@ def test_expected_scores_of_what_is_alike():
     [
         ({"beam_size": 5, "beam_groups": 2}, "not a multiple"),
         ({"min_length": 9, "max_length": 8}, "over max_length"),
-        ({"temperature": 0.5}, "temperature is for method sampling or mbr"),
-        ({"seed": 3}, "seed is for"),
-        ({"method": "sampling", "beam_groups": 5}, "beam_groups is for method beam"),
-        ({"method": "sampling", "mbr_samples": 9}, "mbr_samples is for method mbr"),
-        ({"method": "mbr", "coverage_penalty": 0.1}, "coverage_penalty is for method beam"),
+        ({"temperature": 0.5}, "temperature needs method sampling or mbr"),
+        ({"seed": 3}, "seed needs"),
+        ({"method": "sampling", "beam_groups": 5}, "beam_groups needs method beam"),
+        ({"method": "sampling", "mbr_samples": 9}, "mbr_samples needs method mbr"),
+        ({"method": "mbr", "coverage_penalty": 0.1}, "coverage_penalty needs method beam"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(given, message):

@@ -32,9 +32,9 @@ def test_int8_has_kernels_on_a_cpu_alone(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert open_device("auto", precision="int8").type == "cpu"
-    with pytest.raises(UserError, match="int8 is for CPUs"):
+    with pytest.raises(UserError, match="int8 needs a CPU"):
         open_device("cuda", precision="int8")
-    with pytest.raises(UserError, match="fp16 is for GPUs"):
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
         open_device("cpu", precision="fp16")
 
 

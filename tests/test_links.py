@@ -155,7 +155,7 @@ def test_line_numbers_stay_true_behind_the_first_block(tmp_path, monkeypatch):
 def test_only_line_files_can_have_an_alignment():
     CorpusConfig(source="s", target="t", alignment="a")
     for corpus in ({"path": "x.tsv"}, {"hub": "books"}):
-        with pytest.raises(ValueError, match="alignment goes with source and target"):
+        with pytest.raises(ValueError, match="alignment needs source and target"):
             CorpusConfig(**corpus, alignment="a")
 
 

@@ -9,7 +9,7 @@ import torch
 from nmtcli.config import AttentionConfig
 from nmtcli.models.attention import Attention
 from nmtcli.models.cells import RecurrentLayer
-from nmtcli.models.halves import Encoded
+from nmtcli.models.interfaces import Encoded
 from nmtcli.models.recurrent import Bridge, Readout, RecurrentDecoder, RecurrentEncoder
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.vocabulary import EOS, PAD

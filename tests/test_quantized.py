@@ -201,6 +201,6 @@ def test_the_command_takes_a_precision(trained, onnx, tmp_path, capsys):
     expected = [one.candidates[0].text for one in Translator.load(trained, "cpu", quantize="int8").translate(LINES)]
     assert output.read_text("utf-8").split("\n")[:-1] == expected
     assert nmt(*command, "fp16") == 2
-    assert "fp16 is for GPUs" in capsys.readouterr().err
+    assert "fp16 needs a GPU" in capsys.readouterr().err
     assert nmt("translate", "-m", onnx, "-i", text, "--quantize", "int8") == 2
     assert "precision it was exported in" in capsys.readouterr().err

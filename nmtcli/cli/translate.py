@@ -243,7 +243,7 @@ def translate(
 def _job(context: typer.Context, handling: "LineHandling") -> "Job":
     """What the options ask for; all settings of search are checked."""
     from nmtcli.checkpoint import find_model, read_info
-    from nmtcli.models.told_attention import AttentionChoice
+    from nmtcli.models.selected_attention import AttentionChoice
     from nmtcli.settings import replace_search
     from nmtcli.translate.job import Job
 
@@ -351,7 +351,7 @@ def _check_together(
 def _check_model(job: "Job", attention: Path | None, gpus: list[str]) -> None:
     """The model can do what is asked of it."""
     from nmtcli.checkpoint import read_info
-    from nmtcli.models.told_attention import USUAL
+    from nmtcli.models.selected_attention import DEFAULT_ATTENTION
     from nmtcli.translate.engines import check_onnx_device, check_told
 
     info, replaces = read_info(job.models[0]), job.handling.dictionary is not None
@@ -360,7 +360,7 @@ def _check_model(job: "Job", attention: Path | None, gpus: list[str]) -> None:
     check_onnx_device([read_info(model) for model in job.models], job.device)
     if info.model.attends:
         check_told(info, job.told)
-        if job.told != USUAL and attention is None and job.alignment is None and not replaces:
+        if job.told != DEFAULT_ATTENTION and attention is None and job.alignment is None and not replaces:
             raise UserError(
                 "--attention-layer and --attention-head choose what --attention, --alignment and --replace-unknown"
                 " show, and none of these is given",

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import ModelConfig, SearchConfig
-from nmtcli.config.search import DRAWING
+from nmtcli.config.search import SAMPLING_SETTINGS
 
 ExportFormat = Literal["safetensors", "onnx", "ctranslate2"]
 
@@ -42,8 +42,8 @@ def settle_search(search: SearchConfig, form: ExportFormat) -> tuple[SearchConfi
     if form != "ctranslate2":
         return search, []
     default = SearchConfig()
-    drawing = () if search.method == "beam" else ("method", *DRAWING, "mbr_samples", "mbr_metric")
-    names = [*drawing, "beam_groups", "beam_diversity", *(["stopping"] if search.stopping == "bound" else [])]
+    sampling = () if search.method == "beam" else ("method", *SAMPLING_SETTINGS, "mbr_samples", "mbr_metric")
+    names = [*sampling, "beam_groups", "beam_diversity", *(["stopping"] if search.stopping == "bound" else [])]
     changed = {name: getattr(default, name) for name in names if getattr(search, name) != getattr(default, name)}
     told = [f"search.{name} {getattr(search, name)} is replaced by {value}" for name, value in changed.items()]
     return SearchConfig.model_validate(search.model_dump() | changed), told

@@ -70,7 +70,7 @@ def specification(model: Seq2Seq, tokenizers: Tokenizers) -> "TransformerSpec":
             config.decoder.heads,
             **_kind(config.decoder),
             **_rotary(config.decoder),
-            alignment_layer=decoder.told,
+            alignment_layer=decoder.selected_layer,
             alignment_heads=config.decoder.heads,
         ),
     )

@@ -1,7 +1,7 @@
-"""A loop over target positions as CUDA graphs: launched as one, not kernel by kernel.
+"""A loop over target positions as CUDA graphs: one launch instead of one per kernel.
 
-A position is some twenty small kernels, which take longer to launch than to run. A graph holds all of them, forward or
-backward, for one shape; so shapes are rounded up, and a graph is made where a rounded shape is seen first.
+A position runs some twenty small kernels, whose launch takes longer than their execution. A graph holds all of them,
+forward or backward, for one shape. Shapes are therefore rounded up, and each new rounded shape is captured once.
 """
 
 import warnings
@@ -20,7 +20,7 @@ from nmtcli.models.protocol import map_rows
 
 Tree = Any  # nested tuples and dicts of tensors
 
-MOST = 128  # graphs kept, the most recently used
+MAX_GRAPHS = 128  # graphs kept, the most recently used
 
 
 def rounded(size: int, least: int) -> int:
@@ -30,16 +30,16 @@ def rounded(size: int, least: int) -> int:
 
 
 def rounded_up(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The inputs of a loop with B, T and S rounded up, so that few different shapes are left.
+    """The inputs of a loop with B, T and S rounded up, to reduce the number of shapes.
 
-    What is added are positions and sentences of zeros whose results nobody reads. Such a sentence has one source token,
-    for attention to have somewhere to look.
+    The padding is positions and sentences of zeros, whose results are discarded. A padding sentence has one unmasked
+    source token, so that its softmax is finite.
     """
     size, batch, _ = inputs["projected"].shape
     targets, sentences = rounded(size, 4), rounded(batch, 8)
 
     def extended(tensor: Tensor, *sizes: int) -> Tensor:
-        """With the first dimensions of these sizes."""
+        """The tensor with its first dimensions padded to these sizes."""
         added = [amount for new, old in zip(sizes, tensor.shape, strict=False) for amount in (new - old, 0)]
         return F.pad(tensor, [0, 0] * (tensor.dim() - len(sizes)) + added[::-1])
 
@@ -49,22 +49,22 @@ def rounded_up(inputs: dict[str, Any]) -> dict[str, Any]:
         memory[name] = extended(tensor, *sizes)
     if "mask" in memory and sentences > batch:
         memory["mask"][batch:, 0] = True
-    found = dict(inputs, memory=memory, cache=map_rows(inputs["cache"], lambda tensor: extended(tensor, sentences)))
+    padded = dict(inputs, memory=memory, cache=map_rows(inputs["cache"], lambda tensor: extended(tensor, sentences)))
     for name in ("projected", "tokens"):
         if name in inputs:
-            found[name] = extended(inputs[name], targets, sentences)
+            padded[name] = extended(inputs[name], targets, sentences)
     if "outputs" in inputs:
-        found["outputs"] = extended(inputs["outputs"], targets, len(inputs["outputs"][0]), sentences)
+        padded["outputs"] = extended(inputs["outputs"], targets, len(inputs["outputs"][0]), sentences)
     if "recurrent" in inputs:
-        found["recurrent"] = tuple(extended(mask, sentences) for mask in inputs["recurrent"])
-    return found
+        padded["recurrent"] = tuple(extended(mask, sentences) for mask in inputs["recurrent"])
+    return padded
 
 
 class LoopGraphs:
-    """Runs a loop with its gradient by CUDA graphs, one pair a shape, all in the same memory.
+    """Runs a loop and its gradient by CUDA graphs, one pair per shape, all in the same memory.
 
-    One run's gradient must come before the next run; where it does not, that next run goes kernel by kernel, as do all
-    runs once a graph could not be made.
+    A run that starts before the gradient of the previous one goes kernel by kernel. So do all runs after a capture has
+    failed.
     """
 
     def __init__(self) -> None:
@@ -75,12 +75,12 @@ class LoopGraphs:
     def __call__(self, loop: nn.Module, inputs: Tree) -> Tree:
         """loop(inputs), a tree of tensors, with gradients for inputs and weights.
 
-        The loop must not depend on anything else that changes, draw random numbers or wait for the device.
+        The loop must not depend on other changing state, use random numbers or synchronise with the device.
         """
         leaves = _leaves(inputs)
         weights = [weight for weight in loop.parameters() if weight.requires_grad]
-        wanted = any(tensor.requires_grad for tensor in (*leaves, *weights))
-        if self._off or not wanted or (self._memory is not None and self._memory.busy()):
+        needs_grad = any(tensor.requires_grad for tensor in (*leaves, *weights))
+        if self._off or not needs_grad or (self._memory is not None and self._memory.busy()):
             return loop(inputs)
         key = (
             tuple((tuple(leaf.shape), leaf.dtype, leaf.requires_grad) for leaf in leaves),
@@ -92,13 +92,13 @@ class LoopGraphs:
             self._memory = self._memory or _Memory()
             try:
                 graph = _Graph(loop, inputs, self._memory)
-            except RuntimeError as error:  # no memory for it, or an operation that cannot be captured
+            except RuntimeError as error:  # out of memory, or an operation that cannot be captured
                 self._off = True
                 self._graphs.clear()
                 warnings.warn(f"training without CUDA graphs, which is slower: {error}", stacklevel=2)
                 return loop(inputs)
             self._graphs[key] = graph
-            if len(self._graphs) > MOST:
+            if len(self._graphs) > MAX_GRAPHS:
                 self._graphs.popitem(last=False)
         self._graphs.move_to_end(key)
         outputs: tuple[Tensor, ...] = _Replay.apply(graph, *leaves, *weights)  # type: ignore[no-untyped-call]
@@ -106,7 +106,7 @@ class LoopGraphs:
 
 
 class _Memory:
-    """Where graphs find their inputs and leave their outputs: the same place for all of them."""
+    """Input and output buffers, shared by all graphs."""
 
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
@@ -115,7 +115,7 @@ class _Memory:
         self._pending: weakref.ref[_Run] | None = None
 
     def tensors(self, role: str, likes: Sequence[Tensor | None]) -> list[Tensor | None]:
-        """Tensors of the shapes and types of `likes` that keep their place; those of a role share it between graphs."""
+        """Tensors of the shapes and types of `likes` at fixed addresses, shared between graphs for each role."""
         return [None if like is None else self._tensor((role, number), like) for number, like in enumerate(likes)]
 
     def _tensor(self, name: tuple[str, int], like: Tensor) -> Tensor:
@@ -125,44 +125,43 @@ class _Memory:
         return self._buffers[key][: like.numel()].view(like.shape)
 
     def busy(self) -> bool:
-        """Whether a run's gradient is still to come."""
+        """Whether a run still waits for its gradient."""
         return self._pending is not None and self._pending() is not None
 
     def begin(self) -> "_Run":
-        """A run forward; as long as the returned object lives, its gradient may be asked for."""
+        """Start a forward run; its gradient may be computed as long as the returned object lives."""
         run = _Run()
         self._pending = weakref.ref(run)
         return run
 
     def end(self) -> None:
-        """The gradient of the run is done."""
+        """Mark the gradient of the run as computed."""
         self._pending = None
 
 
 class _Run:
-    """Lives as long as the gradient of a run can be asked for."""
+    """Lives as long as the gradient of a run may be computed."""
 
 
 class _Graph:
-    """The loop at one shape, forward and backward."""
+    """The loop for one shape, forward and backward."""
 
     def __init__(self, loop: nn.Module, inputs: Tree, memory: _Memory) -> None:
         self.memory = memory
         leaves = _leaves(inputs)
-        self.inputs = [own for own in memory.tensors("input", leaves) if own is not None]
+        self.inputs = [buffer for buffer in memory.tensors("input", leaves) if buffer is not None]
         _copy(leaves, self.inputs)
         static = [
-            own.detach().requires_grad_(leaf.requires_grad) for own, leaf in zip(self.inputs, leaves, strict=True)
+            buffer.detach().requires_grad_(leaf.requires_grad) for buffer, leaf in zip(self.inputs, leaves, strict=True)
         ]
         tree = _with_leaves(inputs, static)
-        # Weights under another name: autograd ties a tensor to the stream it was first used on, which a graph must not
-        # wait for.
+        # Detached weights: autograd ties a tensor to the stream of its first use, and a graph must not wait for it.
         weights = {
             name: weight.detach().requires_grad_() for name, weight in loop.named_parameters() if weight.requires_grad
         }
         sources = [*static, *weights.values()]
-        self.wanted = [source.requires_grad for source in sources]
-        wanted = [source for source in sources if source.requires_grad]
+        self.needs_grad = [source.requires_grad for source in sources]
+        trained = [source for source in sources if source.requires_grad]
         autocast = torch.autocast(
             "cuda", torch.get_autocast_dtype("cuda"), torch.is_autocast_enabled("cuda"), cache_enabled=False
         )
@@ -175,20 +174,21 @@ class _Graph:
             ends = [output for output in _leaves(outputs) if output.requires_grad]
             with torch.autocast("cuda", enabled=False):
                 return torch.autograd.grad(
-                    ends, wanted, [grad for grad in grads if grad is not None], allow_unused=True
+                    ends, trained, [grad for grad in grads if grad is not None], allow_unused=True
                 )
 
-        # Once without a graph, copies included: libraries set themselves up and kernels are loaded, which must not
-        # happen while a graph is being made, and the shapes become known.
+        # Once without a graph, copies included: libraries initialise and load kernels, which is not allowed during
+        # capture, and the shapes become known.
         stream = memory.stream
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             outputs = forward()
-            found = _leaves(outputs)
+            tensors = _leaves(outputs)
             self.shape_of_outputs = map_rows(outputs, lambda output: None)
-            self.outputs = [own for own in memory.tensors("output", found) if own is not None]
-            self.output_grads = memory.tensors("output gradient", [one if one.requires_grad else None for one in found])
-            _copy(found, self.outputs)
+            self.outputs = [buffer for buffer in memory.tensors("output", tensors) if buffer is not None]
+            with_grad = [tensor if tensor.requires_grad else None for tensor in tensors]
+            self.output_grads = memory.tensors("output gradient", with_grad)
+            _copy(tensors, self.outputs)
             for grad in self.output_grads:
                 if grad is not None:
                     grad.zero_()
@@ -196,7 +196,7 @@ class _Graph:
             self.grads = memory.tensors("gradient", grads)
             _copy(grads, self.grads)
         torch.cuda.current_stream().wait_stream(stream)
-        del outputs, found, grads
+        del outputs, tensors, with_grad, grads
         self.forward, self.backward = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         with _captured(self.forward, memory):
             outputs = forward()
@@ -207,14 +207,14 @@ class _Graph:
 
 @contextmanager
 def _captured(graph: torch.cuda.CUDAGraph, memory: _Memory) -> Iterator[None]:
-    """What is launched meanwhile goes into the graph. Raises the RuntimeError that came first."""
+    """Capture the kernels launched in the block into the graph. Raises the first RuntimeError of a chain."""
     try:
         with torch.cuda.graph(graph, memory.pool, memory.stream, capture_error_mode="thread_local"):
             yield
     except RuntimeError as error:
         while isinstance(error.__context__, RuntimeError):
             error = error.__context__
-        # A capture that failed leaves the random numbers in its hands; one that succeeds sets them free again.
+        # A failed capture keeps the random generator registered; a successful one releases it.
         with torch.cuda.graph(torch.cuda.CUDAGraph()):
             torch.zeros(1, device="cuda")
         raise RuntimeError(str(error)) from error
@@ -244,23 +244,23 @@ class _Replay(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Gradients of inputs and weights; those of weights are copies, since they stay."""
+        """Gradients of inputs and weights; those of weights are copies, since the optimizer keeps them."""
         graph: _Graph = ctx.graph
-        for own, grad in zip(graph.output_grads, grads, strict=True):
-            if own is not None:
-                own.zero_() if grad is None else own.copy_(grad)
+        for buffer, grad in zip(graph.output_grads, grads, strict=True):
+            if buffer is not None:
+                buffer.zero_() if grad is None else buffer.copy_(grad)
         graph.backward.replay()
         graph.memory.end()
-        found = iter(graph.grads)
-        given = [next(found) if wanted else None for wanted in graph.wanted]
+        remaining = iter(graph.grads)
+        all_grads = [next(remaining) if needed else None for needed in graph.needs_grad]
         count = len(graph.inputs)
-        return None, *given[:count], *(None if grad is None else grad.clone() for grad in given[count:])
+        return None, *all_grads[:count], *(None if grad is None else grad.clone() for grad in all_grads[count:])
 
 
 def _leaves(tree: Tree) -> list[Tensor]:
-    found: list[Tensor] = []
-    map_rows(tree, found.append)
-    return found
+    leaves: list[Tensor] = []
+    map_rows(tree, leaves.append)
+    return leaves
 
 
 def _with_leaves(tree: Tree, leaves: Sequence[Tensor]) -> Tree:

@@ -71,7 +71,7 @@ class Trainer:
         self.model = self._new_model()
         self.weights = Weights(self.model, self.sharded)
         if settings.cuda_graphs and device.type == "cuda" and not self.sharded:
-            self.model.run_loop_by(LoopGraphs())
+            self.model.set_loop_runner(LoopGraphs())
         loss = TrainingLoss(self.model, settings.label_smoothing, settings.guided_alignment)
         self.objective = make_objective(config, loss, data.tokenizers)
         parallel = ranks.share(self.objective, self.sharded, device)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nmtcli import Translator, UserError
-from nmtcli.models.told_attention import AttentionChoice, attention_heads, attention_name, told_attention
+from nmtcli.models.selected_attention import AttentionChoice, attention_heads, attention_name, select_attention
 from tests.conftest import TINY, model_config, nmt, overrides
 
 TRANSFORMER = [
@@ -30,7 +30,7 @@ def test_the_mean_of_heads_is_that_of_each_head_and_steps_tell_what_forward_tell
         for layer in range(1, layers + 1):
             found = []
             for head in [None, *range(1, heads + 1)]:
-                model.tell_attention(AttentionChoice(layer, head))
+                model.select_attention(AttentionChoice(layer, head))
                 found.append(model.decode(SOURCE, LENGTH, TARGET, True).attention)
                 memory, cache = model.start(SOURCE, LENGTH)
                 for position in range(TARGET.size(1)):
@@ -59,7 +59,7 @@ def test_every_attention_has_a_name_and_no_other_is_told():
         (model_config("model.attention.type=none"), AttentionChoice(), "no attention"),
     ):
         with pytest.raises(UserError, match=words):
-            told_attention(config, choice)
+            select_attention(config, choice)
 
 
 @pytest.fixture(scope="module")
