@@ -40,7 +40,7 @@ def test_missing_parts(model, capsys):
     (model / "model.safetensors").unlink()
     assert "model.safetensors: missing" in refused(capsys, model)
     (model / "tokenizer.model").unlink()
-    assert "no tokenizer here" in refused(capsys, model)
+    assert "has no tokenizer" in refused(capsys, model)
 
 
 def test_a_newer_format_is_refused(model, capsys):

@@ -52,13 +52,13 @@ def about(found: tuple[Finding, ...], words: str) -> list[str]:
 
 
 def test_default_settings_can_write_what_there_is(found):
-    assert not about(found(train_target=target_lines(300, marks="，！（ｘ）")), "cannot write")
+    assert not about(found(train_target=target_lines(300, marks="，！（ｘ）")), "cannot output")
 
 
 def test_characters_that_cannot_be_written_are_told_by_name(found):
     targets = [*target_lines(100, marks="！（）"), *target_lines(200, 3)]
     settings = overrides("data.tokenizer.normalization=nmt_nfkc")
-    (text,) = about(found(*settings, train_target=targets), "cannot write")
+    (text,) = about(found(*settings, train_target=targets), "cannot output")
     assert "33.3% of the texts of the training target (zh)" in text
     assert "！ (FULLWIDTH EXCLAMATION MARK, 100 times)" in text
 
@@ -67,18 +67,18 @@ def test_characters_that_cannot_be_written_are_told_by_name(found):
 def test_each_kind_of_loss_is_found(found, character):
     targets = [f"{line}{character}x" for line in target_lines(300)]
     settings = overrides("data.tokenizer.normalization=nmt_nfkc")
-    assert len(about(found(*settings, train_target=targets), "cannot write")) == 1
+    assert len(about(found(*settings, train_target=targets), "cannot output")) == 1
 
 
 @pytest.mark.parametrize("character", ["\u00a0", "\u3000", "\ufeff", "e\u0301", "\u1112\u1161"])
 def test_what_nobody_misses_is_no_loss(found, character):
-    assert not about(found(train_target=[f"{line}{character}x" for line in target_lines(300)]), "cannot write")
+    assert not about(found(train_target=[f"{line}{character}x" for line in target_lines(300)]), "cannot output")
 
 
 def test_characters_spelled_as_bytes_are_told_by_name(found):
     targets = [line + chr(0x3400 + n) for n, line in enumerate(target_lines(300))]
     (text,) = about(
-        found(*overrides("data.tokenizer.character_coverage=0.98"), train_target=targets), "spell single bytes"
+        found(*overrides("data.tokenizer.character_coverage=0.98"), train_target=targets), "are single bytes"
     )
     assert "(CJK UNIFIED IDEOGRAPH-3438, 1 time)" in text
 
@@ -110,9 +110,9 @@ def test_columns_of_identifiers_are_told(found):
 
 def test_header_lines_are_told(found):
     rows = "".join(f"{s}\t{t}\n" for s, t in zip(source_lines(300), target_lines(300), strict=True))
-    (text,) = about(found(train="source\ttarget\n" + rows), "of column names")
+    (text,) = about(found(train="source\ttarget\n" + rows), "header line")
     assert text.startswith("1 line")
-    assert not about(found(train=rows), "of column names")
+    assert not about(found(train=rows), "header line")
 
 
 @pytest.mark.parametrize("sign", ["❤️", "☎︎", "👍🏽", "👩‍🚀", "🇰🇷", "1️⃣", "𝐀𝑏", "№", "²"])

@@ -122,8 +122,8 @@ def test_links_are_read_line_by_line(alignment, tmp_path):
 @pytest.mark.parametrize(
     ("alignment", "words"),
     [
-        ("0-0\n\n", r"s has 3 lines but .*links has 2"),
-        ("\n\n\n0-0\n", r"s has 3 lines but .*links has 4"),
+        ("0-0\n\n", r"s has 3 lines, .*links 2"),
+        ("\n\n\n0-0\n", r"s has 3 lines, .*links 4"),
         ("0-0\n\n0-0 1:1\n", r"links:3: 1:1 is not a link"),
         ("0-0-0\n\n\n", r"links:1: 0-0-0 is not a link"),
         ("-1-0\n\n\n", r"links:1: -1-0 is not a link"),
@@ -351,5 +351,5 @@ def test_a_report_tells_where_many_pairs_lost_their_links(numbers, tmp_path, cap
     arguments = [*prepare_arguments(tmp_path, tmp_path / "data"), "--train-alignment", numbers / "train.links"]
     assert nmt(*arguments) == 0
     shown = capsys.readouterr().out
-    assert "word links dropped" in shown
+    assert "word alignment dropped" in shown
     assert "with a word alignment" in " ".join(shown.split())

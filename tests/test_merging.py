@@ -58,7 +58,7 @@ def test_what_does_not_fit_is_told(parts, corpus, data, tmp_path, capsys):
     valid = ["--valid-source", corpus / "valid.words", "--valid-target", corpus / "valid.digits"]
     assert nmt("prepare", "-o", tmp_path / "bpe", *train, *valid, "--vocab-size", "290") == 0
     assert merge(tmp_path / "x", parts[0], tmp_path / "bpe") == 2
-    assert "made with another tokenizer" in capsys.readouterr().err
+    assert "has another tokenizer" in capsys.readouterr().err
     more = ["--set", "data.cleaning.max_tokens=99", "--tokenizer", data]
     assert nmt("prepare", "-o", tmp_path / "short", *train, *valid, *more) == 0
     assert merge(tmp_path / "x", parts[0], tmp_path / "short") == 2

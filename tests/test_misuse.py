@@ -20,7 +20,7 @@ TRANSLATE = [
     ("-m folder -i in", 3, "folder: not a model directory"),
     ("-m in -i in", 3, "in: not a model directory"),
     ("-m no-weights -i in", 3, "model.safetensors: missing"),
-    ("-m no-tokenizer -i in", 3, "no tokenizer here"),
+    ("-m no-tokenizer -i in", 3, "has no tokenizer"),
     ("-m cut -i in -o out", 3, "damaged or cut short"),
     ("-m run -i nofile", 3, "nofile: no such file"),
     ("-m run -i folder", 3, "folder: cannot read it: Is a directory"),
@@ -57,7 +57,7 @@ SCORE = [
     ("in -r ref --at-least bleu=101", 5, "below 101"),
     ("in -r ref --report folder", 2, "folder: cannot write: is a directory"),
     ("-m run --source in", 2, "give both sides"),
-    ("-m run --source in --target one", 3, "in has 2 lines but one has 1"),
+    ("-m run --source in --target one", 3, "in has 2 lines, one 1"),
     ("in --gold-alignment ref", 3, "ref, line 1: one is not a link"),
 ]
 

@@ -156,7 +156,7 @@ def test_a_url_is_one_file(tmp_path):
         (folder / name).write_text(name, "utf-8")
     for name in ("a[1]", "a*", "x::y"):
         assert File.fetch(f"file://{folder}/{name}", tmp_path).path.read_text("utf-8") == name
-    with pytest.raises(DataError, match=r"zip://a::b\.zip: (cannot fetch it|no such file)"):
+    with pytest.raises(DataError, match=r"zip://a::b\.zip: (cannot download|no such file)"):
         File.fetch("zip://a::b.zip", tmp_path)
 
 

@@ -213,7 +213,7 @@ def test_corpora_get_names_of_their_own(tmp_path):
         "europarl.de-en",
         "b-2",
     ]
-    with pytest.raises(UserError, match="two corpora are called x"):
+    with pytest.raises(UserError, match="two corpora have the name x"):
         named = CorpusConfig(name="x", path=place["b.tsv"])
         Corpora.open(DataConfig(train=(named, named), valid=(pair,)), tmp_path, print)
 

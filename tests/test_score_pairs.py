@@ -128,7 +128,7 @@ def test_mistakes_have_words(pairs, data, trained, tmp_path, capsys):
 
     (tmp_path / "short").write_text("0-0\n")
     assert "give both sides" in words(2, "-m", trained)
-    assert "has 43 lines but" in words(3, *pairs[:4], "--target", tmp_path / "short")
+    assert "has 43 lines, " in words(3, *pairs[:4], "--target", tmp_path / "short")
     assert "no such file" in words(3, *pairs[:4], "--target", tmp_path / "absent")
     assert "not a regular file" in words(3, *pairs[:4], "--target", "/dev/null")
     assert "belongs to scoring translations" in words(2, *pairs, "-r", tmp_path / "short")

@@ -129,7 +129,7 @@ def test_damage_is_told_in_words(tmp_path):
     assert "damaged" in message()
     state = json.loads((split / "state.json").read_text())
     (split / "state.json").write_text(json.dumps({**state, "_data_files": [{"filename": first.name}]}))
-    assert message() == f"{split}: 3 pairs where 6 were written"
+    assert message() == f"{split}: damaged: has 3 pairs, was written with 6"
     (split / "state.json").write_text("[]")
     assert "not one of nmt prepare" in message()
     (split / "state.json").write_text("{")

@@ -159,7 +159,7 @@ def test_units_stretch_over_parts_of_a_large_file(tmp_path):
         (tmx(), "no translation unit"),
         (tmx(unit(("en", "x"), ("fr", "y"))), r"no unit has text in en and de \(languages: en, fr\)"),
         ("house\n", "not XML"),
-        (tmx(GOOD, declaration='<?xml version="1.0" encoding="klingon"?>'), "encoding klingon is not known"),
+        (tmx(GOOD, declaration='<?xml version="1.0" encoding="klingon"?>'), "unknown encoding klingon"),
         ("", "is empty"),
     ],
 )

@@ -149,7 +149,7 @@ def test_a_directory_brings_back_what_was_saved(joint, tokenizer, tmp_path):
 
 
 def test_missing_and_damaged_models_are_told(tokenizer, tmp_path):
-    with pytest.raises(DataError, match="no tokenizer here"):
+    with pytest.raises(DataError, match="has no tokenizer"):
         Tokenizers.load(tmp_path)
     tokenizer.save(tmp_path / "tokenizer.source.model")
     with pytest.raises(DataError, match=r"tokenizer\.target\.model"):
@@ -340,7 +340,7 @@ def test_a_directory_is_reused_unchanged(joint, tokenizer, tmp_path):
 
 
 def test_what_is_no_model_is_not_reused(tokenizer, tmp_path):
-    with pytest.raises(DataError, match="no tokenizer here"):
+    with pytest.raises(DataError, match="has no tokenizer"):
         Tokenizers.reuse(tmp_path)
     with pytest.raises(DataError, match="cannot read the tokenizer"):
         Tokenizers.reuse(tmp_path / "nothing.model")
