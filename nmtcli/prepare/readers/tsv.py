@@ -1,4 +1,4 @@
-"""Tab-separated columns, a pair a line."""
+"""Tab-separated columns, one pair per line."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from nmtcli.prepare.readers.layout import Layout, find_layout
 from nmtcli.prepare.readers.records import Sides
 from nmtcli.prepare.rows import HEADER, MALFORMED, QUOTED, Problem, Rows, decode_lines
 
-_PROBE = 2**20  # bytes in which quotes are looked at
+_PROBE = 2**20  # bytes that decide whether cells are quoted
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class TsvBlock:
     file: str
     lines: bytes
     layout: Layout
-    quoted: bool  # whether cells are quoted as spreadsheets do
-    header: int  # lines of column names that were left out before it
+    quoted: bool  # whether cells are quoted as in spreadsheets
+    header: int  # number of header lines skipped before it
 
     def rows(self) -> Rows:
         """Take the two columns of each line."""
@@ -44,7 +44,7 @@ class TsvBlock:
 
 @dataclass(frozen=True)
 class TsvFile(FromFile):
-    """A pair a line: two columns of those between tabs, named by the first line or numbered from 1."""
+    """One pair per line: two tab-separated columns, named by the first line or numbered from 1."""
 
     sides: Sides
 
@@ -53,16 +53,16 @@ class TsvFile(FromFile):
         self._layout(self.data.check())
 
     def digest(self) -> str:
-        """Sha256 of the file, and the columns."""
+        """Sha256 of the file, and the columns of the sides."""
         return f"{self.data.digest()} {self.sides}"
 
     def blocks(self) -> Iterator[TsvBlock]:
-        """The lines; those of column names are left out."""
+        """The lines without the header."""
         line = 1
         for lines, count in self.data.blocks():
             if line == 1:
                 layout, quoted = self._layout(lines), _is_quoted(lines)
-            names = int(line == 1 and layout.named)  # the first line is no pair then
+            names = int(line == 1 and layout.named)  # the first line is a header
             rows = lines.partition(b"\n")[2] if names else lines
             if rows:
                 yield TsvBlock(line + names, count - names, self.name, rows, layout, quoted, names)
@@ -81,9 +81,9 @@ def _cells(start: bytes) -> tuple[list[str], list[str]]:
 
 
 def _is_quoted(start: bytes) -> bool:
-    """Whether cells with a comma or a quote are quoted and no others, as spreadsheets write them.
+    """Whether exactly the cells with a comma or a quote are quoted, as spreadsheets write them.
 
-    In other files a quote is a part of the text, and hardly ever stands so everywhere.
+    In other files a quote is part of the text, and rarely fits this pattern everywhere.
     """
     text = start[:_PROBE].rpartition(b"\n")[0].decode("utf-8", "replace").replace("\r\n", "\n")
     cells = [cell for line in text.split("\n") for cell in line.split("\t") if '"' in cell]
