@@ -297,7 +297,7 @@ def test_an_official_test_set_gives_what_the_sacrebleu_command_gives(cache):
 def test_a_test_set_that_cannot_be_fetched_is_told_so(cache):
     done = in_cache(cache, "nmtcli", "score", "hyp", "--test-set", "wmt13", "-l", "de-en")
     assert done.returncode == 3
-    assert "sacreBLEU cannot fetch the test set wmt13 de-en" in done.stderr
+    assert "sacreBLEU cannot download the test set wmt13 de-en" in done.stderr
     assert "Traceback" not in done.stderr
 
 
