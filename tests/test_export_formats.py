@@ -220,7 +220,7 @@ def test_a_shortlist_goes_with_the_export(trained, data, tmp_path, capsys):
 def test_a_precision_that_a_format_has_not_is_refused(trained, tmp_path, capsys):
     for form, precision in (("onnx", "bf16"), ("safetensors", "int16")):
         assert nmt("export", trained, "-o", tmp_path / "x", "--format", form, "--quantize", precision) == 2
-        assert f"--quantize {precision} is not for --format {form}" in capsys.readouterr().err
+        assert f"--quantize {precision} is not available with --format {form}" in capsys.readouterr().err
 
 
 def test_data_of_another_model_is_refused(trained, data, tmp_path, capsys):
@@ -235,11 +235,11 @@ def test_the_card_says_what_the_model_is(transformer, ctranslate2, trained):
     card = (ctranslate2 / "README.md").read_text("utf-8")
     info = read_info(ctranslate2)
     assert info.data_fingerprint in card
-    assert "licence | *to be filled in" in card
+    assert "licence | *to fill in" in card
     assert "train.max_updates=16" in card
     assert "refuses terminology, banned and required phrases" in card
     assert not training_settings(ctranslate2)
-    (ctranslate2 / "README.md").write_text(card.replace("*to be filled in", "CC0: *"), "utf-8")  # as it is meant to be
+    (ctranslate2 / "README.md").write_text(card.replace("*to fill in", "CC0: *"), "utf-8")  # as it is meant to be
     Translator.load(ctranslate2, "cpu")
 
 
@@ -257,7 +257,7 @@ def test_check_tells_what_stands_in_the_way_of_each_format(trained, onnx, tmp_pa
     settings.write_text("model: {encoder: {type: transformer, reverse_source: true}, decoder: {type: ssru}}\n")
     assert nmt("export", settings, "--check") == 0
     told = " ".join(capsys.readouterr().out.split())
-    assert "model.decoder.type is ssru: CTranslate2 has Transformers only" in told
+    assert "model.decoder.type is ssru: CTranslate2 supports Transformers only" in told
     assert "model.encoder.reverse_source is true" in told
     assert nmt("export", "--check", "--preset", "rnmt-plus", "--format", "onnx") == 5
     assert "model.encoder.layer_norm is true" in " ".join(capsys.readouterr().out.split())

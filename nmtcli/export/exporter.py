@@ -1,7 +1,7 @@
-"""A run or a checkpoint to a model directory for use: averaged, stripped, in the wanted format, and checked.
+"""Export a run or a checkpoint to a model directory: averaged, without trainer state, in a given format, and checked.
 
-The run is never modified. What is written is opened again and must translate like the model it came from; only then
-does the directory appear.
+The run is never modified. The export is opened and compared with the original model; only if the check passes, or with
+`force`, does the directory appear.
 """
 
 import json
@@ -59,7 +59,7 @@ def export_model(source: Path, output: Path, export: Export) -> ExportReport:
     much slower, unless forced; nothing is written then.
     """
     if output.exists():
-        raise UserError(f"{output}: is there already", "choose another -o; nmt never overwrites a model")
+        raise UserError(f"{output}: exists already", "choose another -o; nmt never overwrites a model")
     origins = RunDirectory(source).select(export.average) if export.average else [find_model(source)]
     origin = origins[-1]
     info = read_info(origin)
@@ -107,7 +107,7 @@ def export_model(source: Path, output: Path, export: Export) -> ExportReport:
 
 
 def write_export(model: Seq2Seq, info: ModelInfo, tokenizers: Tokenizers, directory: Path) -> None:
-    """All that `nmt translate` needs, in the format and precision of `info`, into an existing directory."""
+    """Write the files for `nmt translate`, in the format and precision of `info`, into an existing directory."""
     match info.kind:
         case "pytorch":
             from nmtcli.models.quantized import reduce_weights
@@ -131,9 +131,9 @@ def write_export(model: Seq2Seq, info: ModelInfo, tokenizers: Tokenizers, direct
 def check_export(
     model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes, force: bool = False
 ) -> Comparison:
-    """Translate the probes with both.
+    """Translate the probes with both models.
 
-    Raises CheckFailed where they differ too much or the export is much slower, unless forced.
+    Raises CheckFailed if the translations differ too much or the export is much slower, unless forced.
     """
     comparison = compare(model, export, info, probes)
     if comparison.failures and not force:
@@ -143,7 +143,7 @@ def check_export(
                 " --force exports it anyway, for another machine"
             )
         elif info.kind == "ctranslate2" and info.precision == "int8" and int8_may_saturate():
-            hint = "CTranslate2's int8 may saturate on this CPU: CT2_USE_MKL=1 before the command is exact, and slower"
+            hint = "CTranslate2's int8 may saturate on this CPU: set CT2_USE_MKL=1, which is exact but slower"
         elif info.precision != "fp32":
             hint = "choose another --quantize; --force exports it anyway"
         else:
@@ -155,8 +155,8 @@ def check_export(
 def _check_possible(source: Path, origin: Path, info: ModelInfo, export: Export) -> None:
     checkpoint.check_export(origin, info)
     if info.kind != "pytorch" or info.precision != "fp32":
-        what = info.kind if info.kind != "pytorch" else info.precision
-        raise DataError(f"{source}: is an export to {what} already", "export from the run or a checkpoint")
+        kind = info.kind if info.kind != "pytorch" else info.precision
+        raise DataError(f"{source}: is an export to {kind} already", "export from the run or a checkpoint")
     if conditions := unmet(info.model, export.form):
         raise UserError(
             "\n".join(f"{source}: cannot be exported to {export.form}: {condition}" for condition in conditions),
@@ -164,18 +164,18 @@ def _check_possible(source: Path, origin: Path, info: ModelInfo, export: Export)
         )
     if export.precision not in (possible := PRECISIONS[export.form]):
         raise UserError(
-            f"--quantize {export.precision} is not for --format {export.form}",
+            f"--quantize {export.precision} is not available with --format {export.form}",
             f"--quantize {' or '.join(one for one in possible if one != 'fp32')}",
         )
     if export.shortlist and (export.form != "safetensors" or export.data is None):
         raise UserError(
-            "--vocabulary-shortlist is for --format safetensors, and is learnt from training data",
+            "--vocabulary-shortlist needs --format safetensors and the training data",
             "--data DATA, the directory the model was trained on",
         )
 
 
 def _open_data(path: Path | None, info: ModelInfo) -> PreparedData | None:
-    """The data directory; raises UserError for another one than the model was trained on."""
+    """The data directory; raises UserError unless the model was trained on it."""
     if path is None:
         return None
     data = open_data(path)
