@@ -64,7 +64,7 @@ def test_weights_that_do_not_fit_their_config(model, capsys):
     raw = json.loads((model / "config.json").read_text())
     raw["model"]["decoder"]["hidden_size"] = 20
     (model / "config.json").write_text(json.dumps(raw))
-    assert "weights do not fit config.json" in refused(capsys, model)
+    assert "weights do not match config.json" in refused(capsys, model)
 
 
 def test_what_is_no_model_is_said(tmp_path, data, capsys):

@@ -36,9 +36,9 @@ def linked(text: Path, how: str) -> Path:
 @pytest.mark.parametrize("how", ["same", "hard", "symbolic", "dotted"])
 def test_no_output_is_an_input_under_any_name(text, how):
     other = text if how == "same" else linked(text, how)
-    with pytest.raises(UserError, match=r"named twice|is the same file as text"):
+    with pytest.raises(UserError, match=r"given twice|is the same file as text"):
         require_apart([text], [other])
-    with pytest.raises(UserError, match=r"named twice|is the same file as text"):
+    with pytest.raises(UserError, match=r"given twice|is the same file as text"):
         require_apart([], [text, other])
     require_apart([text, other], [Path("new")])
 
@@ -64,7 +64,7 @@ def test_standard_input_and_output_are_compared(text, mode, monkeypatch):
         monkeypatch.setattr(sys, "stdin", reading)
         monkeypatch.setattr(sys, "stdout", writing)
         for inputs, outputs in (([PIPE], [text]), ([text], [PIPE]), ([PIPE], [PIPE])):
-            with pytest.raises(UserError, match=r"same file|named twice"):
+            with pytest.raises(UserError, match=r"same file|given twice"):
                 require_apart(inputs, outputs)
         require_apart([PIPE], [Path("new")])
     monkeypatch.setattr(sys, "stdin", None)
@@ -103,7 +103,7 @@ def test_no_verb_writes_over_what_it_reads(text, how, command, trained, capsys):
 def test_the_record_of_a_translation_is_an_output_too(text, trained, capsys):
     text.rename("out.progress")
     assert nmt("translate", "-m", trained, "-i", "out.progress", "-o", "out") == 2
-    assert "out.progress: named twice" in capsys.readouterr().err
+    assert "out.progress: given twice" in capsys.readouterr().err
     assert Path("out.progress").read_text("utf-8") == "one two\n" * 50
 
 
@@ -112,7 +112,7 @@ def test_no_translation_is_written_over_its_model(text, trained, capsys):
     for file in ("config.yaml", "checkpoints/step-0000012/model.safetensors"):
         before = (trained / file).read_bytes()
         assert nmt("translate", "-m", trained, "-i", text, "-o", trained / file) == 2
-        assert "named twice" in capsys.readouterr().err
+        assert "given twice" in capsys.readouterr().err
         assert (trained / file).read_bytes() == before
 
 
