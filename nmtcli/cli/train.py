@@ -167,7 +167,7 @@ def _train(
     as_given = load_config(preset, files, given, base=base)
     where = open_device(device, as_given.train.threads, local_rank())
     before = settings_of(output) if (output / "config.yaml").exists() else None
-    settings = resolve(as_given, prepared, where, before)
+    settings = resolve(as_given, prepared, where, before, finetuning=first is not None)
     _warn_of_emulation(settings, where)
     if first:
         for line in first.check(settings, prepared, extend_vocabulary):

@@ -1,10 +1,10 @@
 """Settings of the network: any encoder with any decoder."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from nmtcli.config.section import Section
+from nmtcli.config.section import AUTO, OrAuto, Section
 
 
 class Part(Section):
@@ -264,7 +264,10 @@ class ModelConfig(Section):
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
     decoder: DecoderConfig = Field(default_factory=DecoderConfig)
     attention: AttentionConfig = Field(default_factory=AttentionConfig)
-    dropout: float = Field(0.3, ge=0, lt=1, description="Share of activations dropped in training.")
+    dropout: OrAuto[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        AUTO,
+        description="Share of activations dropped in training; auto: 0.1 to 0.5, more the more epochs there are.",
+    )
     recurrent_dropout: float = Field(
         0.0,
         ge=0,

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 from nmtcli import __version__
 from nmtcli.config import DataConfig
+from nmtcli.config.section import AUTO
 from nmtcli.errors import DataError, UserError, each
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.corpus import Corpora, Corpus
@@ -25,7 +26,7 @@ from nmtcli.prepare.reading import TRAIN, VALID, SplitRead, counts_of, read_spli
 from nmtcli.prepare.report.page import PAGE_FILE, write_page
 from nmtcli.prepare.report.report import Report, SplitReport, split_report
 from nmtcli.prepare.rows import OnProgress
-from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
+from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers, vocabulary_size
 from nmtcli.prepare.work import BlockWork
 from nmtcli.prepare.workers import Workers, cores, warm_up
 from nmtcli.staging import staged
@@ -171,6 +172,9 @@ def _train_tokenizers(
     """Tokenizers from a sample of the training pairs that is the same each time; the source's knows the tags."""
     settings = config.tokenizer
     sources, targets = sample_pairs(train, settings.training_pairs, config.seed)
+    if settings.vocab_size == AUTO:
+        size = vocabulary_size(settings.type, [*sources, *targets], len(sources) / train.kept)
+        settings = settings.model_copy(update={"vocab_size": size})
     on_progress("training the tokenizer", 0, 1)
     if settings.joint:
         tokenizer = Tokenizer.train([*sources, *targets], settings, tags)

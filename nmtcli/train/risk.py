@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nmtcli.config import Config
+from nmtcli.config.section import settled
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.prepare.shards import Sentences
 from nmtcli.prepare.tokenizer import Tokenizer
@@ -88,7 +89,7 @@ class MinimumRisk(nn.Module):
         source_length = batch.source_length.tolist()
         longest = np.array([max(source_length[row], len(tokens)) for row, tokens in pairs])
         order = np.argsort(longest, kind="stable")
-        bounds = cut(longest[order], self.settings.batch_tokens)
+        bounds = cut(longest[order], settled(self.settings.batch_tokens))
         parts = []
         for start, end in pairwise(bounds.tolist()):
             chosen = [pairs[place] for place in order[start:end]]

@@ -12,6 +12,7 @@ from torch import Tensor
 from nmtcli import checkpoint
 from nmtcli.checkpoint import ModelInfo, RunDirectory
 from nmtcli.config import Config
+from nmtcli.config.section import settled
 from nmtcli.errors import CheckFailed
 from nmtcli.models.graphs import LoopGraphs
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
@@ -81,7 +82,7 @@ class Trainer:
         self.precision = self._precision()
         self.feed = Feed(data, settings, ranks)
         self.validator = Validator(data, config, device, ranks)
-        self.total = settings.max_updates
+        self.total = settled(settings.max_updates)
         if settings.max_epochs is not None:
             self.total = min(self.total, self.feed.plan.updates(settings.max_epochs))
         self.schedule = Schedule.of(config, self.total)
@@ -120,8 +121,8 @@ class Trainer:
                 self._rehearse()
             while True:
                 ended = self._stop_reason() is not None
-                validation_due |= self.state.step % self.config.train.valid_every == 0 or ended
-                save_due |= self.state.step % self.config.train.save_every == 0
+                validation_due |= self.state.step % settled(self.config.train.valid_every) == 0 or ended
+                save_due |= self.state.step % settled(self.config.train.save_every) == 0
                 # While updates are skipped both are put off: the weights may be those of a model that diverges.
                 sound = ended or not (validation_due or save_due) or self._is_sound()
                 new = validation_due and self.stopping.validated_step != self.state.step
