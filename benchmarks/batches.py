@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from nmtcli.config import TrainConfig
-from nmtcli.prepare.directory import TRAIN, VALID, CorpusSize, SplitSize, open_data
-from nmtcli.prepare.shards import ShardWriter, record_batch
+from nmtcli.data.directory import TRAIN, VALID, CorpusSize, SplitSize, open_data
+from nmtcli.data.shards import ShardWriter, record_batch
 from nmtcli.train.batches import Batch, BatchPlan, Updates
 from nmtcli.train.subwords import SubwordSampling
 

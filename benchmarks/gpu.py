@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from nmtcli.checkpoint import RunDirectory
+from nmtcli.data.directory import PreparedData, open_data
 from nmtcli.models.device import open_device
 from nmtcli.models.seq2seq import parameter_count
-from nmtcli.prepare.directory import PreparedData, open_data
 from nmtcli.settings import load_config
 from nmtcli.train.run import resolve
 from nmtcli.train.trainer import Trainer

@@ -32,9 +32,9 @@ from shrinking import shrunk
 from training import WHOLE, Record, events, last_words, log, machine, measured, row, start_training
 
 from nmtcli.config import Config
+from nmtcli.data.directory import open_data
 from nmtcli.models.device import open_device
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
-from nmtcli.prepare.directory import open_data
 from nmtcli.settings import load_config, presets
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.epochs import Epochs

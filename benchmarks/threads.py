@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 from nmtcli.checkpoint import find_model, read_info
-from nmtcli.prepare.workers import cores
+from nmtcli.data.workers import cores
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.translator import Translator
 

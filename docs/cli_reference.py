@@ -9,9 +9,9 @@ from nmtcli.cli import app
 
 HEADER = """# Commands and options
 
-Every option of `nmt`, generated from the code by `make docs`; `nmt VERB --help` says the same. Results go to stdout,
-all else to stderr; `-` is stdin or stdout. See also [exit codes](exit-codes.md) and [settings](config.md), which
-`--set` and `-c` give.
+This page lists every command and option of `nmt`, for users who look up an option. `make docs` generates it from
+the code; `nmt VERB --help` prints the same. Results go to stdout, messages to stderr; `-` means stdin or stdout. See
+also [exit codes](exit-codes.md), and [settings](config.md) for `--set` and `-c`.
 """
 
 
@@ -91,10 +91,10 @@ def reference() -> str:
         lines += [f"## nmt {command.callback.__name__}\n", f"{inspect.getdoc(command.callback)}\n"]
         lines += tables(command.callback)
     assert app.registered_callback and app.registered_callback.callback
-    lines += ["## Before the verb\n", *tables(app.registered_callback.callback)]
+    lines += ["## Global options\n", *tables(app.registered_callback.callback)]
     lines += [
-        "`--help` explains a verb; `--install-completion` teaches your shell the verbs and options, see",
-        "[installing](install.md#shell-completion).\n",
+        "`--help` explains a command. `--install-completion` installs",
+        "[shell completion](install.md#shell-completion).\n",
     ]
     return "\n".join(lines)
 

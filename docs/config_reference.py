@@ -12,9 +12,10 @@ from nmtcli.settings import keys
 
 HEADER = """# Settings
 
-Every setting of `nmt`, generated from the code by `make docs`. Give them in YAML files (`-c FILE`) or one by one
-(`--set train.learning_rate=3e-4`); `--set` wins over files, later files over earlier ones, all of them over a preset.
-`nmt train` writes all settings that apply to a run into its `config.yaml`, with every `auto` and null found out.
+This page lists every setting of `nmt` with its default, for users who write a config file. `make docs` generates it
+from the code. Give settings in YAML files (`-c FILE`) or one by one (`--set train.learning_rate=3e-4`). `--set`
+overrides files, later files override earlier ones, and all of them override a preset. `nmt train` writes the settings
+of a run to its `config.yaml`, with every `auto` and null resolved.
 """
 
 
@@ -77,7 +78,7 @@ def reference() -> str:
             lines += rows(((key,), setting) for key, setting in CorpusConfig.model_fields.items())
             lines += [
                 "### Cleaning\n",
-                f"{inspect.getdoc(CleaningConfig)} [Why these rules](data.md#what-is-dropped).\n",
+                f"{inspect.getdoc(CleaningConfig)} [Why these rules](data.md#cleaning-rules).\n",
             ]
     return "\n".join(lines)
 

@@ -6,13 +6,13 @@ From Python: `from nmtcli import Translator`. What is named here is imported whe
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nmtcli.version import __version__
+
 if TYPE_CHECKING:
     from nmtcli.errors import DataError, UserError
     from nmtcli.translate.alignment import AttentionMap
     from nmtcli.translate.translation import Candidate, LineHandling, Request, Translation
     from nmtcli.translate.translator import Translator
-
-__version__ = "0.1.0"
 
 _PLACES = {
     "Translator": "translate.translator",

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from nmtcli import __version__
 from nmtcli.config import Config, ModelConfig, SearchConfig, Section
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import DataError, UserError
-from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.staging import check_name, exclusive, staged, write_whole, writing
+from nmtcli.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nmtcli.data.directory import PreparedData
     from nmtcli.models.packed import Precision
     from nmtcli.models.seq2seq import Seq2Seq
-    from nmtcli.prepare.directory import PreparedData
 
 FORMAT = 1
 INFO, WEIGHTS, STATE, TENSORS = "config.json", "model.safetensors", "state.json", "trainer.safetensors"

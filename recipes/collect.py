@@ -2,7 +2,7 @@
 
 `make check` writes work/result*.json. This adds them (all that lie in recipes/*/work, unless some are given) to
 docs/results/recipes.jsonl, a line for each recipe, row, seed, hardware and commit, and writes the table of
-docs/results/README.md between the lines <!-- recipes --> anew: newest figures of a row, with the mean and the spread
+docs/results/quality.md between the lines <!-- recipes --> anew: newest figures of a row, with the mean and the spread
 of its seeds.
 """
 
@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORD, PAGE = ROOT / "docs" / "results" / "recipes.jsonl", ROOT / "docs" / "results" / "README.md"
+RECORD, PAGE = ROOT / "docs" / "results" / "recipes.jsonl", ROOT / "docs" / "results" / "quality.md"
 MARK = "<!-- recipes -->\n"
 HEAD = """| recipe | date, commit | hardware | model | training | seeds | score | signature |
 |---|---|---|---|---|---|---|---|

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtcli.config import TrainConfig
+from nmtcli.data.directory import open_data
+from nmtcli.data.shards import Sentences
 from nmtcli.errors import UserError
-from nmtcli.prepare.directory import open_data
-from nmtcli.prepare.shards import Sentences
 from nmtcli.train.batches import BatchPlan, make_batch, pad, share
 from nmtcli.train.epochs import Epochs
 from nmtcli.vocabulary import BOS, EOS, PAD

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtcli.config.section import AUTO, settled
+from nmtcli.data.tokenizer import vocabulary_size
 from nmtcli.errors import UserError
-from nmtcli.prepare.tokenizer import vocabulary_size
 from nmtcli.settings import keys, load_config
 from nmtcli.train import defaults
 from nmtcli.train.defaults import AUTOMATIC, automatic, replaced

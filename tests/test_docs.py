@@ -104,8 +104,15 @@ def test_formulas_are_those_of_tex_and_code_is_left_alone():
         assert kept in made
 
 
-def test_the_readme_lists_the_exit_codes():
-    text = (ROOT / "README.md").read_text("utf-8")
+def test_the_readme_is_short_and_shows_how_to_start():
+    lines = (ROOT / "README.md").read_text("utf-8").splitlines()
+    assert len(lines) <= 130
+    for command in ("make demo", "make test"):
+        assert any(line.startswith(f"{command} ") for line in lines), command
+
+
+def test_the_exit_codes_are_documented():
+    text = (ROOT / "docs" / "exit-codes.md").read_text("utf-8")
     for code in ExitCode:
         assert re.search(rf"^\|[^|]*\b{int(code)}\b", text, re.MULTILINE), code
 

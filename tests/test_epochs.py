@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtcli.config import TrainConfig
+from nmtcli.data.directory import CorpusSize
 from nmtcli.errors import UserError
-from nmtcli.prepare.directory import CorpusSize
 from nmtcli.train.epochs import Epochs, corpus_weights
 
 weights = st.fractions(0, 3, max_denominator=12)

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from nmtcli.checkpoint import find_model, load_model, read_info
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import CheckFailed
 from nmtcli.export import checking, exporter
 from nmtcli.export.checking import LEAST_MATCH, Probes, Speed, compare
 from nmtcli.export.exporter import check_export
 from nmtcli.export.onnx import export_onnx
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.translate.runtimes.onnx import OnnxRuntime
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import SearchOptions, beam_search

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from nmtcli.cli.training_display import show_accuracy
+from nmtcli.data.directory import open_data
+from nmtcli.data.shards import Sentences
 from nmtcli.models.protocol import Step
-from nmtcli.prepare.directory import open_data
-from nmtcli.prepare.shards import Sentences
 from nmtcli.train.batches import BatchPlan, make_batch
 from nmtcli.train.epochs import Epochs
 from nmtcli.train.exposure import BUCKETS, by_bucket, count_by_position, free_running, teacher_forced

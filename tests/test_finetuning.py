@@ -5,10 +5,10 @@ import torch
 from safetensors.torch import load_file
 
 from nmtcli.checkpoint import find_model, load_model
+from nmtcli.data.directory import open_data
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import UserError
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.prepare.directory import open_data
-from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.settings import load_config, presets
 from nmtcli.train.finetuning import FirstModel, common_pieces
 from nmtcli.train.freezing import PARTS, check_freeze, freeze, part_names

@@ -11,9 +11,9 @@ import torch
 import torch.multiprocessing
 from torch import nn
 
+from nmtcli.data.shards import Sentences
 from nmtcli.errors import ResourceError
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.prepare.shards import Sentences
 from nmtcli.settings import load_config, presets
 from nmtcli.train.batches import Batch, make_batch, share
 from nmtcli.train.distributed import Ranks, joined, whole

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from nmtcli.checkpoint import find_model, load_model
 from nmtcli.config import TrainConfig
+from nmtcli.data.directory import open_data
+from nmtcli.data.links import Links
+from nmtcli.data.shards import Sentences
 from nmtcli.models import recurrent
 from nmtcli.models.loop import plain_product
-from nmtcli.prepare.directory import open_data
-from nmtcli.prepare.links import Links
-from nmtcli.prepare.shards import Sentences
 from nmtcli.train.batches import BatchPlan, make_batch
 from nmtcli.train.loss import TrainingLoss, guided_alignment_loss
 from nmtcli.vocabulary import EOS, PAD

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nmtcli.cli import run
-from nmtcli.prepare.directory import open_data
+from nmtcli.data.directory import open_data
 from nmtcli.prepare.hold_out import ranks
 from nmtcli.prepare.report.report import Report
 

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmtcli.config import CorpusConfig, TokenizerConfig
+from nmtcli.data import files
+from nmtcli.data.directory import open_data
+from nmtcli.data.files import File
+from nmtcli.data.links import EncodedSide, LinkCounts, Links, token_links
+from nmtcli.data.shards import Sentences, Shards, ShardWriter, record_batch
+from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import DataError
-from nmtcli.prepare import files
-from nmtcli.prepare.directory import open_data
-from nmtcli.prepare.files import File
-from nmtcli.prepare.links import EncodedSide, LinkCounts, Links, token_links
 from nmtcli.prepare.readers.alignments import AlignedLines
 from nmtcli.prepare.readers.lines import LinePairs
-from nmtcli.prepare.shards import Sentences, Shards, ShardWriter, record_batch
-from nmtcli.prepare.tokenizer import Tokenizer
 from nmtcli.vocabulary import UNK
 from tests.conftest import WORDS, nmt, prepare_arguments
 

@@ -4,7 +4,7 @@ import datasets
 import numpy as np
 import pytest
 
-from nmtcli.prepare.directory import open_data
+from nmtcli.data.directory import open_data
 from tests.conftest import TINY, nmt, overrides
 
 

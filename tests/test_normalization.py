@@ -5,8 +5,8 @@ import unicodedata
 import pytest
 
 from nmtcli.config import TokenizerConfig
-from nmtcli.prepare.normalization import rules
-from nmtcli.prepare.tokenizer import Tokenizer
+from nmtcli.data.normalization import rules
+from nmtcli.data.tokenizer import Tokenizer
 
 # Lines with what NFKC would change: full-width punctuation, joiners, word breaks, letters of two parts, superscripts.
 LINES = {

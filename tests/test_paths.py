@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from nmtcli.data.files import File
 from nmtcli.errors import DataError, UserError
 from nmtcli.paths import PIPE, quoted, require_apart
-from nmtcli.prepare.files import File
 from tests.conftest import nmt, prepare_arguments
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmtcli.config import TokenizerConfig
+from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import DataError, UserError
-from nmtcli.prepare.tokenizer import Tokenizer
 from nmtcli.translate.constraints import obeys
 from nmtcli.translate.phrases import PhraseWriter, joins_words
 from nmtcli.translate.search import SearchOptions, beam_search

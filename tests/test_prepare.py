@@ -15,8 +15,8 @@ import pytest
 
 from nmtcli.cli import run
 from nmtcli.config import DataConfig
+from nmtcli.data.directory import Manifest, open_data
 from nmtcli.errors import DataError, ExitCode, ResourceError
-from nmtcli.prepare.directory import Manifest, open_data
 from nmtcli.prepare.pipeline import Job, prepare
 from nmtcli.prepare.report.report import Report
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from nmtcli.data.workers import Workers
 from nmtcli.errors import ResourceError
-from nmtcli.prepare.workers import Workers
 from tests.conftest import nmt
 
 PAIRS = 30_000  # several blocks

@@ -14,12 +14,12 @@ import torch
 
 from benchmarks.shrinking import shrunk
 from nmtcli.checkpoint import RunDirectory
+from nmtcli.data.directory import open_data
 from nmtcli.errors import UserError
 from nmtcli.export.conditions import reachable_formats
 from nmtcli.export.exporter import Export, export_model
 from nmtcli.models.quantized import pack_floats
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
-from nmtcli.prepare.directory import open_data
 from nmtcli.settings import keys, load_config, load_tree, presets
 from nmtcli.train.logs import Observer
 from nmtcli.train.run import resolve

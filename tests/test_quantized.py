@@ -12,11 +12,11 @@ from safetensors.torch import save_file
 
 from nmtcli import checkpoint
 from nmtcli.checkpoint import find_model, load_model, model_weights, read_info
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import DataError, UserError
 from nmtcli.models import packed
 from nmtcli.models.packed import FloatMatrix, Int8Matrix, best_int8_kernel, quantize
 from nmtcli.models.quantized import assemble, reduce_weights, stored_precision
-from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.translate.translator import Translator
 from tests.conftest import nmt

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtcli.config import CorpusConfig, DataConfig
+from nmtcli.data.files import File
 from nmtcli.errors import DataError, UserError
 from nmtcli.prepare.corpus import Corpora
-from nmtcli.prepare.files import File
 from nmtcli.prepare.readers.lines import LinePairs
 from nmtcli.prepare.rows import decode_lines
 

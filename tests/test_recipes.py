@@ -59,11 +59,11 @@ def test_a_recipe_says_what_it_would_do(recipe, tmp_path):
 
 
 @each_recipe
-def test_a_recipe_has_its_files_and_the_readme_names_it(recipe):
+def test_a_recipe_has_its_files_and_is_listed(recipe):
     folder = RECIPES / recipe
     assert (folder / "expected.json").exists()
     assert f"recipes/{recipe}" in (folder / "README.md").read_text("utf-8")
-    assert f"(recipes/{recipe}/README.md)" in (ROOT / "README.md").read_text("utf-8")
+    assert f"(../recipes/{recipe}/README.md)" in (ROOT / "docs" / "recipes.md").read_text("utf-8")
 
 
 @each_recipe

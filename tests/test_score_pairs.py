@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmtcli.checkpoint import find_model, load_model
-from nmtcli.prepare.tokenizer import Tokenizers
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.score.alignment import AlignmentQuality, GoldLinks, judge, read_gold
 from nmtcli.score.forced import ForcedSteps, ForcedTorch
 from nmtcli.score.pairs import PairScorer, score_ids
@@ -92,7 +92,7 @@ def pairs(trained, lines, tmp_path):
 
 
 def test_a_line_comes_out_for_each_pair_in_order(pairs, lines, capsys, monkeypatch):
-    monkeypatch.setattr("nmtcli.prepare.files._CHUNK", 100)  # several blocks
+    monkeypatch.setattr("nmtcli.data.files._CHUNK", 100)  # several blocks
     rows = [row.split("\t") for row in score(capsys, *pairs)]
     records = [json.loads(row) for row in score(capsys, *pairs, "--format", "jsonl", "--batch-tokens", "7")]
     assert [row[0] for row in rows] == [str(number + 1) for number in range(len(lines[0]))]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nmtcli.data.shards import Sentences, Shards, ShardWriter, record_batch
 from nmtcli.errors import DataError
-from nmtcli.prepare.shards import Sentences, Shards, ShardWriter, record_batch
 
 SENTENCE = st.lists(st.integers(0, 65_535), max_size=30)
 BATCHES = st.lists(st.lists(st.tuples(SENTENCE, SENTENCE, st.text(st.characters(codec="utf-8"))), min_size=1))

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from nmtcli.checkpoint import find_model, model_weights, read_info
+from nmtcli.data.directory import open_data
 from nmtcli.errors import DataError, UserError
 from nmtcli.models.quantized import assemble, reduce_weights
-from nmtcli.prepare.directory import open_data
 from nmtcli.translate.constraints import ForcedPrefix, Phrase, Phrases, Together, obeys
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import SearchOptions, beam_search

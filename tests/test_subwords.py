@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmtcli.prepare.shards import Sentences
-from nmtcli.prepare.tokenizer import Tokenizers
+from nmtcli.data.shards import Sentences
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.epochs import Epochs
 from nmtcli.train.subwords import SubwordSampling

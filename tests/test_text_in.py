@@ -12,8 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from nmtcli.data.files import File, read_text
 from nmtcli.errors import DataError
-from nmtcli.prepare.files import File, read_text
 from nmtcli.settings import load_config
 from nmtcli.translate.terminology import read_dictionary, read_phrases, read_terms
 from tests.conftest import nmt, overrides, prepare_arguments

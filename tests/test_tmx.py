@@ -116,7 +116,7 @@ def test_references_are_read_as_far_as_they_mean_something(given, text, tmp_path
     ],
 )
 def test_exact_codes_come_before_regions(codes, languages, expected, tmp_path):
-    from nmtcli.prepare.files import File
+    from nmtcli.data.files import File
     from nmtcli.prepare.readers.tmx import Tmx
 
     texts = ["first", "second"]

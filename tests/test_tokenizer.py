@@ -13,9 +13,9 @@ import sentencepiece
 from pydantic import ValidationError
 
 from nmtcli.config import TokenizerConfig
+from nmtcli.data.piece_model import parse
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import DataError, UserError
-from nmtcli.prepare.piece_model import parse
-from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL, UNK
 
 SENTENCES = ["the cat sat on the mat", "a dog and a cat", "the dog saw the cat", "a mat and a dog"] * 3
@@ -127,7 +127,7 @@ def test_a_very_long_line_is_trained_on():
 def test_the_model_is_the_same_in_another_process(tokenizer, tmp_path):
     code = (
         "import sys; from pathlib import Path; from nmtcli.config import TokenizerConfig;"
-        "from nmtcli.prepare.tokenizer import Tokenizer;"
+        "from nmtcli.data.tokenizer import Tokenizer;"
         f"Tokenizer.train({SENTENCES!r}, TokenizerConfig(vocab_size=300)).save(Path(sys.argv[1]));"
         "assert not {'torch', 'pandas', 'datasets'} & set(sys.modules)"
     )
@@ -377,7 +377,7 @@ def test_sampling_is_a_function_of_its_arguments(kind, tmp_path):
     assert tokenizer.sample(rows, 0.3, 7) == first
     tokenizer.save(tmp_path / "tokenizer.model")
     code = (
-        "import sys; from pathlib import Path; from nmtcli.prepare.tokenizer import Tokenizer;"
+        "import sys; from pathlib import Path; from nmtcli.data.tokenizer import Tokenizer;"
         f"print(Tokenizer.load(Path(sys.argv[1])).sample({rows}, 0.3, 7))"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "tokenizer.model")]

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from nmtcli.checkpoint import find_model, load_model
+from nmtcli.data.directory import open_data
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.prepare.directory import open_data
 from nmtcli.score.metrics import Variant, score_corpus
 from nmtcli.settings import load_config
 from nmtcli.train.distributed import Ranks

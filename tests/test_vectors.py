@@ -7,8 +7,8 @@ import pytest
 
 from nmtcli.checkpoint import WEIGHTS, RunDirectory, load_tensors
 from nmtcli.config import TokenizerConfig
+from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import DataError
-from nmtcli.prepare.tokenizer import Tokenizer
 from nmtcli.train.vectors import WordVectors
 from tests.conftest import TINY, nmt, overrides
 

@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import typer
 
-from nmtcli import __version__
 from nmtcli.cli.console import show_error
 from nmtcli.cli.demo import demo
 from nmtcli.cli.export import export
@@ -34,6 +33,7 @@ from nmtcli.errors import (
     memory_ran_out,
     out_of_memory,
 )
+from nmtcli.version import __version__
 
 _UsageError: Any = typer.BadParameter.__base__  # Typer does not name it
 

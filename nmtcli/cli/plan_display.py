@@ -10,8 +10,8 @@ from nmtcli.cli.console import stdout, warn
 from nmtcli.cli.export import show_formats
 from nmtcli.cli.progress import format_time
 from nmtcli.config import Config, ModelConfig
+from nmtcli.data.directory import PreparedData
 from nmtcli.export.conditions import reachable_formats
-from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.plan import LONG, MANY_EPOCHS, RunPlan, plan_run
 from nmtcli.train.run import derived
 

@@ -195,7 +195,7 @@ def _run(
 def _with_languages(data: Any, tokenizer: Path) -> Any:
     """The settings, where they name no languages with those of the data or model that the tokenizer comes from."""
     from nmtcli.checkpoint import INFO, read_info
-    from nmtcli.prepare.directory import MANIFEST_FILE, Manifest
+    from nmtcli.data.directory import MANIFEST_FILE, Manifest
 
     if (tokenizer / MANIFEST_FILE).is_file():
         known: Any = Manifest.load(tokenizer).data

@@ -62,7 +62,7 @@ class _Totals:
 
 def score_pairs(work: PairWork) -> None:
     """Score pairs window by window, writing each as it is done; or judge their alignment."""
-    from nmtcli.prepare.files import File
+    from nmtcli.data.files import File
     from nmtcli.prepare.readers.lines import LinePairs
     from nmtcli.score.alignment import AlignmentQuality, judge, read_gold
     from nmtcli.score.texts import read_text
@@ -118,7 +118,7 @@ def score_alignments(paths: list[Path], gold_path: Path, as_json: bool) -> None:
 
 def _open_scorer(work: PairWork, links: bool) -> PairScorer:
     from nmtcli.checkpoint import check_export, find_model, load_model, read_info
-    from nmtcli.prepare.tokenizer import Tokenizers
+    from nmtcli.data.tokenizer import Tokenizers
     from nmtcli.score.forced import Forced, ForcedScores, ForcedSteps, ForcedTorch
     from nmtcli.score.pairs import PairScorer
     from nmtcli.translate.engines import check_onnx_device

@@ -196,7 +196,7 @@ def _analyse(work: TextWork, texts: _Texts, variant: "Variant") -> "Analysis":
 
 
 def _training_lines(path: Path) -> Iterator[str]:
-    from nmtcli.prepare.files import File
+    from nmtcli.data.files import File
 
     for block, _ in File(str(path), path).blocks():
         yield from block.decode("utf-8", "replace").split("\n")

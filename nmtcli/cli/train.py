@@ -148,8 +148,8 @@ def _train(
     from nmtcli.checkpoint import AGAIN, RunDirectory
     from nmtcli.cli.plan_display import show_plan
     from nmtcli.cli.training_display import TrainingDisplay
+    from nmtcli.data.directory import open_data
     from nmtcli.models.device import explain_out_of_memory, open_device
-    from nmtcli.prepare.directory import open_data
     from nmtcli.settings import load_config
     from nmtcli.staging import writing
     from nmtcli.train.curves import CurvesPage

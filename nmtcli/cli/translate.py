@@ -219,7 +219,7 @@ def translate(
     _check_together(output, form, n_best, alignment, attention, stream, resume, processes)
     if resume and overwrite:
         raise UserError("--resume and --overwrite exclude each other")
-    from nmtcli.prepare.files import as_text, opened
+    from nmtcli.data.files import as_text, opened
     from nmtcli.translate.terminology import read_dictionary, read_phrases, read_terms
     from nmtcli.translate.translation import LineHandling
 

@@ -6,7 +6,7 @@ import platform
 import re
 from collections.abc import Iterator
 
-from nmtcli import __version__
+from nmtcli.version import __version__
 
 # Variables that change how many threads compute, or with which instructions.
 VARIABLES = re.compile(r"(ATEN_CPU|CT2|CUDA_VISIBLE|DNNL|KMP|MKL|NVIDIA_TF32|OMP|ONEDNN|OPENBLAS|TORCH)_?\w*")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import DecoderConfig, EncoderConfig
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import UserError
 from nmtcli.models.multihead import CrossAttention, SelfAttention
 from nmtcli.models.positions import SinusoidalPositions
@@ -26,7 +27,6 @@ from nmtcli.models.transformer import (
     TransformerDecoder,
     TransformerEncoder,
 )
-from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.translate.runtimes.ctranslate2 import FOLDER, POSITIONS, TYPES
 from nmtcli.vocabulary import BOS, PAD
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from nmtcli import __version__, checkpoint
+from nmtcli import checkpoint
 from nmtcli.checkpoint import (
     CARD,
     REPORT,
@@ -22,18 +22,19 @@ from nmtcli.checkpoint import (
     find_model,
     read_info,
 )
+from nmtcli.data.directory import PreparedData, open_data
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import REPORT_IT, CheckFailed, DataError, UserError
 from nmtcli.export.card import model_card
 from nmtcli.export.checking import Comparison, Probes, compare
 from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, settle_search, unmet
 from nmtcli.export.report import ExportReport
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
-from nmtcli.prepare.directory import PreparedData, open_data
-from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.staging import staged
 from nmtcli.translate.runtimes.ctranslate2 import int8_may_saturate
 from nmtcli.translate.shortlist import Shortlist
 from nmtcli.translate.translator import Translator, open_runtime
+from nmtcli.version import __version__
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from posixpath import commonprefix
 
 from nmtcli.config import CorpusConfig, DataConfig
+from nmtcli.data.files import File
 from nmtcli.errors import UserError, each
-from nmtcli.prepare.files import File
 from nmtcli.prepare.readers.alignments import AlignedLines
 from nmtcli.prepare.readers.jsonl import JsonLines
 from nmtcli.prepare.readers.lines import LinePairs

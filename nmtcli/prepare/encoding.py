@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from nmtcli.config import DataConfig
+from nmtcli.data.links import EncodedSide, LinkCounts, Links, token_links
+from nmtcli.data.shards import Sentences, ShardWriter, record_batch
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
+from nmtcli.data.workers import Workers
 from nmtcli.prepare.cleaning.characters import Mask, Texts
 from nmtcli.prepare.cleaning.rules import EMPTY, EXAMPLES, TOO_MANY_TOKENS, Example, Verdicts, code, example
-from nmtcli.prepare.links import EncodedSide, LinkCounts, Links, token_links
 from nmtcli.prepare.losses import CharacterCounts, CharacterLosses
 from nmtcli.prepare.reading import SplitRead
 from nmtcli.prepare.rows import Block, OnProgress
-from nmtcli.prepare.shards import Sentences, ShardWriter, record_batch
 from nmtcli.prepare.statistics import TokenCounts, add
-from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
-from nmtcli.prepare.workers import Workers
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 import sentencepiece
 
-from nmtcli import __version__
 from nmtcli.config import DataConfig
+from nmtcli.data.directory import FORMAT, MANIFEST_FILE, Manifest, open_data
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import UserError, each
 from nmtcli.prepare.corpus import Corpora, Corpus
-from nmtcli.prepare.directory import FORMAT, MANIFEST_FILE, Manifest, open_data
-from nmtcli.prepare.tokenizer import Tokenizers
+from nmtcli.version import __version__
 
 
 def fingerprint(corpora: Corpora, config: DataConfig, reused: Tokenizers | None) -> str:

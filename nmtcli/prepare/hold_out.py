@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from nmtcli.config import DataConfig
+from nmtcli.data.files import File
+from nmtcli.data.workers import Workers
 from nmtcli.errors import DataError, UserError
 from nmtcli.prepare.cleaning.characters import Texts
 from nmtcli.prepare.cleaning.duplicates import pair_hashes
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.cleaning.rules import judge, text_rules
 from nmtcli.prepare.corpus import Corpora, Corpus
-from nmtcli.prepare.files import File
 from nmtcli.prepare.readers.lines import LinePairs
 from nmtcli.prepare.rows import Block, OnProgress
-from nmtcli.prepare.workers import Workers
 
 _CANDIDATE = np.dtype([("rank", np.uint64), ("pair", np.uint64), ("row", np.int64)])
 

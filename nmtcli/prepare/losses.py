@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.prepare.cleaning.characters import Texts
-from nmtcli.prepare.tokenizer import Tokenizer
 
 _UNKNOWN, _WRITTEN, _SPELLED, _LOST = range(4)
 _NO_LOSS = "\ufeff\N{LOWER ONE EIGHTH BLOCK}"  # a byte order mark, and what SentencePiece takes for a blank

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
+from nmtcli.data.directory import TRAIN, VALID, Manifest, PreparedData, SplitSize, open_data
+from nmtcli.data.shards import join
 from nmtcli.errors import UserError, each
-from nmtcli.prepare.directory import TRAIN, VALID, Manifest, PreparedData, SplitSize, open_data
 from nmtcli.prepare.fingerprint import find_existing, require_same
-from nmtcli.prepare.shards import join
 from nmtcli.staging import staged
 
 

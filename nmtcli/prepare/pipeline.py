@@ -12,13 +12,14 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nmtcli import __version__
 from nmtcli.config import DataConfig
 from nmtcli.config.section import AUTO
+from nmtcli.data.directory import CorpusSize, Manifest, SplitSize
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers, vocabulary_size
+from nmtcli.data.workers import Workers, cores, warm_up
 from nmtcli.errors import DataError, UserError, each
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.corpus import Corpora, Corpus
-from nmtcli.prepare.directory import CorpusSize, Manifest, SplitSize
 from nmtcli.prepare.encoding import sample_pairs, write_split
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
 from nmtcli.prepare.hold_out import check_hold_out, draw
@@ -26,11 +27,11 @@ from nmtcli.prepare.reading import TRAIN, VALID, SplitRead, counts_of, read_spli
 from nmtcli.prepare.report.page import PAGE_FILE, write_page
 from nmtcli.prepare.report.report import Report, SplitReport, split_report
 from nmtcli.prepare.rows import OnProgress
-from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers, vocabulary_size
 from nmtcli.prepare.work import BlockWork
-from nmtcli.prepare.workers import Workers, cores, warm_up
 from nmtcli.staging import staged
+from nmtcli.version import __version__
 
+_PRELOAD = "nmtcli.prepare.preload"
 _SMALL = 20 * 2**20  # bytes of text below which starting processes takes longer than the work
 
 
@@ -62,7 +63,7 @@ def prepare(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
         corpora, reused = _open(job, Path(cache), on_progress)
         processes = _processes(job, corpora)
         if not existing:
-            warm_up(processes)
+            warm_up(processes, _PRELOAD)
         identity = fingerprint(corpora, config, reused)
         if existing:
             require_same(output, existing, identity, config)
@@ -88,7 +89,7 @@ def survey(job: Job, on_progress: OnProgress) -> Report:
     with TemporaryDirectory(prefix="nmt-prepare-") as scratch:
         corpora, _ = _open(job, Path(scratch), on_progress)
         processes = _processes(job, corpora)
-        warm_up(processes)
+        warm_up(processes, _PRELOAD)
         corpora, held_out = _draw(corpora, config, processes, Path(scratch), on_progress)
         with _workers(processes, config, held_out, Path(scratch)) as workers:
             train, valid = _read(corpora, config, held_out, workers, Path(scratch), on_progress)

@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nmtcli.config import DataConfig
+from nmtcli.data.links import LinkCounts
+from nmtcli.data.workers import Workers
 from nmtcli.errors import DataError, each
 from nmtcli.prepare.cleaning.characters import Texts
 from nmtcli.prepare.cleaning.duplicates import Duplicates, pair_hashes
@@ -35,10 +37,8 @@ from nmtcli.prepare.cleaning.rules import (
     validation_rules,
 )
 from nmtcli.prepare.corpus import Corpus
-from nmtcli.prepare.links import LinkCounts
 from nmtcli.prepare.rows import Block, OnProgress
 from nmtcli.prepare.statistics import RATIO_BINS, Counts, TextCounts, add, ratios
-from nmtcli.prepare.workers import Workers
 
 TRAIN, VALID = "train", "valid"
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from nmtcli.prepare.files import File
-from nmtcli.prepare.links import Links
+from nmtcli.data.files import File
+from nmtcli.data.links import Links
 
 OnProgress = Callable[[str, int, int | None], None]  # stage, pairs done, all pairs if known
 

@@ -6,9 +6,9 @@ from typing import Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from nmtcli.data.shards import Sentences
 from nmtcli.prepare.cleaning.characters import BLANK, DIGIT, Texts
 from nmtcli.prepare.losses import CharacterCounts
-from nmtcli.prepare.shards import Sentences
 from nmtcli.vocabulary import UNK
 
 LONGEST = 1000  # lengths from here on share the last bin

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nmtcli.data.words import NO_WORD
 from nmtcli.errors import DataError
-from nmtcli.prepare.words import NO_WORD
 from nmtcli.score.texts import Text
 
 Link = tuple[int, int]  # source word, target word

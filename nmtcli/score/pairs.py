@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
-from nmtcli.prepare.words import NO_WORD, raw_words
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
+from nmtcli.data.words import NO_WORD, raw_words
 from nmtcli.score.alignment import Link, word_links
 from nmtcli.score.forced import Floats, Forced, Ids
 from nmtcli.vocabulary import EOS, PAD

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nmtcli.data import files
 from nmtcli.errors import DataError
 from nmtcli.paths import PIPE, STDIN_NAME
-from nmtcli.prepare import files
 
 # A text is warned about when more than this part of its lines shows the sign. Subword marks do not occur in real text;
 # a detached comma now and then does.

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from nmtcli.config import TrainConfig
 from nmtcli.config.section import settled
+from nmtcli.data.directory import PreparedData
+from nmtcli.data.links import Links
+from nmtcli.data.shards import Rows, Sentences, Shards
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import UserError
-from nmtcli.prepare.directory import PreparedData
-from nmtcli.prepare.links import Links
-from nmtcli.prepare.shards import Rows, Sentences, Shards
-from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.staging import write_whole
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.epochs import Epochs, Purpose, corpus_weights

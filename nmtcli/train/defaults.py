@@ -10,7 +10,7 @@ from typing import Any
 
 from nmtcli.config import Config, ModelConfig
 from nmtcli.config.section import AUTO
-from nmtcli.prepare.directory import PreparedData
+from nmtcli.data.directory import PreparedData
 from nmtcli.train.batches import BatchPlan
 
 BATCH_TOKENS = 1_000, 4_096  # least and most

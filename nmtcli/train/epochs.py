@@ -12,9 +12,9 @@ from fractions import Fraction
 import numpy as np
 
 from nmtcli.config import TrainConfig
+from nmtcli.data.directory import CorpusSize
+from nmtcli.data.shards import Rows
 from nmtcli.errors import UserError, nearest
-from nmtcli.prepare.directory import CorpusSize
-from nmtcli.prepare.shards import Rows
 
 CHUNK_ROWS = 2048  # read together, so near each other in the file
 BLOCK_ROWS = 4_000_000  # planned together: what is in memory at once, some hundred bytes a row

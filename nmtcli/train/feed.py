@@ -6,8 +6,8 @@ from itertools import chain
 import numpy as np
 
 from nmtcli.config import TrainConfig
-from nmtcli.prepare.directory import PreparedData
-from nmtcli.prepare.shards import Rows
+from nmtcli.data.directory import PreparedData
+from nmtcli.data.shards import Rows
 from nmtcli.train.batches import Batch, BatchPlan, share
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.state import TrainState

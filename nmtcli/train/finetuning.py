@@ -9,11 +9,11 @@ import torch
 
 from nmtcli.checkpoint import RunDirectory, check_export, find_model, load_model, model_weights, read_info
 from nmtcli.config import Config, ModelConfig
+from nmtcli.data.directory import PreparedData
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import DataError, UserError
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.paths import quoted
-from nmtcli.prepare.directory import PreparedData
-from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.train.run import DROPOUTS, differences
 from nmtcli.vocabulary import SPECIAL
 

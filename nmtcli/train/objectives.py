@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from nmtcli.config import Config
-from nmtcli.prepare.tokenizer import Tokenizers
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.train.batches import Batch
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.loss import TrainingLoss

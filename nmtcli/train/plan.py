@@ -12,8 +12,8 @@ from torch import Tensor
 
 from nmtcli.checkpoint import RunDirectory
 from nmtcli.config import Config
+from nmtcli.data.directory import PreparedData
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
-from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.batches import Batch, BatchPlan
 from nmtcli.train.freezing import freeze
 from nmtcli.train.loss import TrainingLoss

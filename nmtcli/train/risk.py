@@ -15,9 +15,9 @@ from torch.utils.checkpoint import checkpoint
 
 from nmtcli.config import Config
 from nmtcli.config.section import settled
+from nmtcli.data.shards import Sentences
+from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.prepare.shards import Sentences
-from nmtcli.prepare.tokenizer import Tokenizer
 from nmtcli.score.metrics import Variant, score_sentences
 from nmtcli.train.batches import Batch, cut, pad
 from nmtcli.train.distributed import Ranks

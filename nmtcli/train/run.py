@@ -9,8 +9,8 @@ import torch
 from nmtcli.checkpoint import RunDirectory
 from nmtcli.config import Config, Precision
 from nmtcli.config.section import AUTO
+from nmtcli.data.directory import PreparedData
 from nmtcli.errors import UserError
-from nmtcli.prepare.directory import PreparedData
 from nmtcli.settings import dump_config, keys, load_config
 from nmtcli.staging import write_whole, writing
 from nmtcli.train.batches import BatchPlan

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nmtcli.prepare.shards import Rows, Sentences
-from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
+from nmtcli.data.shards import Rows, Sentences
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.train.batches import Batch, BatchPlan, cut, make_batch
 from nmtcli.train.epochs import Purpose, seeds
 

@@ -13,10 +13,10 @@ from nmtcli import checkpoint
 from nmtcli.checkpoint import ModelInfo, RunDirectory
 from nmtcli.config import Config
 from nmtcli.config.section import settled
+from nmtcli.data.directory import PreparedData
 from nmtcli.errors import CheckFailed
 from nmtcli.models.graphs import LoopGraphs
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
-from nmtcli.prepare.directory import PreparedData
 from nmtcli.train.averaging import FinalAverage, MovingAverage
 from nmtcli.train.batches import Batch, write_pairs
 from nmtcli.train.distributed import Ranks, whole

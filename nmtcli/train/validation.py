@@ -10,9 +10,9 @@ import torch
 
 from nmtcli.config import Config
 from nmtcli.config.section import settled
+from nmtcli.data.directory import PreparedData
+from nmtcli.data.shards import Rows
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.prepare.directory import PreparedData
-from nmtcli.prepare.shards import Rows
 from nmtcli.score.metrics import Variant, score_corpus
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.distributed import Ranks

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from nmtcli.config import EmbeddingConfig
+from nmtcli.data.files import File
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import DataError
-from nmtcli.prepare.files import File
-from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 
 _FEW = 0.2  # of the words: of frequent ones good files lack hardly any
 _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁

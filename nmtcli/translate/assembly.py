@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nmtcli.prepare.tokenizer import Tokenizers
-from nmtcli.prepare.words import NO_WORD, count_through, raw_words, surfaces
+from nmtcli.data.tokenizer import Tokenizers
+from nmtcli.data.words import NO_WORD, count_through, raw_words, surfaces
 from nmtcli.score.alignment import word_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.long_lines import joint

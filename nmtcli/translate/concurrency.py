@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-from nmtcli.prepare.workers import cores
+from nmtcli.data.workers import cores
 
 Batch = TypeVar("Batch")
 Found = TypeVar("Found")

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from array_api_compat import array_namespace
 
+from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, Cache, Memory, Step, StepDecoder, convert, first_array
-from nmtcli.prepare.tokenizer import Tokenizer
 
 Mean = Literal["probability", "log_probability"]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import xxhash
 
 from nmtcli.checkpoint import CARD, STATE, TENSORS
+from nmtcli.data.workers import Workers, warm_up
 from nmtcli.models.told_attention import USUAL, AttentionChoice
-from nmtcli.prepare.workers import Workers, warm_up
 from nmtcli.score.alignment import format_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.ensemble import Mean
@@ -165,7 +165,7 @@ def translate_windows(
     does it with all threads. Raises ResourceError if a worker dies.
     """
     count = len(devices) or processes or 1
-    warm_up(count)  # first, so that what looks after the queue takes no signal for itself
+    warm_up(count, preload=__name__)  # first, so that what looks after the queue takes no signal for itself
     places: Any = get_context("spawn").SimpleQueue() if count > 1 else SimpleQueue()
     for device in devices or [job.device] * count:
         places.put(device)

@@ -14,13 +14,13 @@ from typing import Any, BinaryIO, Literal
 import xxhash
 from pydantic import Field, ValidationError
 
-from nmtcli import __version__
 from nmtcli.checkpoint import read_json
 from nmtcli.config.section import Section
 from nmtcli.errors import DataError, UserError
 from nmtcli.staging import write_output, writing
 from nmtcli.translate.job import TranslatedWindow
 from nmtcli.translate.lines import Prefix, Report, Tally
+from nmtcli.version import __version__
 
 _CHUNK = 2**20
 _EVERY = 1.0  # seconds between records: more would wait for the disk too often

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import islice
 
+from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import UserError
-from nmtcli.prepare.tokenizer import Tokenizer
 from nmtcli.translate.constraints import Constraint, Edges, ForcedPrefix, Phrase, Phrases, Together
 from nmtcli.vocabulary import EOS, SPECIAL, UNK
 

@@ -23,7 +23,7 @@ from nmtcli.translate.search import Hypothesis
 from nmtcli.vocabulary import PAD, SPECIAL
 
 if TYPE_CHECKING:
-    from nmtcli.prepare.shards import Sentences, Shards
+    from nmtcli.data.shards import Sentences, Shards
 
 SHORTLIST = "shortlist.safetensors"
 LIKELY, FREQUENT = 20, 200  # tokens for each source token, and for all

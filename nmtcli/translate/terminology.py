@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from nmtcli.data.files import read_text
 from nmtcli.errors import DataError, UserError
-from nmtcli.prepare.files import read_text
 from nmtcli.translate.constraints import Phrase
 from nmtcli.translate.phrases import PhraseWriter, joins_words
 

@@ -13,10 +13,10 @@ from pydantic import Field
 
 from nmtcli.checkpoint import ModelInfo, check_export, find_model, read_info
 from nmtcli.config import SearchConfig
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, StepDecoder
 from nmtcli.models.told_attention import USUAL, AttentionChoice, attention_name
-from nmtcli.prepare.tokenizer import Tokenizer, Tokenizers
 from nmtcli.settings import replace_search
 from nmtcli.translate.arguments import check, check_options, model_paths
 from nmtcli.translate.assembly import Assembler, EncodedLine

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from functools import cached_property
 
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import UserError
-from nmtcli.prepare.tokenizer import Tokenizers
 from nmtcli.translate.constraints import Constraint, Phrase
 from nmtcli.translate.phrases import PhraseWriter
 from nmtcli.translate.terminology import Terminology

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmtcli.config import TokenizerConfig
-from nmtcli.prepare.tokenizer import Tokenizer
+from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.vocabulary import UNK
 
 SENTENCES = [

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from nmtcli.checkpoint import RunDirectory, find_model, load_model
+from nmtcli.data.shards import Sentences
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.prepare.shards import Sentences
 from nmtcli.train import batches
 from nmtcli.train.batches import Batch, make_batch
 from nmtcli.train.loss import TrainingLoss

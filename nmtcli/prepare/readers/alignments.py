@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nmtcli.data.files import File, LineReader
+from nmtcli.data.links import Links, count_words
 from nmtcli.errors import DataError, each
-from nmtcli.prepare.files import File, LineReader
-from nmtcli.prepare.links import Links, count_words
 from nmtcli.prepare.readers.lines import LinePairs, PairBlock
 from nmtcli.prepare.rows import Rows, decode_lines
 

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from nmtcli.data.files import FromFile
 from nmtcli.errors import DataError
-from nmtcli.prepare.files import FromFile
 from nmtcli.prepare.readers.records import Pair, Sides, TextBlock, find_or_say
 from nmtcli.prepare.rows import Rows, decode_lines
 

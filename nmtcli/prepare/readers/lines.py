@@ -7,8 +7,8 @@ alignment.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nmtcli.data.files import File, LineReader
 from nmtcli.errors import DataError, each
-from nmtcli.prepare.files import File, LineReader
 from nmtcli.prepare.rows import Rows, decode_lines
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
+from nmtcli.data.files import FromFile
 from nmtcli.errors import DataError
-from nmtcli.prepare.files import FromFile
 from nmtcli.prepare.readers.layout import Layout, find_layout
 from nmtcli.prepare.readers.records import Sides, TextBlock, find_or_say, text_blocks
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from xml.etree import ElementTree
 
+from nmtcli.data.files import FromFile
 from nmtcli.errors import DataError
-from nmtcli.prepare.files import FromFile
 from nmtcli.prepare.readers.records import Pair, TextBlock, match_language
 from nmtcli.prepare.rows import INLINE_CODES, Rows
 

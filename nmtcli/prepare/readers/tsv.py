@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nmtcli.prepare.files import FromFile
+from nmtcli.data.files import FromFile
 from nmtcli.prepare.readers.layout import Layout, find_layout
 from nmtcli.prepare.readers.records import Sides
 from nmtcli.prepare.rows import HEADER, MALFORMED, QUOTED, Problem, Rows, decode_lines

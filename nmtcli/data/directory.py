@@ -8,9 +8,9 @@ from typing import Literal, Self
 from pydantic import ValidationError
 
 from nmtcli.config import DataConfig, Section
+from nmtcli.data.shards import Shards
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import DataError
-from nmtcli.prepare.shards import Shards
-from nmtcli.prepare.tokenizer import Tokenizers
 
 FORMAT = 2
 MANIFEST_FILE = "manifest.json"

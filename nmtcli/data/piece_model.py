@@ -10,7 +10,7 @@ from typing import Any
 
 import sentencepiece
 
-from nmtcli.prepare import normalization
+from nmtcli.data import normalization
 from nmtcli.vocabulary import BOS, EOS, PAD, UNK
 
 

@@ -6,7 +6,7 @@ A word is what stands between blanks, in a raw line as in a translation: what ot
 from codecs import getincrementaldecoder
 from collections.abc import Iterable, Mapping, Sequence
 
-from nmtcli.prepare.tokenizer import Tokenizer
+from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.vocabulary import EOS, UNK
 
 NO_WORD = -1  # the word of a token that ends a sentence

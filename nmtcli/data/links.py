@@ -14,8 +14,8 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from nmtcli.prepare.shards import Lengths, Sentences
-from nmtcli.prepare.tokenizer import Tokenizer
+from nmtcli.data.shards import Lengths, Sentences
+from nmtcli.data.tokenizer import Tokenizer
 
 _OTHER_BLANK = re.compile(r"[^\S \t]")  # some aligners take it for a blank, others for a part of a word
 _MOST_TOKENS = 2**16  # positions of a longer sentence do not fit in two bytes

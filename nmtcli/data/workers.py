@@ -58,9 +58,15 @@ def _start_server() -> None:
             signal.signal(number, handler)
 
 
-def warm_up(processes: int) -> None:
-    """Begin to make ready for so many workers, while this process goes on."""
-    if processes > 1 and _context().get_start_method() == "forkserver":
+def warm_up(processes: int, preload: str | None = None) -> None:
+    """Start the server that workers are forked from, if there will be several, while this process goes on.
+
+    `preload` is a module that the server imports once, so that all workers share what takes time to load.
+    """
+    context = _context()
+    if processes > 1 and context.get_start_method() == "forkserver":
+        if preload is not None:
+            context.set_forkserver_preload([preload])
         _start_server()
 
 
@@ -111,9 +117,7 @@ def _context() -> Any:
     """
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["nmtcli.prepare.preload"])
-    return context
+    return get_context("forkserver")
 
 
 def _start(make_task: Callable[[], Callable[[Any], Any]]) -> None:

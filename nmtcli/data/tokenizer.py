@@ -24,16 +24,16 @@ from numpy.typing import NDArray
 
 from nmtcli.config import TokenizerConfig
 from nmtcli.config.section import settled
-from nmtcli.errors import DataError, UserError
-from nmtcli.prepare import normalization
-from nmtcli.prepare.piece_model import (
+from nmtcli.data import normalization
+from nmtcli.data.piece_model import (
     read_pieces,
     renumbered,
     special_ids,
     without_normalization,
     without_rule_file,
 )
-from nmtcli.prepare.sampling import BpeSampler, UnigramSampler
+from nmtcli.data.subword_sampling import BpeSampler, UnigramSampler
+from nmtcli.errors import DataError, UserError
 from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL, UNK, check_symbols
 
 JOINT_FILE = "tokenizer.model"

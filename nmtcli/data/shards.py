@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from nmtcli.data.dataset_info import describe
 from nmtcli.errors import DataError
-from nmtcli.prepare.dataset_info import describe
 
 SHARD_BYTES = 256 * 2**20
 _SHORT_VOCABULARY = 2**16  # ids below it fit in uint16
