@@ -1,7 +1,7 @@
 """What all groups of settings have in common."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag, model_validator
 from pydantic.fields import FieldInfo
@@ -27,7 +27,7 @@ def settled(value: T | Literal["auto"]) -> T:
     """A setting that is `auto` no more. Raises ValueError where nobody has worked it out."""
     if value == AUTO:
         raise ValueError("a setting is still auto: nmtcli.train.run.resolve works it out")
-    return cast(T, value)
+    return value
 
 
 class Section(BaseModel):

@@ -70,7 +70,7 @@ def _batch_tokens(config: Config, data: PreparedData) -> int:
 def _epochs(pairs: int) -> float:
     """Twenty for 30,000 pairs, half as many for eight times the pairs."""
     epochs, reference = EPOCHS
-    return min(max(epochs * (reference / pairs) ** (1 / 3), FEWEST), MOST_EPOCHS)
+    return min(max(epochs * math.cbrt(reference / pairs), FEWEST), MOST_EPOCHS)
 
 
 def _warmup(config: Config, updates: int) -> int:
