@@ -1,12 +1,11 @@
-"""Does the memory of training on a CPU grow? Resident memory of this process after so many updates (Linux).
+"""Resident memory of training on a CPU: does it grow with the number of updates? Linux only.
 
     python benchmarks/memory.py DATA [--preset NAME] [-c FILE] [--set KEY=VALUE] [--updates 500 1500 3000]
 
-DATA is made by nmt prepare. Trains the model by real updates, without validation and without a run directory of its
-own, and prints a Markdown table: resident memory at each of the given updates and the largest there was. `shapes` are
-the different batches (sentences, source length, target length) until then, padding counted: libraries that keep a
-kernel or a buffer for each shape grow with them. `--set train.batch_tokens=500` makes it quick. The growth does not
-depend on what else the machine does.
+DATA is made by nmt prepare. Trains without validation and checkpoints, and prints a Markdown table: resident memory
+after each of the given updates, and the peak until then. `shapes` counts the distinct batch shapes (sentences, source
+length, target length): libraries that keep a kernel or a buffer for each shape grow with it. A smaller
+`train.batch_tokens` is quicker. Other programs on the machine do not change the result.
 """
 
 import argparse
@@ -29,13 +28,13 @@ MEGABYTE = 1e6
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """Resident memory of this process in bytes."""
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def largest() -> int:
-    """The most bytes there were."""
+def peak() -> int:
+    """Peak resident memory in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -55,7 +54,7 @@ def main() -> None:
     device = open_device("cpu", options.threads)
     config = resolve(load_config(options.preset, options.config, given, base=base), data, device, None)
     print(f"{cpu()}; train.batch_tokens {config.train.batch_tokens}, {config.train.precision}\n")
-    print(row(["updates", "MB resident", "largest", "shapes"]))
+    print(row(["updates", "MB resident", "peak MB", "shapes"]))
     print(row(["---:"] * 4), flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = Trainer(config, data, RunDirectory(Path(scratch)), device, ())
@@ -65,7 +64,7 @@ def main() -> None:
             trainer.update(batches)
             shapes.update((*batch.source.shape, batch.target_input.size(1)) for batch in batches)
             if step in options.updates:
-                figures = resident() / MEGABYTE, largest() / MEGABYTE, len(shapes)
+                figures = resident() / MEGABYTE, peak() / MEGABYTE, len(shapes)
                 print(row([f"{number:,.0f}" for number in (step, *figures)]), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""tanh by a sigmoid on a CPU, as it is elsewhere."""
+"""tanh: by a sigmoid on a CPU, torch.tanh on a GPU."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from nmtcli.models.activations import tanh
 
 
 class Operations(TorchDispatchMode):
-    """The names of what PyTorch computes."""
+    """Records the names of PyTorch operations."""
 
     def __init__(self):
         super().__init__()
@@ -20,7 +20,7 @@ class Operations(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
-def test_tanh_is_that_of_pytorch(dtype):
+def test_tanh_equals_torch_tanh(dtype):
     values = torch.cat([torch.linspace(-100, 100, 999), torch.logspace(-8, 1, 999)]).to(dtype)
     exact = values.double().tanh()
     error = (tanh(values.clone(), out=torch.empty_like(values)).double() - exact).abs()
@@ -28,7 +28,7 @@ def test_tanh_is_that_of_pytorch(dtype):
     assert (error <= exact.abs() * torch.finfo(dtype).eps / 2 + 2e-7).all()
 
 
-def test_tanh_may_replace_its_values_and_part_of_a_matrix():
+def test_tanh_in_place_on_a_slice():
     whole = torch.randn(3, 8)
     part = whole[:, 2:4]
     expected = part.tanh()

@@ -54,7 +54,7 @@ def open_device(
 
 
 def choose_matmul() -> str:
-    """Send fp32 products to oneDNN where that is faster and keeps them fp32; returns PyTorch's name of the choice."""
+    """Use oneDNN for fp32 products where `onednn_fp32` says so; returns PyTorch's name of the choice."""
     word = "medium" if onednn_fp32() else "highest"
     torch.set_float32_matmul_precision(word)
     return word

@@ -171,11 +171,11 @@ def _packed_product(rows: Tensor, packed: Tensor, bias: Tensor | None = None) ->
 
 @cache
 def onednn_fp32() -> bool:
-    """Whether fp32 products are oneDNN's on this CPU, packed where the matrix stays; else they are MKL's.
+    """Whether this CPU computes fp32 products by oneDNN, with packed weights; otherwise by PyTorch's default, MKL.
 
-    On an AMD CPU with AVX-512 MKL uses half the width of its registers, and oneDNN is 2.2 times as fast. What CPU this
-    is decides, not a clock: all processes get the same bits, and a resumed run goes on exactly. That the products are
-    fp32 is looked at, since CPUs with AMX have oneDNN compute them in bf16.
+    On AMD CPUs with AVX-512, MKL uses half of the register width and oneDNN is 2.2 times as fast. The CPU model
+    decides, not a measurement: all processes then give the same bits, and a resumed run stays exact. A check makes sure
+    that the products are fp32, since oneDNN computes them in bf16 on CPUs with AMX.
     """
     name = str(getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", ""))
     if "AMD" not in name or torch.backends.cpu.get_cpu_capability() != "AVX512":
@@ -196,8 +196,8 @@ def onednn_fp32() -> bool:
 def product_of(kind: torch.dtype) -> str:
     """How matrices of this type are multiplied: packed, plain, packed fp32 or fp32.
 
-    bf16 or fp16 that the CPU does not multiply itself is many times slower than fp32 (or refused), so fp32 products are
-    made of its numbers.
+    Without native bf16 or fp16 products, a CPU is many times slower in that type than in fp32, or refuses it. The
+    products are then fp32.
     """
     single = "packed fp32" if onednn_fp32() else "fp32"
     if kind == torch.float32:
@@ -217,7 +217,7 @@ def product_of(kind: torch.dtype) -> str:
         except (AttributeError, RuntimeError):  # this torch or this CPU does not have it
             continue
     seconds = best_seconds(ways)
-    # The difference is a factor of two or more, so that no two processes choose differently.
+    # Native or not makes a factor of two or more: two processes do not choose differently.
     return next((name for name in ("packed", "plain") if seconds.get(name, math.inf) < seconds[single]), single)
 
 
