@@ -15,11 +15,11 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
+from nmtcli.prepare.directory import open_data
 from training import cpu, row
 
 from nmtcli.checkpoint import RunDirectory
 from nmtcli.models.device import open_device
-from nmtcli.prepare.directory import open_data
 from nmtcli.settings import load_config
 from nmtcli.train.run import resolve
 from nmtcli.train.trainer import Trainer
