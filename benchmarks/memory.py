@@ -9,8 +9,6 @@ length, target length): libraries that keep a kernel or a buffer for each shape 
 """
 
 import argparse
-import os
-import resource
 import tempfile
 from itertools import islice
 from pathlib import Path
@@ -24,18 +22,11 @@ from nmtcli.settings import load_config
 from nmtcli.train.run import resolve
 from nmtcli.train.trainer import Trainer
 
-MEGABYTE = 1e6
 
-
-def resident() -> int:
-    """Resident memory of this process in bytes."""
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def peak() -> int:
-    """Peak resident memory in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def memory(field: str) -> float:
+    """Megabytes of this process: VmRSS, resident now, or VmHWM, the peak."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text("ascii").splitlines())
+    return int(status[field].split()[0]) * 1024 / 1e6
 
 
 def main() -> None:
@@ -64,7 +55,7 @@ def main() -> None:
             trainer.update(batches)
             shapes.update((*batch.source.shape, batch.target_input.size(1)) for batch in batches)
             if step in options.updates:
-                figures = resident() / MEGABYTE, peak() / MEGABYTE, len(shapes)
+                figures = memory("VmRSS"), memory("VmHWM"), len(shapes)
                 print(row([f"{number:,.0f}" for number in (step, *figures)]), flush=True)
 
 

@@ -177,8 +177,8 @@ def onednn_fp32() -> bool:
     decides, not a measurement: all processes then give the same bits, and a resumed run stays exact. A check makes sure
     that the products are fp32, since oneDNN computes them in bf16 on CPUs with AMX.
     """
-    name = str(getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", ""))
-    if "AMD" not in name or torch.backends.cpu.get_cpu_capability() != "AVX512":
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    if "AMD" not in str(features.get("cpu_name")) or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
     inputs, matrix = _example()
     before = torch.get_float32_matmul_precision()
