@@ -13,10 +13,10 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
-from nmtcli.prepare.directory import open_data
 from training import cpu, row
 
 from nmtcli.checkpoint import RunDirectory
+from nmtcli.data.directory import open_data
 from nmtcli.models.device import open_device
 from nmtcli.settings import load_config
 from nmtcli.train.run import resolve
