@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from nmtcli.models.activations import tanh
 from nmtcli.models.device import runs_lstm_in
 from nmtcli.models.halves import State
 from nmtcli.models.loop import Product, loop_product, plain_product
@@ -176,7 +177,8 @@ def gru_gates(projected: Tensor, recurrent: Tensor, hidden: Tensor) -> Tensor:
     reset, update, candidate = projected.chunk(3, dim=-1)
     reset_h, update_h, candidate_h = recurrent.chunk(3, dim=-1)
     update = torch.sigmoid(update + update_h)
-    candidate = torch.tanh(candidate + torch.sigmoid(reset + reset_h) * candidate_h)
+    candidate = candidate + torch.sigmoid(reset + reset_h) * candidate_h
+    candidate = tanh(candidate, out=candidate) if torch.is_inference_mode_enabled() else torch.tanh(candidate)
     return (1 - update) * candidate + update * hidden
 
 
@@ -189,11 +191,11 @@ class FusedLstmGates(torch.autograd.Function):
         size = cell.size(-1)
         active = torch.empty_like(gates)  # the nonlinearities' values, [N, 4H]
         torch.sigmoid(gates[:, : 2 * size], out=active[:, : 2 * size])
-        torch.tanh(gates[:, 2 * size : 3 * size], out=active[:, 2 * size : 3 * size])
+        tanh(gates[:, 2 * size : 3 * size], out=active[:, 2 * size : 3 * size])
         torch.sigmoid(gates[:, 3 * size :], out=active[:, 3 * size :])
         write, forget, candidate, read = active.chunk(4, dim=-1)
         new_cell = (forget * cell).addcmul_(write, candidate)
-        squashed = torch.tanh(new_cell)
+        squashed = tanh(new_cell, out=torch.empty_like(new_cell))
         ctx.save_for_backward(active, cell, squashed)
         return (read * squashed).to(gates.dtype), new_cell
 
@@ -223,7 +225,8 @@ class FusedGruGates(torch.autograd.Function):
         opened = (projected[:, : 2 * size] + recurrent[:, : 2 * size]).sigmoid_()  # reset and update, [N, 2H]
         reset, update = opened.chunk(2, dim=-1)
         inner = recurrent[:, 2 * size :]
-        candidate = torch.addcmul(projected[:, 2 * size :], reset, inner).tanh_()
+        candidate = torch.addcmul(projected[:, 2 * size :], reset, inner)
+        tanh(candidate, out=candidate)
         ctx.save_for_backward(opened, candidate, inner, hidden)
         return torch.lerp(candidate, hidden.to(candidate.dtype), update)
 
