@@ -14,7 +14,6 @@ from nmtcli.checkpoint import ModelInfo, RunDirectory
 from nmtcli.config import Config
 from nmtcli.data.directory import PreparedData
 from nmtcli.errors import CheckFailed
-from nmtcli.models.graphs import LoopGraphs
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.train.averaging import FinalAverage, MovingAverage
 from nmtcli.train.batches import Batch, write_pairs
@@ -70,8 +69,6 @@ class Trainer:
         self.sharded = settings.sharded and ranks.size > 1
         self.model = self._new_model()
         self.weights = Weights(self.model, self.sharded)
-        if settings.cuda_graphs and device.type == "cuda" and not self.sharded:
-            self.model.run_loop_by(LoopGraphs())
         loss = TrainingLoss(self.model, settings.label_smoothing, settings.guided_alignment)
         self.objective = make_objective(config, loss, data.tokenizers)
         parallel = ranks.share(self.objective, self.sharded, device)
