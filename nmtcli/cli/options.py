@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from functools import wraps
 from inspect import Parameter, Signature
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -24,7 +24,7 @@ def command(options: type[Values]) -> Callable[[Callable[[typer.Context, Values]
     """Makes a command of a function that takes an object of the dataclass `options`; its fields are `Option`s."""
 
     def decorate(function: Callable[[typer.Context, Values], None]) -> Callable[..., None]:
-        declared = [one for one in fields(options) if one.name in _annotated(options)]
+        declared = [one for one in fields(cast(Any, options)) if one.name in _annotated(options)]
         several = {one.name for one in declared if get_origin(_annotated(options)[one.name][0]) is tuple}
 
         @wraps(function)

@@ -1,6 +1,6 @@
 """The options of `nmt score`, and which of them go together."""
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
@@ -124,9 +124,9 @@ def _written(name: str) -> str:
     return special.get(name, f"--{name.replace('_', '-')}")
 
 
-def _texts(broken: Rule[ScoreOptions]) -> Rule[ScoreOptions]:
+def _texts(broken: Callable[[ScoreOptions], object], message: str, hint: str) -> Rule[ScoreOptions]:
     """A rule for scoring translations alone."""
-    return Rule(lambda o: o.work == "translations" and broken.broken(o), broken.message, broken.hint)
+    return Rule(lambda o: o.work == "translations" and broken(o), message, hint)
 
 
 RULES: tuple[Rule[ScoreOptions], ...] = (
@@ -150,46 +150,41 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
         "standard input can be read only once",
         "give a file for every alignment but one",
     ),
-    *map(
-        _texts,
-        (
-            Rule(
-                lambda o: bool(o.reference) == bool(o.test_set),
-                "nmt score needs what to compare with",
-                "give either -r FILE or --test-set NAME -l PAIR, such as en-de",
-            ),
-            Rule(
-                lambda o: o.test_set and not o.language_pair,
-                "--test-set {o.test_set} needs a language pair",
-                "give it as -l en-de",
-            ),
-            Rule(lambda o: o.test_set and o.source, "--source: a test set has its source", "leave the option out"),
-            Rule(
-                lambda o: [*o.hypotheses, *o.reference, o.source].count(PIPE) > 1,
-                "standard input can be read only once",
-                "give a file for every text but one",
-            ),
-            Rule(lambda o: o.unknown_metric, "unknown metric {o.unknown_metric}", f"choose from {', '.join(METRICS)}"),
-            Rule(
-                lambda o: o.paired and len(o.hypotheses) < 2,
-                "--paired compares systems",
-                "give two files or more, the one to compare with first",
-            ),
-            Rule(
-                lambda o: o.train_target and not (o.details or o.report),
-                "--train-target changes no score",
-                "give --details or --report FILE.html with it",
-            ),
-            Rule(
-                lambda o: o.comet_model and "comet" not in o.metrics,
-                "--comet-model without COMET",
-                "add it: --metric bleu,chrf,comet",
-            ),
-            Rule(
-                lambda o: "comet" in o.metrics and not (o.source or o.test_set),
-                "--metric comet reads the source too",
-                "give it as --source FILE",
-            ),
-        ),
+    _texts(
+        lambda o: bool(o.reference) == bool(o.test_set),
+        "nmt score needs what to compare with",
+        "give either -r FILE or --test-set NAME -l PAIR, such as en-de",
+    ),
+    _texts(
+        lambda o: o.test_set and not o.language_pair,
+        "--test-set {o.test_set} needs a language pair",
+        "give it as -l en-de",
+    ),
+    _texts(lambda o: o.test_set and o.source, "--source: a test set has its source", "leave the option out"),
+    _texts(
+        lambda o: [*o.hypotheses, *o.reference, o.source].count(PIPE) > 1,
+        "standard input can be read only once",
+        "give a file for every text but one",
+    ),
+    _texts(lambda o: o.unknown_metric, "unknown metric {o.unknown_metric}", f"choose from {', '.join(METRICS)}"),
+    _texts(
+        lambda o: o.paired and len(o.hypotheses) < 2,
+        "--paired compares systems",
+        "give two files or more, the one to compare with first",
+    ),
+    _texts(
+        lambda o: o.train_target and not (o.details or o.report),
+        "--train-target changes no score",
+        "give --details or --report FILE.html with it",
+    ),
+    _texts(
+        lambda o: o.comet_model and "comet" not in o.metrics,
+        "--comet-model without COMET",
+        "add it: --metric bleu,chrf,comet",
+    ),
+    _texts(
+        lambda o: "comet" in o.metrics and not (o.source or o.test_set),
+        "--metric comet reads the source too",
+        "give it as --source FILE",
     ),
 )
