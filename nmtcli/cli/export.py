@@ -29,9 +29,9 @@ class _CommandOptions(ExportOptions):
     @property
     def exporting(self) -> str:
         """The options given that have no part in --check."""
-        given = {"-o": self.output, "--average": self.average, "--data": self.data}
-        given |= {"--vocabulary-shortlist": self.vocabulary_shortlist or None, "--force": self.force or None}
-        return ", ".join(name for name, value in given.items() if value is not None)
+        given: dict[str, object] = {"-o": self.output, "--average": self.average, "--data": self.data}
+        given |= {"--vocabulary-shortlist": self.vocabulary_shortlist, "--force": self.force}
+        return ", ".join(name for name, value in given.items() if value)
 
 
 _RULES: tuple[Rule[_CommandOptions], ...] = (
