@@ -48,6 +48,8 @@ def score(context: typer.Context, options: ScoreOptions) -> None:
             _tell_totals(found.totals)
     if isinstance(found, scoring.AlignmentScores):
         print_qualities(found.names, found.qualities, options.as_json)
+        if found.totals is not None:
+            _tell_totals(found.totals)
     elif isinstance(found, scoring.TextScores):
         _show(found, options)
         found.check(options.metrics)

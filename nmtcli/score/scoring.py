@@ -56,14 +56,6 @@ class TextScores:
                     raise CheckFailed(f"{system.name}: {score.name} is {score.value:.2f}, below {self.minima[name]:g}")
 
 
-@dataclass(frozen=True)
-class AlignmentScores:
-    """The alignment error rate of each system."""
-
-    names: list[str]
-    qualities: list[AlignmentQuality]
-
-
 @dataclass
 class PairTotals:
     """Sums over all pairs."""
@@ -84,6 +76,15 @@ class PairTotals:
                 self.scored += 1
                 self.tokens += len(score.log_probs)
                 self.log_prob += score.log_prob
+
+
+@dataclass(frozen=True)
+class AlignmentScores:
+    """The alignment error rate of each system."""
+
+    names: list[str]
+    qualities: list[AlignmentQuality]
+    totals: PairTotals | None = None  # where a model aligned the pairs
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,7 @@ def _score_pairs(
     windows = _windows(_open_scorer(options, model, links), pairs, links, totals, count, on_progress)
     if gold is None:
         return PairScores(count, windows, totals)
-    return AlignmentScores([str(model)], [_judge_pairs(windows, gold)])
+    return AlignmentScores([str(model)], [_judge_pairs(windows, gold)], totals)
 
 
 def _judge_pairs(
