@@ -1,6 +1,6 @@
 """Settings of the network: any encoder with any decoder."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
@@ -198,13 +198,14 @@ def check_heads(width: int, heads: int, rotary: bool = False) -> None:
         raise ValueError(f"{width} must divide into {heads} heads{' of even width' if rotary else ''}")
 
 
-ATTENDING = _only("dot", "scaled_dot", "general", "scaled_general", "additive", "location")
+AttentionType = Literal["none", "dot", "scaled_dot", "general", "scaled_general", "additive", "location"]
+ATTENDING = _only(*(one for one in get_args(AttentionType) if one != "none"))
 
 
 class AttentionConfig(Part):
     """How a recurrent decoder looks at the source. A Transformer's attention has `heads` in its decoder instead."""
 
-    type: Literal["none", "dot", "scaled_dot", "general", "scaled_general", "additive", "location"] = Field(
+    type: AttentionType = Field(
         "scaled_general",
         description="Score function (Luong et al. 2015, section 3.1), or none; scaled: divided by the square root of"
         " the width, with which attention is found sooner. additive is Bahdanau's; Luong's concat is the same and"

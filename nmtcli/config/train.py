@@ -172,11 +172,6 @@ class TrainConfig(Section):
         description="Divides weights, gradients and optimizer state among the ranks (FSDP2), for models that do not fit"
         " on one device. Slower than whole models where those fit.",
     )
-    cuda_graphs: bool = Field(
-        True,
-        description="On a GPU, the loop of a decoder that feeds its input or attends with its previous state runs as"
-        " CUDA graphs, one a shape: faster; their memory is kept. Not with sharded weights.",
-    )
     max_skipped: int = Field(
         20,
         ge=1,
@@ -197,6 +192,14 @@ class TrainConfig(Section):
     @classmethod
     def _null_is_auto(cls, rate: Any) -> Any:
         return AUTO if rate is None else rate  # as files of 0.1.0 have it
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_removed(cls, given: Any) -> Any:
+        """Without settings that did something in 0.1.0 only, so that its runs and configs still open."""
+        if isinstance(given, dict):
+            return {key: value for key, value in given.items() if key != "cuda_graphs"}
+        return given
 
     @field_validator("average")
     @classmethod

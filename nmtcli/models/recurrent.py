@@ -5,7 +5,7 @@ what the one before it looked at or said (input feeding, `query: previous_state`
 (`nmtcli.models.loop`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,9 @@ from nmtcli.config import ModelConfig
 from nmtcli.models.attention import Attention
 from nmtcli.models.cells import RecurrentLayer, flip_index, last_of, take
 from nmtcli.models.dropout import Dropout, dropout_mask
-from nmtcli.models.graphs import rounded_up
 from nmtcli.models.halves import Decoded, Encoded, State
 from nmtcli.models.loop import Product, compute_dtype, loop_product, plain_product
 from nmtcli.models.protocol import Cache, Memory
-
-LoopRunner = Callable[[nn.Module, Any], Any]  # see `LoopGraphs`
 
 
 class RecurrentEncoder(nn.Module):
@@ -187,7 +184,6 @@ class RecurrentDecoder(nn.Module):
         self.feed = nn.Linear(fed, gates, bias=False) if fed else None  # what one position hands to the first layer
         self.readout = Readout(config, context)
         self.dropout, self.recurrent_dropout = Dropout(config.dropout), config.recurrent_dropout
-        self.graphs: LoopRunner | None = None  # how training goes through the loop, if not kernel by kernel
 
     def tell(self, layer: int, head: int | None) -> None:
         """See `Decoder.tell`; there is one layer of attention, so all that can be chosen is the head."""
@@ -282,17 +278,11 @@ class RecurrentDecoder(nn.Module):
 
     def _loop(self, embedded: Tensor, memory: Memory, cache: Cache) -> Decoded:
         """Position after position; what needs the tokens alone is done for all at once."""
-        batch, size, _ = embedded.shape
         projected = self._stack()[0].project(self._with_summary(embedded, memory).transpose(0, 1))  # [T, B, 4H]
         inputs = {"projected": projected, "memory": memory, "cache": cache, **self._draw_masks(embedded)}
         if self.feeding:
             inputs["tokens"] = embedded.transpose(0, 1)
-        if self.graphs is not None and torch.is_grad_enabled():
-            found = self.graphs(_Loop(self), rounded_up(inputs))
-            sizes = {"attention": memory["mask"].size(1)} if "mask" in memory else {}
-            found = {name: part[:batch, :size, : sizes.get(name)] for name, part in found.items()}
-        else:
-            found = self.positions(inputs)
+        found = self.positions(inputs)
         features = found.get("features")
         if features is None:
             features = self.readout(found["top"], embedded, found["context"])
@@ -359,18 +349,6 @@ class RecurrentDecoder(nn.Module):
 
     def _context(self, context: Tensor | None, memory: Memory, size: int) -> Tensor | None:
         return memory["summary"][:, None].expand(-1, size, -1) if self.every_step else context
-
-
-class _Loop(nn.Module):
-    """The loop over target positions as a module, with the decoder's weights."""
-
-    def __init__(self, decoder: RecurrentDecoder) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
-        """See `RecurrentDecoder.positions`."""
-        return self.decoder.positions(inputs)
 
 
 def drop(state: Tensor, mask: Tensor | None) -> Tensor:

@@ -15,7 +15,6 @@ from nmtcli.models.cells import flip_index, take
 from nmtcli.models.dropout import dropout_mask
 from nmtcli.models.halves import Decoded
 from nmtcli.models.protocol import Cache, Memory, Step
-from nmtcli.models.recurrent import LoopRunner, RecurrentDecoder
 from nmtcli.models.told_attention import AttentionChoice, told_attention
 from nmtcli.vocabulary import PAD
 
@@ -70,11 +69,6 @@ class Seq2Seq(nn.Module):
         layer, head = told_attention(self.config, choice)
         assert layer is not None
         self.decoder.tell(layer, head)
-
-    def run_loop_by(self, runner: LoopRunner) -> None:
-        """Train a loop over target positions, if the decoder has one, in another way than kernel by kernel."""
-        if isinstance(self.decoder, RecurrentDecoder):
-            self.decoder.graphs = runner
 
     def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
         """Encode; see `StepDecoder.start`."""

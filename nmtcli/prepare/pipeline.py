@@ -37,7 +37,7 @@ _SMALL = 20 * 2**20  # bytes of text below which starting processes takes longer
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `prepare` made or found."""
+    """What `prepare_data` made or found."""
 
     report: Report
     already_prepared: bool
@@ -52,7 +52,7 @@ class Job:
     processes: int | None = None  # changes speed only; None: as many as are worth it
 
 
-def prepare(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
+def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
     """Make the data directory `output`, or find that it is already made of just this.
 
     Raises DataError for what is wrong with the text, and UserError if `output` holds something else.

@@ -17,8 +17,8 @@ from nmtcli.config import Config
 from nmtcli.config.section import settled
 from nmtcli.data.shards import Sentences
 from nmtcli.data.tokenizer import Tokenizer
+from nmtcli.metrics.scores import Variant, score_sentences
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.score.metrics import Variant, score_sentences
 from nmtcli.train.batches import Batch, cut, pad
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.sampling import sample_translations

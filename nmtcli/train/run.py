@@ -23,7 +23,7 @@ DROPOUTS = {f"model.{key}" for key in ("dropout", "recurrent_dropout", "word_dro
 FREE = {
     *(f"train.{key}" for key in ("max_updates", "max_epochs", "patience", "valid_every", "save_every")),
     *(f"train.{key}" for key in ("keep_last", "keep_best", "average", "log_every", "valid_sentences")),
-    *(f"train.{key}" for key in ("threads", "cuda_graphs", "sharded", "max_skipped", "on_divergence", "wandb_project")),
+    *(f"train.{key}" for key in ("threads", "sharded", "max_skipped", "on_divergence", "wandb_project")),
     *(".".join(path) for path, _ in keys() if path[0] == "search"),
 }
 

@@ -12,8 +12,8 @@ from nmtcli.config import Config
 from nmtcli.config.section import settled
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.shards import Rows
+from nmtcli.metrics.scores import Variant, score_corpus
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.score.metrics import Variant, score_corpus
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.epochs import Epochs
