@@ -88,7 +88,7 @@ def test_settings_that_do_not_fit_together_are_refused():
     ("settings", "words"),
     [
         (["train.weight_decay=0.1"], "weight_decay is for adamw and sgd"),
-        (["train.schedule=noam", "train.learning_rate=2"], "learning_rate must be null with schedule noam"),
+        (["train.schedule=noam", "train.learning_rate=2"], "learning_rate must be auto with schedule noam"),
         (["train.schedule=noam", "train.warmup_updates=0"], "warmup_updates must be 1 or more"),
         (["train.schedule=plateau", "train.plateau_patience=10"], "plateau_patience must be less than patience, 10"),
         (["train.plateau_patience=2"], "plateau_patience is for schedule plateau, which is not set"),
