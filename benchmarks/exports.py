@@ -179,7 +179,7 @@ def main() -> None:
 
 def print_table(records: Sequence[Record], references: Sequence[str], models: Sequence[str]) -> None:
     """Markdown; rows in the order of the models given."""
-    from nmtcli.score.metrics import score_corpus  # noqa: PLC0415 - memory of exports is without sacreBLEU
+    from nmtcli.metrics.scores import score_corpus  # noqa: PLC0415 - memory of exports is without sacreBLEU
 
     columns = ["model", "format", "precision", "BLEU", "alike", "MB", "opened, s", "sentences/s", "memory, MB"]
     print("| " + " | ".join([*columns, "to plain CTranslate2"]) + " |")

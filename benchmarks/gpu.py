@@ -29,19 +29,8 @@ WORKLOADS = {  # what: preset, settings, batch tokens
     "luong-general": ("luong-general", [], 8_192),
     "luong-general, 2 × 1024": ("luong-general", [*WIDE, *TWO], 32_768),
     "the same, input feeding": ("luong-general", [*WIDE, *TWO, "model.decoder.input_feeding=true"], 32_768),
-    "the same without CUDA graphs": (
-        "luong-general",
-        [*WIDE, *TWO, "model.decoder.input_feeding=true", "train.cuda_graphs=false"],
-        32_768,
-    ),
     "luong-general, input feeding": ("luong-general", ["model.decoder.input_feeding=true"], 4_096),
-    "the same, no CUDA graphs": (
-        "luong-general",
-        ["model.decoder.input_feeding=true", "train.cuda_graphs=false"],
-        4_096,
-    ),
     "bahdanau, 1024": ("bahdanau", WIDE, 32_768),
-    "bahdanau, 1024, no CUDA graphs": ("bahdanau", [*WIDE, "train.cuda_graphs=false"], 32_768),
     "gnmt, 1024": ("gnmt", WIDE, 32_768),
     "transformer-base": ("transformer-base", [], 32_768),
     "hybrid-ssru": ("hybrid-ssru", [], 32_768),
@@ -73,7 +62,7 @@ def throughput(data: PreparedData, precision: str, workload: str, rate: float) -
     made = trainer(data, "cuda", *settings, preset=preset)
     updates = made.feed.updates(made.state)
     measured = [next(updates) for _ in range(MEASURED)]
-    for batches in measured:  # once before, so that kernels, plans and graphs of these shapes are there
+    for batches in measured:  # once before, so that kernels and plans of these shapes are there
         made.update(batches)
     torch.cuda.reset_peak_memory_stats()
     torch.cuda.synchronize()

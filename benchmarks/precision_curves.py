@@ -20,9 +20,9 @@ from typing import Any
 from training import WHOLE, Record, events, last_words, machine, measured, row, start_training
 
 from nmtcli.checkpoint import RunDirectory
+from nmtcli.metrics.scores import score_corpus
+from nmtcli.metrics.texts import read_text
 from nmtcli.models.device import open_device
-from nmtcli.score.metrics import score_corpus
-from nmtcli.score.texts import read_text
 from nmtcli.settings import presets
 
 PRECISIONS = {"fp32": "#0072b2", "bf16": "#d55e00"}  # Okabe and Ito's blue and vermilion

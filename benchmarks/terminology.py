@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from nmtcli import Request, Translator
-from nmtcli.score.metrics import score_corpus
+from nmtcli.metrics.scores import score_corpus
 
 _WORD = re.compile(r"[^\W\d_]{4,}")
 

@@ -3,10 +3,11 @@
 import inspect
 import json
 from collections.abc import Iterable, Iterator
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from nmtcli.config import CleaningConfig, Config, CorpusConfig, Section
 from nmtcli.config.model import types_of
+from nmtcli.config.section import bounds_of
 from nmtcli.settings import keys
 
 HEADER = """# Settings
@@ -27,6 +28,8 @@ def kind(annotation: Any) -> str:
     if get_origin(annotation) is tuple:
         item = get_args(annotation)[0]
         return "list of corpora, see below" if item is CorpusConfig else f"list of {kind(item)}"
+    if get_origin(annotation) is Annotated:
+        return kind(get_args(annotation)[0])
     if any(get_origin(part) for part in get_args(annotation)):
         return " or ".join(kind(part) for part in get_args(annotation))
     names = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null"}
@@ -55,7 +58,7 @@ def rows(settings: Iterable[tuple[tuple[str, ...], Any]]) -> Iterator[str]:
     yield "| key | default | type | what it does |"
     yield "|---|---|---|---|"
     for path, setting in settings:
-        types = ", ".join(filter(None, (kind(setting.annotation), bounds(setting.metadata))))
+        types = ", ".join(filter(None, (kind(setting.annotation), bounds(bounds_of(setting)))))
         if owners := types_of(setting):
             types += f"; for type {', '.join(owners)}"
         yield f"| `{'.'.join(path)}` | `{default(setting.default)}` | {types} | {setting.description} |"

@@ -7,6 +7,7 @@ import difflib
 import errno
 from collections.abc import Callable, Iterable
 from enum import IntEnum
+from signal import SIGINT, Signals
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -128,3 +129,8 @@ def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Resu
         hints = dict.fromkeys(error.hint for error in errors if error.hint)
         raise DataError("\n".join(messages), "; ".join(hints) or None)
     return results
+
+
+def signal_of(stop: KeyboardInterrupt) -> Signals:
+    """Which signal it was."""
+    return Signals(stop.signal if isinstance(stop, Stopped) else SIGINT)

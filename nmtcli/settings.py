@@ -187,7 +187,7 @@ def _merge(tree: Tree, other: Mapping[str, Any]) -> None:
 def _explain(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator[str]:
     """One line per error: place, key, message, suggestion."""
     for item in error.errors():
-        path = tuple(str(part) for part in item["loc"])
+        path = tuple(str(part) for part in item["loc"] if part != "value")  # the tag of a type that may be auto
         key = ".".join(path)
         if item["type"] == "extra_forbidden":
             yield f"{_place(path, origins)}: unknown key {key}{_nearest_key(path)}"

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import yaml
 
-from nmtcli.score.metrics import Variant, score_corpus
+from nmtcli.metrics.scores import Variant, score_corpus
 
 FAILED = 5
 NOTHING = {"metric": "bleu"}  # what is measured where nothing is expected yet

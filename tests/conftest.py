@@ -29,6 +29,7 @@ TINY = [
     "model.embedding.size=16",
     "model.encoder.hidden_size=16",
     "model.decoder.hidden_size=16",
+    "model.dropout=0.3",
     "train.batch_tokens=300",
     "train.max_updates=12",
     "train.warmup_updates=4",

@@ -8,6 +8,7 @@ import annotated_types
 import pytest
 
 from nmtcli import LineHandling, Request, Translator, UserError
+from nmtcli.config.section import bounds_of
 from nmtcli.settings import keys, load_config
 from tests.conftest import nmt
 
@@ -70,7 +71,7 @@ def test_every_number_has_an_upper_bound(key, field):
         return
     most = next(
         one.le if isinstance(one, annotated_types.Le) else one.lt
-        for one in field.metadata
+        for one in bounds_of(field)
         if isinstance(one, annotated_types.Le | annotated_types.Lt)
     )
     assert math.isfinite(most)

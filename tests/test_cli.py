@@ -142,7 +142,7 @@ def test_a_dry_run_shows_the_model_and_makes_nothing(data, tmp_path, capsys):
     )
     expected += (
         "embedding.tie all",
-        "learning_rate 0.001",
+        "learning_rate 0.003",
         "largest batch",
         "MB activations",
         "on cpu with 1 thread at",

@@ -88,7 +88,7 @@ def test_settings_that_do_not_fit_together_are_refused():
     ("settings", "words"),
     [
         (["train.weight_decay=0.1"], "weight_decay is for adamw and sgd"),
-        (["train.schedule=noam", "train.learning_rate=2"], "learning_rate must be null with schedule noam"),
+        (["train.schedule=noam", "train.learning_rate=2"], "learning_rate must be auto with schedule noam"),
         (["train.schedule=noam", "train.warmup_updates=0"], "warmup_updates must be 1 or more"),
         (["train.schedule=plateau", "train.plateau_patience=10"], "plateau_patience must be less than patience, 10"),
         (["train.plateau_patience=2"], "plateau_patience needs schedule plateau, which is not set"),
@@ -180,3 +180,10 @@ def test_settings_written_down_are_those_that_apply_and_make_the_same_model(pres
         assert ("heads" in model[side]) == (model[side]["type"] != "rnn")
     assert ("attention" in model) == (model["decoder"]["type"] == "rnn")
     assert ("window" in model.get("attention", {})) == (config.model.decoder.type == "rnn" and config.model.attends)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_setting_that_was_removed_is_accepted_and_dropped(tmp_path, value):
+    (tmp_path / "config.yaml").write_text(f"train: {{cuda_graphs: {str(value).lower()}, patience: 3}}\n")
+    config = load_config(files=[tmp_path / "config.yaml"], overrides=["train.cuda_graphs=true"])
+    assert config == load_config(overrides=["train.patience=3"])

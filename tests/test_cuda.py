@@ -1,4 +1,4 @@
-"""What needs a GPU: the same losses as on the CPU, every precision, resume, translation, loops as CUDA graphs."""
+"""What needs a GPU: the same losses as on the CPU, every precision, resume, translation."""
 
 import json
 
@@ -6,14 +6,11 @@ import pytest
 import torch
 
 from nmtcli.checkpoint import RunDirectory
-from nmtcli.models import graphs
 from nmtcli.models.device import open_device
-from nmtcli.models.graphs import LoopGraphs
 from nmtcli.train.loss import TrainingLoss
 from tests.conftest import TINY, nmt, overrides
-from tests.laws.test_model_laws import BAHDANAU, FEEDING, VARIANTS
+from tests.laws.test_model_laws import VARIANTS
 from tests.laws.test_training_laws import tiny_batch
-from tests.test_loop import LOOPS
 
 pytestmark = [
     pytest.mark.gpu,
@@ -70,85 +67,3 @@ def test_every_objective_trains_and_resumes(data, tmp_path, settings, precision)
     for updates in (6, 12):
         assert nmt(*command, *overrides(*TINY, *settings, f"train.max_updates={updates}")) == 0
     assert RunDirectory(tmp_path / "run").steps()[-1] == 12
-
-
-def losses_and_gradients(model, batches, dtype, updates=3):
-    """Of some updates of two micro-batches each, with steps of the weights in between."""
-    objective, found = TrainingLoss(model.train(), smoothing=0.1), []
-    for update in range(updates):
-        torch.manual_seed(update)
-        model.zero_grad(set_to_none=True)
-        losses = []
-        for batch in batches[update : update + 2]:
-            with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
-                loss = objective(batch)
-            loss.backward()
-            losses.append(loss.detach())
-        found += [*losses, *(weight.grad.clone() for weight in model.parameters())]
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.sub_(weight.grad, alpha=1e-3)
-    return found
-
-
-def batches(count):
-    device = torch.device("cuda")
-    return [tiny_batch(size=9, seed=number).to(device) for number in range(count)]
-
-
-@pytest.mark.parametrize("settings", LOOPS, ids=",".join)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-def test_a_loop_as_graphs_is_the_loop(tiny_model, settings, dtype):
-    results, data = [], batches(4)
-    for graphed in (False, True):
-        model = tiny_model(*settings, "model.dropout=0", vocabulary=30).to("cuda")
-        if graphed:
-            model.decoder.graphs = LoopGraphs()
-        results.append(losses_and_gradients(model, data, dtype))
-        if graphed:
-            assert model.decoder.graphs._graphs and not model.decoder.graphs._off
-    close = {"rtol": 1e-3, "atol": 1e-4} if dtype == torch.float32 else {"rtol": 0.1, "atol": 0.1}
-    for number, (plain, ours) in enumerate(zip(*results, strict=True)):
-        torch.testing.assert_close(ours, plain, **close, msg=lambda words, number=number: f"{number}: {words}")
-
-
-def test_few_graphs_are_kept(tiny_model, monkeypatch):
-    monkeypatch.setattr(graphs, "MAX_GRAPHS", 1)
-    model, data = tiny_model(*FEEDING, vocabulary=30).to("cuda"), batches(1)
-    model.decoder.graphs = LoopGraphs()
-    small = tiny_batch(size=3, seed=7).to(torch.device("cuda"))
-    for batch in (data[0], small, data[0]):
-        losses_and_gradients(model, [batch, batch], torch.float32, updates=1)
-        assert len(model.decoder.graphs._graphs) == 1
-
-
-def test_a_run_whose_gradient_waits_keeps_its_numbers(tiny_model):
-    model, (one, other) = tiny_model(*FEEDING, "model.dropout=0", vocabulary=30).to("cuda").train(), batches(2)
-    objective = TrainingLoss(model, smoothing=0.1)
-    objective(one).backward()
-    alone = [weight.grad.clone() for weight in model.parameters()]
-    model.zero_grad()
-    model.decoder.graphs = LoopGraphs()
-    waiting = objective(one)
-    objective(other)  # would write over what the gradient of the first needs
-    waiting.backward()
-    for ours, weight in zip(alone, model.parameters(), strict=True):
-        torch.testing.assert_close(weight.grad, ours, rtol=1e-3, atol=1e-4)
-
-
-def test_what_cannot_be_captured_runs_without_graphs(tiny_model, monkeypatch):
-    model, data = tiny_model(*BAHDANAU, vocabulary=30).to("cuda"), batches(2)
-    model.decoder.graphs = LoopGraphs()
-    positions = model.decoder.positions
-
-    def waits(inputs):
-        inputs["projected"].sum().item()
-        return positions(inputs)
-
-    monkeypatch.setattr(model.decoder, "positions", waits)
-    with pytest.warns(UserWarning, match="without CUDA graphs"):
-        ours = losses_and_gradients(model, data, torch.float32, updates=1)
-    monkeypatch.undo()
-    model.decoder.graphs = None
-    assert all(part.isfinite().all() for part in ours)
-    losses_and_gradients(model, data, torch.float32, updates=1)

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nmtcli.config import SearchConfig
-from nmtcli.score.bayes_risk import expected_scores
-from nmtcli.score.metrics import score_sentences
+from nmtcli.metrics.bayes_risk import expected_scores
+from nmtcli.metrics.scores import score_sentences
 from nmtcli.translate.decoding import decode, length_limits, search_options
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.translate.translator import Translator

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmtcli.score.metrics import make_metrics, score_corpus
+from nmtcli.metrics.scores import make_metrics, score_corpus
 from nmtcli.score.significance import compare
 from tests.conftest import nmt
 

@@ -1,9 +1,12 @@
 """Where to compute: true fp32, and words for what is not there."""
 
+from functools import cache
+
 import pytest
 import torch
 
 from nmtcli.errors import ResourceError, UserError
+from nmtcli.models import packed
 from nmtcli.models.device import choose_matmul, explain_out_of_memory, has_bf16, open_device
 from nmtcli.train.precision import resolve_precision
 
@@ -17,6 +20,41 @@ def test_the_chosen_matmul_is_fp32():
         assert error < 1e-3  # bf16 would be off by about 0.3
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def cpu_is(monkeypatch, name, capability):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": name}, raising=False)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    for cached in (packed.onednn_fp32, packed.product_of):
+        monkeypatch.setattr(packed, cached.__name__, cache(cached.__wrapped__))
+
+
+@pytest.mark.parametrize(
+    ("name", "capability", "expected"),
+    [
+        ("AMD EPYC", "AVX512", True),
+        ("AMD EPYC", "AVX2", False),
+        ("Intel(R) Xeon(R)", "AVX512", False),
+        ("", "DEFAULT", False),
+    ],
+)
+def test_fp32_products_are_chosen_by_the_cpu_not_by_a_clock(monkeypatch, name, capability, expected):
+    cpu_is(monkeypatch, name, capability)
+    monkeypatch.setattr(packed, "best_seconds", None)  # a call would fail
+    before = torch.get_float32_matmul_precision()
+    assert packed.onednn_fp32() is expected
+    assert torch.get_float32_matmul_precision() == before
+    assert packed.product_of(torch.float32) == ("packed" if expected else "plain")
+    inputs, matrix = torch.randn(5, 40), torch.randn(30, 40)
+    torch.testing.assert_close(packed.FloatMatrix(matrix)(inputs), inputs @ matrix.t())
+
+
+def test_lower_precisions_are_multiplied_in_fp32_where_that_is_faster(monkeypatch):
+    cpu_is(monkeypatch, "AMD EPYC", "AVX512")
+    for fastest in ("plain", "packed fp32"):
+        monkeypatch.setattr(packed, "best_seconds", lambda ways, fastest=fastest: {way: way != fastest for way in ways})
+        packed.product_of.cache_clear()
+        assert packed.product_of(torch.bfloat16) == fastest
 
 
 def test_threads_and_devices(monkeypatch):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from nmtcli.metrics.scores import score_corpus
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
-from nmtcli.score.metrics import score_corpus
 from nmtcli.settings import load_config, load_tree
 from tests.conftest import TINY, nmt, overrides
 

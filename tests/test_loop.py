@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch.func import functional_call
 
 from nmtcli.models import attention, cells, loop, recurrent
 from nmtcli.models.attention import AdditiveScores, plain_additive_scores
@@ -49,48 +48,6 @@ def test_fast_training_equals_the_reference(monkeypatch, tiny_model, settings):
     for name, gradient in gradients.items():
         scale = expected[name].abs().max().item()
         torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-3 * scale + 1e-6, msg=name)
-
-
-LOOPS = [settings for settings in VARIANTS if {FEEDING[0], "model.decoder.query=previous_state"} & {*settings}]
-
-
-@pytest.mark.parametrize("settings", LOOPS, ids=",".join)
-def test_rounding_shapes_up_changes_nothing(tiny_model, settings):
-    model = tiny_model(*settings, "model.dropout=0.3", "model.recurrent_dropout=0.2", vocabulary=30)
-    batch = tiny_batch(size=13)
-    loss, gradients = loss_and_gradients(model, batch)
-    shapes = []
-
-    def run(loop, inputs):
-        shapes.append(inputs["projected"].shape)
-        return loop(inputs)
-
-    model.decoder.graphs = run
-    rounded_loss, rounded_gradients = loss_and_gradients(model, batch)
-    assert [tuple(shape[:2]) for shape in shapes] == [(8 if batch.target_input.size(1) <= 8 else 12, 16)]
-    torch.testing.assert_close(rounded_loss, loss, rtol=1e-5, atol=1e-4)
-    for name, gradient in gradients.items():
-        torch.testing.assert_close(rounded_gradients[name], gradient, rtol=1e-4, atol=1e-5, msg=name)
-
-
-@pytest.mark.parametrize("settings", LOOPS, ids=",".join)
-def test_the_loop_takes_all_its_weights_from_outside(tiny_model, settings):
-    model = tiny_model(*settings, "model.dropout=0", vocabulary=30)
-    batch, given = tiny_batch(), {}
-    _, expected = loss_and_gradients(model, batch)
-
-    def run(loop, inputs):
-        given.update({name: weight.detach().requires_grad_() for name, weight in loop.named_parameters()})
-        return functional_call(loop, given, (inputs,))
-
-    model.decoder.graphs = run
-    model.zero_grad(set_to_none=True)
-    TrainingLoss(model, 0.1)(batch).backward()
-    own = {f"decoder.{name}": weight.grad for name, weight in model.decoder.named_parameters()}
-    assert own["decoder.feed.weight"] is None  # used in the loop alone
-    for name, weight in given.items():
-        parts = [grad for grad in (weight.grad, own[name]) if grad is not None]
-        torch.testing.assert_close(sum(parts), expected[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize("settings", [FEEDING, BAHDANAU], ids=["feeding", "bahdanau"])

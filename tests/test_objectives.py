@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from nmtcli.checkpoint import find_model, load_model
 from nmtcli.data.directory import open_data
 from nmtcli.data.shards import Sentences
+from nmtcli.metrics.scores import score_sentences
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.score.metrics import score_sentences
 from nmtcli.settings import load_config
 from nmtcli.train.batches import Batch, make_batch
 from nmtcli.train.distributed import Ranks

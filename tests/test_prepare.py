@@ -17,7 +17,7 @@ from nmtcli.cli import run
 from nmtcli.config import DataConfig
 from nmtcli.data.directory import Manifest, open_data
 from nmtcli.errors import DataError, ExitCode, ResourceError
-from nmtcli.prepare.pipeline import Job, prepare
+from nmtcli.prepare.pipeline import Job, prepare_data
 from nmtcli.prepare.report.report import Report
 
 WORDS = {"cat": "Katze", "dog": "Hund", "mat": "Matte", "sees": "sieht", "and": "und", "green": "grün", "old": "alt"}
@@ -297,7 +297,7 @@ def test_a_run_that_stops_midway_leaves_nothing(stage, raised, seen, files, tmp_
     corpora = [{"source": source, "target": target} for source, target in (sides[:2], sides[2:])]
     config = DataConfig.model_validate({"tokenizer": {"vocab_size": 300}, "train": corpora[:1], "valid": corpora[1:]})
     with pytest.raises(seen):
-        prepare(tmp_path / "data", Job(config), stop)
+        prepare_data(tmp_path / "data", Job(config), stop)
     assert contents(tmp_path) == before
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == []
 
@@ -401,7 +401,7 @@ def test_two_runs_into_one_place_do_not_meet(files, tmp_path, capsys):
     sides = [str(path) for path in files.values()]
     corpora = [{"source": source, "target": target} for source, target in (sides[:2], sides[2:])]
     config = DataConfig.model_validate({"tokenizer": {"vocab_size": 300}, "train": corpora[:1], "valid": corpora[1:]})
-    prepare(tmp_path / "data", Job(config), second)
+    prepare_data(tmp_path / "data", Job(config), second)
     assert len(open_data(tmp_path / "data").train) == 120
 
 

@@ -17,7 +17,8 @@ from nmtcli.checkpoint import RunDirectory
 from nmtcli.data.directory import open_data
 from nmtcli.errors import UserError
 from nmtcli.export.conditions import reachable_formats
-from nmtcli.export.exporter import Export, export_model
+from nmtcli.export.exporter import export
+from nmtcli.export.options import ExportOptions
 from nmtcli.models.quantized import pack_floats
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.settings import keys, load_config, load_tree, presets
@@ -197,13 +198,13 @@ def exports():
 @pytest.mark.parametrize(("preset", "form"), [*exports()])
 def test_every_format_it_claims_translates_like_it(preset, form, short_run, tmp_path):
     _, path, _ = short_run(preset)
-    assert export_model(path, tmp_path / "model", Export(form)).comparison.match_rate >= 0.98
+    assert export(ExportOptions(run=path, output=tmp_path / "model", form=form)).comparison.match_rate >= 0.98
 
 
 def test_a_format_that_a_preset_does_not_claim_is_refused_in_words(short_run, tmp_path):
     _, path, _ = short_run("rnmt-plus")
     with pytest.raises(UserError, match=r"cannot be exported to onnx: model\.encoder\.layer_norm"):
-        export_model(path, tmp_path / "model", Export("onnx"))
+        export(ExportOptions(run=path, output=tmp_path / "model", form="onnx"))
     assert not (tmp_path / "model").exists()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from nmtcli.score.metrics import score_corpus
+from nmtcli.metrics.scores import score_corpus
 from nmtcli.settings import load_config
 
 ROOT = Path(__file__).parent.parent

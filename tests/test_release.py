@@ -35,8 +35,7 @@ def test_the_wheel_has_the_package_whole(built):
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 
-def test_the_sdist_builds_the_wheel(built):
-    """It has the documents and tests too, and no result of a run."""
+def test_the_sdist_has_documents_and_tests_and_no_result_of_a_run(built):
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtcli.settings import load_config
-from nmtcli.train.schedule import HALVINGS, Schedule, peak_rate
+from nmtcli.train.schedule import HALVINGS, Schedule
 
 FALLING = ["cosine", "linear", "inverse_sqrt", "constant", "noam", *HALVINGS, "plateau"]
 totals = st.integers(1, 400)
@@ -86,16 +86,6 @@ def test_plateau_halves_after_each_so_many_validations_without_improvement():
     assert scales == [1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125]
     assert falling.rate(500, scale) == falling.rate(500) / 8
     assert schedule("cosine", patience=2).after_validation(1.0, 2) == 1.0
-
-
-def test_the_peak_is_the_optimizers_own_where_none_is_given():
-    def peak(*settings):
-        return peak_rate(load_config(overrides=list(settings)).train)
-
-    assert peak() == peak("train.optimizer=adamw") == 0.001
-    assert peak("train.optimizer=sgd") == 1.0
-    assert peak("train.optimizer=sgd", "train.learning_rate=0.3") == 0.3
-    assert peak("train.schedule=noam") is None
 
 
 @pytest.mark.parametrize("kind", FALLING)

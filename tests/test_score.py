@@ -10,8 +10,8 @@ import pytest
 
 from nmtcli.cli import run
 from nmtcli.errors import UserError
-from nmtcli.score.metrics import Variant, score_corpus, split_pair
-from nmtcli.score.texts import Text, read_text, warnings
+from nmtcli.metrics.scores import Variant, score_corpus, split_pair
+from nmtcli.metrics.texts import Text, read_text, warnings
 
 REFERENCE = [
     "The kettle whistles before the guests arrive.",
@@ -144,7 +144,7 @@ def test_a_tokenizer_that_cannot_be_downloaded_is_no_bug(monkeypatch):
         raise OSError("Name or service not known")
 
     no_network.TOKENIZERS = {"flores200"}
-    monkeypatch.setattr("nmtcli.score.metrics.BLEU", no_network)
+    monkeypatch.setattr("nmtcli.metrics.scores.BLEU", no_network)
     with pytest.raises(UserError, match="could not download"):
         score_corpus(HYPOTHESIS, [REFERENCE], ["bleu"], variant=Variant(tokenize="flores200"))
 
@@ -193,7 +193,7 @@ def test_an_empty_line_is_a_poor_translation_not_an_error(files, capsys):
 
 
 def test_a_long_test_set_is_scored_without_interval(files, capsys, monkeypatch):
-    monkeypatch.setattr(sys.modules["nmtcli.cli.score_texts"], "_MOST_LINES_RESAMPLED", 5)
+    monkeypatch.setattr(sys.modules["nmtcli.score.scoring"], "_MOST_LINES_RESAMPLED", 5)
     assert run(["score", "hyp", "-r", "ref"]) == 0
     out, err = capsys.readouterr()
     assert "95 %" not in out

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from nmtcli.checkpoint import find_model, load_model
 from nmtcli.data.tokenizer import Tokenizers
-from nmtcli.score.alignment import AlignmentQuality, GoldLinks, judge, read_gold
+from nmtcli.metrics.alignment import AlignmentQuality, GoldLinks, judge, read_gold
+from nmtcli.metrics.texts import Text
 from nmtcli.score.forced import ForcedSteps, ForcedTorch
 from nmtcli.score.pairs import PairScorer, score_ids
-from nmtcli.score.texts import Text
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.translate.translator import Translator

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmtcli.cli import run
+from nmtcli.metrics.scores import Variant, score_corpus
 from nmtcli.score.analysis import analyse, has_words, length_edges
-from nmtcli.score.metrics import Variant, score_corpus
 from nmtcli.score.report.page import Results, marked, page
 from tests.test_score import HYPOTHESIS, REFERENCE, scored
 

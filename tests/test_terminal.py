@@ -33,7 +33,7 @@ def test_messages_and_tables_and_samples(terminal, capsys):
 
 
 def test_an_average_and_a_validation_are_shown(terminal, tmp_path, capsys):
-    display = TrainingDisplay(tmp_path, [TEXT])
+    display = TrainingDisplay(tmp_path)
     metrics = {"step": 1, "improved": True, "without_improvement": 0, "accuracy_by_position": {}, "checkpoints": ["a"]}
     metrics |= dict.fromkeys(("loss", "perplexity", "accuracy", "bleu", "chrf", "exact_match"), 0.5)
     display.validated(metrics, [(TEXT, TEXT, TEXT)])

@@ -105,15 +105,14 @@ def tell_all(display: Observer):
 
 
 def test_off_a_terminal_there_are_plain_lines(tmp_path, capsys):
-    tell_all(TrainingDisplay(tmp_path, ["train.patience was 1, is 2"]))
+    tell_all(TrainingDisplay(tmp_path))
     words = capsys.readouterr().err
     assert "\x1b" not in words
     lines = words.splitlines()
-    assert lines[0] == "warning: changed since this run began: train.patience was 1, is 2"
-    assert lines[1] == "1,000,000 parameters, 29,000 pairs, cuda in bf16, 2 processes, torch 2.9"
-    assert lines[2] == f"going on from update 100 of 20,000 in {tmp_path}"
-    assert lines[3].startswith("update 12,000/20,000  epoch 3.40  loss 3.412  ppl 30.3  acc 45.1%  12,346 tok/s")
-    assert "norm 0.83  data wait 1%" in lines[3]
+    assert lines[0] == "1,000,000 parameters, 29,000 pairs, cuda in bf16, 2 processes, torch 2.9"
+    assert lines[1] == f"going on from update 100 of 20,000 in {tmp_path}"
+    assert lines[2].startswith("update 12,000/20,000  epoch 3.40  loss 3.412  ppl 30.3  acc 45.1%  12,346 tok/s")
+    assert "norm 0.83  data wait 1%" in lines[2]
     assert words.count("out of memory at update") == 1
     assert "a lower train.batch_tokens is faster" in words
     assert "update 12,003: loss is nan; went back to update 12,000, now in fp32, learning rate times 0.5" in words
@@ -131,7 +130,7 @@ def test_a_long_run_is_warned_of_once(tmp_path, monkeypatch, capsys, total, seco
     """By its second update: before the first the model may have been validated."""
     now = [1000.0]
     monkeypatch.setattr(training_display.time, "monotonic", lambda: now[0])
-    display = TrainingDisplay(tmp_path, [])
+    display = TrainingDisplay(tmp_path)
     display.started({**STARTED, "step": 0, "total": total})
     now[0] += 10_000  # a validation
     for step in range(1, 5):
@@ -144,7 +143,7 @@ def test_a_long_run_is_warned_of_once(tmp_path, monkeypatch, capsys, total, seco
 
 def test_a_run_that_goes_on_or_is_short_is_not_warned_of(tmp_path, capsys):
     for first, total in ((100, 20_000), (0, 100)):
-        display = TrainingDisplay(tmp_path, [])
+        display = TrainingDisplay(tmp_path)
         display.started({**STARTED, "step": first, "total": total})
         for step in range(first + 1, first + 4):
             display.updated({**UPDATED, "step": step, "epoch": step / 10})
@@ -154,7 +153,7 @@ def test_a_run_that_goes_on_or_is_short_is_not_warned_of(tmp_path, capsys):
 def test_off_a_terminal_updates_are_told_once_a_minute(tmp_path, monkeypatch, capsys):
     now = [1000.0]
     monkeypatch.setattr(training_display.time, "monotonic", lambda: now[0])
-    display = TrainingDisplay(tmp_path, [])
+    display = TrainingDisplay(tmp_path)
     display.started(STARTED)
     for step in range(101, 141):
         now[0] += 6
@@ -171,7 +170,7 @@ def test_a_terminal_has_tables_that_fit(tmp_path, monkeypatch, width):
     terminal = Console(file=output, force_terminal=True, no_color=True, width=width, highlight=False, soft_wrap=True)
     for module in (console, training_display):
         monkeypatch.setattr(module, "stderr", terminal)
-    tell_all(TrainingDisplay(tmp_path, []))
+    tell_all(TrainingDisplay(tmp_path))
     words = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", output.getvalue())
     shown = [row.split() for row in words.splitlines()]
     assert ["3.000", "20.50", "50.0%", "30.00", "50.00", "10.0%"] in shown

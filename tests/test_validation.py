@@ -5,8 +5,8 @@ import torch
 
 from nmtcli.checkpoint import find_model, load_model
 from nmtcli.data.directory import open_data
+from nmtcli.metrics.scores import Variant, score_corpus
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.score.metrics import Variant, score_corpus
 from nmtcli.settings import load_config
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.validation import SAMPLES, Validator

@@ -11,8 +11,8 @@ from nmtcli import LineHandling, Translator, UserError
 from nmtcli.config import TokenizerConfig
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.data.words import NO_WORD, UNKNOWN, raw_words, surfaces, word_numbers
+from nmtcli.metrics.alignment import by_word, word_links
 from nmtcli.models.protocol import Step
-from nmtcli.score.alignment import by_word, word_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.terminal_map import terminal_map
 from nmtcli.translate.unknown import replacements

@@ -20,7 +20,7 @@ from nmtcli.cli.demo import demo
 from nmtcli.cli.export import export
 from nmtcli.cli.prepare import prepare
 from nmtcli.cli.score import score
-from nmtcli.cli.signals import signal_of, stopping
+from nmtcli.cli.signals import stopping
 from nmtcli.cli.train import train
 from nmtcli.cli.translate import translate
 from nmtcli.errors import (
@@ -32,6 +32,7 @@ from nmtcli.errors import (
     UserError,
     memory_ran_out,
     out_of_memory,
+    signal_of,
 )
 from nmtcli.version import __version__
 

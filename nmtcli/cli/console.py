@@ -26,6 +26,11 @@ def warn(message: str) -> None:
     stderr.print(Text.assemble(("warning:", "yellow"), f" {message}"))
 
 
+def tell(message: str, *, warning: bool = False) -> None:
+    """What a library function has to say while it works: see `nmtcli.options.Tell`."""
+    (warn if warning else say)(message)
+
+
 def show_error(message: str, hint: str | None = None) -> None:
     """An error on stderr: a line for each mistake, then what to do next."""
     for line in message.splitlines():

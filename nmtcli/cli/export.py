@@ -1,13 +1,16 @@
 """`nmt export`: a run to a model directory for use."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nmtcli.cli.console import stdout, warn
-from nmtcli.cli.options import Preset
+from nmtcli.cli.options import command
 from nmtcli.errors import CheckFailed, UserError
+from nmtcli.export.options import RULES, ExportOptions
+from nmtcli.options import Option, Rule, check_rules
 from nmtcli.paths import quoted
 
 if TYPE_CHECKING:
@@ -16,63 +19,47 @@ if TYPE_CHECKING:
     from nmtcli.export.report import ExportReport
 
 
-def export(
-    run: Annotated[
-        Path | None,
-        typer.Argument(metavar="RUN", help="Run directory, or one checkpoint of it; with --check a config too."),
-    ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Directory to make.")] = None,
-    form: Annotated[
-        Literal["safetensors", "onnx", "ctranslate2"] | None,
-        typer.Option(
-            "--format", help="safetensors (the default) is for nmt with PyTorch, onnx and ctranslate2 for without."
-        ),
-    ] = None,
-    average: Annotated[
-        str | None, typer.Option("--average", metavar="last:N|best:N", help="Mean of the weights of N checkpoints.")
-    ] = None,
-    quantize: Annotated[
-        Literal["int8", "int16", "fp16", "bf16"] | None,
-        typer.Option("--quantize", help="Smaller weights; int8 also computes faster on a CPU."),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", metavar="DATA", help="Data directory whose validation text the export is checked with."),
-    ] = None,
-    vocabulary_shortlist: Annotated[
-        bool,
-        typer.Option(
-            "--vocabulary-shortlist", help="Learn from --data which tokens a line can need, for translate --shortlist."
-        ),
-    ] = False,
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force",
-            help="Export also what fails its check: unlike the model, or less than half as fast. The card says so.",
-        ),
-    ] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Only tell which formats a model of these settings can have, and why not.")
-    ] = False,
-    preset: Preset = None,
-) -> None:
-    """Export a model: small, without the trainer's state, checked against the one it came from."""
-    if check:
-        idle: dict[str, object] = {"-o": output, "--average": average, "--data": data}
-        idle |= {"--vocabulary-shortlist": vocabulary_shortlist, "--force": force}
-        if named := [name for name, value in idle.items() if value]:
-            raise UserError(f"{', '.join(named)}: --check exports nothing", "leave it out, or leave --check out")
-        _check(run, preset, form, quantize)
-        return
-    if preset is not None:
-        raise UserError("--preset goes with --check: a preset has no weights to export")
-    if run is None or output is None:
-        raise UserError("nothing to export", "nmt export RUN -o DIR, or nmt export RUN --check")
-    from nmtcli.export.exporter import Export, export_model
+@dataclass(frozen=True, kw_only=True)
+class _CommandOptions(ExportOptions):
+    """With what only looks at settings and exports nothing."""
 
-    wanted = Export(form or "safetensors", quantize or "fp32", average, data, vocabulary_shortlist, force)
-    _show(export_model(run, output, wanted), output)
+    check: Annotated[bool, Option("Only tell which formats a model of these settings can have, and why not.")] = False
+    preset: Annotated[str | None, Option("Named model to start from.", metavar="NAME")] = None
+
+    @property
+    def exporting(self) -> str:
+        """The options given that have no part in --check."""
+        given: dict[str, object] = {"-o": self.output, "--average": self.average, "--data": self.data}
+        given |= {"--vocabulary-shortlist": self.vocabulary_shortlist, "--force": self.force}
+        return ", ".join(name for name, value in given.items() if value)
+
+
+_RULES: tuple[Rule[_CommandOptions], ...] = (
+    Rule(
+        lambda o: o.check and o.exporting,
+        "{o.exporting}: --check exports nothing",
+        "leave it out, or leave --check out",
+    ),
+    Rule(
+        lambda o: o.preset is not None and not o.check,
+        "--preset goes with --check: a preset has no weights to export",
+    ),
+)
+
+
+@command(_CommandOptions)
+def export(context: typer.Context, options: _CommandOptions) -> None:
+    """Export a model: small, without the trainer's state, checked against the one it came from."""
+    del context
+    check_rules(options, _RULES)
+    if options.check:
+        _check(options.run, options.preset, options.form, options.quantize)
+        return
+    check_rules(options, RULES)  # before torch is imported
+    from nmtcli.export.exporter import export as library
+
+    assert options.output is not None
+    _show(library(options), options.output)
 
 
 def _show(report: "ExportReport", output: Path) -> None:

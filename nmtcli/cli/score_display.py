@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nmtcli import strict_json
 from nmtcli.cli.console import stdout
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from nmtcli.metrics.alignment import AlignmentQuality
+    from nmtcli.metrics.scores import Score
     from nmtcli.score.analysis import Analysis, Breakdown, Sentence
-    from nmtcli.score.metrics import Score
     from nmtcli.score.significance import Comparison
 
 _SENTENCES = 3  # of a list; the report shows more
@@ -105,3 +107,26 @@ def _table(title: str | None = None) -> Table:
     from rich.table import Table
 
     return Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
+
+
+def print_qualities(names: list[str], qualities: list[AlignmentQuality], as_json: bool) -> None:
+    """Alignment error rates as a table or as JSON."""
+    if as_json:
+        rows = [
+            {"system": name, "error_rate": one.error_rate, "precision": one.precision, "recall": one.recall}
+            | {"links": one.links, "sure_links": one.sure}
+            for name, one in zip(names, qualities, strict=True)
+        ]
+        print(strict_json.dumps({"systems": rows}, indent=2))
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("alignment", overflow="fold")
+    for title in ("AER ↓", "precision ↑", "recall ↑", "links", "sure links"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, one in zip(names, qualities, strict=True):
+        shares = (f"{value:.4f}" for value in (one.error_rate, one.precision, one.recall))
+        table.add_row(Text(name), *shares, f"{one.links:,}", f"{one.sure:,}")
+    stdout.print(table)

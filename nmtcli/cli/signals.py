@@ -37,8 +37,3 @@ def stopping() -> Iterator[None]:
         for number in SIGNALS:
             if signal.getsignal(number) is stop:
                 signal.signal(number, signal.SIG_DFL)  # nothing is left to be done
-
-
-def signal_of(stop: KeyboardInterrupt) -> signal.Signals:
-    """Which signal it was."""
-    return signal.Signals(stop.signal if isinstance(stop, Stopped) else signal.SIGINT)

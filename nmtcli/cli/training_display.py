@@ -26,9 +26,8 @@ from nmtcli.train.verify import TOLERANCE, Resumption
 class TrainingDisplay(Observer):
     """A live line on a terminal with a table at each validation, plain lines elsewhere, all on stderr."""
 
-    def __init__(self, run: Path, changes: list[str]) -> None:
+    def __init__(self, run: Path) -> None:
         self.run = run
-        self.changes = changes
         self.line = LiveLine()
         self.live: Live | None = None
         if stderr.is_terminal and not stderr.is_dumb_terminal:
@@ -40,8 +39,6 @@ class TrainingDisplay(Observer):
         self.updates = 0  # told so far
 
     def __enter__(self) -> Self:
-        if self.live:
-            self.live.start()
         return self
 
     def __exit__(
@@ -52,8 +49,8 @@ class TrainingDisplay(Observer):
 
     def started(self, metrics: Metrics) -> None:
         """Say what is trained, where, and whether it goes on."""
-        for change in self.changes:
-            warn(f"changed since this run began: {change}")
+        if self.live:
+            self.live.start()
         ranks = f", {metrics['ranks']} processes" if metrics.get("ranks", 1) > 1 else ""
         frozen = f" ({metrics['frozen']:,} of them frozen)" if metrics.get("frozen") else ""
         say(

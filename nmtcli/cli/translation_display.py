@@ -1,153 +1,55 @@
-"""What a person sees of `nmt translate`: files written window by window, the bar, what was odd about the lines."""
+"""What a person sees of `nmt translate`: the bar, attention in the terminal, what was odd about the lines."""
 
-import io
-import os
-import stat
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from nmtcli.cli.console import say, stderr, warn
 from nmtcli.cli.progress import Progress
-from nmtcli.cli.signals import signal_of
-from nmtcli.errors import DataError, Interrupted
+from nmtcli.errors import DataError
 from nmtcli.paths import PIPE
+from nmtcli.translate.options import TranslateOptions
 
 if TYPE_CHECKING:
-    from nmtcli.translate.alignment import AttentionMap
-    from nmtcli.translate.job import Job, TranslatedWindow
+    from nmtcli.translate.file import TranslatedFile, Written
     from nmtcli.translate.lines import Report
-    from nmtcli.translate.outputs import OutputFiles
-
-_DRAWN = 100  # the attention of so many lines is drawn on a page, at most
 
 
-class Reading(NamedTuple):
-    """How the input is read."""
+class TranslationDisplay(ExitStack):
+    """A bar from the first window on, and attention as characters where that was asked for."""
 
-    form: Literal["auto", "text", "jsonl"]
-    stream: bool
-    resume: bool
-    overwrite: bool
+    def __init__(self, options: TranslateOptions) -> None:
+        super().__init__()
+        quiet = options.output == PIPE and sys.stdout.isatty()  # it would stand between the translations
+        self._progress, self._maps = Progress(quiet=quiet), options.attention == PIPE
+        self._started = self._named = False
 
+    def written(self, written: "Written") -> None:
+        """Move the bar, after the attention of what was written."""
+        if not self._started:
+            self.enter_context(self._progress)
+            self._started = True
+        self._progress.move("lines", written.lines, share=written.share)
+        for one in written.maps.values() if self._maps else ():
+            from nmtcli.translate.terminal_map import terminal_map
 
-def run_job(
-    job: "Job",
-    lines: BinaryIO,
-    files: Mapping[str, Path],
-    reading: Reading,
-    workers: tuple[int | None, list[str]],
-    drawing: Path | None,
-) -> None:
-    """Translate all lines into the files, then tell what was odd about them."""
-    from nmtcli.translate.job import translate_windows
-    from nmtcli.translate.lines import LineReader
-    from nmtcli.translate.outputs import OutputFiles, read_progress, record_path, refuse_unfinished
+            if one.of and not self._named:
+                say(f"attention: {one.of}")
+                self._named = True
+            stderr.print(Text(terminal_map(one, stderr.width)), end="")
 
-    output = files["translations"]
-    regular = output != PIPE and (not output.exists() or output.is_file())
-    if regular and not reading.resume and not reading.overwrite:
-        refuse_unfinished(output)
-    settings = job.settings() | {"input_format": reading.form} if regular else {}
-    begun = read_progress(output, settings) if reading.resume else None
-    reader = LineReader(lines, reading.form)
-    if begun is not None:
-        reader.skip(begun.input, begun.lines)
-        say(f"{output}: going on after line {begun.lines:,}")
-    opened = {name: sys.stdout.buffer if path == PIPE else path for name, path in files.items()}
-    outputs = OutputFiles(opened, settings, record_path(output) if regular else None, begun, _size(lines))
-    results = translate_windows(job, reader.windows(wait=not reading.stream), *workers)
-    quiet = output == PIPE and sys.stdout.isatty()  # it would stand between the translations
-    with _kept(outputs, output if regular else None), Progress(quiet=quiet) as progress:
-        maps = _write(results, outputs, progress, drawing if job.drawn else None)
-    if not outputs.closed_early:
-        progress.summary(outputs.lines - (begun.lines if begun else 0), "lines", "translated")
-    if drawing is not None and drawing != PIPE and job.drawn:
-        _draw(drawing, maps, outputs.lines)
-    _tell(outputs.report, job)
+    def summarize(self, done: "TranslatedFile", options: TranslateOptions) -> None:
+        """The speed, and what was odd about the lines. Raises DataError where some have no translation."""
+        if not done.closed_early:
+            self._progress.summary(done.lines, "lines", "translated")
+        tell_of_lines(done.report, options.max_source_tokens)
 
 
-def _write(
-    results: "Iterator[TranslatedWindow]", outputs: "OutputFiles", progress: Progress, drawing: Path | None
-) -> "dict[int, AttentionMap]":
-    """Write each window as it is done; returns what is to be drawn at the end, by number of the line."""
-    from nmtcli.translate.terminal_map import terminal_map
-
-    maps: dict[int, AttentionMap] = {}
-    named = False
-    progress.move("lines", outputs.lines, share=outputs.share)
-    for result in results:
-        if not outputs.write(result):
-            break  # whoever reads, head for example, has had enough
-        progress.move("lines", outputs.lines, share=outputs.share)
-        if drawing == PIPE:
-            for one in result.maps.values():
-                if one.of and not named:
-                    say(f"attention: {one.of}")
-                    named = True
-                stderr.print(Text(terminal_map(one, stderr.width)), end="")
-        elif drawing is not None:
-            maps |= result.maps
-    return maps
-
-
-def _size(stream: BinaryIO) -> int | None:
-    """The bytes of text in a file; None for a pipe or a compressed file."""
-    if not isinstance(getattr(stream, "raw", None), io.FileIO):
-        return None
-    try:
-        found = os.fstat(stream.fileno())
-    except OSError:  # no file of the system
-        return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
-
-
-@contextmanager
-def _kept(outputs: "OutputFiles", output: Path | None) -> Iterator[None]:
-    """Leave the files so that an interrupted translation can go on, and say so."""
-    finished = False
-    try:
-        yield
-        outputs.open()  # there may have been no window
-        finished = True
-    except KeyboardInterrupt as stop:
-        number = signal_of(stop)
-        done = f"{number.name}: {outputs.lines:,} lines are translated"
-        goes_on = "the same command with --resume goes on" if output and outputs.lines else "run the same command again"
-        raise Interrupted(done, goes_on, signal=number) from None
-    finally:
-        outputs.close(finished)
-        if not finished and output is not None and outputs.lines and not isinstance(sys.exception(), Interrupted):
-            say(f"{output}: {outputs.lines:,} lines are done; the same command with --resume goes on")
-
-
-def lines_drawn(path: Path) -> int:
-    """Of how many lines at most, from the first, the attention is drawn in a file of that kind."""
-    from nmtcli.translate.alignment import MOST_PNG_MAPS
-
-    return MOST_PNG_MAPS if path.suffix.lower() == ".png" else _DRAWN
-
-
-def _draw(path: Path, maps: "dict[int, AttentionMap]", lines: int) -> None:
-    from nmtcli.staging import write_output
-    from nmtcli.translate.alignment import write_attention
-    from nmtcli.translate.formats import attention_json, json_text
-
-    if path.suffix.lower() == ".json":
-        write_output(path, json_text([attention_json(one, line) for line, one in maps.items()]).encode() + b"\n")
-    else:
-        write_attention(path, list(maps.values()))
-    if lines > (drawn := lines_drawn(path)):
-        say(f"{path}: attention of the first {drawn} lines of {lines:,}; a .jsonl file has that of all")
-
-
-def _tell(report: "Report", job: "Job") -> None:
+def tell_of_lines(report: "Report", max_source_tokens: int) -> None:
     """What was odd about the lines. Raises DataError where some are left without a translation."""
-    longer = f"more than {job.handling.max_source_tokens} tokens"
+    longer = f"more than {max_source_tokens} tokens"
     words = {
         "json": "is JSON without text under source, src, text, sentence or input; translated as plain text",
         "misspelt": "with a key nearly like prefix, required, banned or placeholders, which asks nothing",

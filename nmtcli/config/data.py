@@ -1,10 +1,10 @@
 """Settings of `nmt prepare`: corpora, tokenizer, cleaning."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nmtcli.config.section import Section
+from nmtcli.config.section import AUTO, OrAuto, Section
 from nmtcli.vocabulary import check_symbols
 
 
@@ -16,8 +16,10 @@ class TokenizerConfig(Section):
         description="Tokenizer type: subwords of a unigram language model or of byte-pair encoding (bpe), characters,"
         " or whitespace-separated words.",
     )
-    vocab_size: int = Field(
-        8000, ge=16, le=1_000_000, description="Pieces in a vocabulary; fewer when the text has no more."
+    vocab_size: OrAuto[Annotated[int, Field(ge=16, le=1_000_000)]] = Field(
+        AUTO,
+        description="Pieces in a vocabulary, fewer when the text has no more; auto: 2,000 to 32,000 subwords, by the"
+        " size of the training text (docs/training.md), or 8,000 characters or words.",
     )
     joint: bool = Field(True, description="One tokenizer for both sides (true) or one for each (false).")
     character_coverage: float = Field(

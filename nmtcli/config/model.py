@@ -1,10 +1,10 @@
 """Settings of the network: any encoder with any decoder."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from nmtcli.config.section import Section
+from nmtcli.config.section import AUTO, OrAuto, Section
 
 
 class Part(Section):
@@ -197,13 +197,14 @@ def check_heads(width: int, heads: int, rotary: bool = False) -> None:
         raise ValueError(f"{width} must divide into {heads} heads{' of even width' if rotary else ''}")
 
 
-ATTENDING = _only("dot", "scaled_dot", "general", "scaled_general", "additive", "location")
+AttentionType = Literal["none", "dot", "scaled_dot", "general", "scaled_general", "additive", "location"]
+ATTENDING = _only(*(one for one in get_args(AttentionType) if one != "none"))
 
 
 class AttentionConfig(Part):
     """Attention of a recurrent decoder. A Transformer decoder has `heads` instead."""
 
-    type: Literal["none", "dot", "scaled_dot", "general", "scaled_general", "additive", "location"] = Field(
+    type: AttentionType = Field(
         "scaled_general",
         description="Score function (Luong et al. 2015, section 3.1), or none; scaled: divided by the square root of"
         " the width, with which attention is learned earlier. additive is Bahdanau's and Luong's concat; concat is"
@@ -263,7 +264,10 @@ class ModelConfig(Section):
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
     decoder: DecoderConfig = Field(default_factory=DecoderConfig)
     attention: AttentionConfig = Field(default_factory=AttentionConfig)
-    dropout: float = Field(0.3, ge=0, lt=1, description="Share of activations dropped in training.")
+    dropout: OrAuto[Annotated[float, Field(ge=0, lt=1)]] = Field(
+        AUTO,
+        description="Share of activations dropped in training; auto: 0.1 to 0.5, more the more epochs there are.",
+    )
     recurrent_dropout: float = Field(
         0.0,
         ge=0,

@@ -1,9 +1,33 @@
 """The base class of all groups of settings."""
 
 from collections.abc import Mapping
-from typing import Any, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag, model_validator
+from pydantic.fields import FieldInfo
+
+T = TypeVar("T")
+AUTO: Literal["auto"] = "auto"  # worked out before training from the model, the data and the machine
+OrAuto = Annotated[  # a type, or the word auto; the discriminator makes an error name the setting alone
+    Annotated[T, Tag("value")] | Annotated[Literal["auto"], Tag("auto")],
+    Discriminator(lambda given: AUTO if given == AUTO else "value"),
+]
+
+
+def bounds_of(field: FieldInfo) -> list[Any]:
+    """The bounds of a number setting, with or without `auto`, as annotated_types metadata."""
+    for option in get_args(field.annotation):
+        for part in getattr(option, "__metadata__", ()):
+            if isinstance(part, FieldInfo):
+                return part.metadata
+    return field.metadata
+
+
+def settled(value: T | Literal["auto"]) -> T:
+    """A setting with `auto` resolved. Raises ValueError if it is still `auto`."""
+    if value == AUTO:
+        raise ValueError("a setting is still auto: nmtcli.train.run.resolve must set it")
+    return value
 
 
 class Section(BaseModel):
@@ -50,5 +74,5 @@ def _is_list_of_strings(annotation: Any) -> bool:
 
 def _is_number(annotation: Any) -> bool:
     """Whether the type is a number, or a mapping of names to numbers."""
-    text = repr(annotation)
+    text = repr(annotation).replace("Literal['auto']", "")
     return ("int" in text or "float" in text) and "bool" not in text and "tuple" not in text and "Literal" not in text

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nmtcli.config.section import Section
+from nmtcli.config.section import AUTO, OrAuto, Section
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 ModelPart = Literal["source_embedding", "target_embedding", "encoder", "decoder", "attention", "output"]
@@ -15,18 +15,19 @@ ModelPart = Literal["source_embedding", "target_embedding", "encoder", "decoder"
 class TrainConfig(Section):
     """One training run."""
 
-    max_updates: int = Field(20_000, ge=1, le=1_000_000_000, description="Updates of the weights, at most.")
+    max_updates: OrAuto[Annotated[int, Field(ge=1, le=1_000_000_000)]] = Field(
+        AUTO, description="Updates, at most; auto: 20 epochs of 30,000 pairs, more for fewer pairs (docs/training.md)."
+    )
     max_epochs: int | None = Field(
         None,
         ge=1,
         le=1_000_000,
         description="Maximum epochs, counted in updates of the first epoch; null for no limit.",
     )
-    batch_tokens: int = Field(
-        4096,
-        ge=1,
-        le=1_000_000_000,
-        description="Tokens in a batch, padding counted: sentences times the longest side.",
+    batch_tokens: OrAuto[Annotated[int, Field(ge=1, le=1_000_000_000)]] = Field(
+        AUTO,
+        description="Tokens in a batch, padding counted: sentences times the longest side; auto: 1,000 to 4,096, at"
+        " least 300 batches an epoch.",
     )
     update_tokens: int | None = Field(
         None,
@@ -64,15 +65,13 @@ class TrainConfig(Section):
         description="Weight decay of matrices, multiplied by the learning rate and subtracted at each update; not of"
         " biases, gains and other vectors. For adamw and sgd.",
     )
-    learning_rate: float | None = Field(
-        None,
-        gt=0,
-        le=3.4e38,
-        allow_inf_nan=False,
-        description="Peak learning rate; null for 0.001 with adam and adamw, 1 with sgd. Schedule noam has its own.",
+    learning_rate: OrAuto[Annotated[float, Field(gt=0, le=3.4e38, allow_inf_nan=False)]] = Field(
+        AUTO, description="Peak learning rate; auto: by optimizer, kind and width of the model (docs/training.md)."
     )
-    warmup_updates: int = Field(
-        400, ge=0, le=1_000_000_000, description="Updates in which the learning rate rises from zero to its peak."
+    warmup_updates: OrAuto[Annotated[int, Field(ge=0, le=1_000_000_000)]] = Field(
+        AUTO,
+        description="Updates in which the learning rate rises from zero to its peak; auto: by the model, at most a"
+        " tenth of all.",
     )
     schedule: Literal[
         "cosine", "linear", "inverse_sqrt", "constant", "noam", "luong5", "luong10", "luong234", "plateau"
@@ -142,15 +141,19 @@ class TrainConfig(Section):
         description="Objective mrt: exponent of the model's probabilities as candidate weights (alpha).",
     )
     clip_norm: float = Field(1.0, gt=0, le=1e30, description="Gradient clipping: maximum gradient norm.")
-    valid_every: int = Field(1000, ge=1, le=1_000_000_000, description="Updates between validations.")
+    valid_every: OrAuto[Annotated[int, Field(ge=1, le=1_000_000_000)]] = Field(
+        AUTO, description="Updates between validations; auto: about a twelfth of the run, 2,500 at most."
+    )
     valid_sentences: int = Field(
         2000, ge=1, le=1_000_000_000, description="Maximum validation sentences translated for BLEU and chrF."
     )
     valid_metric: Literal["bleu", "chrf", "loss", "perplexity", "accuracy"] = Field(
         "bleu", description="Validation metric of the best checkpoint, patience and schedule plateau."
     )
-    save_every: int = Field(
-        500, ge=1, le=1_000_000_000, description="Updates between checkpoints; there is one at each validation too."
+    save_every: OrAuto[Annotated[int, Field(ge=1, le=1_000_000_000)]] = Field(
+        AUTO,
+        description="Updates between checkpoints; there is one at each validation too; auto: half of valid_every, 500"
+        " at most.",
     )
     patience: int | None = Field(
         10, ge=1, le=1_000_000_000, description="Early stopping: validations without improvement; null for never."
@@ -171,11 +174,6 @@ class TrainConfig(Section):
         description="Shard weights, gradients and optimizer state over the ranks (FSDP2), for models that do not fit on"
         " one device. Slower than whole models where those fit.",
     )
-    cuda_graphs: bool = Field(
-        True,
-        description="On a GPU, run the decoder loop of input_feeding or query previous_state as CUDA graphs, one for"
-        " each shape: faster, but keeps memory. Not with sharded weights.",
-    )
     max_skipped: int = Field(
         20,
         ge=1,
@@ -191,6 +189,19 @@ class TrainConfig(Section):
     seed: int = Field(
         1, ge=0, le=9_223_372_036_854_775_807, description="Random seed of weights, dropout and data order."
     )
+
+    @field_validator("learning_rate", mode="before")
+    @classmethod
+    def _null_is_auto(cls, rate: Any) -> Any:
+        return AUTO if rate is None else rate  # as files of 0.1.0 have it
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_removed(cls, given: Any) -> Any:
+        """Without settings that did something in 0.1.0 only, so that its runs and configs still open."""
+        if isinstance(given, dict):
+            return {key: value for key, value in given.items() if key != "cuda_graphs"}
+        return given
 
     @field_validator("average")
     @classmethod
@@ -221,8 +232,8 @@ class TrainConfig(Section):
         if self.optimizer == "adam" and self.weight_decay:
             yield "weight_decay is for adamw and sgd: Adam would divide it by the gradient's size; set optimizer=adamw"
         if self.schedule == "noam":
-            if self.learning_rate is not None:
-                yield "learning_rate must be null with schedule noam, which sets it; inverse_sqrt is the same fall"
+            if self.learning_rate != AUTO:
+                yield "learning_rate must be auto with schedule noam, which sets it; inverse_sqrt is the same fall"
             if self.warmup_updates == 0:
                 yield "warmup_updates must be 1 or more with schedule noam"
         if self.schedule == "plateau" and self.patience is not None and self.plateau_patience >= self.patience:

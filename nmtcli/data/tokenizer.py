@@ -7,6 +7,7 @@ The tokenizer of a data directory is copied unchanged into every checkpoint and 
 import hashlib
 import io
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ import sentencepiece
 from numpy.typing import NDArray
 
 from nmtcli.config import TokenizerConfig
+from nmtcli.config.section import settled
 from nmtcli.data import normalization
 from nmtcli.data.piece_model import (
     read_pieces,
@@ -40,6 +42,19 @@ TARGET_FILE = "tokenizer.target.model"
 
 # A fixed number: the model depends on how the sums of EM are divided over threads.
 _TRAINING_THREADS = 16
+
+
+def vocabulary_size(kind: str, sample: Sequence[str], share: float) -> int:
+    """Pieces for a training text of which `sample` is a share: about 8 times the square root of its words.
+
+    A word is taken as six bytes of UTF-8, so that text without blanks counts too. The characters of the text find room.
+    """
+    if kind in {"char", "word"}:
+        return 8_000
+    words = sum(len(text.encode()) for text in sample) / share / 6
+    characters = len(set().union(*sample))
+    by_words = min(max(8 * math.sqrt(words), 2_000), 32_000)
+    return round(max(by_words, 512 + 2 * characters) / 1_000) * 1_000
 
 
 class Tokenizer:
@@ -87,7 +102,7 @@ class Tokenizer:
         byte_fallback = config.byte_fallback and not words  # bytes would encode a word's space too, as ▁
         # with type word, SentencePiece gives a symbol two pieces, one of them with a space before it
         fixed = SPECIAL + 256 * byte_fallback + len(symbols) * (2 if words else 1)
-        if config.type in {"char", "word"} and config.vocab_size <= fixed:
+        if config.type in {"char", "word"} and settled(config.vocab_size) <= fixed:
             raise _too_small(config, "special ids, bytes and symbols alone", fixed + 1)
         model = io.BytesIO()
         try:
@@ -97,7 +112,7 @@ class Tokenizer:
                     sentence_iterator=iter(nonblank),
                     model_writer=model,
                     model_type=config.type,
-                    vocab_size=config.vocab_size,
+                    vocab_size=settled(config.vocab_size),
                     hard_vocab_limit=False,
                     character_coverage=1.0 if words else config.character_coverage,
                     byte_fallback=byte_fallback,

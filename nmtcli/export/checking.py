@@ -15,10 +15,10 @@ from nmtcli.checkpoint import Kind, ModelInfo, StoredPrecision
 from nmtcli.config import SearchConfig
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.tokenizer import Tokenizer
+from nmtcli.metrics.scores import Score, score_corpus
 from nmtcli.models.protocol import Array, Cache, Memory, Step
 from nmtcli.models.quantized import pack_floats
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.score.metrics import Score, score_corpus
 from nmtcli.translate.batching import padded
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.decoding import decode

@@ -6,7 +6,7 @@ The run is never modified. The export is opened and compared with the original m
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -28,8 +28,10 @@ from nmtcli.errors import REPORT_IT, CheckFailed, DataError, UserError
 from nmtcli.export.card import model_card
 from nmtcli.export.checking import Comparison, Probes, compare
 from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, settle_search, unmet
+from nmtcli.export.options import RULES, ExportOptions
 from nmtcli.export.report import ExportReport
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
+from nmtcli.options import check_rules
 from nmtcli.staging import staged
 from nmtcli.translate.runtimes.ctranslate2 import int8_may_saturate
 from nmtcli.translate.shortlist import Shortlist
@@ -37,61 +39,51 @@ from nmtcli.translate.translator import Translator, open_runtime
 from nmtcli.version import __version__
 
 
-@dataclass(frozen=True)
-class Export:
-    """What to make of a run. `average` is last:N or best:N.
-
-    `data` has the validation text that the export is checked with, and the training data of a vocabulary shortlist.
-    """
-
-    form: ExportFormat = "safetensors"
-    precision: StoredPrecision = "fp32"
-    average: str | None = None
-    data: Path | None = None
-    shortlist: bool = False
-    force: bool = False
-
-
-def export_model(source: Path, output: Path, export: Export) -> ExportReport:
-    """Export the model that `source` means (see `find_model`), or the mean of a run's checkpoints, to `output`.
+def export(options: ExportOptions) -> ExportReport:
+    """Export the model that `options.run` means (see `find_model`), or the mean of a run's checkpoints.
 
     Raises UserError for what the model cannot have, and CheckFailed where the export does not translate alike or is
     much slower, unless forced; nothing is written then.
     """
+    check_rules(options, RULES)
+    source, output = options.run, options.output
+    form: ExportFormat = options.form or "safetensors"
+    precision: StoredPrecision = options.quantize or "fp32"
+    assert source is not None and output is not None  # by the rules
     if output.exists():
         raise UserError(f"{output}: exists already", "choose another -o; nmt never overwrites a model")
-    origins = RunDirectory(source).select(export.average) if export.average else [find_model(source)]
+    origins = RunDirectory(source).select(options.average) if options.average else [find_model(source)]
     origin = origins[-1]
     info = read_info(origin)
-    _check_possible(source, origin, info, export)
+    _check_possible(source, origin, info, form, precision)
     tokenizers = Tokenizers.load(origin)
-    data = _open_data(export.data, info)
+    data = _open_data(options.data, info)
     probes = Probes.of(data) if data else Probes.random(tokenizers.source)
     model = checkpoint.load_model(origin)
-    if export.average:
+    if options.average:
         checkpoint.put_weights(model, checkpoint.average_weights(origins), origin)
-    kind = "pytorch" if export.form == "safetensors" else export.form
-    search, replaced = settle_search(info.search, export.form)
-    made = {"nmtcli": __version__, "kind": kind, "precision": export.precision, "search": search}
+    kind = "pytorch" if form == "safetensors" else form
+    search, replaced = settle_search(info.search, form)
+    made = {"nmtcli": __version__, "kind": kind, "precision": precision, "search": search}
     info = info.model_copy(update=made)
     with staged(output) as directory:
         write_export(model, info, tokenizers, directory)
         shortlist = None
-        if data and export.shortlist:
+        if data and options.vocabulary_shortlist:
             shortlist = Shortlist.learn(data.train, info.source_size, info.target_size)
             shortlist.save(directory)
         start = time.perf_counter()
         engine = open_runtime(directory, info, "cpu")
         seconds = time.perf_counter() - start
         translator = Translator(engine, tokenizers, info.search, shortlist=shortlist)
-        comparison = check_export(model, translator, info, probes, export.force)
+        comparison = check_export(model, translator, info, probes, options.force)
         files = file_digests(directory)
         report = ExportReport(
             nmtcli=__version__,
             torch=torch.__version__,
-            format=export.form,
-            precision=export.precision,
-            shortlist=export.shortlist,
+            format=form,
+            precision=precision,
+            shortlist=options.vocabulary_shortlist,
             checkpoints=[one.name for one in origins],
             parameters=parameter_count(model),
             bytes=sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()),
@@ -152,25 +144,22 @@ def check_export(
     return comparison
 
 
-def _check_possible(source: Path, origin: Path, info: ModelInfo, export: Export) -> None:
+def _check_possible(
+    source: Path, origin: Path, info: ModelInfo, form: ExportFormat, precision: StoredPrecision
+) -> None:
     checkpoint.check_export(origin, info)
     if info.kind != "pytorch" or info.precision != "fp32":
         kind = info.kind if info.kind != "pytorch" else info.precision
         raise DataError(f"{source}: is an export to {kind} already", "export from the run or a checkpoint")
-    if conditions := unmet(info.model, export.form):
+    if conditions := unmet(info.model, form):
         raise UserError(
-            "\n".join(f"{source}: cannot be exported to {export.form}: {condition}" for condition in conditions),
+            "\n".join(f"{source}: cannot be exported to {form}: {condition}" for condition in conditions),
             f"--format {' or '.join(reachable_formats(info.model))}",
         )
-    if export.precision not in (possible := PRECISIONS[export.form]):
+    if precision not in (possible := PRECISIONS[form]):
         raise UserError(
-            f"--quantize {export.precision} is not available with --format {export.form}",
+            f"--quantize {precision} is not available with --format {form}",
             f"--quantize {' or '.join(one for one in possible if one != 'fp32')}",
-        )
-    if export.shortlist and (export.form != "safetensors" or export.data is None):
-        raise UserError(
-            "--vocabulary-shortlist needs --format safetensors and the training data",
-            "--data DATA, the directory the model was trained on",
         )
 
 

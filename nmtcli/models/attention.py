@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from nmtcli.config import AttentionConfig
+from nmtcli.models.activations import tanh
 from nmtcli.models.loop import Product, plain_product
 from nmtcli.models.multihead import select_head
 
 Source = dict[str, Tensor]  # keys, values and mask, one row per sentence: part of the decoder's memory
 
-CHUNK = 2**20  # elements of the additive score's [B, Q, S, A] worked on at a time: they stay in the CPU's cache
-SEARCH_CHUNK = 2**18  # the same of `quick_additive_scores`, which has less to keep
+CHUNK = 2**18  # elements of the additive score's [B, Q, S, A] worked on at a time: they stay in the CPU's cache
 
 
 class Attention(nn.Module):
@@ -154,7 +154,7 @@ def quick_additive_scores(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor
     batch, queries, size = query.shape
     scores = query.new_empty(batch, queries, keys.size(1))
     one, double = query.new_ones(()), 2 * vector
-    count = max(1, SEARCH_CHUNK // max(1, queries * keys.size(1) * size))
+    count = max(1, CHUNK // max(1, queries * keys.size(1) * size))
     for start in range(0, batch, count):
         part = slice(start, start + count)
         inner = torch.addcmul(one, query[part, :, None], keys[part, None]).reciprocal_()  # [b, Q, S, A]
@@ -173,7 +173,7 @@ class AdditiveScores(torch.autograd.Function):
         scores = query.new_empty(batch, queries, keys.size(1))
         for part in _chunks(inner):
             torch.add(query[part, :, None], keys[part, None], out=inner[part])
-            inner[part].tanh_()
+            tanh(inner[part], out=inner[part])
             torch.matmul(inner[part], vector, out=scores[part])
         ctx.save_for_backward(inner, vector)
         return scores

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from nmtcli.models.activations import tanh
 from nmtcli.models.device import runs_lstm_in
 from nmtcli.models.interfaces import State
 from nmtcli.models.loop import Product, loop_product, plain_product
@@ -153,9 +154,9 @@ def lstm_gates(gates: Tensor, cell: Tensor, norm: nn.Module | None = None) -> St
     """Gates [N, 4H] before their nonlinearities, in PyTorch's order, and the cell [N, H] to the next state."""
     if gates.is_cpu and torch.is_inference_mode_enabled():
         return _lstm_gates_by_sigmoid(gates, cell, norm)
-    write, forget, candidate, read = gates.chunk(4, dim=-1)
-    cell = torch.sigmoid(forget) * cell + torch.sigmoid(write) * torch.tanh(candidate)
-    return torch.sigmoid(read) * torch.tanh(cell if norm is None else norm(cell)), cell
+    input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=-1)
+    cell = torch.sigmoid(forget_gate) * cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
+    return torch.sigmoid(output_gate) * torch.tanh(cell if norm is None else norm(cell)), cell
 
 
 def _lstm_gates_by_sigmoid(gates: Tensor, cell: Tensor, norm: nn.Module | None) -> State:
@@ -165,10 +166,10 @@ def _lstm_gates_by_sigmoid(gates: Tensor, cell: Tensor, norm: nn.Module | None) 
     """
     size = cell.size(-1)
     gates[:, 2 * size : 3 * size].mul_(2)
-    write, forget, candidate, read = gates.sigmoid_().chunk(4, dim=-1)
-    cell = torch.addcmul(forget * cell, write, candidate, value=2).sub_(write)
+    input_gate, forget_gate, candidate, output_gate = gates.sigmoid_().chunk(4, dim=-1)
+    cell = torch.addcmul(forget_gate * cell, input_gate, candidate, value=2).sub_(input_gate)
     squashed = (2 * (cell if norm is None else norm(cell))).sigmoid_()
-    return squashed.mul_(read).mul_(2).sub_(read), cell
+    return squashed.mul_(output_gate).mul_(2).sub_(output_gate), cell
 
 
 def gru_gates(projected: Tensor, recurrent: Tensor, hidden: Tensor) -> Tensor:
@@ -176,7 +177,8 @@ def gru_gates(projected: Tensor, recurrent: Tensor, hidden: Tensor) -> Tensor:
     reset, update, candidate = projected.chunk(3, dim=-1)
     reset_h, update_h, candidate_h = recurrent.chunk(3, dim=-1)
     update = torch.sigmoid(update + update_h)
-    candidate = torch.tanh(candidate + torch.sigmoid(reset + reset_h) * candidate_h)
+    candidate = candidate + torch.sigmoid(reset + reset_h) * candidate_h
+    candidate = tanh(candidate, out=candidate) if torch.is_inference_mode_enabled() else torch.tanh(candidate)
     return (1 - update) * candidate + update * hidden
 
 
@@ -189,28 +191,28 @@ class FusedLstmGates(torch.autograd.Function):
         size = cell.size(-1)
         active = torch.empty_like(gates)  # the nonlinearities' values, [N, 4H]
         torch.sigmoid(gates[:, : 2 * size], out=active[:, : 2 * size])
-        torch.tanh(gates[:, 2 * size : 3 * size], out=active[:, 2 * size : 3 * size])
+        tanh(gates[:, 2 * size : 3 * size], out=active[:, 2 * size : 3 * size])
         torch.sigmoid(gates[:, 3 * size :], out=active[:, 3 * size :])
-        write, forget, candidate, read = active.chunk(4, dim=-1)
-        new_cell = (forget * cell).addcmul_(write, candidate)
-        squashed = torch.tanh(new_cell)
+        input_gate, forget_gate, candidate, output_gate = active.chunk(4, dim=-1)
+        new_cell = (forget_gate * cell).addcmul_(input_gate, candidate)
+        squashed = tanh(new_cell, out=torch.empty_like(new_cell))
         ctx.save_for_backward(active, cell, squashed)
-        return (read * squashed).to(gates.dtype), new_cell
+        return (output_gate * squashed).to(gates.dtype), new_cell
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of gates and cell."""
         active, cell, squashed = ctx.saved_tensors
         grad_hidden, grad_cell = grads
-        write, forget, candidate, read = active.chunk(4, dim=-1)
-        grad_cell = grad_cell + grad_hidden * read * (1 - squashed * squashed)
+        input_gate, forget_gate, candidate, output_gate = active.chunk(4, dim=-1)
+        grad_cell = grad_cell + grad_hidden * output_gate * (1 - squashed * squashed)
         grad = torch.empty_like(active)
         size = cell.size(-1)
-        torch.mul(grad_cell * candidate, write * (1 - write), out=grad[:, :size])
-        torch.mul(grad_cell * cell, forget * (1 - forget), out=grad[:, size : 2 * size])
-        torch.mul(grad_cell * write, 1 - candidate * candidate, out=grad[:, 2 * size : 3 * size])
-        torch.mul(grad_hidden * squashed, read * (1 - read), out=grad[:, 3 * size :])
-        return grad, grad_cell * forget
+        torch.mul(grad_cell * candidate, input_gate * (1 - input_gate), out=grad[:, :size])
+        torch.mul(grad_cell * cell, forget_gate * (1 - forget_gate), out=grad[:, size : 2 * size])
+        torch.mul(grad_cell * input_gate, 1 - candidate * candidate, out=grad[:, 2 * size : 3 * size])
+        torch.mul(grad_hidden * squashed, output_gate * (1 - output_gate), out=grad[:, 3 * size :])
+        return grad, grad_cell * forget_gate
 
 
 class FusedGruGates(torch.autograd.Function):
@@ -220,20 +222,21 @@ class FusedGruGates(torch.autograd.Function):
     def forward(ctx: Any, projected: Tensor, recurrent: Tensor, hidden: Tensor) -> Tensor:
         """See `gru_gates`."""
         size = hidden.size(-1)
-        opened = (projected[:, : 2 * size] + recurrent[:, : 2 * size]).sigmoid_()  # reset and update, [N, 2H]
-        reset, update = opened.chunk(2, dim=-1)
+        gates = (projected[:, : 2 * size] + recurrent[:, : 2 * size]).sigmoid_()  # reset and update, [N, 2H]
+        reset, update = gates.chunk(2, dim=-1)
         inner = recurrent[:, 2 * size :]
-        candidate = torch.addcmul(projected[:, 2 * size :], reset, inner).tanh_()
-        ctx.save_for_backward(opened, candidate, inner, hidden)
+        candidate = torch.addcmul(projected[:, 2 * size :], reset, inner)
+        tanh(candidate, out=candidate)
+        ctx.save_for_backward(gates, candidate, inner, hidden)
         return torch.lerp(candidate, hidden.to(candidate.dtype), update)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of both parts of the gates and of the hidden state."""
-        opened, candidate, inner, hidden = ctx.saved_tensors
+        gates, candidate, inner, hidden = ctx.saved_tensors
         (grad,) = grads
         size = hidden.size(-1)
-        reset, update = opened.chunk(2, dim=-1)
+        reset, update = gates.chunk(2, dim=-1)
         grad_projected = grad.new_empty(grad.size(0), 3 * size)
         grad_candidate = torch.mul(grad * (1 - update), 1 - candidate * candidate, out=grad_projected[:, 2 * size :])
         torch.mul(grad_candidate * inner, reset * (1 - reset), out=grad_projected[:, :size])

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from nmtcli.errors import UserError, memory_ran_out, out_of_memory
-from nmtcli.models.packed import CLEARLY_FASTER, best_seconds, product_of
+from nmtcli.models.packed import onednn_fp32, product_of
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -55,31 +54,10 @@ def open_device(
 
 
 def choose_matmul() -> str:
-    """Send fp32 products to oneDNN where that keeps them fp32; returns the chosen precision word.
-
-    "medium" is 2.2 times faster than the default on AMD CPUs with AVX-512 and still true fp32 there, with AVX2 alone a
-    little slower; CPUs with AMX then compute in bf16. A product against its float64 value, and its time, tell which
-    this is.
-    """
-    word = _fast_matmul()
+    """Use oneDNN for fp32 products where `onednn_fp32` says so; returns PyTorch's name of the choice."""
+    word = "medium" if onednn_fp32() else "highest"
     torch.set_float32_matmul_precision(word)
     return word
-
-
-@cache
-def _fast_matmul() -> str:
-    generator = torch.Generator().manual_seed(0)
-    left, right = torch.randn(2, 256, 256, generator=generator)
-    exact = left.double() @ right.double()
-
-    def product(word: str) -> Tensor:
-        torch.set_float32_matmul_precision(word)
-        found: Tensor = left @ right
-        return found
-
-    error = (product("medium").double() - exact).abs().max().item()
-    seconds = best_seconds({word: partial(product, word) for word in ("highest", "medium")})
-    return "medium" if error < 1e-3 and CLEARLY_FASTER * seconds["medium"] < seconds["highest"] else "highest"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,16 +1,21 @@
 """Dropout with cheap random numbers on a CPU: `bernoulli_` took a tenth of a recurrent training step."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from nmtcli.config.section import settled
 
 
 class Dropout(nn.Module):
     """`nn.Dropout`; on a CPU the share is rounded to 1/256."""
 
-    def __init__(self, share: float) -> None:
+    def __init__(self, share: float | Literal["auto"]) -> None:
+        """Raises ValueError for a share that is still auto."""
         super().__init__()
-        self.share = share
+        self.share = settled(share)
 
     def forward(self, states: Tensor) -> Tensor:
         """Any shape; in training a share of the elements is zero and the others are scaled to keep the mean."""

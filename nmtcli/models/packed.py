@@ -26,8 +26,7 @@ Precision = Literal["int8", "bf16", "fp16"]
 HALVES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 WEIGHT_LEVEL, INPUT_LEVEL = 127, 63  # largest integers of a weight and of an input
 ZERO = 64  # zero point of the inputs: kernels need unsigned integers
-CLEARLY_SLOWER, CLEARLY_FASTER = 1.5, 1.2  # times; timings of less mean nothing on a busy machine
-WIDE = 4096  # rows of a matrix, as of an output layer, which packed products are better at
+CLEARLY_SLOWER = 1.5  # times; timings of less mean nothing on a busy machine
 ROUNDS = 7
 Kernel = Callable[[Tensor], Tensor]  # quantized inputs [N, K] to their sums times the scales of the columns [N, M]
 
@@ -156,15 +155,13 @@ def _shaped(found: Tensor, inputs: Tensor) -> Tensor:
 
 def _pack(numbers: Tensor) -> Tensor:
     """The matrix as products want it: in oneDNN's order or as it is, in its own type or in fp32."""
-    match product_of(numbers.dtype, wide=len(numbers) >= WIDE):
-        case "packed":
-            return cast("Tensor", torch.ops.mkldnn._reorder_linear_weight(numbers, None))
-        case "plain":
-            return numbers
-        case "packed fp32":
-            return cast("Tensor", torch.ops.mkldnn._reorder_linear_weight(numbers.float(), None))
-        case _:
-            return numbers.float()
+    way = product_of(numbers.dtype)
+    numbers = numbers.float() if way.endswith("fp32") else numbers
+    return _reordered(numbers) if way.startswith("packed") else numbers
+
+
+def _reordered(numbers: Tensor) -> Tensor:
+    return cast("Tensor", torch.ops.mkldnn._reorder_linear_weight(numbers, None))
 
 
 def _packed_product(rows: Tensor, packed: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -172,32 +169,65 @@ def _packed_product(rows: Tensor, packed: Tensor, bias: Tensor | None = None) ->
 
 
 @cache
-def product_of(kind: torch.dtype, wide: bool = False) -> str:
-    """How matrices of this type, with `WIDE` rows or fewer, are multiplied: packed, plain, packed fp32 or fp32.
+def onednn_fp32() -> bool:
+    """Whether this CPU computes fp32 products by oneDNN, with packed weights; otherwise by PyTorch's default, MKL.
 
-    A type that the CPU does not multiply itself is many times slower than fp32 (or refused), so fp32 products are made
-    of its numbers. In fp32, packed products are taken where they are clearly faster.
+    On AMD CPUs with AVX-512, MKL uses half of the register width and oneDNN is 2.2 times as fast. The CPU model
+    decides, not a measurement: all processes then give the same bits, and a resumed run stays exact. A check makes sure
+    that the products are fp32, since oneDNN computes them in bf16 on CPUs with AMX.
     """
-    generator = torch.Generator().manual_seed(0)
-    inputs, matrix = (torch.randn(size, 256, generator=generator) for size in (64, WIDE if wide else 768))
-    exact = inputs.double() @ matrix.double().t()
+    features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    if "AMD" not in str(features.get("cpu_name")) or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return False
+    inputs, matrix = _example()
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        products = F.linear(inputs, matrix), _packed_product(inputs, _reordered(matrix))
+    except (AttributeError, RuntimeError):  # this torch does not have it
+        return False
+    finally:
+        torch.set_float32_matmul_precision(before)
+    return all(_error(product, inputs, matrix) < 1e-3 for product in products)
+
+
+@cache
+def product_of(kind: torch.dtype) -> str:
+    """How matrices of this type are multiplied: packed, plain, packed fp32 or fp32.
+
+    Without native bf16 or fp16 products, a CPU is many times slower in that type than in fp32, or refuses it. The
+    products are then fp32.
+    """
+    single = "packed fp32" if onednn_fp32() else "fp32"
+    if kind == torch.float32:
+        return "packed" if onednn_fp32() else "plain"
+    inputs, matrix = _example()
     ways: dict[str, Callable[[], Tensor]] = {"fp32": partial(F.linear, inputs, matrix)}
-    for name, own in {"packed": kind, "plain": kind, "packed fp32": torch.float32}.items():
+    if onednn_fp32():
+        ways = {single: partial(_packed_product, inputs, _reordered(matrix))}
+    for name in ("packed", "plain"):
         try:
-            rows, numbers = inputs.to(own), matrix.to(own)
-            if name == "plain":
-                way = partial(F.linear, rows, numbers)
-            else:
-                way = partial(_packed_product, rows, torch.ops.mkldnn._reorder_linear_weight(numbers, None))
-            if float((way().double() - exact).abs().max()) < torch.finfo(own).eps * 1000:
+            rows, numbers = inputs.to(kind), matrix.to(kind)
+            way = partial(F.linear, rows, numbers)
+            if name == "packed":
+                way = partial(_packed_product, rows, _reordered(numbers))
+            if _error(way(), inputs, matrix) < torch.finfo(kind).eps * 1000:
                 ways[name] = way
         except (AttributeError, RuntimeError):  # this torch or this CPU does not have it
             continue
     seconds = best_seconds(ways)
-    best = min(seconds, key=lambda name: seconds[name] * (CLEARLY_FASTER if "packed" in name else 1.0))
-    if kind != torch.float32:  # less to read from memory decides between equals
-        best = next((name for name in ("packed", "plain") if seconds.get(name, math.inf) < seconds["fp32"]), best)
-    return "plain" if kind == torch.float32 and best == "fp32" else best
+    # Native or not makes a factor of two or more: two processes do not choose differently.
+    return next((name for name in ("packed", "plain") if seconds.get(name, math.inf) < seconds[single]), single)
+
+
+def _example() -> tuple[Tensor, Tensor]:
+    """Inputs [64, 256] and a matrix [768, 256]."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(64, 256, generator=generator), torch.randn(768, 256, generator=generator)
+
+
+def _error(product: Tensor, inputs: Tensor, matrix: Tensor) -> float:
+    return float((product.double() - inputs.double() @ matrix.double().t()).abs().max())
 
 
 def best_seconds(ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:

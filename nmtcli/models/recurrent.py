@@ -5,7 +5,7 @@ depends on the context or output of the previous one (input feeding, `query: pre
 positions (`nmtcli.models.loop`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,9 @@ from nmtcli.config import ModelConfig
 from nmtcli.models.attention import Attention
 from nmtcli.models.cells import RecurrentLayer, flip_index, last_of, take
 from nmtcli.models.dropout import Dropout, dropout_mask
-from nmtcli.models.graphs import rounded_up
 from nmtcli.models.interfaces import Decoded, Encoded, State
 from nmtcli.models.loop import Product, compute_dtype, loop_product, plain_product
 from nmtcli.models.protocol import Cache, Memory
-
-LoopRunner = Callable[[nn.Module, Any], Any]  # see `LoopGraphs`
 
 
 class RecurrentEncoder(nn.Module):
@@ -187,7 +184,6 @@ class RecurrentDecoder(nn.Module):
         self.feed = nn.Linear(fed, gates, bias=False) if fed else None  # previous output or context to the first layer
         self.readout = Readout(config, context)
         self.dropout, self.recurrent_dropout = Dropout(config.dropout), config.recurrent_dropout
-        self.graphs: LoopRunner | None = None  # runs the loop in training as CUDA graphs; None: kernel by kernel
 
     def select_attention(self, layer: int, head: int | None) -> None:
         """See `Decoder.select_attention`; there is one attention layer, so only the head is selected."""
@@ -282,17 +278,11 @@ class RecurrentDecoder(nn.Module):
 
     def _loop(self, embedded: Tensor, memory: Memory, cache: Cache) -> Decoded:
         """Position by position; what depends on the tokens only is computed for all positions at once."""
-        batch, size, _ = embedded.shape
         projected = self._stack()[0].project(self._with_summary(embedded, memory).transpose(0, 1))  # [T, B, 4H]
         inputs = {"projected": projected, "memory": memory, "cache": cache, **self._draw_masks(embedded)}
         if self.feeding:
             inputs["tokens"] = embedded.transpose(0, 1)
-        if self.graphs is not None and torch.is_grad_enabled():
-            outputs = self.graphs(_Loop(self), rounded_up(inputs))
-            sizes = {"attention": memory["mask"].size(1)} if "mask" in memory else {}
-            outputs = {name: part[:batch, :size, : sizes.get(name)] for name, part in outputs.items()}
-        else:
-            outputs = self.positions(inputs)
+        outputs = self.positions(inputs)
         features = outputs.get("features")
         if features is None:
             features = self.readout(outputs["top"], embedded, outputs["context"])
@@ -361,18 +351,6 @@ class RecurrentDecoder(nn.Module):
 
     def _context(self, context: Tensor | None, memory: Memory, size: int) -> Tensor | None:
         return memory["summary"][:, None].expand(-1, size, -1) if self.every_step else context
-
-
-class _Loop(nn.Module):
-    """The loop over target positions as a module, with the decoder's weights."""
-
-    def __init__(self, decoder: RecurrentDecoder) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
-        """See `RecurrentDecoder.positions`."""
-        return self.decoder.positions(inputs)
 
 
 def drop(state: Tensor, mask: Tensor | None) -> Tensor:

@@ -15,7 +15,6 @@ from nmtcli.models.cells import flip_index, take
 from nmtcli.models.dropout import dropout_mask
 from nmtcli.models.interfaces import Decoded
 from nmtcli.models.protocol import Cache, Memory, Step
-from nmtcli.models.recurrent import LoopRunner, RecurrentDecoder
 from nmtcli.models.selected_attention import AttentionChoice, select_attention
 from nmtcli.vocabulary import PAD
 
@@ -70,11 +69,6 @@ class Seq2Seq(nn.Module):
         layer, head = select_attention(self.config, choice)
         assert layer is not None
         self.decoder.select_attention(layer, head)
-
-    def set_loop_runner(self, runner: LoopRunner) -> None:
-        """Set the function that runs the decoder's loop over target positions in training, if it has one."""
-        if isinstance(self.decoder, RecurrentDecoder):
-            self.decoder.graphs = runner
 
     def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
         """Encode; see `StepDecoder.start`."""

@@ -95,7 +95,7 @@ class TransformerEncoder(nn.Module):
         self.project = fit_width(config.embedding.size, settings.hidden_size)
         self.positions = SinusoidalPositions(settings.hidden_size) if settings.positions == "sinusoidal" else None
         self.dropout = Dropout(config.dropout)
-        self.layers = nn.ModuleList(EncoderLayer(settings, config.dropout) for _ in range(settings.layers))
+        self.layers = nn.ModuleList(EncoderLayer(settings, self.dropout.share) for _ in range(settings.layers))
         self.norm = final_norm(settings)
         self.apply(initialise)
 
@@ -170,7 +170,7 @@ class LayeredDecoder(nn.Module):
         self.selected_layer = max(len(mixers) - 2, 0)  # from 0
         self.project = fit_width(config.embedding.size, settings.hidden_size)
         self.dropout = Dropout(config.dropout)
-        self.layers = nn.ModuleList(DecoderLayer(settings, source_width, config.dropout, mixer) for mixer in mixers)
+        self.layers = nn.ModuleList(DecoderLayer(settings, source_width, self.dropout.share, mixer) for mixer in mixers)
         self.norm = final_norm(settings)
         self.output = fit_width(settings.hidden_size, config.embedding.size)
         self.apply(initialise)

@@ -13,8 +13,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from nmtcli.config import DataConfig
+from nmtcli.config.section import AUTO
 from nmtcli.data.directory import CorpusSize, Manifest, SplitSize
-from nmtcli.data.tokenizer import Tokenizer, Tokenizers
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers, vocabulary_size
 from nmtcli.data.workers import Workers, cores, warm_up
 from nmtcli.errors import DataError, UserError, each
 from nmtcli.prepare.cleaning.held_out import HeldOut
@@ -36,7 +37,7 @@ _SMALL = 20 * 2**20  # bytes of text; below, starting processes takes longer tha
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of `prepare`."""
+    """What `prepare_data` made or found."""
 
     report: Report
     already_prepared: bool
@@ -51,8 +52,8 @@ class Job:
     processes: int | None = None  # affects speed only; None: by the number of cores and the size of the text
 
 
-def prepare(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
-    """Make the data directory `output`, unless it exists with the same fingerprint.
+def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
+    """Make the data directory `output`, or find that it is already made of just this.
 
     Raises DataError for errors in the text, and UserError if `output` holds something else.
     """
@@ -172,6 +173,9 @@ def _train_tokenizers(
     """Train the tokenizers on a reproducible sample of the training pairs; that of the source has the tags."""
     settings = config.tokenizer
     sources, targets = sample_pairs(train, settings.training_pairs, config.seed)
+    if settings.vocab_size == AUTO:
+        size = vocabulary_size(settings.type, [*sources, *targets], len(sources) / train.kept)
+        settings = settings.model_copy(update={"vocab_size": size})
     on_progress("training the tokenizer", 0, 1)
     if settings.joint:
         tokenizer = Tokenizer.train([*sources, *targets], settings, tags)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
-from nmtcli.score.metrics import Score, Variant, score_corpus, score_sentences
+from nmtcli.metrics.scores import Score, Variant, score_corpus, score_sentences
 
 SHOWN = 10  # sentences in a list of the worst or the most different
 _MOST_BUCKETS = 6

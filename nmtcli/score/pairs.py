@@ -8,7 +8,7 @@ import numpy as np
 
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.data.words import NO_WORD, raw_words
-from nmtcli.score.alignment import Link, word_links
+from nmtcli.metrics.alignment import Link, word_links
 from nmtcli.score.forced import Floats, Forced, Ids
 from nmtcli.vocabulary import EOS, PAD
 

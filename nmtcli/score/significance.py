@@ -11,7 +11,7 @@ from typing import Literal
 from sacrebleu.metrics.base import Metric
 from sacrebleu.significance import PairedTest, Result
 
-from nmtcli.score.metrics import check_seed
+from nmtcli.metrics.scores import check_seed
 
 Method = Literal["bootstrap", "randomization"]
 

@@ -12,7 +12,7 @@ from sacrebleu.utils import (
 )
 
 from nmtcli.errors import DataError, UserError, nearest
-from nmtcli.score.texts import Text, read_text
+from nmtcli.metrics.texts import Text, read_text
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nmtcli.config import TrainConfig
+from nmtcli.config.section import settled
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.links import Links
 from nmtcli.data.shards import Rows, Sentences, Shards
@@ -174,16 +175,16 @@ class BatchPlan:
     @classmethod
     def training(cls, data: PreparedData, settings: TrainConfig) -> "BatchPlan":
         """The plan of a training run. Raises UserError for settings that do not fit the data."""
-        longest = data.train.longest + 1
-        if longest > settings.batch_tokens:
+        longest, batch_tokens = data.train.longest + 1, settled(settings.batch_tokens)
+        if longest > batch_tokens:
             raise UserError(
-                f"train.batch_tokens is {settings.batch_tokens}, but the longest training pair has {longest} tokens",
+                f"train.batch_tokens is {batch_tokens}, but the longest training pair has {longest} tokens",
                 f"set train.batch_tokens={longest} or more, or prepare with a smaller data.cleaning.max_tokens",
             )
         corpora = data.manifest.corpora
         weights = corpus_weights(corpora, settings)
         epochs = Epochs([corpus.pairs for corpus in corpora], weights, settings.seed)
-        return cls(data.train, epochs, settings.batch_tokens, settings.update_tokens, settings.guided_alignment > 0)
+        return cls(data.train, epochs, batch_tokens, settings.update_tokens, settings.guided_alignment > 0)
 
     def block(self, epoch: int, number: int) -> Updates:
         """The updates of one block of an epoch."""

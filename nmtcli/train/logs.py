@@ -4,7 +4,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ Sample = tuple[str, str, str]  # source, reference, translation
 
 
 class Observer:
-    """Told what happens in training; the base hears everything and does nothing. `metrics` always holds `step`."""
+    """Told what happens in training. `metrics` always holds `step`; a subclass hears only what it defines."""
 
     def started(self, metrics: Metrics) -> None:
         """Training starts or goes on: `step`, `total`, `epoch`, sizes, settings found out."""
@@ -53,6 +53,63 @@ class Observer:
 
     def stopped(self, metrics: Metrics) -> None:
         """Training ends; `reason` says why."""
+
+
+class Observers(Observer):
+    """Several as one, told in order."""
+
+    def __init__(self, members: Sequence[Observer]) -> None:
+        self.members = members
+
+    def started(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        for member in self.members:
+            member.started(metrics)
+
+    def updated(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        for member in self.members:
+            member.updated(metrics)
+
+    def split(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        for member in self.members:
+            member.split(metrics)
+
+    def recovered(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        for member in self.members:
+            member.recovered(metrics)
+
+    def passed_over(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        for member in self.members:
+            member.passed_over(metrics)
+
+    def validating(self, done: int, total: int) -> None:
+        """See `Observer`."""
+        for member in self.members:
+            member.validating(done, total)
+
+    def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
+        """See `Observer`."""
+        for member in self.members:
+            member.validated(metrics, samples)
+
+    def saved(self, path: Path) -> None:
+        """See `Observer`."""
+        for member in self.members:
+            member.saved(path)
+
+    def averaged(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        for member in self.members:
+            member.averaged(metrics)
+
+    def stopped(self, metrics: Metrics) -> None:
+        """See `Observer`."""
+        for member in self.members:
+            member.stopped(metrics)
 
 
 class MetricsLog(Observer):

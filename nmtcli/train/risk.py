@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from nmtcli.config import Config
+from nmtcli.config.section import settled
 from nmtcli.data.shards import Sentences
 from nmtcli.data.tokenizer import Tokenizer
+from nmtcli.metrics.scores import Variant, score_sentences
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.score.metrics import Variant, score_sentences
 from nmtcli.train.batches import Batch, cut, pad
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.sampling import sample_translations
@@ -88,7 +89,7 @@ class MinimumRisk(nn.Module):
         source_length = batch.source_length.tolist()
         longest = np.array([max(source_length[row], len(tokens)) for row, tokens in pairs])
         order = np.argsort(longest, kind="stable")
-        bounds = cut(longest[order], self.settings.batch_tokens)
+        bounds = cut(longest[order], settled(self.settings.batch_tokens))
         parts = []
         for start, end in pairwise(bounds.tolist()):
             chosen = [pairs[place] for place in order[start:end]]

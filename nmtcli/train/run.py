@@ -8,35 +8,44 @@ import torch
 
 from nmtcli.checkpoint import RunDirectory
 from nmtcli.config import Config, Precision
+from nmtcli.config.section import AUTO
 from nmtcli.data.directory import PreparedData
 from nmtcli.errors import UserError
 from nmtcli.settings import dump_config, keys, load_config
 from nmtcli.staging import write_whole, writing
 from nmtcli.train.batches import BatchPlan
+from nmtcli.train.defaults import AUTOMATIC, automatic, replaced
 from nmtcli.train.freezing import check_freeze
 from nmtcli.train.precision import resolve_precision
-from nmtcli.train.schedule import peak_rate
 
 DROPOUTS = {f"model.{key}" for key in ("dropout", "recurrent_dropout", "word_dropout")}  # shape no weight
 # Settings that a run may go on with changed: they decide what is written down, or how long it lasts.
 FREE = {
     *(f"train.{key}" for key in ("max_updates", "max_epochs", "patience", "valid_every", "save_every")),
     *(f"train.{key}" for key in ("keep_last", "keep_best", "average", "log_every", "valid_sentences")),
-    *(f"train.{key}" for key in ("threads", "cuda_graphs", "sharded", "max_skipped", "on_divergence", "wandb_project")),
+    *(f"train.{key}" for key in ("threads", "sharded", "max_skipped", "on_divergence", "wandb_project")),
     *(".".join(path) for path, _ in keys() if path[0] == "search"),
 }
 
 
-def resolve(config: Config, data: PreparedData, device: torch.device, before: Config | None = None) -> Config:
+def resolve(
+    config: Config,
+    data: PreparedData,
+    device: torch.device,
+    before: Config | None = None,
+    finetuning: bool = False,
+) -> Config:
     """The settings with every `auto` and null that depends on data or device found out, and the data's own section.
 
-    What is auto stays as a run had it `before`, whatever machine it goes on on.
+    What is auto stays as a run had it `before`, whatever machine it goes on on. A new run is either `finetuning` a
+    trained model or begins with random weights.
     """
     config = config.model_copy(update={"data": config.data.settings()})
     prepared = config.model_copy(update={"data": data.manifest.data})
     if changes := [change for _, change in differences(prepared, config)]:
         lines = "\n".join(f"the data was prepared with other settings: {change}" for change in changes)
         raise UserError(lines, "leave out the data settings, or run nmt prepare with these to another directory")
+    config = replaced(config, _automatic(config, data, before, finetuning))
     BatchPlan.training(data, config.train)  # may refuse
     if config.train.guided_alignment:
         _require_alignment(config, data)
@@ -57,10 +66,17 @@ def resolve(config: Config, data: PreparedData, device: torch.device, before: Co
         check_freeze(config)
     found_out = {
         "precision": _precision(config, before, device),
-        "learning_rate": peak_rate(config.train),
         "threads": config.train.threads or torch.get_num_threads(),
     }
     return config.model_copy(update={"train": config.train.model_copy(update=found_out)})
+
+
+def _automatic(config: Config, data: PreparedData, before: Config | None, finetuning: bool) -> dict[str, Any]:
+    """The values of settings that are auto: those of the run that goes on, or worked out."""
+    if before is None:
+        return automatic(config, data, finetuning)
+    values = {key: _value(before, key.split(".")) for key in AUTOMATIC if _value(config, key.split(".")) == AUTO}
+    return {key: value for key, value in values.items() if value != AUTO}
 
 
 def _precision(config: Config, before: Config | None, device: torch.device) -> Precision:

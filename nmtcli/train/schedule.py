@@ -4,18 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Self
 
-from nmtcli.config import Config, TrainConfig
+from nmtcli.config import Config
+from nmtcli.config.section import settled
 
-PEAKS = {"adam": 1e-3, "adamw": 1e-3, "sgd": 1.0}  # of each optimizer, where the settings give none
 # Where halving begins, as a fraction of all updates, and how often it happens from there to the end.
 HALVINGS = {"luong5": (1, 2, 5), "luong10": (1, 2, 10), "luong234": (2, 3, 4)}
-
-
-def peak_rate(config: TrainConfig) -> float | None:
-    """The peak learning rate of the settings, found out where it is null; None for noam, which has its own."""
-    if config.schedule == "noam":
-        return None
-    return config.learning_rate or PEAKS[config.optimizer]
 
 
 @dataclass(frozen=True)
@@ -35,10 +28,12 @@ class Schedule:
     def of(cls, config: Config, total: int) -> Self:
         """The schedule of a run of `total` updates."""
         settings = config.train
-        peak = peak_rate(settings)
-        if peak is None:  # Vaswani et al. 2017, equation 3, at its highest
-            peak = (config.model.decoder.hidden_size * settings.warmup_updates) ** -0.5
-        return cls(settings.schedule, peak, settings.warmup_updates, total, settings.plateau_patience)
+        warmup = settled(settings.warmup_updates)
+        if settings.schedule == "noam":  # Vaswani et al. 2017, equation 3, at its highest
+            peak = (config.model.decoder.hidden_size * warmup) ** -0.5
+        else:
+            peak = settled(settings.learning_rate)
+        return cls(settings.schedule, peak, warmup, total, settings.plateau_patience)
 
     def rate(self, update: int, rate_scale: float = 1.0) -> float:
         """The rate of update number `update`, from 1."""

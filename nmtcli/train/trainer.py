@@ -12,9 +12,9 @@ from torch import Tensor
 from nmtcli import checkpoint
 from nmtcli.checkpoint import ModelInfo, RunDirectory
 from nmtcli.config import Config
+from nmtcli.config.section import settled
 from nmtcli.data.directory import PreparedData
 from nmtcli.errors import CheckFailed
-from nmtcli.models.graphs import LoopGraphs
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.train.averaging import FinalAverage, MovingAverage
 from nmtcli.train.batches import Batch, write_pairs
@@ -24,7 +24,7 @@ from nmtcli.train.finetuning import FirstModel
 from nmtcli.train.freezing import freeze
 from nmtcli.train.gradients import Gradients
 from nmtcli.train.interrupts import Interrupts, interrupted
-from nmtcli.train.logs import Observer
+from nmtcli.train.logs import Observer, Observers
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.meter import Meter
 from nmtcli.train.objectives import make_objective
@@ -64,14 +64,12 @@ class Trainer:
         source and the target that are given. Only the first rank has observers.
         """
         settings = config.train
-        self.config, self.data, self.run, self.device, self.observers = config, data, run, device, observers
+        self.config, self.data, self.run, self.device, self.observers = config, data, run, device, Observers(observers)
         self.first, self.word_vectors = first, word_vectors
         self.ranks = ranks = ranks or Ranks()
         self.sharded = settings.sharded and ranks.size > 1
         self.model = self._new_model()
         self.weights = Weights(self.model, self.sharded)
-        if settings.cuda_graphs and device.type == "cuda" and not self.sharded:
-            self.model.set_loop_runner(LoopGraphs())
         loss = TrainingLoss(self.model, settings.label_smoothing, settings.guided_alignment)
         self.objective = make_objective(config, loss, data.tokenizers)
         parallel = ranks.share(self.objective, self.sharded, device)
@@ -81,7 +79,7 @@ class Trainer:
         self.precision = self._precision()
         self.feed = Feed(data, settings, ranks)
         self.validator = Validator(data, config, device, ranks)
-        self.total = settings.max_updates
+        self.total = settled(settings.max_updates)
         if settings.max_epochs is not None:
             self.total = min(self.total, self.feed.plan.updates(settings.max_epochs))
         self.schedule = Schedule.of(config, self.total)
@@ -120,8 +118,8 @@ class Trainer:
                 self._rehearse()
             while True:
                 ended = self._stop_reason() is not None
-                validation_due |= self.state.step % self.config.train.valid_every == 0 or ended
-                save_due |= self.state.step % self.config.train.save_every == 0
+                validation_due |= self.state.step % settled(self.config.train.valid_every) == 0 or ended
+                save_due |= self.state.step % settled(self.config.train.save_every) == 0
                 # While updates are skipped both are put off: the weights may be those of a model that diverges.
                 sound = ended or not (validation_due or save_due) or self._is_sound()
                 new = validation_due and self.stopping.validated_step != self.state.step
@@ -140,7 +138,7 @@ class Trainer:
                 if reason is not None:
                     if self.config.train.average is not None:
                         self._average(self.config.train.average)
-                    self._tell("stopped", {"step": self.state.step, "reason": reason})
+                    self.observers.stopped({"step": self.state.step, "reason": reason})
                     return reason
                 batches = next(updates)
                 self.update(batches)
@@ -190,12 +188,12 @@ class Trainer:
             self._count_skipped()
             metrics |= {**self.meter.read(self.ranks), "learning_rate": rate, "skipped": state.skipped_updates}
             metrics |= {"out_of_memory": self.splits, **self.objective.report(state.step, self.ranks)}
-            self._tell("updated", metrics)
+            self.observers.updated(metrics)
 
     def _on_split(self, batch: Batch) -> None:
         self.splits += 1
         split = {"step": self.state.step, "tokens": batch.cells, "parts": 2, "setting": "train.batch_tokens"}
-        self._tell("split", split)
+        self.observers.split(split)
 
     def _diverged(self) -> bool:
         """Whether too many updates in a row were skipped, or all of the last ones; the device is asked only now and
@@ -249,7 +247,7 @@ class Trainer:
         self.skipped_in_a_row.zero_()
         self.meter.restart()
         metrics = {"step": step, "to_step": self.state.step, "reason": reason}
-        self._tell("recovered", {**metrics, "precision": self.precision.name, "rate_scale": rate_scale})
+        self.observers.recovered({**metrics, "precision": self.precision.name, "rate_scale": rate_scale})
 
     def _begin_anew(self) -> None:
         self.state, self.stopping = TrainState(), EarlyStopping.of(self.config.train)
@@ -284,8 +282,7 @@ class Trainer:
         waited = self.stopping.without_improvement
         self.state.rate_scale = self.schedule.after_validation(self.state.rate_scale, waited)
         metrics = {"step": self.state.step, **metrics, "improved": improved, "without_improvement": waited}
-        for observer in self.observers:
-            observer.validated(metrics, samples)
+        self.observers.validated(metrics, samples)
         return True
 
     def _average(self, selection: str) -> None:
@@ -304,7 +301,7 @@ class Trainer:
         if metrics is None:
             signal = self.ranks.most(self.interrupts.received or 0)
             raise interrupted(signal, self.run.path, self.state.step, self.state.step)
-        self._tell("averaged", {"step": self.state.step, **metrics})
+        self.observers.averaged({"step": self.state.step, **metrics})
 
     def _smoothed(self) -> AbstractContextManager[None]:
         """Context in which the model is the one to validate and save: with EMA, the average."""
@@ -312,8 +309,7 @@ class Trainer:
 
     def _on_validating(self, done: int, total: int) -> bool:
         """Passes progress on; False once a signal asks to stop."""
-        for observer in self.observers:
-            observer.validating(done, total)
+        self.observers.validating(done, total)
         return self.interrupts.received is None
 
     def _plain_model(self) -> Seq2Seq:
@@ -329,13 +325,9 @@ class Trainer:
         start |= {"parameters": parameter_count(self.model), "pairs": len(self.data.train), "ranks": self.ranks.size}
         start |= {"frozen": sum(weight.numel() for weight in self.model.parameters() if not weight.requires_grad)}
         for metrics in self.damaged:
-            self._tell("passed_over", metrics)
+            self.observers.passed_over(metrics)
         start |= {"device": str(self.device), "precision": self.precision.name, "torch": torch.__version__}
-        self._tell("started", start)
-
-    def _tell(self, event: str, metrics: dict[str, Any]) -> None:
-        for observer in self.observers:
-            getattr(observer, event)(metrics)
+        self.observers.started(start)
 
     def _save(self) -> None:
         """Write a checkpoint, let the pointers name it, delete those no longer kept."""
@@ -352,8 +344,7 @@ class Trainer:
         if self.stopping.best_step is not None:
             self.run.point("best", self.run.checkpoint(self.stopping.best_step))
         self.run.prune({one.step for one in self.stopping.best} | set(self.run.steps()[-settings.keep_last :]))
-        for observer in self.observers:
-            observer.saved(self.run.checkpoint(state.step))
+        self.observers.saved(self.run.checkpoint(state.step))
 
     def _write(self, directory: Path, weights: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
         self._write_model(directory, weights)

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from nmtcli.config import Config
+from nmtcli.config.section import settled
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.shards import Rows
+from nmtcli.metrics.scores import Variant, score_corpus
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.score.metrics import Variant, score_corpus
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.epochs import Epochs
@@ -31,8 +32,9 @@ class Validator:
     def __init__(self, data: PreparedData, config: Config, device: torch.device, ranks: Ranks) -> None:
         self.config, self.device, self.ranks, self.tokenizers = config, device, ranks, data.tokenizers
         texts = data.valid.texts()[: config.train.valid_sentences]
+        batch_tokens = settled(config.train.batch_tokens)
         self.plan, self.few = (
-            BatchPlan(data.valid, Epochs([rows], [Fraction(1)], seed=0), config.train.batch_tokens, update_tokens=None)
+            BatchPlan(data.valid, Epochs([rows], [Fraction(1)], seed=0), batch_tokens, update_tokens=None)
             for rows in (len(data.valid), len(texts))
         )
         self.sources = [pair.source for pair in texts]

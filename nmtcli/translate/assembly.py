@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.data.words import NO_WORD, raw_words, surfaces, word_numbers
-from nmtcli.score.alignment import word_links
+from nmtcli.metrics.alignment import word_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.long_lines import joint
 from nmtcli.translate.search import Hypothesis

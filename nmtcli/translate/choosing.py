@@ -140,15 +140,15 @@ def _allocated(flat: Array, place: Array, size: int, first: int, tracker: Tracke
     start = xp.arange(slots, device=device(flat)) * size
     likeliest = xp.argmax(xp.reshape(flat, (batch, slots, size)), axis=2) + start  # [B, K]
     wanted: list[list[int]] = [[] for _ in range(batch)]
-    holders: dict[int, list[tuple[int, int]]] = {}
+    holders: dict[tuple[int, ...], list[tuple[int, int]]] = {}
     for row, own in enumerate(wanted):
         for slot in range(slots) if tracker.constraints[row] else ():
             rule = tracker.rule(row, first + slot)
             own.extend(slot * size + token for token in rule.wanted)
             if rule.holding:
-                holders.setdefault(id(rule.holding), []).append((row, slot))
-    for places in holders.values():  # one look-up a kind, and there is hardly ever a second
-        holding = tracker.array(tracker.rule(places[0][0], first + places[0][1]).holding, flat)
+                holders.setdefault(rule.holding, []).append((row, slot))
+    for tokens, places in holders.items():  # one look-up a kind, and there is hardly ever a second
+        holding = tracker.array(tokens, flat)
         row, slot = (index_array(part, flat) for part in zip(*places, strict=True))
         best = xp.argmax(flat[row[:, None], slot[:, None] * size + holding], axis=1)
         for (at, _), found in zip(places, (slot * size + holding[best]).tolist(), strict=True):

@@ -5,15 +5,22 @@ hypothesis and knows nothing else of it; each sentence of a batch has its own, o
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Protocol
+from typing import Protocol
 
 from nmtcli.models.protocol import Array, index_array
 from nmtcli.vocabulary import EOS
 
 State = Hashable
+
+
+class SharedTokens(tuple[int, ...]):
+    """Many tokens that the rules of many hypotheses share: compared and hashed as one object, not token by token."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
 @dataclass(frozen=True)
@@ -22,14 +29,16 @@ class Rule:
 
     may_end: bool = True
     only: int | None = None  # the one token that may follow
-    forbidden: Sequence[int] = ()
-    wanted: Sequence[int] = ()  # tokens that lead to more progress
-    holding: Sequence[int] = ()  # tokens of which one must follow, or progress is lost
+    forbidden: tuple[int, ...] = ()
+    wanted: tuple[int, ...] = ()  # tokens that lead to more progress
+    holding: tuple[int, ...] = ()  # tokens of which one must follow, or progress is lost
     progress: int = 0  # tokens of what is required that are there
 
 
 class Constraint(Protocol):
     """An automaton over the tokens of one translation. Its states are values: hypotheses share them freely."""
+
+    def __hash__(self) -> int: ...
 
     @property
     def shortest(self) -> int:
@@ -150,31 +159,23 @@ class _Reading:
     counts: tuple[int, ...]
 
 
-@dataclass(frozen=True)
 class Phrases:
     """Phrases that must occur, must not, or both within bounds. States are numbered as they are met.
 
     Sentences may share one, in batches that are searched at the same time.
     """
 
-    phrases: tuple[Phrase, ...]
-    edges: Edges = Edges()
-    _remaining: list[list[int]] = field(init=False, repr=False, compare=False)
-    _first: dict[int, list[tuple[int, int]]] = field(init=False, repr=False, compare=False)
-    _inner: list[tuple[int, int]] = field(init=False, repr=False, compare=False)
-    _numbers: dict[_Reading, int] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _rules: list[tuple[_Reading, Rule]] = field(default_factory=list, init=False, repr=False, compare=False)
-    _lock: AbstractContextManager[Any] = field(default_factory=Lock, init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        first: dict[int, list[tuple[int, int]]] = {}
-        for number, phrase in enumerate(self.phrases):
+    def __init__(self, phrases: tuple[Phrase, ...], edges: Edges = Edges()) -> None:
+        self.phrases, self.edges = phrases, edges
+        self._remaining = [phrase.remaining() for phrase in phrases]
+        self._first: dict[int, list[tuple[int, int]]] = {}
+        for number, phrase in enumerate(phrases):
             for token, to in phrase.arcs[0].items():
-                first.setdefault(token, []).append((number, to))
-        inner = [(number, phrase.inner) for number, phrase in enumerate(self.phrases) if phrase.inner is not None]
-        object.__setattr__(self, "_remaining", [phrase.remaining() for phrase in self.phrases])
-        object.__setattr__(self, "_first", first)
-        object.__setattr__(self, "_inner", inner)
+                self._first.setdefault(token, []).append((number, to))
+        self._inner = [(number, phrase.inner) for number, phrase in enumerate(phrases) if phrase.inner is not None]
+        self._numbers: dict[_Reading, int] = {}
+        self._rules: list[tuple[_Reading, Rule]] = []
+        self._lock = Lock()
 
     @property
     def shortest(self) -> int:
@@ -317,7 +318,7 @@ class Tracker:
         self.constraints = list(constraints)
         self.states: list[list[State]] = [[one.start() if one else None] * slots for one in constraints]
         self.active = any(one is not None for one in constraints)
-        self._arrays: dict[int, tuple[Sequence[int], Array]] = {}
+        self._arrays: dict[tuple[int, ...], Array] = {}
 
     def rule(self, row: int, slot: int) -> Rule:
         """What holds at a hypothesis."""
@@ -361,11 +362,11 @@ class Tracker:
                     places.forced.append((row, slot, rule.only))
         return places
 
-    def array(self, tokens: Sequence[int], like: Array) -> Array:
-        """Many tokens as an array, made once where the rules of many hypotheses share them."""
-        if id(tokens) not in self._arrays:
-            self._arrays[id(tokens)] = tokens, index_array(tokens, like)  # kept, so that the id stays its own
-        return self._arrays[id(tokens)][1]
+    def array(self, tokens: tuple[int, ...], like: Array) -> Array:
+        """Many tokens as an array, made once for all rules that share them."""
+        if tokens not in self._arrays:
+            self._arrays[tokens] = index_array(tokens, like)
+        return self._arrays[tokens]
 
 
 _MANY = 50  # tokens of a rule that are worth an array
@@ -379,7 +380,7 @@ class Places:
     forbidden: list[tuple[int, int, int]] = field(default_factory=list)
     wanted: list[tuple[int, int, int]] = field(default_factory=list)
     forced: list[tuple[int, int, int]] = field(default_factory=list)
-    classes: list[tuple[int, int, Sequence[int]]] = field(default_factory=list)  # many forbidden tokens at once
+    classes: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list)  # many forbidden tokens at once
 
 
 def index(places: Sequence[tuple[int, int, int]], like: Array) -> tuple[Array, Array, Array]:

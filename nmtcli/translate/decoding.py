@@ -61,7 +61,7 @@ def minimum_bayes_risk(
     samples: Sequence[Hypothesis], detokenize: Detokenizer, config: SearchConfig
 ) -> list[Hypothesis]:
     """Samples of one sentence, each text once, the one most like all of them first; `score` tells how like."""
-    from nmtcli.score.bayes_risk import expected_scores  # noqa: PLC0415 - sacreBLEU waits until it is needed
+    from nmtcli.metrics.bayes_risk import expected_scores  # noqa: PLC0415 - sacreBLEU waits until it is needed
 
     texts = detokenize(hypothesis.tokens for hypothesis in samples)
     scores = expected_scores(texts, config.mbr_metric)

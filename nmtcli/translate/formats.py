@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from nmtcli import strict_json
-from nmtcli.score.alignment import format_links
+from nmtcli.metrics.alignment import format_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.translation import Candidate, Translation
 

@@ -16,8 +16,8 @@ import xxhash
 
 from nmtcli.checkpoint import CARD, STATE, TENSORS
 from nmtcli.data.workers import Workers, warm_up
+from nmtcli.metrics.alignment import format_links
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice
-from nmtcli.score.alignment import format_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.ensemble import Mean
 from nmtcli.translate.formats import Format, attention_json, json_text, render

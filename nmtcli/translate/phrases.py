@@ -10,7 +10,7 @@ from itertools import islice
 
 from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import UserError
-from nmtcli.translate.constraints import Constraint, Edges, ForcedPrefix, Phrase, Phrases, Together
+from nmtcli.translate.constraints import Constraint, Edges, ForcedPrefix, Phrase, Phrases, SharedTokens, Together
 from nmtcli.vocabulary import EOS, SPECIAL, UNK
 
 BLANK = "▁"  # how SentencePiece writes a blank
@@ -109,7 +109,7 @@ class PhraseWriter:
         continuing = frozenset(token for token, piece in text.items() if joins_words(piece[0]))
         continuing |= frozenset(self.tokenizer.byte_pieces.nonzero()[0].tolist())  # parts of rare letters, mostly
         opening = frozenset(token for token, piece in text.items() if not joins_words(piece[-1]))
-        apart = tuple(token for token in range(EOS, len(self.tokenizer)) if token not in continuing)
+        apart = SharedTokens(token for token in range(EOS, len(self.tokenizer)) if token not in continuing)
         return Edges(continuing, apart, opening)
 
     @cached_property

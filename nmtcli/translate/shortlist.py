@@ -9,6 +9,7 @@ maximisation over token pairs of a sample. A shortlist lies beside a model as `s
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from nmtcli.errors import DataError, UserError
 from nmtcli.translate.byte_pieces import BytePieces
-from nmtcli.translate.constraints import Constraint, Rule, State
+from nmtcli.translate.constraints import Constraint, Rule, SharedTokens, State
 from nmtcli.translate.decoding import Detokenizer
 from nmtcli.translate.search import Hypothesis
 from nmtcli.vocabulary import PAD, SPECIAL
@@ -43,13 +44,8 @@ class Candidates:
 
     def constraints(self, constraints: Iterable[Constraint | None]) -> list[Constraint | None]:
         """Constraints for a search among candidates; one that sentences share stays shared."""
-        made: dict[int, Constraint] = {}
-        found: list[Constraint | None] = []
-        for constraint in constraints:
-            if constraint is not None and id(constraint) not in made:
-                made[id(constraint)] = WithinCandidates(constraint, self.tokens)
-            found.append(None if constraint is None else made[id(constraint)])
-        return found
+        within = cache(lambda constraint: WithinCandidates(constraint, self.tokens))
+        return [None if constraint is None else within(constraint) for constraint in constraints]
 
     def originals(self, found: Iterable[Iterable[Hypothesis]]) -> list[list[Hypothesis]]:
         """Hypotheses with the ids of the vocabulary."""
@@ -151,7 +147,7 @@ class WithinCandidates:
         self._constraint, self._tokens = constraint, tokens.tolist()
         self._numbers = {token: number for number, token in enumerate(self._tokens)}
         self._rules: dict[State, Rule] = {}
-        self._known: dict[int, tuple[Sequence[int], Sequence[int]]] = {}
+        self._shared: dict[SharedTokens, SharedTokens] = {}
 
     @property
     def shortest(self) -> int:
@@ -185,12 +181,13 @@ class WithinCandidates:
             )
         return self._rules[state]
 
-    def _numbered(self, tokens: Sequence[int]) -> Sequence[int]:
-        """The numbers of those that are candidates; the same object for the same tokens, as the search expects."""
-        if id(tokens) not in self._known:
-            numbers = tuple(self._numbers[token] for token in tokens if token in self._numbers)
-            self._known[id(tokens)] = tokens, numbers  # with the tokens, so that their id stays their own
-        return self._known[id(tokens)][1]
+    def _numbered(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """The numbers of those that are candidates; what rules share stays shared."""
+        if not isinstance(tokens, SharedTokens):
+            return tuple(self._numbers[token] for token in tokens if token in self._numbers)
+        if tokens not in self._shared:
+            self._shared[tokens] = SharedTokens(self._numbers[token] for token in tokens if token in self._numbers)
+        return self._shared[tokens]
 
 
 def _sample(shards: "Shards") -> Ids:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from nmtcli.errors import UserError
-from nmtcli.score.alignment import Link
+from nmtcli.metrics.alignment import Link
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.arguments import check_fields
 

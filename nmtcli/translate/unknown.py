@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nmtcli.score.alignment import by_word
+from nmtcli.metrics.alignment import by_word
 from nmtcli.vocabulary import UNK
 
 

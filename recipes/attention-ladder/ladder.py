@@ -16,8 +16,8 @@ from typing import Any
 from nmtcli.checkpoint import STATE, RunDirectory, read_json
 from nmtcli.config import Config
 from nmtcli.errors import UserError
-from nmtcli.score.metrics import score_corpus
-from nmtcli.score.texts import read_text
+from nmtcli.metrics.scores import score_corpus
+from nmtcli.metrics.texts import read_text
 from nmtcli.settings import load_config
 
 ROWS = Path(__file__).parent / "rows"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nmtcli import Translator
 from nmtcli.checkpoint import find_model
-from nmtcli.score.metrics import score_corpus
+from nmtcli.metrics.scores import score_corpus
 
 ROUNDS = 3
 WEIGHTS = (".safetensors", ".onnx", ".bin")

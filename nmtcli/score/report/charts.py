@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from itertools import chain, pairwise
 
+from nmtcli.metrics.scores import Score
 from nmtcli.page.charts import HEIGHT, WIDTH, Bar, Chart, Line, Point, height_of
 from nmtcli.score.analysis import Breakdown
-from nmtcli.score.metrics import Score
 
 _GROUP = 0.8  # width of a group of bars, as a share of its place
 _MOST_LINES = 5

@@ -6,10 +6,10 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from nmtcli.errors import UserError
+from nmtcli.metrics.scores import Score
 from nmtcli.page.charts import COLOURS, Chart
 from nmtcli.page.html import render
 from nmtcli.score.analysis import Analysis, Breakdown, Sentence, has_words
-from nmtcli.score.metrics import Score
 from nmtcli.score.report.charts import bucket_chart, distribution_chart, interval_chart
 from nmtcli.score.significance import Comparison
 from nmtcli.staging import check_output

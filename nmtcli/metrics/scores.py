@@ -12,8 +12,7 @@ from sacrebleu import BLEU, CHRF, TER
 from sacrebleu.metrics.base import Metric
 
 from nmtcli.errors import UserError
-
-METRICS = ("bleu", "chrf", "ter", "comet")
+from nmtcli.metrics import METRICS
 
 _INSTALL = {"ja-mecab": "pip install 'sacrebleu[ja]'", "ko-mecab": "pip install 'sacrebleu[ko]'"}
 _TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}  # sacreBLEU's, by target language

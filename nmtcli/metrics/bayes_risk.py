@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
-from nmtcli.score.metrics import score_sentences
+from nmtcli.metrics.scores import score_sentences
 
 
 def expected_scores(samples: Sequence[str], metric: Literal["chrf", "bleu"] = "chrf") -> list[float]:

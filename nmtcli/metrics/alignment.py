@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nmtcli.data.words import NO_WORD
 from nmtcli.errors import DataError
-from nmtcli.score.texts import Text
+from nmtcli.metrics.texts import Text
 
 Link = tuple[int, int]  # source word, target word
 

@@ -1,0 +1,190 @@
+"""The options of `nmt score`, and which of them go together."""
+
+from collections.abc import Callable, Set
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+from nmtcli.metrics import METRICS
+from nmtcli.options import Option, Rule
+from nmtcli.paths import PIPE
+
+Work = Literal["translations", "pairs by --model", "alignments"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions:
+    """What is scored, and against what: translations, pairs by a `model`, or alignments against `gold_alignment`."""
+
+    hypothesis: Annotated[
+        tuple[Path, ...],
+        Option("Translated text, one file a system; - or none: standard input.", metavar="HYPOTHESIS", argument=True),
+    ] = ()
+    reference: Annotated[
+        tuple[Path, ...],
+        Option("Reference translation; repeat for several.", ("-r", "--reference"), metavar="FILE"),
+    ] = ()
+    test_set: Annotated[
+        str | None, Option("Official test set in place of -r, such as wmt14; needs -l.", metavar="NAME")
+    ] = None
+    language_pair: Annotated[
+        str | None,
+        Option("Such as en-de: the test set's, and for BLEU's tokenizer.", ("-l", "--language-pair"), metavar="PAIR"),
+    ] = None
+    metric: Annotated[str, Option("Of bleu, chrf, ter, comet.", metavar="LIST")] = "bleu,chrf,ter"
+    lowercase: Annotated[bool, Option("BLEU and chrF ignore case, as TER always does.")] = False
+    tokenize: Annotated[
+        str | None,
+        Option(
+            "BLEU's tokenizer: 13a (default), intl, zh, ja-mecab, ko-mecab, char, flores200, none …", metavar="NAME"
+        ),
+    ] = None
+    comet_model: Annotated[str | None, Option("Name or file. Default: Unbabel/wmt22-comet-da.", metavar="NAME")] = None
+    source: Annotated[
+        Path | None,
+        Option("Source text: of the pairs; or for COMET, scores by its length.", metavar="FILE"),
+    ] = None
+    paired: Annotated[
+        Literal["bootstrap", "randomization"] | None,
+        Option("Is each system's difference from the first more than chance?"),
+    ] = None
+    details: Annotated[bool, Option("Also scores by length and word frequency, and single sentences.")] = False
+    report: Annotated[Path | None, Option("Everything as one web page, with charts.", metavar="FILE.html")] = None
+    train_target: Annotated[
+        Path | None, Option("Training text: scores by how rare words are in it.", metavar="FILE")
+    ] = None
+    at_least: Annotated[str | None, Option("Exit with code 5 where a score is lower.", metavar="METRIC=SCORE,…")] = None
+    as_json: Annotated[bool, Option("Unrounded scores for programs.", ("--json",))] = False
+    model: Annotated[
+        Path | None,
+        Option("Score the pairs of --source and --target by this model.", ("-m", "--model"), metavar="MODEL"),
+    ] = None
+    target: Annotated[Path | None, Option("Target text of the pairs.", metavar="FILE")] = None
+    form: Annotated[
+        Literal["tsv", "jsonl", "pharaoh"],
+        Option("Of the scores of pairs; pharaoh: links between their words.", ("--format",)),
+    ] = "tsv"
+    batch_tokens: Annotated[int | None, Option("Tokens at a time. Default: the model's, 2000.", min=1)] = None
+    gold_alignment: Annotated[
+        Path | None,
+        Option(
+            "Alignment error rate of HYPOTHESIS (Pharaoh), or of the model's links; 0-0 is sure, 0?0 possible.",
+            metavar="FILE",
+        ),
+    ] = None
+    device: Annotated[Literal["auto", "cpu", "cuda"], Option("Where to compute.")] = "auto"
+
+    @property
+    def work(self) -> Work:
+        """What is scored."""
+        return "pairs by --model" if self.model else "alignments" if self.gold_alignment else "translations"
+
+    @property
+    def hypotheses(self) -> tuple[Path, ...]:
+        """The texts or alignments that are scored."""
+        return self.hypothesis or (PIPE,)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics by name, each once."""
+        return tuple(dict.fromkeys(name.strip().lower() for name in self.metric.split(",")))
+
+    @property
+    def ignored(self) -> str:
+        """The first option given that this kind of work has no use for, as it is written on the command line."""
+        return next((_written(name) for name in _given(self) if name not in _USED[self.work]), "")
+
+    @property
+    def users(self) -> str:
+        """The kinds of work that have a use for it."""
+        name = next((name for name in _given(self) if name not in _USED[self.work]), "")
+        return " or ".join(kind for kind, names in _USED.items() if name in names)
+
+    @property
+    def unknown_metric(self) -> str:
+        """The first metric that there is not, quoted."""
+        return next((repr(name) for name in self.metrics if name not in METRICS), "")
+
+
+# What goes with each kind of work.
+_TEXTS = "reference test_set language_pair metric lowercase tokenize comet_model paired details report train_target"
+_USED: dict[Work, Set[str]] = {
+    "translations": {"hypothesis", "source", "at_least", "as_json", "device", *_TEXTS.split()},
+    "pairs by --model": {*("model", "source", "target", "form", "batch_tokens", "device", "gold_alignment", "as_json")},
+    "alignments": {"hypothesis", "gold_alignment", "as_json"},
+}
+
+
+def _given(options: ScoreOptions) -> list[str]:
+    return [one.name for one in fields(options) if getattr(options, one.name) != one.default]
+
+
+def _written(name: str) -> str:
+    special = {"hypothesis": "HYPOTHESIS", "form": "--format", "as_json": "--json"}
+    return special.get(name, f"--{name.replace('_', '-')}")
+
+
+def _texts(broken: Callable[[ScoreOptions], object], message: str, hint: str) -> Rule[ScoreOptions]:
+    """A rule for scoring translations alone."""
+    return Rule(lambda o: o.work == "translations" and broken(o), message, hint)
+
+
+RULES: tuple[Rule[ScoreOptions], ...] = (
+    Rule(
+        lambda o: o.ignored,
+        "{o.ignored} does not go with scoring {o.work}",
+        "it belongs to scoring {o.users}",
+    ),
+    Rule(
+        lambda o: o.model and (o.source is None or o.target is None),
+        "-m scores pairs of lines",
+        "give both sides: --source FILE --target FILE",
+    ),
+    Rule(
+        lambda o: o.model and o.as_json and o.gold_alignment is None,
+        "--json: the scores of pairs have formats of their own",
+        "use --format jsonl",
+    ),
+    Rule(
+        lambda o: o.work == "alignments" and [*o.hypotheses, o.gold_alignment].count(PIPE) > 1,
+        "standard input can be read only once",
+        "give a file for every alignment but one",
+    ),
+    _texts(
+        lambda o: bool(o.reference) == bool(o.test_set),
+        "nmt score needs what to compare with",
+        "give either -r FILE or --test-set NAME -l PAIR, such as en-de",
+    ),
+    _texts(
+        lambda o: o.test_set and not o.language_pair,
+        "--test-set {o.test_set} needs a language pair",
+        "give it as -l en-de",
+    ),
+    _texts(lambda o: o.test_set and o.source, "--source: a test set has its source", "leave the option out"),
+    _texts(
+        lambda o: [*o.hypotheses, *o.reference, o.source].count(PIPE) > 1,
+        "standard input can be read only once",
+        "give a file for every text but one",
+    ),
+    _texts(lambda o: o.unknown_metric, "unknown metric {o.unknown_metric}", f"choose from {', '.join(METRICS)}"),
+    _texts(
+        lambda o: o.paired and len(o.hypotheses) < 2,
+        "--paired compares systems",
+        "give two files or more, the one to compare with first",
+    ),
+    _texts(
+        lambda o: o.train_target and not (o.details or o.report),
+        "--train-target changes no score",
+        "give --details or --report FILE.html with it",
+    ),
+    _texts(
+        lambda o: o.comet_model and "comet" not in o.metrics,
+        "--comet-model without COMET",
+        "add it: --metric bleu,chrf,comet",
+    ),
+    _texts(
+        lambda o: "comet" in o.metrics and not (o.source or o.test_set),
+        "--metric comet reads the source too",
+        "give it as --source FILE",
+    ),
+)

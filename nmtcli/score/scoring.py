@@ -1,0 +1,305 @@
+"""`score`: translations against references, pairs by a model, and word alignments against gold ones."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nmtcli.checkpoint import check_export, find_model, load_model, model_files, read_info
+from nmtcli.data.files import File
+from nmtcli.data.tokenizer import Tokenizers
+from nmtcli.errors import CheckFailed, DataError, UserError
+from nmtcli.metrics import texts as reading
+from nmtcli.metrics.alignment import AlignmentQuality, GoldLinks, Link, judge, read_gold, read_links
+from nmtcli.metrics.scores import Score, Variant, check_seed, make_metrics, score_system, split_pair
+from nmtcli.metrics.texts import Text, read_text, require_parallel
+from nmtcli.options import Tell, check_rules, silent
+from nmtcli.paths import PIPE, require_apart
+from nmtcli.prepare.readers.lines import LinePairs
+from nmtcli.score.analysis import Analysis, analyse
+from nmtcli.score.forced import Forced, ForcedScores, ForcedSteps, ForcedTorch
+from nmtcli.score.options import RULES, ScoreOptions
+from nmtcli.score.pairs import PairScore, PairScorer
+from nmtcli.score.report.page import Results, check_page, page
+from nmtcli.score.significance import Comparison, compare
+from nmtcli.score.testsets import open_test_set
+from nmtcli.staging import write_output
+from nmtcli.translate.engines import check_onnx_device
+
+if TYPE_CHECKING:
+    from sacrebleu.metrics.base import Metric
+
+_RESAMPLES = 1000
+# 20 000 lines of 1000 resamples take 1.6 GB; the interval of so long a test set is narrow anyway
+_MOST_LINES_RESAMPLED = 20_000
+_WINDOW = 2000  # pairs sorted by length and scored before the next ones
+
+
+@dataclass(frozen=True)
+class TextScores:
+    """Scores of translations, a list of a score for each metric for each system."""
+
+    systems: list[Text]
+    references: list[Text]
+    scores: list[list[Score]]
+    warnings: list[str]
+    comparison: Comparison | None = None
+    analysis: Analysis | None = None
+    minima: dict[str, float] = field(default_factory=dict)  # by metric
+
+    def check(self, metrics: Sequence[str]) -> None:
+        """Raise CheckFailed where a score is below its minimum."""
+        for system, of_system in zip(self.systems, self.scores, strict=True):
+            for name, score in zip(metrics, of_system, strict=True):
+                if score.value < self.minima.get(name, score.value):
+                    raise CheckFailed(f"{system.name}: {score.name} is {score.value:.2f}, below {self.minima[name]:g}")
+
+
+@dataclass
+class PairTotals:
+    """Sums over all pairs."""
+
+    pairs: int = 0
+    scored: int = 0
+    tokens: int = 0
+    log_prob: float = 0.0
+    first_unscored: int | None = None
+
+    def add(self, scores: Sequence[PairScore | None]) -> None:
+        """Count some more."""
+        for score in scores:
+            self.pairs += 1
+            if score is None:
+                self.first_unscored = self.first_unscored or self.pairs
+            else:
+                self.scored += 1
+                self.tokens += len(score.log_probs)
+                self.log_prob += score.log_prob
+
+
+@dataclass(frozen=True)
+class AlignmentScores:
+    """The alignment error rate of each system."""
+
+    names: list[str]
+    qualities: list[AlignmentQuality]
+    totals: PairTotals | None = None  # where a model aligned the pairs
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """Scores of pairs of lines by a model, made while they are read: `windows` can be gone through once."""
+
+    count: int  # of all pairs
+    windows: Iterator[tuple[list[str], list[str], list[PairScore | None]]]  # sources, targets, scores
+    totals: PairTotals  # of the windows so far
+
+
+Scores = TextScores | PairScores | AlignmentScores
+
+
+def score(
+    options: ScoreOptions, tell: Tell = silent, on_progress: Callable[[int, int], None] = lambda *_: None
+) -> Scores:
+    """Score as the options ask: `TextScores` of translations, `PairScores` of pairs by a model; alignment error rates.
+
+    `on_progress` hears of the pairs done and of all. Raises UserError and DataError for what cannot be.
+    """
+    check_rules(options, RULES)
+    texts = [*(() if options.model else options.hypotheses), *options.reference]
+    texts += [path for path in (options.source, options.target, options.gold_alignment, options.train_target) if path]
+    inputs = [*texts, *(model_files(options.model) if options.model is not None else ())]
+    require_apart(inputs, [PIPE, *([options.report] if options.report is not None else [])])
+    if options.model is not None:
+        return _score_pairs(options, options.model, on_progress)
+    if options.gold_alignment is not None:
+        return _score_alignments(options.hypotheses, options.gold_alignment)
+    return _score_texts(options, tell)
+
+
+def _score_texts(options: ScoreOptions, tell: Tell) -> TextScores:
+    """Score, compare, analyse and report as asked."""
+    pair = split_pair(options.language_pair) if options.language_pair else None
+    if options.language_pair and pair is None:
+        raise UserError(f"-l {options.language_pair} is no language pair", "write it as en-de")
+    check_seed()
+    if "comet" in options.metrics:
+        from nmtcli.score.comet import require_comet
+
+        require_comet()
+    if options.report:
+        check_page(options.report, len(options.hypotheses))
+    minima = _minima(options.at_least, options.metrics) if options.at_least else {}
+    systems, references, source = _read(options)
+    streams = [one.lines for one in references]
+    variant = Variant(options.lowercase, options.tokenize, pair[1] if pair else "")
+    advice = reading.warnings(systems, references, options.metrics, variant.tokenizer)
+    for line in advice:
+        tell(line, warning=True)
+    resamples = _resamples(len(systems[0].lines), options.paired, tell)
+    metrics = make_metrics(options.metrics, streams, variant, _comet(options, source, streams))
+    lines = [system.lines for system in systems]
+    comparison = compare(lines, metrics, options.paired) if options.paired else None
+    scores = [score_system(metrics, one, resamples) for one in lines]
+    analysis = None
+    if options.details or options.report:
+        training = _training_lines(options.train_target) if options.train_target else None
+        analysis = analyse(lines, streams, source.lines if source else None, training, variant)
+    found = TextScores(systems, references, scores, advice, comparison, analysis, minima)
+    if options.report and analysis:
+        _write_report(options.report, found, analysis)
+        tell(f"report: {options.report}")
+    return found
+
+
+def _read(options: ScoreOptions) -> tuple[list[Text], list[Text], Text | None]:
+    """Systems, references and source, all of one length."""
+    source = read_text(options.source) if options.source else None
+    if options.test_set:
+        found = open_test_set(options.test_set, str(options.language_pair))
+        source, references = found.source, found.references
+    else:
+        references = [read_text(path) for path in options.reference]
+    systems = [read_text(path) for path in options.hypotheses]
+    for text in (*systems, *([source] if source else [])):
+        for one in references:
+            require_parallel(text, one)
+    return systems, references, source
+
+
+def _resamples(lines: int, paired: str | None, tell: Tell) -> int:
+    if lines <= _MOST_LINES_RESAMPLED:
+        return _RESAMPLES
+    if paired:
+        raise UserError(
+            f"--paired: {lines:,} lines would take too much memory", f"compare on {_MOST_LINES_RESAMPLED:,} or fewer"
+        )
+    tell(f"no 95 % interval: resampling more than {_MOST_LINES_RESAMPLED} lines would take too much memory")
+    return 0
+
+
+def _comet(options: ScoreOptions, source: Text | None, streams: list[list[str]]) -> "dict[str, Metric]":
+    if "comet" not in options.metrics or source is None:
+        return {}
+    from nmtcli.models.device import open_device
+    from nmtcli.score.comet import DEFAULT_MODEL, Comet
+
+    gpu = open_device(options.device).type == "cuda"
+    return {"comet": Comet(source.lines, streams, options.comet_model or DEFAULT_MODEL, gpu)}
+
+
+def _training_lines(path: Path) -> Iterator[str]:
+    for block, _ in File(str(path), path).blocks():
+        yield from block.decode("utf-8", "replace").split("\n")
+
+
+def _write_report(path: Path, found: TextScores, analysis: Analysis) -> None:
+    names, references = ([text.name for text in group] for group in (found.systems, found.references))
+    lines = len(found.references[0].lines)
+    results = Results(names, references, lines, found.scores, analysis, found.comparison, found.warnings)
+    write_output(path, page(results).encode())
+
+
+def _minima(text: str, metrics: Sequence[str]) -> dict[str, float]:
+    """What `--at-least` asks for, by metric."""
+    minima = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        if name not in metrics or name == "ter" or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?", number):
+            raise UserError(f"--at-least {text}: cannot read {part!r}", "write it as bleu=30 or bleu=30,chrf=55")
+        minima[name] = float(number)
+    return minima
+
+
+def _score_alignments(paths: Sequence[Path], gold_path: Path) -> AlignmentScores:
+    """The alignment error rate of Pharaoh files."""
+    gold_text = read_text(gold_path)
+    gold = read_gold(gold_text)
+    qualities = []
+    texts = [read_text(path) for path in paths]
+    for text in texts:
+        require_parallel(text, gold_text)
+        judged = (judge(links, true) for links, true in zip(read_links(text), gold, strict=True))
+        qualities.append(sum(judged, AlignmentQuality()))
+    return AlignmentScores([text.name for text in texts], qualities)
+
+
+def _score_pairs(
+    options: ScoreOptions, model: Path, on_progress: Callable[[int, int], None]
+) -> PairScores | AlignmentScores:
+    """Scores of pairs window by window; or the quality of their alignment."""
+    pairs = LinePairs(*(File(str(path), path) for path in (options.source, options.target) if path is not None))
+    for file in pairs.files:
+        file.check(empty=True)
+    count = sum(block.size for block in pairs.blocks())  # and that both sides have as many lines
+    gold = None if options.gold_alignment is None else read_gold(read_text(options.gold_alignment))
+    if gold is not None and len(gold) != count:
+        raise DataError(
+            f"{options.gold_alignment} has {len(gold):,} lines, but {pairs.name} have {count:,}",
+            "line n has the links of pair n",
+        )
+    links = options.form == "pharaoh" or gold is not None
+    totals = PairTotals()
+    windows = _windows(_open_scorer(options, model, links), pairs, links, totals, count, on_progress)
+    if gold is None:
+        return PairScores(count, windows, totals)
+    return AlignmentScores([str(model)], [_judge_pairs(windows, gold)], totals)
+
+
+def _judge_pairs(
+    windows: Iterator[tuple[list[str], list[str], list[PairScore | None]]], gold: Sequence[GoldLinks]
+) -> AlignmentQuality:
+    pairs = (score for _, _, scores in windows for score in scores)
+    found: Iterator[Sequence[Link]] = (score.links or [] if score else [] for score in pairs)
+    return sum((judge(links, true) for links, true in zip(found, gold, strict=True)), AlignmentQuality())
+
+
+def _windows(
+    scorer: PairScorer,
+    pairs: LinePairs,
+    links: bool,
+    totals: PairTotals,
+    count: int,
+    on_progress: Callable[[int, int], None],
+) -> Iterator[tuple[list[str], list[str], list[PairScore | None]]]:
+    """Window by window: sources, targets, scores; counted in `totals`."""
+    on_progress(0, count)
+    for block in pairs.blocks():
+        rows = block.rows()
+        sources = ["" if row in rows.problems else text for row, text in enumerate(rows.sources)]
+        for start in range(0, block.size, _WINDOW):
+            window = slice(start, start + _WINDOW)
+            scores = scorer.score(sources[window], rows.targets[window], links)
+            totals.add(scores)
+            yield rows.sources[window], rows.targets[window], scores
+            on_progress(totals.pairs, count)
+
+
+def _open_scorer(options: ScoreOptions, model: Path, links: bool) -> PairScorer:
+    directory = find_model(model)
+    info = read_info(directory)
+    check_export(directory, info)
+    if links and info.kind == "ctranslate2":
+        raise UserError(
+            f"{model}: CTranslate2 does not tell where it looks at given translations",
+            "score alignments with the run it came from, or with --format tsv or jsonl",
+        )
+    if links and not info.model.attends:
+        raise UserError(f"{model}: the model has no attention, and so no alignment", "use --format tsv or jsonl")
+    forced: Forced
+    if info.kind == "onnx":
+        check_onnx_device([info], options.device)
+        from nmtcli.translate.runtimes.onnx import OnnxRuntime
+
+        forced = ForcedSteps(OnnxRuntime(directory))
+    elif info.kind == "ctranslate2":
+        from nmtcli.translate.runtimes.ctranslate2 import CTranslate2Runtime
+
+        forced = ForcedScores(CTranslate2Runtime(directory, info.precision, options.device).log_probs)
+    else:
+        from nmtcli.models.device import open_device
+
+        where = open_device(options.device, precision="int8" if info.precision == "int8" else None)
+        forced = ForcedTorch(load_model(directory), where)
+    return PairScorer(forced, Tokenizers.load(directory), options.batch_tokens or info.search.batch_tokens)

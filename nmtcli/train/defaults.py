@@ -1,0 +1,125 @@
+"""Training settings that are `auto`: few rules from what is known before training (docs/training.md).
+
+They depend on the model's kind and width, on the number of pairs and tokens, and on each other in the order they stand
+here, never on the machine. A value that is given wins, and those that follow are worked out from it.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from nmtcli.config import Config, ModelConfig
+from nmtcli.config.section import AUTO
+from nmtcli.data.directory import PreparedData
+from nmtcli.train.batches import BatchPlan
+
+BATCH_TOKENS = 1_000, 4_096  # least and most
+BATCHES = 300  # of an epoch, at least, while batches are larger than the least
+EPOCHS = 20, 30_000  # so many for so many pairs
+FEWEST, MOST_EPOCHS = 5, 40
+FINETUNING = 10  # times lower a learning rate for weights that are trained already, and
+FINETUNING_EPOCHS = 4  # times fewer epochs
+VALIDATIONS = 12  # of a run
+LEAST_DROPOUT = 0.1
+DROPOUT = {"recurrent": (0.15, 0.5), "transformer": (0.1, 0.4)}  # more for each doubling of the epochs, and the most
+_NAMES = ("batch_tokens", "max_updates", "warmup_updates", "learning_rate", "valid_every", "save_every")
+AUTOMATIC = (*(f"train.{name}" for name in _NAMES), "model.dropout")
+
+
+def automatic(config: Config, data: PreparedData, finetuning: bool) -> dict[str, Any]:
+    """The values of all settings that are `auto`, by their keys, for a new run; `finetuning` a trained model or not.
+
+    Raises UserError for settings that do not fit the data.
+    """
+    train = config.train
+    given: dict[str, Any] = {name: getattr(train, name) for name in _NAMES if getattr(train, name) != AUTO}
+    found: dict[str, Any] = {}
+
+    def settle(name: str, value: Any) -> Any:
+        if name not in given:
+            found[f"train.{name}"] = value
+        return given.get(name, value)
+
+    batch_tokens = settle("batch_tokens", _batch_tokens(config, data))
+    plan = BatchPlan.training(data, train.model_copy(update={"batch_tokens": batch_tokens}))
+    pairs, an_epoch = plan.epochs.pairs(1), plan.updates(1)
+    passes = _epochs(pairs) / (FINETUNING_EPOCHS if finetuning else 1)
+    wanted = an_epoch * passes if train.max_epochs is None else plan.updates(train.max_epochs)
+    updates = settle("max_updates", _rounded(wanted))
+    if train.max_epochs is not None:
+        updates = min(updates, plan.updates(train.max_epochs))
+    settle("warmup_updates", _warmup(config, updates))
+    if train.schedule != "noam":
+        settle("learning_rate", _rate(config) / (FINETUNING if finetuning else 1))
+    valid_every = settle("valid_every", min(2_500, _rounded(updates / VALIDATIONS)))
+    settle("save_every", min(500, max(1, valid_every // 2)))
+    if config.model.dropout == AUTO:
+        found["model.dropout"] = _dropout(config.model, updates / an_epoch)
+    return found
+
+
+def _batch_tokens(config: Config, data: PreparedData) -> int:
+    """Small batches for little text, which needs the updates; never less than the longest pair."""
+    size = data.manifest.train
+    tokens = max(size.source_tokens, size.target_tokens) + size.pairs  # EOS
+    least, most = BATCH_TOKENS
+    fitting = most if config.train.update_tokens is not None else min(max(tokens // BATCHES, least), most)
+    return max(fitting, data.train.longest + 1)
+
+
+def _epochs(pairs: int) -> float:
+    """Twenty for 30,000 pairs, half as many for eight times the pairs."""
+    epochs, reference = EPOCHS
+    return min(max(epochs * math.cbrt(reference / pairs), FEWEST), MOST_EPOCHS)
+
+
+def _warmup(config: Config, updates: int) -> int:
+    """Long where layers are normalised after the sublayer, as Vaswani et al. 2017; short for recurrent models."""
+    if config.train.schedule == "noam":
+        return 4_000
+    model = config.model
+    layered = [part for part in (model.encoder, model.decoder) if part.type != "rnn"]
+    most = 100 if not layered else 4_000 if any(part.norm == "post" for part in layered) else 400
+    return min(most, updates // 10)
+
+
+def _rate(config: Config) -> float:
+    """In proportion to 1 / width: 0.003 for recurrent models of 512, 0.002 for Transformers of 256; 1 for sgd."""
+    if config.train.optimizer == "sgd":
+        return 1.0
+    model: ModelConfig = config.model
+    width = max(model.encoder.hidden_size, model.decoder.hidden_size)
+    if _recurrent(model):
+        depth = max(model.encoder.layers, model.decoder.layers)
+        return _significant(0.003 * min(1, 512 / width) / math.sqrt(depth))
+    return _significant(min(0.004, 0.512 / width))
+
+
+def _dropout(model: ModelConfig, epochs: float) -> float:
+    """The more often a pair is seen, the more; recurrent models need more than Transformers."""
+    slope, most = DROPOUT["recurrent" if _recurrent(model) else "transformer"]
+    wanted = slope * math.log2(max(epochs, 1) / 2.5)
+    return round(min(max(wanted, LEAST_DROPOUT), most) * 20) / 20  # in steps of 0.05
+
+
+def _recurrent(model: ModelConfig) -> bool:
+    return model.encoder.type == model.decoder.type == "rnn"
+
+
+def _rounded(updates: float) -> int:
+    """A number of updates with two significant digits."""
+    return max(1, int(_significant(updates)))
+
+
+def _significant(number: float) -> float:
+    return float(f"{number:.1e}")
+
+
+def replaced(config: Config, values: Mapping[str, Any]) -> Config:
+    """The settings with these values, by their keys; they are checked already."""
+    sections: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        sections.setdefault(section, {})[name] = value
+    update = {section: getattr(config, section).model_copy(update=parts) for section, parts in sections.items()}
+    return config.model_copy(update=update)

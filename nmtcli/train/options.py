@@ -1,0 +1,41 @@
+"""The options of `nmt train`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from nmtcli.options import Option, Rule
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What `train` trains on, where to, and by which settings: a preset, then files, then single ones."""
+
+    data: Annotated[Path, Option("Data directory made by nmt prepare.", metavar="DATA", argument=True)]
+    output: Annotated[Path, Option("Run directory; one that is there goes on.", ("-o", "--output"), metavar="RUN")]
+    preset: Annotated[str | None, Option("Named model to start from.", metavar="NAME")] = None
+    config: Annotated[
+        tuple[Path, ...], Option("Settings file; later files win.", ("-c", "--config"), metavar="YAML")
+    ] = ()
+    overrides: Annotated[
+        tuple[str, ...],
+        Option("One setting, for example train.learning_rate=3e-4; wins over files.", ("--set",), metavar="KEY=VALUE"),
+    ] = ()
+    device: Annotated[Literal["auto", "cpu", "cuda"], Option("Where to compute.")] = "auto"
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"] | None, Option("Arithmetic; same as --set train.precision=…")
+    ] = None
+    finetune_from: Annotated[
+        Path | None, Option("Run, checkpoint or export that gives the first weights.", metavar="MODEL")
+    ] = None
+    extend_vocabulary: Annotated[
+        bool, Option("With --finetune-from: data with other tokenizers; pieces in both stay.")
+    ] = False
+    allow_changes: Annotated[bool, Option("Go on with a run under other training settings than it began with.")] = False
+
+
+RULES: tuple[Rule[TrainOptions], ...] = (
+    Rule(
+        lambda o: o.extend_vocabulary and o.finetune_from is None, "--extend-vocabulary goes with --finetune-from MODEL"
+    ),
+)
