@@ -67,7 +67,7 @@ def test_weights_that_do_not_fit_their_config(model, capsys):
     assert "weights do not match config.json" in refused(capsys, model)
 
 
-def test_what_is_no_model_is_said(tmp_path, data, capsys):
+def test_directories_without_a_model_are_refused(tmp_path, data, capsys):
     assert "no such model" in refused_path(tmp_path / "absent", capsys)
     assert "a data directory, not a model" in refused_path(data, capsys)
     assert "not a model directory" in refused_path(tmp_path, capsys)

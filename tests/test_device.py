@@ -76,7 +76,7 @@ def test_int8_has_kernels_on_a_cpu_alone(monkeypatch):
         open_device("cpu", precision="fp16")
 
 
-def test_auto_precision_is_what_the_device_is_made_for():
+def test_auto_precision_is_native_to_the_device():
     cpu = torch.device("cpu")
     assert resolve_precision("auto", cpu) == ("bf16" if has_bf16(cpu) else "fp32")
     assert resolve_precision("fp32", cpu) == "fp32"

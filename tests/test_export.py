@@ -88,7 +88,7 @@ def test_safetensors_of_an_average(trained, tmp_path, capsys):
     assert nmt("export", output, "-o", tmp_path / "again") == 0
 
 
-def test_what_is_no_place_and_no_source_of_an_export_has_words(trained, onnx, tmp_path, capsys):
+def test_invalid_outputs_and_sources_of_an_export_are_refused(trained, onnx, tmp_path, capsys):
     assert nmt("export", trained, "-o", onnx) == 2
     assert "exists already" in capsys.readouterr().err
     assert nmt("export", onnx, "-o", tmp_path / "x") == 3

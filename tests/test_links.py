@@ -76,7 +76,7 @@ def check_tokens_spell_words(tokenizer, source, target, link):
 
 @settings(deadline=None, max_examples=30)
 @given(source=PLAIN, target=PLAIN)
-def test_the_tokens_that_are_linked_spell_the_words_that_are_linked(tokenizer, source, target):
+def test_linked_tokens_are_those_of_the_linked_words(tokenizer, source, target):
     assert check_tokens_spell_words(tokenizer, source, target, lambda word: (word, word % len(target)))
 
 
@@ -87,7 +87,7 @@ def test_so_do_those_of_any_text_or_the_links_are_dropped(tokenizer, source, tar
 
 
 @pytest.mark.parametrize("odd", ["the\xa0old", "the old \u200b dog", "old▁dog", "the ▁ dog", "the¨s old", "a\x1cb"])
-def test_where_words_are_not_certain_only_that_pair_loses_its_links(tokenizer, odd):
+def test_uncertain_words_drop_the_links_of_that_pair_only(tokenizer, odd):
     texts = ["the dog", odd, "old <tag> dog"]
     plain = encoded(["a dog"] * 3, tokenizer)
     for sides in ((encoded(texts, tokenizer), plain), (plain, encoded(texts, tokenizer))):
@@ -137,7 +137,7 @@ def test_links_are_read_line_by_line(alignment, tmp_path):
         ("", r"links: is empty"),
     ],
 )
-def test_what_is_wrong_with_an_alignment_is_told_with_file_and_line(alignment, words, tmp_path):
+def test_alignment_errors_have_file_and_line(alignment, words, tmp_path):
     with pytest.raises(DataError, match=words):
         read(tmp_path, alignment)
 

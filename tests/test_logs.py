@@ -62,7 +62,7 @@ def test_metrics_are_valid_json_whatever_they_hold(tmp_path_factory, metrics, ev
     assert same(events[-1], metrics)
 
 
-def test_a_line_that_finds_the_disk_full_leaves_no_half_of_it(make_disk):
+def test_a_full_disk_leaves_no_partial_line(make_disk):
     disk = make_disk("64k")
     log = MetricsLog(disk / "metrics.jsonl")
     log.started({"step": 0})

@@ -85,7 +85,7 @@ def place(trained, tmp_path_factory):
     [pytest.param(verb, *case, id=f"{verb} {case[0]}") for verb in ("translate", "score")
      for case in (TRANSLATE if verb == "translate" else SCORE)],
 )  # fmt: skip
-def test_a_mistake_is_one_line_and_a_code(place, monkeypatch, capfd, verb, options, code, words):
+def test_user_errors_are_one_line_and_an_exit_code(place, monkeypatch, capfd, verb, options, code, words):
     monkeypatch.chdir(place)
     assert nmt(verb, *options.split()) == code
     told = capfd.readouterr().err

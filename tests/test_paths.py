@@ -53,7 +53,7 @@ def test_files_that_are_not_there_yet_are_compared_too(tmp_path, monkeypatch):
     require_apart([], [Path("new"), Path("folder/new"), Path("newer")])
 
 
-def test_what_is_no_file_can_be_named_often(tmp_path):
+def test_pipes_and_devices_may_be_given_twice(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     require_apart([Path(os.devnull), tmp_path / "pipe"], [Path(os.devnull), tmp_path / "pipe", tmp_path])
 
@@ -89,7 +89,7 @@ def test_standard_input_and_output_are_compared(text, mode, monkeypatch):
         "prepare --dry-run --train reference.tsv --valid text --report LINK",
     ],
 )
-def test_no_verb_writes_over_what_it_reads(text, how, command, trained, capsys):
+def test_no_command_overwrites_its_inputs(text, how, command, trained, capsys):
     other = linked(text, how)
     Path("reference").write_text("one two\n" * 50, "utf-8")
     Path("reference.tsv").write_text("one\ttwo\n" * 50, "utf-8")

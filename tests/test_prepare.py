@@ -130,7 +130,7 @@ def test_other_settings_or_files_are_refused_and_nothing_is_touched(files, tmp_p
     assert contents(output) == before
 
 
-def test_what_is_not_ours_is_left_alone(files, tmp_path, capsys):
+def test_other_files_are_never_overwritten(files, tmp_path, capsys):
     folder = tmp_path / "mine"
     folder.mkdir()
     assert run(command(folder, files)) == ExitCode.DONE  # empty, so free
@@ -167,7 +167,7 @@ LIMITS = (
 )
 
 
-def test_what_is_dropped_is_counted_and_named(files, tmp_path, capsys):
+def test_dropped_pairs_are_counted_by_rule(files, tmp_path, capsys):
     dirty(files)
     assert run(command(tmp_path / "data", files, *LIMITS)) == ExitCode.DONE
     report = Report.load(tmp_path / "data")
@@ -211,7 +211,7 @@ def test_a_dry_run_counts_and_writes_nothing(files, tmp_path, capsys):
     assert not (tmp_path / "data").exists()
 
 
-def test_the_report_is_a_page_wherever_it_is_wanted(files, tmp_path, capsys):
+def test_the_report_page_can_be_written_to_another_file(files, tmp_path, capsys):
     assert run(command(tmp_path / "data", files)) == ExitCode.DONE
     assert run(command(tmp_path / "data", files, "--report", tmp_path / "again.html")) == ExitCode.DONE
     assert (tmp_path / "again.html").read_bytes() == (tmp_path / "data" / "report.html").read_bytes()
@@ -227,7 +227,7 @@ def test_the_report_is_a_page_wherever_it_is_wanted(files, tmp_path, capsys):
     assert files["--train-source"].read_bytes() == before
 
 
-def test_nothing_left_is_an_error_that_says_why(files, tmp_path, capsys):
+def test_no_kept_pairs_is_an_error_with_counts(files, tmp_path, capsys):
     write(files["--train-source"], [""] * 120)
     assert run(command(tmp_path / "data", files)) == ExitCode.DATA
     assert "all 120 train pairs were dropped (empty: 120)" in capsys.readouterr().err
@@ -243,7 +243,7 @@ def test_files_that_do_not_line_up_are_refused(files, tmp_path, capsys):
     assert not (tmp_path / "data").exists()
 
 
-def test_all_bad_files_are_told_together(files, tmp_path, capsys):
+def test_errors_of_all_files_are_reported_together(files, tmp_path, capsys):
     files["--train-source"].unlink()
     files["--train-target"].write_bytes("Hund\n".encode("utf-16"))
     files["--valid-source"].write_bytes(b"")
@@ -254,14 +254,14 @@ def test_all_bad_files_are_told_together(files, tmp_path, capsys):
     assert "Traceback" not in error
 
 
-def test_a_truncated_gzip_file_is_told(files, tmp_path, capsys):
+def test_a_truncated_gzip_file_is_refused(files, tmp_path, capsys):
     content = gzip.compress(random.Random(1).randbytes(100_000).replace(b"\0", b"\n"))
     files["--train-source"].write_bytes(content[:50_000])
     assert run(command(tmp_path / "data", files)) == ExitCode.DATA
     assert "train.en: damaged or cut short" in capsys.readouterr().err
 
 
-def test_mistakes_on_the_command_line(files, tmp_path, capsys):
+def test_command_line_errors_of_prepare(files, tmp_path, capsys):
     train = dict(list(files.items())[:2])
     assert run(command(tmp_path / "data", train)) == ExitCode.USAGE
     assert "no validation text: give --valid-source and --valid-target" in capsys.readouterr().err
@@ -302,7 +302,7 @@ def test_a_run_that_stops_midway_leaves_nothing(stage, raised, seen, files, tmp_
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == []
 
 
-def test_a_directory_that_is_no_data_directory_is_told(files, tmp_path):
+def test_a_directory_without_data_is_refused(files, tmp_path):
     with pytest.raises(DataError, match=r"not a data directory: it has no manifest\.json"):
         open_data(tmp_path)
     with pytest.raises(DataError, match="not a data directory"):
@@ -313,7 +313,7 @@ def test_a_directory_that_is_no_data_directory_is_told(files, tmp_path):
             open_data(tmp_path)
 
 
-def test_a_newer_format_and_swapped_files_are_told(files, tmp_path):
+def test_a_newer_format_and_swapped_files_are_refused(files, tmp_path):
     for name, size in (("one", 300), ("two", 290)):
         assert run([*command(tmp_path / name, files), "--vocab-size", str(size)]) == ExitCode.DONE
     manifest = tmp_path / "one" / "manifest.json"
@@ -375,7 +375,7 @@ def test_a_tokenizer_is_used_again_as_it_is(files, tmp_path):
     assert run(command(tmp_path / "x", files, "--tokenizer", files["--train-source"])) == ExitCode.DATA
 
 
-def test_mistakes_in_a_list_of_corpora_have_their_line(files, tmp_path, capsys):
+def test_errors_in_a_list_of_corpora_have_their_line(files, tmp_path, capsys):
     lines = [
         "data:",
         "  train:",

@@ -65,7 +65,7 @@ def test_mistakes_in_what_is_merged_have_a_place(load):
         ("train:\n  1: 2\n", "unknown key train.1"),
     ],
 )  # fmt: skip
-def test_what_is_no_settings_is_told_in_words(load, text, words):
+def test_invalid_yaml_settings_are_refused_with_a_message(load, text, words):
     with pytest.raises(UserError) as raised:
         load(text)
     assert words in str(raised.value)
