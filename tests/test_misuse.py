@@ -47,7 +47,7 @@ TRANSLATE = [
     ("-m run -i in -o out --input-format jsonl", 3, "2 lines (the first is line 1): not a JSON object"),
 ]
 SCORE = [
-    ("ref", 2, "needs what to compare with"),
+    ("ref", 2, "needs a reference"),
     ("nofile -r ref", 3, "nofile: no such file"),
     ("folder -r ref", 3, "folder: cannot read it: Is a directory"),
     ("in -r one", 3, "in has 2 lines, one 1"),

@@ -309,13 +309,13 @@ def test_a_test_set_that_cannot_be_downloaded_is_reported(cache):
         (["--test-set", "wmt14"], "needs a language pair"),
         (["--test-set", "wmt14", "-l", "en-de", "-r", "ref"], "either -r FILE or --test-set"),
         ([], "either -r FILE or --test-set"),
-        (["-r", "ref", "-l", "german"], "no language pair"),
+        (["-r", "ref", "-l", "german"], "not a language pair"),
         (["-r", "ref", "--paired", "bootstrap"], "compares systems"),
         (["-r", "ref", "--train-target", "hyp"], "--details or --report"),
         (["-r", "ref", "--report", "no/where.html"], "mkdir -p no"),
         (["-r", "ref", "--target", "ref"], "belongs to scoring pairs by --model"),
         (["-r", "ref", "--metric", "bleu,comet"], "pip install 'nmtcli[comet]'"),
-        (["-r", "ref", "--comet-model", "x"], "--comet-model without COMET"),
+        (["-r", "ref", "--comet-model", "x"], "--comet-model needs --metric comet"),
     ],
 )
 def test_user_errors_have_a_message(files, capsys, options, words):
