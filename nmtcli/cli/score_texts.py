@@ -222,10 +222,16 @@ def _write_report(
 
 def _minima(text: str, metrics: list[str]) -> dict[str, float]:
     """What `--at-least` asks for, by metric."""
+    from nmtcli.score.metrics import METRICS
+
     minima = {}
     for part in text.split(","):
         name, _, number = part.partition("=")
-        if name not in metrics or name == "ter" or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?", number):
+        if name == "ter":
+            raise UserError(f"--at-least {text}: a lower TER is a better one", "name bleu or chrf")
+        if name in METRICS and name not in metrics:
+            raise UserError(f"--at-least {text}: {name} is not among those scored", "add it to --metric")
+        if name not in metrics or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?", number):
             raise UserError(f"--at-least {text}: cannot read {part!r}", "write it as bleu=30 or bleu=30,chrf=55")
         minima[name] = float(number)
     return minima

@@ -216,7 +216,7 @@ def translate(
     """
     read = [path for path in (source, terminology, ban, dictionary) if path is not None]
     _check_places(models, read, output, alignment, attention)
-    _check_together(output, form, n_best, alignment, attention, stream, resume, processes)
+    _check_together(output, form, n_best, alignment, attention, stream, resume, overwrite, processes)
     if resume and overwrite:
         raise UserError("--resume and --overwrite exclude each other")
     from nmtcli.data.files import as_text, opened
@@ -326,6 +326,7 @@ def _check_together(
     attention: Path | None,
     stream: bool,
     resume: bool,
+    overwrite: bool,
     processes: int | None,
 ) -> None:
     """Options that exclude each other."""
@@ -339,6 +340,8 @@ def _check_together(
         raise UserError("--stream is for one process", "leave --processes out")
     if resume and output == PIPE:
         raise UserError("--resume goes on with a file", "give it by -o FILE")
+    if overwrite and output == PIPE:
+        raise UserError("--overwrite begins a file again", "give it by -o FILE, or leave the option out")
     if resume and stream:
         raise UserError("--resume and --stream exclude each other: what comes together is no matter of the text alone")
     if resume and attention is not None and attention.suffix.lower() != ".jsonl":

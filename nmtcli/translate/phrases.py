@@ -68,15 +68,17 @@ class PhraseWriter:
         if followed:
             for start in range(len(written)):
                 arcs[start] |= dict.fromkeys(self._beginning_with(written[start:]), len(written))
+        begun = set(arcs[0].items())
         if preceded:
-            anywhere = dict(arcs[inner])
+            begun |= set(arcs[inner].items())
             for token, rest in self._within.get(normal[0], ()):
                 if written[inner:].startswith(rest):
-                    anywhere[token] = max(anywhere.get(token, 0), inner + len(rest))
+                    begun.add((token, inner + len(rest)))
                 elif followed and rest.startswith(written[inner:]):
-                    anywhere[token] = len(written)
-            arcs[0] |= {token: max(end, arcs[0].get(token, 0)) for token, end in anywhere.items()}
-        return Phrase(tuple(arcs), least=0, most=0, whole=not followed, inner=inner)
+                    begun.add((token, len(written)))
+            arcs[0] = dict(sorted(begun, key=lambda arc: arc[1]))  # the furthest position of each token
+        others = tuple(sorted(begun - set(arcs[0].items())))
+        return Phrase(tuple(arcs), least=0, most=0, whole=not followed, inner=inner, begun=others)
 
     def placeholders(self, source: str) -> tuple[list[Phrase], list[str]]:
         """A phrase for each placeholder in a source line, and those the tokenizer cannot write."""
@@ -107,7 +109,14 @@ class PhraseWriter:
         """Which tokens of the vocabulary go on with a word."""
         text = {token: piece for piece, token in self._ids.items()}
         continuing = frozenset(token for token, piece in text.items() if joins_words(piece[0]))
-        continuing |= frozenset(self.tokenizer.byte_pieces.nonzero()[0].tolist())  # parts of rare letters, mostly
+        # single bytes are parts of rare letters, mostly; those below 128 are characters by themselves
+        continuing |= {
+            token
+            for byte, tokens in self._by_bytes.items()
+            if len(byte) == 1 and (byte > b"\x7f" or joins_words(byte.decode()))
+            for token in tokens
+            if self.tokenizer.byte_pieces[token]
+        }
         opening = frozenset(token for token, piece in text.items() if not joins_words(piece[-1]))
         apart = tuple(token for token in range(EOS, len(self.tokenizer)) if token not in continuing)
         return Edges(continuing, apart, opening)
