@@ -1,6 +1,7 @@
 """Words into constraints: text as the pieces of the target tokenizer, wherever in a sentence it may stand."""
 
 import re
+import string
 import unicodedata
 from bisect import bisect_right
 from collections import Counter
@@ -108,16 +109,11 @@ class PhraseWriter:
     def edges(self) -> Edges:
         """Which tokens of the vocabulary go on with a word."""
         text = {token: piece for piece, token in self._ids.items()}
+        # single bytes are parts of rare letters, mostly; punctuation of ASCII is a character by itself
+        signs = {token for sign in string.punctuation for token in self._by_bytes.get(sign.encode(), ())}
         continuing = frozenset(token for token, piece in text.items() if joins_words(piece[0]))
-        # single bytes are parts of rare letters, mostly; those below 128 are characters by themselves
-        continuing |= {
-            token
-            for byte, tokens in self._by_bytes.items()
-            if len(byte) == 1 and (byte > b"\x7f" or joins_words(byte.decode()))
-            for token in tokens
-            if self.tokenizer.byte_pieces[token]
-        }
-        opening = frozenset(token for token, piece in text.items() if not joins_words(piece[-1]))
+        continuing |= frozenset(self.tokenizer.byte_pieces.nonzero()[0].tolist()) - signs
+        opening = frozenset(token for token, piece in text.items() if not joins_words(piece[-1])) | signs
         apart = tuple(token for token in range(EOS, len(self.tokenizer)) if token not in continuing)
         return Edges(continuing, apart, opening)
 
