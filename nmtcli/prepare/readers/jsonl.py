@@ -49,7 +49,11 @@ class JsonLines(FromFile):
         try:
             record = json.loads(first)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{self.name}:{number}: not JSON: {error}", "each line is an object of its own") from None
+            array = first.startswith(b"[")
+            hint = (
+                f"each line is an object of its own{': jq -c .[] FILE makes such lines of an array' if array else ''}"
+            )
+            raise DataError(f"{self.name}:{number}: not JSON: {error}", hint) from None
         if not isinstance(record, dict):
             raise DataError(f"{self.name}:{number}: not a JSON object", 'a line is {"source": …, "target": …}')
         self.sides.check(record, f"{self.name}:{number}")
