@@ -131,8 +131,9 @@ def find_model(path: Path) -> Path:
     if run.checkpoints.is_dir():
         raise DataError(f"{path}: the run has no checkpoint yet", "let nmt train reach its first save")
     if path.name in POINTERS and path.is_file():
-        run = quoted(path.parent)
-        raise DataError(f"{path}: names a checkpoint and is none", f"-m {run} is the run's best one")
+        raise DataError(
+            f"{path}: names a checkpoint and is none", f"-m {quoted(path.parent)} is the run's best checkpoint"
+        )
     raise DataError(f"{path}: not a model directory (no {INFO}, no checkpoints)")
 
 

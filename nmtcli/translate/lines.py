@@ -129,7 +129,7 @@ class _Asked(Section):
 
 def _source_key(record: Mapping[str, Any]) -> str | None:
     """The key of the text to be translated."""
-    texts = {key.lower(): key for key in reversed(record) if isinstance(record[key], str)}
+    texts = {key.lower(): key for key in reversed(list(record)) if isinstance(record[key], str)}
     exact = next((name for name in _SOURCES if isinstance(record.get(name), str)), None)
     return exact or next((texts[name] for name in _SOURCES if name in texts), None)
 

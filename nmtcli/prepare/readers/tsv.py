@@ -100,8 +100,8 @@ def _cells(start: bytes) -> tuple[list[str], list[str]]:
         first, second = [*(cells_of(row) for row, _ in zip(rows, range(2), strict=False)), [], []][:2]
         return first, second
     lines = [*start.split(b"\n", 2)[:2], b""][:2]
-    first, second = (decode_lines(line, 1, number, "")[0][0].removesuffix("\r") for number, line in enumerate(lines, 1))
-    return first.split("\t"), second.split("\t")
+    texts = [decode_lines(line, 1, number, "")[0][0].removesuffix("\r") for number, line in enumerate(lines, 1)]
+    return texts[0].split("\t"), texts[1].split("\t")
 
 
 def _is_quoted(start: bytes) -> bool:
