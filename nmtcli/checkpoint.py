@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from nmtcli.config import Config, ModelConfig, SearchConfig, Section
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import DataError, UserError
+from nmtcli.paths import quoted
 from nmtcli.staging import check_name, exclusive, staged, write_whole, writing
 from nmtcli.version import __version__
 
@@ -129,6 +130,8 @@ def find_model(path: Path) -> Path:
         raise DataError(f"{path}: a data directory, not a model", "train a model on it first: nmt train DATA -o RUN")
     if run.checkpoints.is_dir():
         raise DataError(f"{path}: the run has no checkpoint yet", "wait until nmt train saves the first one")
+    if path.name in POINTERS and path.is_file():
+        raise DataError(f"{path}: is a pointer to a checkpoint, not a model", f"use the run: -m {quoted(path.parent)}")
     raise DataError(f"{path}: not a model directory (no {INFO}, no checkpoints)")
 
 

@@ -3,6 +3,7 @@
 Errors are reported together, each with its place (file and line) and a suggestion for an unknown key.
 """
 
+import codecs
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,8 +19,10 @@ from ruamel.yaml import YAML
 from nmtcli.config import Config, CorpusConfig, SearchConfig, Section
 from nmtcli.config.parsing import KeyPath, Tree, parse
 from nmtcli.errors import UserError, nearest
+from nmtcli.paths import quoted
 
 _SECTIONS = tuple(Config.model_fields)
+_NO_MAPPING = {"model_type", "dict_type", "model_attributes_type"}  # pydantic's names; its words are about Python
 # Names of settings in other toolkits.
 _ELSEWHERE = {
     **dict.fromkeys(("lr", "lrate", "learning_rate", "learningrate"), "train.learning_rate"),
@@ -75,7 +78,9 @@ def load_tree(
         except OSError as error:
             raise UserError(f"{file}: cannot read the config: {error.strerror}") from None
         except UnicodeDecodeError as error:
-            hint = "save it as UTF-8; iconv -f UTF-16 -t UTF-8 converts UTF-16"
+            utf16 = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+            convert = f"convert it: iconv -f UTF-16 -t UTF-8 {quoted(file)} > NEW"
+            hint = convert if utf16 else "save it as plain text in UTF-8; unpack it if it is compressed"
             raise UserError(f"{file}: the config is not UTF-8 (byte {error.start})", hint) from None
         _merge(tree, _parse_yaml(text, str(file), origins))
     for override in overrides:
@@ -195,7 +200,8 @@ def _explain(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator
         given = "" if isinstance(item["input"], dict | Section) else f" (is {item['input']!r})"
         if item["type"] == "literal_error":
             given += nearest(str(item["input"]), re.findall("'([^']*)'", item["ctx"]["expected"]))
-        for message in item["msg"].removeprefix("Value error, ").split("\n"):
+        said = "input should be a mapping of keys to values" if item["type"] in _NO_MAPPING else item["msg"]
+        for message in said.removeprefix("Value error, ").split("\n"):
             subject = (*path, *message.split()[0].split("."))  # messages of a section begin with a key
             named = f"{key}: " if key else ""
             yield f"{_place(subject, origins)}: {named}{message[0].lower() + message[1:]}{given}"

@@ -85,6 +85,12 @@ def test_a_run_means_its_best_checkpoint(trained):
     assert find_model(find_model(trained)) == find_model(trained)
 
 
+def test_a_pointer_is_no_model(trained):
+    with pytest.raises(DataError, match="names a checkpoint") as raised:
+        find_model(trained / "best")
+    assert f"-m {trained}" in str(raised.value.hint)
+
+
 def test_a_pointer_to_nothing_is_damage(trained, tmp_path):
     run = shutil.copytree(trained, tmp_path / "run")
     RunDirectory(run).point("best", 999)

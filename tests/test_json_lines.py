@@ -21,6 +21,12 @@ def test_usual_names_of_the_source(name):
     assert next(windows).jsonl
 
 
+@pytest.mark.parametrize("name", ["Source", "SRC", "Text"])
+def test_usual_names_in_upper_case(name):
+    request = parse_json(json.dumps({name: "one", "id": 3}))
+    assert request is not None and request.source == "one" and request.extra["id"] == 3
+
+
 def test_source_comes_before_other_names():
     request = parse_json('{"text": "other", "source": "one"}')
     assert request is not None and request.source == "one" and request.extra == {"text": "other"}
@@ -41,9 +47,32 @@ def test_json_without_text_is_refused(trained, tmp_path, capsys):
     (tmp_path / "in").write_text('{"id": 1, "body": "one two"}\n', "utf-8")
     assert nmt("translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out") == 0
     assert "JSON without text under source, src, text" in " ".join(capsys.readouterr().err.split())
-    (tmp_path / "in").write_text("{one} two\n", "utf-8")
-    assert nmt("translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out") == 0
-    assert "JSON" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('{"id": 1, "body": "one"}\n', 1),
+        ('\n\ufeff\n{"id": 1}\n', 3),
+        ('{"source": "one", "weight": NaN}\n', 1),
+        ('{"source": "one", "weight": ' + "9" * 5000 + "}\n", 1),
+        ('{"source": "one", "x": ' + "[" * 5000 + "]" * 5000 + "}\n", 1),
+        ('{"source": "one"\n', 1),
+        ('{"source": 5}\n', 1),
+        ('[\n{"source": "one"},\n]\n', 1),
+        ('[{"source": "one"}]\n', 1),
+        ("{one} two\n", None),
+        ("[one] two\n", None),
+        ('"one" two\n', None),
+        ('{one} says: {"two": 3}\n', None),
+    ],
+)
+def test_what_looks_like_json_and_is_read_as_text_is_told(text, line):
+    (window,) = LineReader(io.BytesIO(text.encode())).windows()
+    report = Report()
+    window.requests(report)
+    assert not window.jsonl
+    assert (report.found["json"].first if "json" in report.found else None) == line
 
 
 @pytest.mark.parametrize("key", ["requierd", "Required", "ban", "placeholder", "prefx"])

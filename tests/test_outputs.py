@@ -4,6 +4,8 @@ The table is that of docs/exit-codes.md.
 """
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,8 @@ from tests.conftest import TINY, nmt, overrides, prepare_arguments
 LONG = "n" * 250  # fits, but not with what is put around it while it is written
 TOO_LONG = "n" * 300
 FILES = ["translate -o", "translate --alignment", "translate --attention .html", "translate --attention .json"]
-FILES += ["translate --attention .jsonl", "score --report", "prepare --report"]
-DIRECTORIES = ["prepare -o", "train -o", "export -o", "demo -o"]
+FILES += ["translate --attention .jsonl", "translate -o --overwrite", "score --report", "prepare --report"]
+DIRECTORIES = ["prepare -o", "prepare -o --hold-out", "train -o", "export -o", "demo -o"]
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +30,11 @@ def place(tmp_path_factory):
 def run(output: str, path: Path, place: Path, trained: Path, data: Path, corpus: Path) -> int:
     """The command that writes `output` to a path."""
     option, suffix = [*output.split(), ""][1:3]
+    more, suffix = ([suffix], "") if suffix.startswith("--") else ([], suffix)
     path = path.with_name(path.name + suffix) if suffix else path
     match output.split(maxsplit=1)[0], option:
         case "translate", "-o":
-            return nmt("translate", "-m", trained, "-i", place / "in", "-o", path)
+            return nmt("translate", "-m", trained, "-i", place / "in", "-o", path, *more)
         case "translate", _:
             return nmt("translate", "-m", trained, "-i", place / "in", "-o", os.devnull, option, path)
         case "score", _:
@@ -39,6 +42,9 @@ def run(output: str, path: Path, place: Path, trained: Path, data: Path, corpus:
         case "prepare", "--report":
             page = path.with_name(path.name + ".html")
             return nmt("prepare", "--dry-run", *prepare_arguments(corpus, path)[3:], option, page)
+        case "prepare", _ if more:
+            arguments = prepare_arguments(corpus, path)
+            return nmt(*arguments[:7], *arguments[11:], "--hold-out", "20", "--hold-out-test", "20")
         case "prepare", _:
             return nmt(*prepare_arguments(corpus, path))
         case "train", _:
@@ -54,14 +60,22 @@ def left(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("output", [*FILES, *DIRECTORIES])
-@pytest.mark.parametrize("way", ["full", "no directory", "a file", "too long", "not UTF-8"])
+@pytest.mark.parametrize("way", ["full", "read-only", "no directory", "a file", "too long", "not UTF-8"])
 def test_existing_outputs_have_their_exit_code(output, way, place, trained, data, corpus, tmp_path, make_disk, capfd):
     is_file = output in FILES
-    folder = make_disk("4k") if way == "full" else tmp_path / "there"
+    folder = make_disk("4k") if way in ("full", "read-only") else tmp_path / "there"
     folder.mkdir(exist_ok=True)
     if way == "full":
         (folder / "filler").write_bytes(b"x" * 4096)
-    names = {"full": "out", "too long": TOO_LONG, "not UTF-8": os.fsdecode(b"out-\xff"), "a file": "file/out"}
+    names = {
+        "full": "out",
+        "read-only": "out",
+        "too long": TOO_LONG,
+        "not UTF-8": os.fsdecode(b"out-\xff"),
+        "a file": "file/out",
+    }
+    if way == "read-only":
+        subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
     if way == "a file":
         (folder / "file").write_text("a file")
     if way == "no directory" and not is_file:
@@ -80,10 +94,43 @@ def test_existing_outputs_have_their_exit_code(output, way, place, trained, data
     assert not [path for path in whole if path.name not in begun]
 
 
-@pytest.mark.parametrize("output", ["score --report", "export -o", "train -o"])
+@pytest.mark.parametrize("output", ["score --report", "export -o", "train -o", "translate -o"])
 def test_a_long_name_that_fits_is_written(output, place, trained, data, corpus, tmp_path):
     assert run(output, tmp_path / LONG, place, trained, data, corpus) == 0
     assert (tmp_path / LONG).exists()
+
+
+@pytest.mark.parametrize("way", ["a directory", "too long"])
+def test_the_record_of_a_translation_is_told_too(way, place, trained, tmp_path, capsys):
+    """FILE.progress: a directory in its place is refused; a long name has a record beside it all the same."""
+    output = tmp_path / ("out" if way == "a directory" else "o" * 255)
+    if way == "a directory":
+        (tmp_path / "out.progress").mkdir()
+    code = nmt("translate", "-m", trained, "-i", place / "in", "-o", output)
+    assert "bug in nmt" not in capsys.readouterr().err
+    assert code == (2 if way == "a directory" else 0)
+    assert output.exists() == (code == 0)
+
+
+STANDARD_OUTPUT = ["--help", "score", "score -m", "translate", "prepare --dry-run", "export --check"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+@pytest.mark.parametrize("verb", STANDARD_OUTPUT)
+def test_a_full_standard_output_has_code_4(verb, place, trained, corpus):
+    text = place / "in"
+    arguments = {
+        "score": ["score", text, "-r", text],
+        "score -m": ["score", "-m", trained, "--source", text, "--target", text],
+        "translate": ["translate", "-m", trained, "-i", text],
+        "prepare --dry-run": ["prepare", "--dry-run", *prepare_arguments(corpus, place)[3:]],
+        "export --check": ["export", trained, "--check"],
+    }.get(verb, [verb])
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "nmtcli", *map(str, arguments)]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert "bug in nmt" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == 4, done.stderr
 
 
 def test_a_device_is_written_to_and_stays_one_and_a_link_stays_a_link(tmp_path):

@@ -1,5 +1,6 @@
 """Text into constraints: words, placeholders, terms, and how a search obeys them."""
 
+import itertools
 import re
 
 import numpy as np
@@ -106,6 +107,9 @@ def test_a_banned_word_of_rare_letters_is_known_by_its_bytes():
     for text in ("die Straße am See", "in 東京"):
         assert not obeys(banned, ids(writer, text))
     assert obeys(banned, ids(writer, "die Straßen am See"))
+    for text in ("die Straße; am See", "die Straße!", "(Straße) am See"):  # ; and ! are bytes, too
+        assert not obeys(banned, ids(writer, text))
+    assert obeys(banned, ids(writer, "die Straße7 am See"))
 
 
 KOREAN = ["나는 안나를 안 본다", "매일 열매를 먹는다", "불안한 매미가 운다", "안나는 안경을 산다", "하나 둘 셋"] * 6
@@ -125,6 +129,24 @@ def test_what_anything_may_follow_is_banned_in_every_segmentation(kind, seed, te
         if kind != "char" and seed:
             (row,) = writer.tokenizer.sample([row], 0.1 if kind == "unigram" else 0.5, seed)
         assert obeys(constraint, (*row, EOS)) == (text not in sentence), (sentence, writer.tokenizer.pieces(row))
+
+
+@pytest.mark.parametrize("banned", ["안안나", "안나안", "나나", "안안", "안나안나안"])
+def test_a_banned_text_that_overlaps_itself_is_known_in_every_segmentation(banned):
+    sentences = ["안안 안안안 나나 안나안 안나안나", "안안나 나나나 안나안나안 나안", "안 나 안안안안 나안나"] * 9
+    writer = PhraseWriter(Tokenizer.train(sentences, TokenizerConfig(type="bpe", vocab_size=300)))
+    pieces = {piece: token for token, piece in enumerate(writer.tokenizer.pieces(range(len(writer.tokenizer))))}
+    constraint = writer.constraint(phrases=[writer.banned(banned)])
+
+    def segmentations(text: str) -> list[tuple[int, ...]]:
+        cuts = [end for end in range(1, len(text) + 1) if text[:end] in pieces]
+        return [(pieces[text[:end]], *rest) for end in cuts for rest in segmentations(text[end:])] if text else [()]
+
+    for letters in itertools.product("안나", repeat=6):
+        text = "".join(letters)
+        for tokens in segmentations("▁" + text):
+            told = writer.tokenizer.pieces(tokens)
+            assert obeys(constraint, (*tokens, EOS)) == (banned not in text), told
 
 
 def test_a_translation_begins_with_its_prefix(writer):

@@ -219,7 +219,7 @@ def test_the_report_page_can_be_written_to_another_file(files, tmp_path, capsys)
     assert run([*arguments, "--dry-run", "--report", str(tmp_path / "look.html")]) == ExitCode.DONE
     assert b"<!doctype html>" in (tmp_path / "look.html").read_bytes().lower()
     assert run(arguments) == ExitCode.USAGE
-    assert "-o DATA is needed" in capsys.readouterr().err
+    assert "-o DATA is missing" in capsys.readouterr().err
     before = files["--train-source"].read_bytes()
     for place in (tmp_path / "no" / "x.html", files["--train-source"]):
         assert run([*arguments, "--dry-run", "--report", str(place)]) == ExitCode.USAGE

@@ -132,6 +132,7 @@ TSV = {
     "identifiers": "id\tsource\ttarget\n1\tHello\t안녕\n2\tBye, now\t잘 가\n",
     "other order": "Target\tSource\n안녕\tHello\n잘 가\tBye, now\n",
     "quotes of Excel": 'Hello\t안녕\n"Bye, now"\t잘 가\n',
+    "quotes of Excel and CRLF": 'Hello\t안녕\r\n"Bye, now"\t잘 가\r\n',
     "trailing tabs": "source\ttarget\nHello\t안녕\t\nBye, now\t잘 가\t\n",
 }
 
@@ -142,7 +143,23 @@ def test_tsv_as_it_is_written(kind, tmp_path):
     notes = noted(tmp_path, "x.tsv", TSV[kind])
     header = kind in {"header", "languages", "codes", "identifiers", "other order", "trailing tabs"}
     assert notes.get(HEADER, 0) == int(header)
-    assert notes.get(QUOTED, 0) == int(kind == "quotes of Excel")
+    assert notes.get(QUOTED, 0) == int(kind.startswith("quotes of Excel"))
+
+
+@pytest.mark.parametrize("header", ["", "source\ttarget\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_cells_of_a_spreadsheet_may_have_several_lines(header, end, tmp_path):
+    rows = ['"Hello\nthere"\t안녕', 'Good\t"좋은 ""날""\n\n오늘"', "plain\t보통"]
+    text = (header + "".join(f"{row}\n" for row in rows)).replace("\n", end)
+    expected = [("Hello there", "안녕"), ("Good", '좋은 "날"  오늘'), ("plain", "보통")]
+    assert read(tmp_path, "x.tsv", text) == (expected, [])
+    assert noted(tmp_path, "x.tsv", text)[QUOTED] == 2
+
+
+def test_a_row_of_a_spreadsheet_that_is_cut_costs_itself_alone(tmp_path):
+    pairs, reasons = read(tmp_path, "x.tsv", 'a\t"b, c"\nonly one\n"d, e"\tf\n')
+    assert pairs == [("a", "b, c"), ("d, e", "f")]
+    assert reasons == ["1 columns where the first line has 2"]
 
 
 def test_quotes_that_are_text_stay(tmp_path):

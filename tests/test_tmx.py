@@ -81,6 +81,18 @@ def test_encodings_by_mark_or_declaration(encoding, tmp_path):
     assert read(tmp_path, text.encode(used))[0] == [("house", word)]
 
 
+@pytest.mark.parametrize("declared", ["UTF-16", "utf-16le", "UTF-32", "ISO-10646-UCS-2", "windows-1252", "GB2312"])
+def test_a_declaration_that_the_bytes_contradict_is_not_believed(declared, tmp_path):
+    words = ["집이 오래되었다", "강아지가 잔다"]
+    text = tmx(*(unit(("en", "x"), ("de", word)) for word in words), declaration=f'<?xml encoding="{declared}"?>')
+    assert read(tmp_path, text)[0] == [("x", word) for word in words]
+
+
+def test_a_missing_language_is_told_with_those_there(tmp_path):
+    _, reasons, _ = read(tmp_path, tmx(GOOD, unit(("eng", "house"), ("ger", "Haus"))))
+    assert reasons == ["no segment in en (languages: eng, ger)"]
+
+
 def test_bytes_that_are_no_characters_cost_their_unit_alone(tmp_path):
     pairs, _, _ = read(
         tmp_path, tmx(GOOD, unit(("en", "x"), ("de", "§")), GOOD).encode().replace("§".encode(), b"\xa7")

@@ -60,6 +60,10 @@ def test_mistakes_in_what_is_merged_have_a_place(load):
         ("just words\n", "mapping of sections"),
         ("a: &a [x, x]\nb: &b [*a, *a]\n" + "".join(
             f"{chr(99 + n)}: &{chr(99 + n)} [{', '.join(['*' + chr(98 + n)] * 9)}]\n" for n in range(9)), "aliases"),
+        ("train: &t\n  <<: *t\n", "contains itself"),
+        ("train: &t\n  seed: 1\n  <<: [{seed: 2}, *t]\n", "contains itself"),
+        ("data:\n  train:\n    - text.en\n", "a mapping of keys to values (is 'text.en')"),
+        ("data: {cleaning: true}\n", "a mapping of keys to values (is True)"),
         ("\x00", "not valid YAML"),
         ("train:\n  learning_rate: 1e-3e\n", "learning_rate"),
         ("train:\n  1: 2\n", "unknown key train.1"),

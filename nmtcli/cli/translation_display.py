@@ -51,7 +51,8 @@ def tell_of_lines(report: "Report", max_source_tokens: int) -> None:
     """What was odd about the lines. Raises DataError where some are left without a translation."""
     longer = f"more than {max_source_tokens} tokens"
     words = {
-        "json": "is JSON without text under source, src, text, sentence or input; translated as plain text",
+        "json": "looks like JSON without text under source, src, text, sentence or input (an object a line);"
+        " translated as plain text",
         "misspelt": "with a key nearly like prefix, required, banned or placeholders, which asks nothing",
         "invalid-utf8": "not UTF-8; what could not be read was translated as U+FFFD",
         "control-characters": "with control characters, which were read as blanks",

@@ -10,6 +10,7 @@ from posixpath import commonprefix
 from nmtcli.config import CorpusConfig, DataConfig
 from nmtcli.data.files import File
 from nmtcli.errors import UserError, each
+from nmtcli.paths import quoted
 from nmtcli.prepare.readers.alignments import AlignedLines
 from nmtcli.prepare.readers.jsonl import JsonLines
 from nmtcli.prepare.readers.lines import LinePairs
@@ -19,6 +20,7 @@ from nmtcli.prepare.readers.tsv import TsvFile
 from nmtcli.prepare.rows import OnProgress, Reader
 
 _COMPRESSION = {"gz", "bz2", "xz", "zst"}
+_SPREADSHEETS = {"xlsx", "xls", "ods", "numbers"}
 _FORMATS = {
     "tsv": "tsv",
     "tab": "tsv",
@@ -149,6 +151,13 @@ def _format(corpus: CorpusConfig) -> str:
     if corpus.format != "auto":
         return corpus.format
     ending = _parts(corpus.path)[-1].lower()
+    path = Path(corpus.path)
+    if path.is_dir():
+        prepared = f"it is prepared already: nmt train {quoted(path)} -o RUN, or join it to more by --merge"
+        hint = prepared if (path / "manifest.json").exists() else "name each file in it"
+        raise UserError(f"{corpus.path}: is a directory, not a file", hint)
+    if ending in _SPREADSHEETS:
+        raise UserError(f"{corpus.path}: is a spreadsheet", "save it as CSV in UTF-8, and give that file")
     if ending not in _FORMATS:
         raise UserError(
             f"{corpus.path}: the file name does not show the format", "set format: tsv, jsonl, csv, parquet or tmx"

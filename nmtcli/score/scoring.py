@@ -10,6 +10,7 @@ from nmtcli.checkpoint import check_export, find_model, load_model, model_files,
 from nmtcli.data.files import File
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import CheckFailed, DataError, UserError
+from nmtcli.metrics import METRICS
 from nmtcli.metrics import texts as reading
 from nmtcli.metrics.alignment import AlignmentQuality, GoldLinks, Link, judge, read_gold, read_links
 from nmtcli.metrics.scores import Score, Variant, check_seed, make_metrics, score_system, split_pair
@@ -206,7 +207,11 @@ def _minima(text: str, metrics: Sequence[str]) -> dict[str, float]:
     minima = {}
     for part in text.split(","):
         name, _, number = part.partition("=")
-        if name not in metrics or name == "ter" or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?", number):
+        if name == "ter":
+            raise UserError(f"--at-least {text}: a lower TER is a better one", "name bleu or chrf")
+        if name in METRICS and name not in metrics:
+            raise UserError(f"--at-least {text}: {name} is not among those scored", "add it to --metric")
+        if name not in metrics or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?", number):
             raise UserError(f"--at-least {text}: cannot read {part!r}", "write it as bleu=30 or bleu=30,chrf=55")
         minima[name] = float(number)
     return minima

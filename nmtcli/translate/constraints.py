@@ -97,7 +97,8 @@ class Phrase:
     `arcs` are its spellings as a small automaton: from each position, which token leads to which later one; the last
     position, len(arcs), has none and is the end. Occurrences may overlap. A `whole` phrase is not followed by a token
     that goes on with its last word, and where `inner` is a position, the phrase may begin there behind a token that
-    ends outside a word (`Edges`).
+    ends outside a word (`Edges`). `begun` are further pairs of a token and the position behind it: what begins within
+    a token may begin there at several places.
     """
 
     arcs: tuple[Mapping[int, int], ...]
@@ -105,6 +106,7 @@ class Phrase:
     most: int | None = None
     whole: bool = False
     inner: int | None = None
+    begun: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(
@@ -170,7 +172,7 @@ class Phrases:
         self._remaining = [phrase.remaining() for phrase in phrases]
         self._first: dict[int, list[tuple[int, int]]] = {}
         for number, phrase in enumerate(phrases):
-            for token, to in phrase.arcs[0].items():
+            for token, to in (*phrase.arcs[0].items(), *phrase.begun):
                 self._first.setdefault(token, []).append((number, to))
         self._inner = [(number, phrase.inner) for number, phrase in enumerate(phrases) if phrase.inner is not None]
         self._numbers: dict[_Reading, int] = {}

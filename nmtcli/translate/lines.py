@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -20,6 +21,7 @@ MOST_LINES = 1000
 MOST_BYTES = 2**18
 LONGEST = 2**20  # bytes of a line that is still taken for one
 _CHUNK = 2**16
+_LIKE_JSON = re.compile(r'\s*(\[\s*)?\{\s*"[^"]*"\s*:|\s*\[\s*$')  # an object, an array of them, or where one begins
 
 
 class Prefix(Section):
@@ -64,6 +66,10 @@ class Window:
 
     def requests(self, report: Report) -> list[Request | None]:
         """What each line asks for; None for one that cannot be read. `report` is told of everything odd."""
+        if self.first == 1 and not self.jsonl:
+            filled = _first_filled(self.lines)
+            if _LIKE_JSON.match(_decoded(filled)):
+                report.note("json", 1 + self.lines.index(filled))
         return [self._request(number, raw, report) for number, raw in enumerate(self.lines, self.first)]
 
     def _request(self, number: int, raw: bytes, report: Report) -> Request | None:
@@ -85,8 +91,6 @@ class Window:
             report.note("control-characters", number)
         if request is not None and _misspelt(request.extra):
             report.note("misspelt", number)
-        if number == 1 and not self.jsonl and text.startswith("{") and _json_object(text) is not None:
-            report.note("json", number)
         return request
 
 
@@ -125,7 +129,9 @@ class _Asked(Section):
 
 def _source_key(record: Mapping[str, Any]) -> str | None:
     """The key of the text to be translated."""
-    return next((name for name in _SOURCES if isinstance(record.get(name), str)), None)
+    texts = {key.lower(): key for key in reversed(list(record)) if isinstance(record[key], str)}
+    exact = next((name for name in _SOURCES if isinstance(record.get(name), str)), None)
+    return exact or next((texts[name] for name in _SOURCES if name in texts), None)
 
 
 def _misspelt(keys: Iterable[str]) -> bool:
@@ -150,6 +156,10 @@ def _text(text: str) -> str:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON")
+
+
+def _decoded(line: bytes) -> str:
+    return line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
 
 
 def _first_filled(lines: list[bytes]) -> bytes:
@@ -203,7 +213,7 @@ class LineReader:
 
     def _detect(self, line: bytes) -> None:
         if self._form == "auto":
-            text = line.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace")
+            text = _decoded(line)
             record = _json_object(text) if text.lstrip().startswith("{") else None
             self._form = "text" if record is None or _source_key(record) is None else "jsonl"
 

@@ -195,6 +195,11 @@ RULES: tuple[Rule[TranslateOptions], ...] = (
     Rule(lambda o: o.stream and (o.processes or 1) > 1, "--stream is for one process", "leave --processes out"),
     Rule(lambda o: o.resume and o.output == PIPE, "--resume goes on with a file", "give it by -o FILE"),
     Rule(
+        lambda o: o.overwrite and o.output == PIPE,
+        "--overwrite begins a file again",
+        "give it by -o FILE, or leave the option out",
+    ),
+    Rule(
         lambda o: o.resume and o.stream,
         "--resume and --stream exclude each other: what comes together is no matter of the text alone",
     ),

@@ -1,6 +1,7 @@
 """Words into constraints: text as the pieces of the target tokenizer, wherever in a sentence it may stand."""
 
 import re
+import string
 import unicodedata
 from bisect import bisect_right
 from collections import Counter
@@ -68,15 +69,17 @@ class PhraseWriter:
         if followed:
             for start in range(len(written)):
                 arcs[start] |= dict.fromkeys(self._beginning_with(written[start:]), len(written))
+        begun = set(arcs[0].items())
         if preceded:
-            anywhere = dict(arcs[inner])
+            begun |= set(arcs[inner].items())
             for token, rest in self._within.get(normal[0], ()):
                 if written[inner:].startswith(rest):
-                    anywhere[token] = max(anywhere.get(token, 0), inner + len(rest))
+                    begun.add((token, inner + len(rest)))
                 elif followed and rest.startswith(written[inner:]):
-                    anywhere[token] = len(written)
-            arcs[0] |= {token: max(end, arcs[0].get(token, 0)) for token, end in anywhere.items()}
-        return Phrase(tuple(arcs), least=0, most=0, whole=not followed, inner=inner)
+                    begun.add((token, len(written)))
+            arcs[0] = dict(sorted(begun, key=lambda arc: arc[1]))  # the furthest position of each token
+        others = tuple(sorted(begun - set(arcs[0].items())))
+        return Phrase(tuple(arcs), least=0, most=0, whole=not followed, inner=inner, begun=others)
 
     def placeholders(self, source: str) -> tuple[list[Phrase], list[str]]:
         """A phrase for each placeholder in a source line, and those the tokenizer cannot write."""
@@ -106,9 +109,11 @@ class PhraseWriter:
     def edges(self) -> Edges:
         """Which tokens of the vocabulary go on with a word."""
         text = {token: piece for piece, token in self._ids.items()}
+        # single bytes are parts of rare letters, mostly; punctuation of ASCII is a character by itself
+        signs = {token for sign in string.punctuation for token in self._by_bytes.get(sign.encode(), ())}
         continuing = frozenset(token for token, piece in text.items() if joins_words(piece[0]))
-        continuing |= frozenset(self.tokenizer.byte_pieces.nonzero()[0].tolist())  # parts of rare letters, mostly
-        opening = frozenset(token for token, piece in text.items() if not joins_words(piece[-1]))
+        continuing |= frozenset(self.tokenizer.byte_pieces.nonzero()[0].tolist()) - signs
+        opening = frozenset(token for token, piece in text.items() if not joins_words(piece[-1])) | signs
         apart = SharedTokens(token for token in range(EOS, len(self.tokenizer)) if token not in continuing)
         return Edges(continuing, apart, opening)
 

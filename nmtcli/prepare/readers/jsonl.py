@@ -49,7 +49,9 @@ class JsonLines(FromFile):
         try:
             record = json.loads(first)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{self.name}:{number}: not JSON: {error}", "each line must be a JSON object") from None
+            array = first.startswith(b"[")
+            hint = f"each line must be a JSON object{'; jq -c .[] FILE converts an array to lines' if array else ''}"
+            raise DataError(f"{self.name}:{number}: not JSON: {error}", hint) from None
         if not isinstance(record, dict):
             raise DataError(f"{self.name}:{number}: not a JSON object", 'a line is {"source": …, "target": …}')
         self.sides.check(record, f"{self.name}:{number}")

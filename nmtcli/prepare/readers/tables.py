@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from nmtcli.data.files import FromFile
+from nmtcli.data.files import File, FromFile
 from nmtcli.errors import DataError
 from nmtcli.prepare.readers.layout import Layout, find_layout
 from nmtcli.prepare.readers.records import Sides, TextBlock, pair_or_error, text_blocks
@@ -52,7 +52,7 @@ class CsvFile(FromFile):
 
     def _open(self) -> tuple[Layout, int, Iterator[list[str] | str]]:
         """The layout, the number of lines before the rows, and the rows: cells, or the error in a row."""
-        lines = self._lines()
+        lines = read_lines(self.data)
         first = next(lines, "")
         skipped = 0
         delimiters = _DELIMITERS
@@ -62,26 +62,29 @@ class CsvFile(FromFile):
         start = [first, *islice(lines, _LONGEST_ROW)]
         error: DataError | None = None
         for delimiter in delimiters:
-            one, two = [*islice(_rows(iter(start), delimiter), 2), [], []][:2]
+            one, two = [*islice(split_rows(iter(start), delimiter), 2), [], []][:2]
             try:
-                layout = find_layout(_cells(one), _cells(two), self.sides, self.name, headed=True)
+                layout = find_layout(cells_of(one), cells_of(two), self.sides, self.name, headed=True)
             except DataError as found:
                 error = error or found
                 continue
-            return layout, skipped, _rows(chain(start, lines), delimiter, layout)
+            return layout, skipped, split_rows(chain(start, lines), delimiter, layout)
         assert error is not None
         raise error
 
-    def _lines(self) -> Iterator[str]:
-        with self.data.readable(), self.data.open() as file:
-            yield from TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="\n")
+
+def read_lines(data: File) -> Iterator[str]:
+    """The lines with their LF. Bytes that are no UTF-8 come as lone surrogates."""
+    with data.readable(), data.open() as file:
+        yield from TextIOWrapper(file, "utf-8-sig", errors="surrogateescape", newline="\n")
 
 
-def _cells(row: list[str] | str) -> list[str]:
+def cells_of(row: list[str] | str) -> list[str]:
+    """The cells of a row; of one that is wrong, what is wrong with it."""
     return [row] if isinstance(row, str) else row
 
 
-def _rows(lines: Iterator[str], delimiter: str, layout: Layout | None = None) -> Iterator[list[str] | str]:
+def split_rows(lines: Iterator[str], delimiter: str, layout: Layout | None = None) -> Iterator[list[str] | str]:
     """The cells of each row, or the error in it. An error loses the first line of the row only."""
     waiting: deque[str] = deque()
     while (line := waiting.popleft() if waiting else next(lines, None)) is not None:

@@ -21,6 +21,8 @@ _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 _CODES = {"bpt", "ept", "it", "ph", "ut"}  # inline elements with codes of a translation tool, not text
 _BLOCK = 4096  # units of a block
 _CHUNK = 2**18  # characters
+_CERTAIN = 8  # so many valid multi-byte characters are UTF-8, not chance
+_LONGEST_CHARACTER = 4  # bytes; the last one may be cut
 _LONGEST = 2**22  # maximum characters of a unit; a longer one has no end
 
 _UNIT = re.compile(r"<((?:[\w.-]+:)?tu)(?=[\s>/])")
@@ -75,7 +77,8 @@ class TmxBlock:
         for language in self.languages:
             found = match_language([code for code, _ in segments], language)
             if found is None:
-                return f"no segment in {language}", 0
+                there = ", ".join(dict.fromkeys(code for code, _ in segments)) or "none"
+                return f"no segment in {language} (languages: {there})", 0
             segment = next(segment for code, segment in segments if code == found)
             sides.append(_text(segment))
             codes += sum(_name(child) in _CODES for child in segment.iter())
@@ -132,7 +135,7 @@ class Tmx(FromFile):
             encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)
             if encoding is None:
                 declared = _DECLARED.match(start.lstrip())
-                encoding = declared[1].decode().lower() if declared else "utf-8"
+                encoding = "utf-8" if declared is None or _is_utf8(start) else declared[1].decode().lower()
             try:
                 decoder = codecs.getincrementaldecoder(_WIDER.get(encoding, encoding))("replace")
                 yield _NO_XML.sub("\ufffd", decoder.decode(start))
@@ -171,6 +174,19 @@ class Tmx(FromFile):
 
     def _cut_short(self) -> DataError:
         return DataError(f"{self.name}: cut short: the XML has no end", "copy or download it again")
+
+
+def _is_utf8(start: bytes) -> bool:
+    """Whether text with a declaration in single bytes is UTF-8, for example after a conversion.
+
+    It cannot be UTF-16 even if declared so, and text in other encodings is rarely valid UTF-8.
+    """
+    text = start.decode("utf-8", "ignore")
+    beyond = sum(character > "\x7f" for character in text)
+    lost = len(start) - len(text.encode())
+    declared = _DECLARED.match(start.lstrip())
+    wide = declared is not None and declared[1].lower().startswith((b"utf-16", b"utf16", b"utf-32", b"ucs"))
+    return wide or (beyond >= _CERTAIN and lost < _LONGEST_CHARACTER)
 
 
 def _character(reference: re.Match[str]) -> str:

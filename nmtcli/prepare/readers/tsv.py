@@ -1,14 +1,18 @@
-"""Tab-separated columns, one pair per line."""
+"""Tab-separated columns, one pair per line, or with quoted cells as in spreadsheets one pair per row, as in CSV."""
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nmtcli.data.files import FromFile
 from nmtcli.prepare.readers.layout import Layout, find_layout
-from nmtcli.prepare.readers.records import Sides
+from nmtcli.prepare.readers.records import Sides, TextBlock, text_blocks
+from nmtcli.prepare.readers.tables import cells_of, read_lines, split_rows
 from nmtcli.prepare.rows import HEADER, MALFORMED, QUOTED, Problem, Rows, decode_lines
 
 _PROBE = 2**20  # bytes that decide whether cells are quoted
+_NEEDS_QUOTES = re.compile('[,"\\n]')
+_QUOTED_CELL = re.compile(r'(?<![^\t\n])"((?:[^"\t]|"")*)"(?![^\t\n])')
 
 
 @dataclass(frozen=True)
@@ -20,26 +24,20 @@ class TsvBlock:
     file: str
     lines: bytes
     layout: Layout
-    quoted: bool  # whether cells are quoted as in spreadsheets
     header: int  # number of header lines skipped before it
 
     def rows(self) -> Rows:
         """Take the two columns of each line."""
         texts, problems, crlf = decode_lines(self.lines, self.size, self.line, self.file)
         sources, targets = [""] * self.size, [""] * self.size
-        marks = 0
         for index, text in enumerate(texts):
             pair = self.layout.pair(text.split("\t"))
             if isinstance(pair, str):
                 if index not in problems:
                     problems[index] = Problem(MALFORMED, self.file, f"{pair}, between tabs", text)
                 continue
-            if self.quoted:
-                marks += sum(cell[:1] == '"' for cell in pair)
-                pair = _unquoted(pair[0]), _unquoted(pair[1])
             sources[index], targets[index] = pair
-        notes = {name: count for name, count in ((HEADER, self.header), (QUOTED, marks)) if count}
-        return Rows(sources, targets, problems, crlf, notes=notes)
+        return Rows(sources, targets, problems, crlf, notes={HEADER: self.header} if self.header else {})
 
 
 @dataclass(frozen=True)
@@ -56,17 +54,38 @@ class TsvFile(FromFile):
         """Sha256 of the file, and the columns of the sides."""
         return f"{self.data.digest()} {self.sides}"
 
-    def blocks(self) -> Iterator[TsvBlock]:
-        """The lines without the header."""
+    def blocks(self) -> Iterator[TsvBlock | TextBlock]:
+        """The lines, or the rows if cells are quoted, without the header."""
         line = 1
         for lines, count in self.data.blocks():
             if line == 1:
-                layout, quoted = self._layout(lines), _is_quoted(lines)
+                layout = self._layout(lines)
+                if _is_quoted(lines):
+                    yield from self._rows(layout)
+                    return
             names = int(line == 1 and layout.named)  # the first line is a header
             rows = lines.partition(b"\n")[2] if names else lines
             if rows:
-                yield TsvBlock(line + names, count - names, self.name, rows, layout, quoted, names)
+                yield TsvBlock(line + names, count - names, self.name, rows, layout, names)
             line += count
+
+    def _rows(self, layout: Layout) -> Iterator[TextBlock]:
+        """Rows of a spreadsheet, whose quoted cells may have several lines."""
+        marks = 0
+
+        def lines() -> Iterator[str]:
+            nonlocal marks
+            for line in read_lines(self.data):
+                marks += sum(cell[:1] == '"' for cell in line.split("\t"))
+                yield line
+
+        rows = split_rows(lines(), "\t", layout)
+        if layout.named:
+            next(rows)
+        pairs = (row if isinstance(row, str) else layout.pair(row) for row in rows)
+        for block in text_blocks(pairs, self.name, layout.named + 1, layout.named):
+            yield replace(block, notes={**block.notes, QUOTED: marks})
+            marks = 0
 
     def _layout(self, start: bytes) -> Layout:
         first, second = ([], []) if not start else _cells(start)
@@ -74,26 +93,27 @@ class TsvFile(FromFile):
 
 
 def _cells(start: bytes) -> tuple[list[str], list[str]]:
-    """The cells of the first two lines."""
+    """The cells of the first two lines, or rows."""
+    if _is_quoted(start):
+        text = _probed(start)
+        rows = split_rows(iter(text.splitlines(keepends=True)), "\t")
+        first, second = [*(cells_of(row) for row, _ in zip(rows, range(2), strict=False)), [], []][:2]
+        return first, second
     lines = [*start.split(b"\n", 2)[:2], b""][:2]
-    first, second = (decode_lines(line, 1, number, "")[0][0].removesuffix("\r") for number, line in enumerate(lines, 1))
-    return first.split("\t"), second.split("\t")
+    texts = [decode_lines(line, 1, number, "")[0][0].removesuffix("\r") for number, line in enumerate(lines, 1)]
+    return texts[0].split("\t"), texts[1].split("\t")
 
 
 def _is_quoted(start: bytes) -> bool:
-    """Whether exactly the cells with a comma or a quote are quoted, as spreadsheets write them.
+    """Whether cells with a comma, a quote or a line break are quoted and no others, as spreadsheets write them.
 
     In other files a quote is part of the text, and rarely fits this pattern everywhere.
     """
-    text = start[:_PROBE].rpartition(b"\n")[0].decode("utf-8", "replace").replace("\r\n", "\n")
-    cells = [cell for line in text.split("\n") for cell in line.split("\t") if '"' in cell]
-    return bool(cells) and all(_is_quoted_cell(cell) for cell in cells)
+    text = _probed(start)
+    cells = _QUOTED_CELL.findall(text)
+    return bool(cells) and all(_NEEDS_QUOTES.search(cell) for cell in cells) and '"' not in _QUOTED_CELL.sub("", text)
 
 
-def _is_quoted_cell(cell: str) -> bool:
-    inner = cell[1:-1].replace('""', "")
-    return len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner and ("," in cell or '""' in cell[1:-1])
-
-
-def _unquoted(cell: str) -> str:
-    return cell[1:-1].replace('""', '"') if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
+def _probed(start: bytes) -> str:
+    """The beginning as whole lines."""
+    return start[:_PROBE].rpartition(b"\n")[0].decode("utf-8", "replace").replace("\r\n", "\n")
