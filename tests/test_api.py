@@ -59,7 +59,7 @@ def test_mistakes_are_told_before_the_model_is_opened(trained):
     for device in ("gpu", "cpu:1", "cuda:x"):
         with pytest.raises(UserError, match="no such device"):
             Translator.load(trained, device)
-    with pytest.raises(UserError, match=r"no CUDA device|GPU 99 is wanted"):
+    with pytest.raises(UserError, match=r"no CUDA device|GPU 99: PyTorch sees"):
         Translator.load(trained, "cuda:99")
 
 

@@ -86,7 +86,7 @@ def test_a_run_means_its_best_checkpoint(trained):
 
 
 def test_a_pointer_is_no_model(trained):
-    with pytest.raises(DataError, match="names a checkpoint") as raised:
+    with pytest.raises(DataError, match="is a pointer to a checkpoint") as raised:
         find_model(trained / "best")
     assert f"-m {trained}" in str(raised.value.hint)
 
