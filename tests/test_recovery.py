@@ -157,10 +157,10 @@ def test_settings_that_change_the_mathematics_are_refused_until_allowed(data, tm
     more = ["train.max_updates=14", "train.learning_rate=5e-4"]
     assert train(data, tmp_path / "run", *more) == 2
     words = capsys.readouterr().err
-    assert "train.learning_rate was 0.001, is 0.0005" in words
+    assert "train.learning_rate was 0.003, is 0.0005" in words
     assert "--allow-changes" in words
     assert train(data, tmp_path / "run", *more, options=["--allow-changes"]) == 0
-    assert "changed since this run began: train.learning_rate was 0.001, is 0.0005" in capsys.readouterr().err
+    assert "changed since this run began: train.learning_rate was 0.003, is 0.0005" in capsys.readouterr().err
     assert train(data, tmp_path / "run", *more) == 0  # what was allowed stays
 
 

@@ -314,7 +314,7 @@ def test_a_test_set_that_cannot_be_fetched_is_told_so(cache):
         (["-r", "ref", "--train-target", "hyp"], "--details or --report"),
         (["-r", "ref", "--report", "no/where.html"], "mkdir -p no"),
         (["-r", "ref", "--target", "ref"], "belongs to scoring pairs by --model"),
-        (["-r", "ref", "--metric", "bleu,comet"], "pip install 'nmtcli[comet]'"),
+        (["-r", "ref", "--metric", "bleu,comet", "--source", "ref"], "pip install 'nmtcli[comet]'"),
         (["-r", "ref", "--comet-model", "x"], "--comet-model without COMET"),
     ],
 )

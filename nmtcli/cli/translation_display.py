@@ -22,7 +22,8 @@ class TranslationDisplay(ExitStack):
 
     def __init__(self, options: TranslateOptions) -> None:
         super().__init__()
-        quiet = options.output == PIPE and sys.stdout.isatty()  # it would stand between the translations
+        closed = sys.stdout is None  # refused later, in words
+        quiet = options.output == PIPE and not closed and sys.stdout.isatty()  # it would stand between the translations
         self._progress, self._maps = Progress(quiet=quiet), options.attention == PIPE
         self._started = self._named = False
 

@@ -26,8 +26,8 @@ class TrainConfig(Section):
     )
     batch_tokens: OrAuto[Annotated[int, Field(ge=1, le=1_000_000_000)]] = Field(
         AUTO,
-        description="Tokens in a batch, padding counted: sentences times the longest side; auto: 1,000 to 4,096, at"
-        " least 300 batches an epoch.",
+        description="Tokens in a batch, padding counted: sentences times the longest side; auto: 1,000 to 4,096, by"
+        " the tokens of an epoch (docs/training.md).",
     )
     update_tokens: int | None = Field(
         None,

@@ -14,7 +14,7 @@ from nmtcli.data.directory import PreparedData
 from nmtcli.train.batches import BatchPlan
 
 BATCH_TOKENS = 1_000, 4_096  # least and most
-BATCHES = 300  # of an epoch, at least, while batches are larger than the least
+SMALL = 300_000  # tokens of an epoch up to which batches are the smallest
 EPOCHS = 20, 30_000  # so many for so many pairs
 FEWEST, MOST_EPOCHS = 5, 40
 FINETUNING = 10  # times lower a learning rate for weights that are trained already, and
@@ -59,11 +59,16 @@ def automatic(config: Config, data: PreparedData, finetuning: bool) -> dict[str,
 
 
 def _batch_tokens(config: Config, data: PreparedData) -> int:
-    """Small batches for little text, which needs the updates; never less than the longest pair."""
+    """Small batches for little text, which needs the updates: they grow with the square root of an epoch's tokens.
+
+    Never less than the longest pair.
+    """
     size = data.manifest.train
     tokens = max(size.source_tokens, size.target_tokens) + size.pairs  # EOS
     least, most = BATCH_TOKENS
-    fitting = most if config.train.update_tokens is not None else min(max(tokens // BATCHES, least), most)
+    fitting = min(max(round(least / 10 * math.sqrt(tokens / SMALL)) * 10, least), most)
+    if config.train.update_tokens is not None:
+        fitting = most
     return max(fitting, data.train.longest + 1)
 
 

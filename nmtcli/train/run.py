@@ -93,6 +93,12 @@ def _precision(config: Config, before: Config | None, device: torch.device) -> P
         ) from None
 
 
+def automatic_values(given: Config, settings: Config) -> str:
+    """The settings that were `auto`, with the values they have now, in a line."""
+    values = [(key, _value(settings, key.split("."))) for key in AUTOMATIC if _value(given, key.split(".")) == AUTO]
+    return ", ".join(f"{key.partition('.')[2]} {value:,}" for key, value in values if value != AUTO)
+
+
 def derived(before: Config, now: Config) -> dict[str, Any]:
     """The settings that `resolve` found out, by their keys."""
     found = {}

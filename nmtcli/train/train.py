@@ -18,7 +18,7 @@ from nmtcli.train.distributed import joined, local_rank
 from nmtcli.train.finetuning import FirstModel
 from nmtcli.train.logs import Observer, WandbLog, open_logs
 from nmtcli.train.options import RULES, TrainOptions
-from nmtcli.train.run import open_run, resolve, settings_of
+from nmtcli.train.run import automatic_values, open_run, resolve, settings_of
 from nmtcli.train.trainer import Trainer
 from nmtcli.train.vectors import WordVectorPair, read_word_vectors
 
@@ -76,6 +76,8 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
     device = open_device(options.device, given.train.threads, local_rank())
     before = settings_of(output) if (output / "config.yaml").exists() else None
     settings = resolve(given, data, device, before, finetuning=first is not None)
+    if before is None and (values := automatic_values(given, settings)):
+        tell(f"automatic settings: {values}")
     if settings.train.precision == "bf16" and not has_bf16(device):
         slow = f"this {device.type.upper()} has no bf16 instructions: --precision fp32 is several times faster"
         tell(slow, warning=True)
