@@ -5,6 +5,7 @@ also holds the trainer's state; an export is one in another format. A run direct
 torch is imported inside the functions that touch weights: an exported model is opened without it.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -38,7 +39,6 @@ REPORT, CARD = "export.json", "README.md"  # of an export: how its check went, f
 POINTERS = "best", "last"  # of a run; the first that is there is the model
 Kind = Literal["pytorch", "onnx", "ctranslate2"]
 StoredPrecision = Literal["fp32", "int8", "int16", "fp16", "bf16"]
-_CHUNK = 2**20
 AGAIN = "and run the same command again to go on"
 
 
@@ -165,17 +165,14 @@ def file_digests(directory: Path) -> dict[str, dict[str, int | str]]:
     """Size and xxh3-128 of each file of an export but its report and its card, by its path in the directory."""
     import xxhash
 
-    found: dict[str, dict[str, int | str]] = {}
+    digests: dict[str, dict[str, int | str]] = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
-        if not path.is_file() or name in (REPORT, CARD):
-            continue
-        digest = xxhash.xxh3_128()
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        found[name] = {"bytes": path.stat().st_size, "xxh3": digest.hexdigest()}
-    return found
+        if path.is_file() and name not in (REPORT, CARD):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+            digests[name] = {"bytes": path.stat().st_size, "xxh3": digest}
+    return digests
 
 
 def check_export(directory: Path, info: ModelInfo) -> None:
@@ -187,9 +184,9 @@ def check_export(directory: Path, info: ModelInfo) -> None:
     written = read_json(directory / REPORT).get("files")
     if not isinstance(written, dict):
         raise DataError(f"{directory / REPORT}: has no list of files", "the export is damaged; export it again")
-    found = file_digests(directory)
+    digests = file_digests(directory)
     for name, was in written.items():
-        now = found.get(name)
+        now = digests.get(name)
         if now is None:
             raise DataError(f"{directory / name}: missing", "the export is not complete; export it again")
         if now != was:

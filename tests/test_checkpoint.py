@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from nmtcli import checkpoint
 from nmtcli.checkpoint import RunDirectory, average_weights, find_model, load_model
-from nmtcli.data.shards import Sentences
+from nmtcli.data.batching import Sentences
 from nmtcli.errors import DataError, UserError
 from nmtcli.train.batches import make_batch
 from tests.conftest import nmt

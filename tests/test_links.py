@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from nmtcli.config import CorpusConfig, TokenizerConfig
 from nmtcli.data import files
+from nmtcli.data.batching import Sentences
 from nmtcli.data.directory import open_data
 from nmtcli.data.files import File
 from nmtcli.data.links import EncodedSide, LinkCounts, Links, token_links
-from nmtcli.data.shards import Sentences, Shards, ShardWriter, record_batch
+from nmtcli.data.shards import Shards, ShardWriter, record_batch
 from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import DataError
 from nmtcli.prepare.readers.alignments import AlignedLines

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from nmtcli.checkpoint import RunDirectory
-from nmtcli.train.objectives import CrossEntropy
+from nmtcli.train.loss import TrainingLoss
 from tests.conftest import TINY, nmt, overrides
 from tests.laws.test_training_laws import assert_same_run, weights
 
 WITHOUT_DROPOUT = ["model.dropout=0", "train.precision=fp32", "train.log_every=1"]
-ordinary = CrossEntropy.forward
+ordinary = TrainingLoss.forward
 
 
 # as PyTorch (older and newer) and NumPy say it on a CPU
@@ -38,10 +38,10 @@ def break_updates(monkeypatch, updates, broken=float("nan")):
     """The loss of these updates, as often as they are tried, is not finite."""
 
     def forward(self, batch, update):
-        loss = ordinary(self, batch, update)
-        return loss * broken if update in updates else loss
+        loss, sums = ordinary(self, batch, update)
+        return (loss * broken if update in updates else loss), sums
 
-    monkeypatch.setattr(CrossEntropy, "forward", forward)
+    monkeypatch.setattr(TrainingLoss, "forward", forward)
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
@@ -66,10 +66,10 @@ def test_divergence_goes_back_to_the_checkpoint_with_half_the_rate_until_it_ends
 
     def forward(self, batch, update):
         tried.append(update)
-        loss = ordinary(self, batch, update)
-        return loss * float("nan") if 7 <= update <= 12 and tried.count(7) < 3 else loss
+        loss, sums = ordinary(self, batch, update)
+        return (loss * float("nan") if 7 <= update <= 12 and tried.count(7) < 3 else loss), sums
 
-    monkeypatch.setattr(CrossEntropy, "forward", forward)
+    monkeypatch.setattr(TrainingLoss, "forward", forward)
     assert train(data, tmp_path / "run", "train.max_skipped=3", "train.schedule=constant") == 0
     recovered = events(tmp_path / "run", "recovered")
     assert [(event["step"], event["to_step"]) for event in recovered] == [(9, 6), (9, 3)]  # further back each time
@@ -85,13 +85,13 @@ def test_divergence_before_the_first_checkpoint_begins_anew(data, tmp_path, monk
 
     def forward(self, batch, update):
         tried.append(update)
-        loss = ordinary(self, batch, update)
-        return loss * float("nan") if tried.count(1) < 3 else loss  # once in the rehearsal
+        loss, sums = ordinary(self, batch, update)
+        return (loss * float("nan") if tried.count(1) < 3 else loss), sums  # once in the rehearsal
 
-    monkeypatch.setattr(CrossEntropy, "forward", forward)
+    monkeypatch.setattr(TrainingLoss, "forward", forward)
     assert train(data, tmp_path / "broken", "train.max_skipped=2") == 0
     assert [event["to_step"] for event in events(tmp_path / "broken", "recovered")] == [0]
-    monkeypatch.setattr(CrossEntropy, "forward", ordinary)
+    monkeypatch.setattr(TrainingLoss, "forward", ordinary)
     assert train(data, tmp_path / "whole", "train.learning_rate=5e-4") == 0  # half the default
     assert_same_run(tmp_path / "broken", tmp_path / "whole")
 
@@ -111,16 +111,16 @@ def test_what_cannot_be_mended_stops_with_the_batch_saved(data, tmp_path, monkey
         for pair in pairs
     )
     assert RunDirectory(tmp_path / "run").steps()[-1] == 6
-    monkeypatch.setattr(CrossEntropy, "forward", ordinary)
+    monkeypatch.setattr(TrainingLoss, "forward", ordinary)
     assert train(data, tmp_path / "run", *settings) == 0
 
 
 def test_a_safer_precision_is_kept_when_the_run_goes_on(data, tmp_path, monkeypatch):
     def forward(self, batch, update):
-        loss = ordinary(self, batch, update)
-        return loss * float("nan") if torch.is_autocast_enabled("cpu") and update > 6 else loss
+        loss, sums = ordinary(self, batch, update)
+        return (loss * float("nan") if torch.is_autocast_enabled("cpu") and update > 6 else loss), sums
 
-    monkeypatch.setattr(CrossEntropy, "forward", forward)
+    monkeypatch.setattr(TrainingLoss, "forward", forward)
     settings = ["train.max_skipped=3", "train.on_divergence=safer_precision", "train.precision=bf16"]
     assert train(data, tmp_path / "run", *settings, "train.max_updates=10") == 0
     (recovered,) = events(tmp_path / "run", "recovered")
@@ -139,7 +139,7 @@ def test_out_of_memory_is_told_and_changes_nothing(data, tmp_path, monkeypatch, 
 
     assert train(data, tmp_path / "whole") == 0
     capsys.readouterr()
-    monkeypatch.setattr(CrossEntropy, "forward", forward)
+    monkeypatch.setattr(TrainingLoss, "forward", forward)
     assert train(data, tmp_path / "split") == 0
     for left, right in zip(*(weights(tmp_path / name) for name in ("whole", "split")), strict=True):
         for name, tensor in left.items():

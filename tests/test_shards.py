@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmtcli.data.shards import Sentences, Shards, ShardWriter, record_batch
+from nmtcli.data.batching import Sentences
+from nmtcli.data.shards import Shards, ShardWriter, record_batch
 from nmtcli.errors import DataError
 
 SENTENCE = st.lists(st.integers(0, 65_535), max_size=30)

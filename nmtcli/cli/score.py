@@ -116,7 +116,7 @@ def _render(line: int, source: str, target: str, score: "PairScore | None", form
 
 
 def _tell_totals(totals: "PairTotals") -> None:
-    from nmtcli.score.pairs import perplexity
+    from nmtcli.metrics.perplexity import perplexity
 
     if totals.scored < totals.pairs:
         warn(

@@ -14,7 +14,8 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from nmtcli.data.shards import Lengths, Sentences
+from nmtcli.data.batching import Sentences
+from nmtcli.data.shards import Lengths
 from nmtcli.data.tokenizer import Tokenizer
 
 _OTHER_BLANK = re.compile(r"[^\S \t]")  # some aligners take it for a blank, others for a part of a word

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from nmtcli.config import TrainConfig
 from nmtcli.config.section import settled
+from nmtcli.data.batching import Sentences, cut, pad
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.links import Links
-from nmtcli.data.shards import Rows, Sentences, Shards
+from nmtcli.data.shards import Rows, Shards
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import UserError
 from nmtcli.staging import write_whole
@@ -105,38 +106,6 @@ def guide(links: Links, target_size: int, source_size: int) -> NDArray[np.float3
     weights[links.pair, links.positions[:, 1], links.positions[:, 0]] = 1
     weights /= np.maximum(weights.sum(axis=2, keepdims=True), 1)
     return weights
-
-
-def pad(
-    sentences: Sentences, before: int | None = None, after: int | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids [B, L] padded with PAD, each sentence between `before` and `after`, and lengths [B]."""
-    first = 0 if before is None else 1
-    lengths = sentences.lengths.astype(np.int64)
-    total = lengths + first + (after is not None)
-    padded = np.full((len(lengths), total.max(initial=1)), PAD, dtype=np.int64)
-    inner = padded[:, first:]
-    inner[np.arange(inner.shape[1]) < lengths[:, None]] = sentences.ids
-    if before is not None:
-        padded[:, 0] = before
-    if after is not None:
-        padded[np.arange(len(lengths)), first + lengths] = after
-    return padded, total
-
-
-def cut(longest: NDArray[np.integer], budget: int) -> NDArray[np.int64]:
-    """Where batches begin, and the end of the last, in pairs whose longest sides are given, shortest first.
-
-    A batch has at most `budget` tokens, pairs times the longest side; a pair that is longer is one alone.
-    """
-    bounds, start = [0], 0
-    while start < len(longest):
-        window = longest[start : start + max(1, budget // int(longest[start]))]
-        # the last of a window is its longest, so the cost only grows
-        fitting = np.searchsorted(window * np.arange(1, len(window) + 1), budget, side="right")
-        start += max(1, int(fitting))
-        bounds.append(start)
-    return np.array(bounds)
 
 
 @dataclass(frozen=True)

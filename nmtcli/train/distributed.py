@@ -119,7 +119,7 @@ class Parallel(Protocol):
 
     even: bool  # whether every rank must call it equally often
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any) -> tuple[Tensor, Tensor]:
         """The objective."""
 
     def unsynchronised(self) -> AbstractContextManager[Any]:
@@ -140,7 +140,7 @@ class Single:
     def __init__(self, objective: nn.Module) -> None:
         self.objective = objective
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any) -> tuple[Tensor, Tensor]:
         """See `Parallel`."""
         return self.objective(*inputs)  # type: ignore[no-any-return]
 
@@ -168,7 +168,7 @@ class Replicated:
             warnings.simplefilter("ignore", FutureWarning)
             self.module = DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any) -> tuple[Tensor, Tensor]:
         """See `Parallel`."""
         return self.module(*inputs)  # type: ignore[no-any-return]
 
@@ -205,7 +205,7 @@ class Sharded:
                 fully_shard(module, mesh=mesh)
         self.module: FSDPModule = fully_shard(objective, mesh=mesh)
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any) -> tuple[Tensor, Tensor]:
         """See `Parallel`."""
         return self.module(*inputs)  # type: ignore[operator,no-any-return]
 

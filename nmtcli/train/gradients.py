@@ -41,9 +41,10 @@ class Gradients:
     ) -> tuple[int, Tensor]:
         """Give the weights the gradients of update number `update`; `batches` are this rank's share of it.
 
-        Returns the target tokens of the whole update, and the loss sum of this rank's share, on the device. Random
-        numbers are a function of seed, update and rank, so that a resume has nothing to remember. `filler` is what a
-        rank of `even` engines computes where others have more. Raises ResourceError where a single pair does not fit.
+        Returns the target tokens of the whole update, and [3] on the device, of this rank's share: the loss sum and the
+        objective's two sums. Random numbers are a function of seed, update and rank, so that a resume has no state to
+        restore. `filler` is what a rank of `even` engines computes where others have more micro-batches. Raises
+        ResourceError where a single pair does not fit.
         """
         micro = self._fitting(batches)
         risky = not micro or max(batch.cells for batch in micro) > self.proven
@@ -52,16 +53,16 @@ class Gradients:
 
         def backward(batch: Batch, weight: float = 1.0) -> Tensor:
             with precision.autocast():
-                loss = self.parallel(batch.to(self.device), update)
+                loss, sums = self.parallel(batch.to(self.device), update)
             precision.scaler.scale(loss * (scale * weight)).backward()  # type: ignore[no-untyped-call]
-            return loss.detach() * weight
+            return torch.cat([loss.detach()[None], sums]) * weight
 
         self._seed(update)
         if self.parallel.even:
             return int(tokens), self._evenly(micro, filler, backward)
         if risky_ranks or self.ranks.size == 1:
             return int(tokens), self._carefully(micro, backward, update)
-        total = torch.zeros((), device=self.device)
+        total = torch.zeros(3, device=self.device)
         with self.parallel.unsynchronised():
             for batch in micro[:-1]:
                 total += backward(batch, 1.0)
@@ -74,7 +75,7 @@ class Gradients:
         """
         while True:
             failed = None
-            total = torch.zeros((), device=self.device)
+            total = torch.zeros(3, device=self.device)
             for batch in micro:
                 try:
                     with self.parallel.unsynchronised():
@@ -95,7 +96,7 @@ class Gradients:
 
     def _evenly(self, micro: list[Batch], filler: Batch | None, backward: Backward) -> Tensor:
         """As many micro-batches on every rank, the missing ones without weight."""
-        total = torch.zeros((), device=self.device)
+        total = torch.zeros(3, device=self.device)
         count = self.ranks.most(len(micro))
         for batch in micro:
             total += backward(batch, 1.0)

@@ -11,7 +11,7 @@ from nmtcli.config import Config
 from nmtcli.data.directory import PreparedData, open_data
 from nmtcli.models.device import explain_out_of_memory, has_bf16, open_device
 from nmtcli.options import Tell, check_rules, silent
-from nmtcli.settings import load_config
+from nmtcli.settings import load_config, removed_settings
 from nmtcli.staging import writing
 from nmtcli.train.curves import CurvesPage
 from nmtcli.train.distributed import joined, local_rank
@@ -73,6 +73,8 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
     base = {"data": data.manifest.data.model_dump(), **({"model": first.model.model_dump()} if first else {})}
     overrides = [*options.overrides, *([f"train.precision={options.precision}"] if options.precision else [])]
     given = load_config(options.preset, options.config, overrides, base=base)
+    for warning in removed_settings(options.config, options.overrides):
+        tell(warning, warning=True)
     device = open_device(options.device, given.train.threads, local_rank())
     before = settings_of(output) if (output / "config.yaml").exists() else None
     settings = resolve(given, data, device, before, finetuning=first is not None)

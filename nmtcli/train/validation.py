@@ -12,6 +12,7 @@ from nmtcli.config import Config
 from nmtcli.config.section import settled
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.shards import Rows
+from nmtcli.metrics.perplexity import perplexity
 from nmtcli.metrics.scores import Variant, score_corpus
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import BatchPlan
@@ -19,7 +20,7 @@ from nmtcli.train.distributed import Ranks
 from nmtcli.train.epochs import Epochs
 from nmtcli.train.exposure import by_bucket, count_by_position
 from nmtcli.train.logs import Sample
-from nmtcli.train.loss import TrainingLoss, perplexity
+from nmtcli.train.loss import TrainingLoss
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.translator import Translator
 
@@ -101,7 +102,7 @@ class Validator:
         loss, negative_log_prob, correct, tokens = self.ranks.sum(loss, negative_log_prob, correct, tokens)
         return {
             "loss": loss / tokens,
-            "perplexity": perplexity(negative_log_prob / tokens),
+            "perplexity": perplexity(-negative_log_prob / tokens),
             "accuracy": correct / tokens,
         }
 

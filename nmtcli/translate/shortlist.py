@@ -24,7 +24,8 @@ from nmtcli.translate.search import Hypothesis
 from nmtcli.vocabulary import PAD, SPECIAL
 
 if TYPE_CHECKING:
-    from nmtcli.data.shards import Sentences, Shards
+    from nmtcli.data.batching import Sentences
+    from nmtcli.data.shards import Shards
 
 SHORTLIST = "shortlist.safetensors"
 LIKELY, FREQUENT = 20, 200  # tokens for each source token, and for all

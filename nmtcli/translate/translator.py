@@ -13,6 +13,7 @@ from pydantic import Field
 
 from nmtcli.checkpoint import ModelInfo, check_export, find_model, read_info
 from nmtcli.config import SearchConfig
+from nmtcli.data.batching import Sentences, length_batches, pad
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, StepDecoder
@@ -20,7 +21,6 @@ from nmtcli.models.told_attention import USUAL, AttentionChoice, attention_name
 from nmtcli.settings import replace_search
 from nmtcli.translate.arguments import check, check_options, model_paths
 from nmtcli.translate.assembly import Assembler, EncodedLine
-from nmtcli.translate.batching import length_batches, padded
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.concurrency import Shared, each_batch
 from nmtcli.translate.constraints import Constraint
@@ -41,6 +41,7 @@ from nmtcli.translate.translation import (
     without_controls,
 )
 from nmtcli.translate.wording import Wording
+from nmtcli.vocabulary import EOS
 
 if TYPE_CHECKING:
     from nmtcli.models.packed import Precision
@@ -305,7 +306,8 @@ class Translator:
                 )
             sources = [sentence.tokens[0] for sentence in sentences]
             return self.runtime.search(sources, self.search, n_best, drawn, self.byte_pieces)
-        rows = [padded(own) for own in zip(*(sentence.tokens for sentence in sentences), strict=True)]
+        sides = zip(*(sentence.tokens for sentence in sentences), strict=True)
+        rows = [pad(Sentences.of(side), after=EOS) for side in sides]
         source, length = rows[0]
         arrays: tuple[Array, Array] = self.runtime.array(source), self.runtime.array(length)
         if isinstance(self.runtime, Ensemble) and len(rows) > 1:
