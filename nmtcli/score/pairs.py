@@ -1,4 +1,4 @@
-"""What a model thinks of given pairs: the log-probability of each target, and which words belong together."""
+"""Scores of given sentence pairs by a model: log-probabilities and word alignment."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -15,30 +15,30 @@ from nmtcli.vocabulary import EOS, PAD
 
 @dataclass(frozen=True)
 class PairScore:
-    """A target given its source. `links` are between words of the raw lines; None where they were not asked for."""
+    """The score of a target given its source. `links` is the word alignment of the raw lines, None if not requested."""
 
-    pieces: list[str]  # as the tokenizer made them, with the end of sentence
-    log_probs: list[float]  # natural logarithms, one a piece
+    pieces: list[str]  # of the tokenizer, with EOS
+    log_probs: list[float]  # natural logarithms, one per piece
     links: tuple[Link, ...] | None = None
 
     @property
     def log_prob(self) -> float:
-        """Of the whole target: what a search would give it if it found it."""
+        """The log-probability of the whole target, without length normalisation."""
         return math.fsum(self.log_probs)
 
     @property
     def per_token(self) -> float:
-        """The mean of the pieces, the end of sentence counted."""
+        """The mean log-probability of the pieces, EOS included."""
         return self.log_prob / len(self.log_probs)
 
     @property
     def perplexity(self) -> float:
-        """How many tokens the model was, on average, choosing between."""
+        """The perplexity of the target per token."""
         return perplexity(self.per_token)
 
 
 def perplexity(per_token: float) -> float:
-    """Of a mean log-probability; infinite beyond what a number can hold."""
+    """The perplexity of a mean log-probability; infinite on overflow."""
     return math.exp(-per_token) if per_token > -700 else math.inf
 
 
@@ -46,11 +46,11 @@ class PairScorer:
     """A model and its tokenizers, ready to score pairs of lines."""
 
     def __init__(self, forced: Forced, tokenizers: Tokenizers, batch_tokens: int) -> None:
-        """`batch_tokens` bounds a batch, padding counted, on the side that is longer; it changes speed only."""
+        """`batch_tokens` is the batch size on the longer side, padding included; it affects speed only."""
         self._forced, self._tokenizers, self._batch_tokens = forced, tokenizers, batch_tokens
 
     def score(self, sources: Sequence[str], targets: Sequence[str], links: bool = False) -> list[PairScore | None]:
-        """A score for each pair, in order; None where nothing is left of the source, which no search translates."""
+        """A score for each pair, in order; None if the source is empty after normalisation."""
         source_ids = self._tokenizers.source.encode(list(sources))
         target_ids = self._tokenizers.target.encode(list(targets))
         scores: list[PairScore | None] = [None] * len(sources)
@@ -73,14 +73,14 @@ class PairScorer:
 
 
 def _words(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[int]:
-    """The word of the raw line of each token, that of EOS included."""
+    """The word of the raw line of each token, EOS included."""
     return [*raw_words(tokenizer, line, ids), NO_WORD]
 
 
 def score_ids(
     forced: Forced, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], attention: bool = False
 ) -> Iterator[tuple[list[float], Floats | None]]:
-    """One batch of ids without EOS: log-probabilities [T] and attention [T, S] of each pair, with those of EOS."""
+    """Log-probabilities [T] and attention [T, S] of each pair of a batch, EOS included; ids are without EOS."""
     source, source_length = _padded(sources)
     target, target_length = _padded(targets)
     log_probs, weights = forced(source, source_length, target, attention)
@@ -89,7 +89,7 @@ def score_ids(
 
 
 def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Rows of like length, longest first, each batch within the budget or one row; without those of length 0."""
+    """Batches of rows of similar length, longest first, within the budget or of one row; without rows of length 0."""
     rows = sorted((row for row, length in enumerate(lengths) if length), key=lambda row: -lengths[row])
     start = 0
     while start < len(rows):
@@ -99,7 +99,7 @@ def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
 
 
 def _rounded(length: int) -> int:
-    """The length to which a batch is padded: each new shape would cost memory that is not given back."""
+    """The padded length of a batch: each new shape would take memory that is never freed."""
     return -(-length // 8) * 8
 
 

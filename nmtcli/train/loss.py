@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nmtcli.models.halves import Decoded
+from nmtcli.models.interfaces import Decoded
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import Batch
 from nmtcli.train.distributed import Ranks
