@@ -10,8 +10,8 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-# rich honours NO_COLOR and shows no live display if stderr is not a terminal. Markup and emoji are off, because text may
-# contain [b] or :100:; styles are set by `Text` only.
+# rich honours NO_COLOR and shows no live display if stderr is not a terminal. Markup and emoji are off, because text
+# may contain [b] or :100:; styles are set by `Text` only.
 stderr = _Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 stdout = _Console(highlight=False, markup=False, emoji=False)
 

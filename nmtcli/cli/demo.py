@@ -49,7 +49,7 @@ def demo(
     source, heat_maps = text / "test.en", output / "attention.html"
     commands: list[list[str | Path]] = [
         ["prepare", "-o", data, "-c", settings, *files],
-        ["train", data, "-o", run, "-c", settings, **train_settings],
+        ["train", data, "-o", run, "-c", settings, *train_settings],
         ["translate", "-m", run, "-i", source, "-o", translated, "--attention", heat_maps],
         ["score", translated, "-r", text / "test.ko"],
     ]

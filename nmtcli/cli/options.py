@@ -21,7 +21,7 @@ Overrides = Annotated[
 
 
 def command(options: type[Values]) -> Callable[[Callable[[typer.Context, Values], None]], Callable[..., None]]:
-    """Decorator: a Typer command from a function with an argument of the dataclass `options`, whose fields are `Option`s."""
+    """Decorator: a Typer command from a function that takes a dataclass `options` with `Option` fields."""
 
     def decorate(function: Callable[[typer.Context, Values], None]) -> Callable[..., None]:
         declared = [one for one in fields(cast(Any, options)) if one.name in _annotated(options)]
