@@ -13,7 +13,7 @@ from nmtcli.translate.translator import Translation, Translator
 
 
 def load(model: str, **search: float) -> Translator:
-    """A translator on the CPU with some search settings changed."""
+    """A translator on the CPU with other decoding settings."""
     return Translator.load(Path(model), "cpu", **search)
 
 

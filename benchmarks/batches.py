@@ -33,7 +33,7 @@ SECONDS = 5.0  # of loading for each figure
 
 
 def tile(data: Path, output: Path, pairs: int) -> None:
-    """A data directory whose training rows are those of `data`, again and again."""
+    """A data directory with the training rows of `data` repeated."""
     prepared = open_data(data)
     prepared.tokenizers.save(output)
     (output / VALID).symlink_to((data / VALID).resolve())
@@ -59,7 +59,7 @@ def padding(plan: BatchPlan, blocks: list[Updates]) -> float:
 
 
 def prefetched(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The same batches, loaded some ahead by a thread."""
+    """The same batches, prefetched by a thread."""
     ready: queue.Queue[Batch | None] = queue.Queue(maxsize=8)
 
     def load() -> None:
@@ -73,7 +73,7 @@ def prefetched(batches: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def loaded(plan: BatchPlan, updates: Updates, sampling: SubwordSampling | None) -> Iterator[Batch]:
-    """Batches for some seconds, from the beginning again where a block is short."""
+    """Batches for some seconds, repeating a short block."""
     end = time.perf_counter() + SECONDS
     position = 0
     while time.perf_counter() < end:

@@ -103,7 +103,7 @@ def plain_ctranslate2(model: Path, beam: int, batch_tokens: int) -> Callable[[Se
 
 
 def peak() -> float:
-    """The most memory of this process so far, in MB."""
+    """The peak memory of this process, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -132,7 +132,7 @@ def exports(model: Path, out: Path) -> Iterator[tuple[str, str, Path]]:
 
 
 def size(directory: Path) -> float:
-    """MB of what translating needs."""
+    """Size in MB of the files needed for translation."""
     kept = (path for path in directory.rglob("*") if path.is_file())
     return sum(one.stat().st_size for one in kept if not one.name.startswith(("trainer.", "state."))) / 1e6
 

@@ -70,7 +70,7 @@ def check_laws(preset: str) -> Record:
 
 
 def overfit(data_path: Path, preset: str, settings: Sequence[str], device_name: str) -> Record:
-    """Learn the first pairs by heart, in this process."""
+    """Overfit the first pairs, in this process."""
     data = open_data(data_path)
     config = load_config(preset, overrides=settings, base={"data": data.manifest.data.model_dump()})
     device = open_device(device_name, config.train.threads)  # type: ignore[arg-type]
@@ -119,7 +119,7 @@ def learn(model: Seq2Seq, plan: BatchPlan, config: Config, device: torch.device)
 
 
 def teacher_forced(objective: TrainingLoss, plan: BatchPlan, device: torch.device) -> float:
-    """Share of target tokens predicted rightly after the true ones, by a model in evaluation mode."""
+    """Token accuracy with teacher forcing, by a model in evaluation mode."""
     batches = [plan.load(rows) for (rows,) in plan.block(0, 0)]
     correct = sum(objective.evaluate(batch.to(device)).correct.item() for batch in batches)
     return correct / sum(batch.target_tokens for batch in batches)
@@ -138,7 +138,7 @@ def train_epoch(data: Path, preset: str, settings: Sequence[str], device: str, r
 
 
 class Results:
-    """What is done, as JSON lines; only grows."""
+    """The results as an append-only JSON Lines file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -147,7 +147,7 @@ class Results:
             self.records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
     def once(self, preset: str, check: str, settings: Sequence[str], machine: str, run: Callable[[], Record]) -> None:
-        """Run a check and write its result down, unless it is there already; what failed is tried again."""
+        """Run a check and record its result, unless it is recorded; failed checks are repeated."""
         key = {"preset": preset, "check": check, "settings": list(settings)}
         if any(key.items() <= record.items() and "failed" not in record for record in self.records):
             return

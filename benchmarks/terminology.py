@@ -1,4 +1,4 @@
-"""What required terms cost: are all there, and what becomes of BLEU and speed?
+"""Terminology constraints: are all terms in the output, and what do they cost in BLEU and speed?
 
     python benchmarks/terminology.py MODEL SOURCE REFERENCE [--sentences 200] [--terms 2] [--device cpu]
 
@@ -21,13 +21,13 @@ _WORD = re.compile(r"[^\W\d_]{4,}")
 
 
 def rarest(reference: str, counts: Counter[str], number: int) -> list[str]:
-    """The rarest words of a reference, the first of those that are as rare."""
+    """The rarest words of a reference, in order for equal frequencies."""
     words = dict.fromkeys(_WORD.findall(reference))
     return sorted(words, key=lambda word: counts[word])[:number]
 
 
 def has(text: str, term: str) -> bool:
-    """Whether the term stands there as a word."""
+    """Whether the term occurs as a whole word."""
     return re.search(rf"(?<!\w){re.escape(term)}(?!\w)", text) is not None
 
 

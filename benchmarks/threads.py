@@ -1,4 +1,4 @@
-"""What several threads bring to translation on a CPU: shared by a batch, or with a batch each.
+"""Speed of translation with several threads on a CPU: one batch over all threads, or one batch per thread.
 
     python benchmarks/threads.py MODEL… --source FILE [--quantize int8] [--threads N] [--lines 1000] [--rounds 3]
 

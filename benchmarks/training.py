@@ -1,4 +1,4 @@
-"""`nmt train` in a process of its own, what its run says, and the machine: for benchmarks that train whole models."""
+"""Run `nmt train` in a separate process and read its metrics: for benchmarks that train whole models."""
 
 import json
 import os
@@ -21,7 +21,7 @@ WHOLE = ["train.patience=null", "train.keep_last=1", "train.save_every=1000"]
 
 
 def start_training(data: Path, run: Path, settings: Sequence[str], *arguments: str) -> subprocess.Popen[bytes]:
-    """Start `nmt train`, or let it go on; what it says goes to RUN.log."""
+    """Start or resume `nmt train`, with its output in RUN.log."""
     run.parent.mkdir(parents=True, exist_ok=True)
     given = [part for setting in settings for part in ("--set", setting)]
     command = [sys.executable, "-m", "nmtcli", "train", str(data), "-o", str(run), *arguments, *given]
@@ -30,17 +30,17 @@ def start_training(data: Path, run: Path, settings: Sequence[str], *arguments: s
 
 
 def log(run: Path) -> Path:
-    """Where the words of a run's process are."""
+    """The path of the log of a run."""
     return run.with_name(f"{run.name}.log")
 
 
 def last_words(run: Path) -> str:
-    """The end of what a run's process said: a mistake and its hint."""
+    """The end of the log of a run: an error and its hint."""
     return "; ".join(log(run).read_text("utf-8").splitlines()[-2:])
 
 
 def events(run: Path) -> list[Record]:
-    """The events of a run without those of work that was lost with its process and done again."""
+    """The events of a run without repeated ones after a resume."""
     path, found = run / "metrics.jsonl", list[Record]()
     for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
         event = json.loads(line)
@@ -78,7 +78,7 @@ def cpu() -> str:
 
 
 def count(number: int, name: str) -> str:
-    """A number and its name, in the plural where it must be."""
+    """A number with its noun, in the singular or plural."""
     return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
 
 

@@ -1,4 +1,4 @@
-"""How fast translation is on one CPU thread, and what that costs in BLEU.
+"""Speed and BLEU of translation on one CPU thread, by runtime and precision.
 
     python benchmarks/translate.py MODEL… --source FILE --reference FILE [--export DIR…] [--data DATA] [--mixed FILE]
 
@@ -81,7 +81,7 @@ class CountingRuntime(TorchRuntime):
 
 
 class KeepingRuntime(TorchRuntime):
-    """Computes the rows of finished sentences too, as long as another of their batch goes on."""
+    """Also computes the rows of finished sentences, until the last one of their batch is finished."""
 
     sentences = 0
     kept: tuple[Any, Any] = (None, None)
@@ -152,7 +152,7 @@ def candidates(model: Path, beam: int, options: argparse.Namespace) -> dict[str,
 
 
 def open_shortlist(model: Path, data: Path | None) -> Shortlist | None:
-    """The model's own, or one learnt from its data."""
+    """The shortlist of the model, or one learned from its data."""
     directory = find_model(model)
     info = read_info(directory)
     if (directory / SHORTLIST).is_file():
@@ -166,7 +166,7 @@ def open_shortlist(model: Path, data: Path | None) -> Shortlist | None:
 
 
 def ctranslate2(path: Path, beam: int, ours: Translator) -> Translate:
-    """CTranslate2 by itself, with our tokenizer, our batches and our limits of length."""
+    """Plain CTranslate2, with the tokenizer, batches and length limits of `nmt`."""
     import ctranslate2 as package  # noqa: PLC0415 - an extra
 
     info, tokenizers = read_info(path), ours.tokenizers

@@ -1,6 +1,6 @@
-"""nmtcli: train, use and deploy neural machine translation from the command line.
+"""nmtcli: train, use and deploy neural machine translation models from the command line.
 
-From Python: `from nmtcli import Translator`. What is named here is imported when it is first used.
+From Python: `from nmtcli import Translator`. Names are imported at first use.
 """
 
 from importlib import import_module

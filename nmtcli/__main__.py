@@ -1,4 +1,4 @@
-"""`python -m nmtcli`, and the command `nmt`: from the first moment a signal ends it without a word of Python."""
+"""`python -m nmtcli` and the command `nmt`: a signal ends it without a traceback, even during imports."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ def main() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, _quit)
-    from nmtcli.cli import main as run  # noqa: PLC0415 - a second of imports, in which a signal may come
+    from nmtcli.cli import main as run  # noqa: PLC0415 - imports take a second, during which a signal may come
 
     run()
 

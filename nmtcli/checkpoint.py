@@ -1,8 +1,8 @@
-"""Model directories and run directories: written whole or not at all, read without running anything in them.
+"""Model directories and run directories: written atomically, read without executing anything in them.
 
-A model directory holds `config.json` (what the model is), the tokenizer(s) and the weights; a checkpoint is one that
-also holds the trainer's state; an export is one in another format. A run directory holds checkpoints.
-torch is imported inside the functions that touch weights: an exported model is opened without it.
+A model directory has `config.json` (the description of the model), the tokenizer(s) and the weights. A checkpoint also
+has the trainer state; an export may have another format. A run directory has checkpoints. torch is imported inside the
+functions that use weights: other exports are opened without it.
 """
 
 import hashlib
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 INFO, WEIGHTS, STATE, TENSORS = "config.json", "model.safetensors", "state.json", "trainer.safetensors"
-REPORT, CARD = "export.json", "README.md"  # of an export: how its check went, for programs and for people
-POINTERS = "best", "last"  # of a run; the first that is there is the model
+REPORT, CARD = "export.json", "README.md"  # of an export: the result of its check, and the model card
+POINTERS = "best", "last"  # of a run; the first one that exists is the model
 Kind = Literal["pytorch", "onnx", "ctranslate2"]
 StoredPrecision = Literal["fp32", "int8", "int16", "fp16", "bf16"]
-AGAIN = "and run the same command again to go on"
+AGAIN = "and run the same command again to resume"
 
 
 class ModelInfo(Section):
-    """`config.json` of a model directory: all that is needed to build the model and to use it."""
+    """`config.json` of a model directory: everything needed to build and use the model."""
 
     format: int = FORMAT
     nmtcli: str = __version__
@@ -60,7 +60,7 @@ class ModelInfo(Section):
 
     @classmethod
     def of(cls, data: "PreparedData", updates: int, config: Config) -> "ModelInfo":
-        """Of a model trained on this data with these settings."""
+        """The description of a model trained on this data with these settings."""
         return cls(
             source_language=data.manifest.source_language,
             target_language=data.manifest.target_language,
@@ -74,11 +74,11 @@ class ModelInfo(Section):
 
 
 class NewerFormat(DataError):
-    """A model of a format that only a later version knows."""
+    """A model in a format of a later version."""
 
 
 def upgrade(raw: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The `config.json` of an older format as one of today; a newer format is refused."""
+    """The `config.json` of an older format in the current one; a newer format is refused."""
     written = raw.get("format")
     if not isinstance(written, int) or written < 1:
         raise DataError(f"{path}: not the config of an nmt model (no format number)")
@@ -92,7 +92,7 @@ def upgrade(raw: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def read_info(directory: Path) -> ModelInfo:
-    """What the model in `directory` is; raises DataError where that cannot be told."""
+    """The description of the model in `directory`. Raises DataError if it is missing or damaged."""
     path = directory / INFO
     try:
         return ModelInfo.model_validate(upgrade(read_json(path), path))
@@ -102,7 +102,7 @@ def read_info(directory: Path) -> ModelInfo:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; raises DataError that says what is wrong with the file."""
+    """A JSON object from a file. Raises DataError."""
     try:
         loaded = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -115,34 +115,32 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def find_model(path: Path) -> Path:
-    """The model directory that `path` means: a checkpoint or an export itself, or the best (else last) one of a run."""
+    """The model directory of `path`: a checkpoint or an export itself, or the best (else last) checkpoint of a run."""
     if (path / INFO).is_file():
         return path
     run = RunDirectory(path)
     for name in POINTERS:
         if (directory := run.pointer(name)) is not None:
             return directory
-    if steps := run.steps():  # the pointers are gone
+    if steps := run.steps():  # the pointers are missing
         return run.checkpoint(steps[-1])
     if not path.exists():
         raise DataError(f"{path}: no such model", "give a run directory, a checkpoint or an export")
     if (path / "manifest.json").is_file():
         raise DataError(f"{path}: a data directory, not a model", "train a model on it first: nmt train DATA -o RUN")
     if run.checkpoints.is_dir():
-        raise DataError(f"{path}: the run has no checkpoint yet", "let nmt train reach its first save")
+        raise DataError(f"{path}: the run has no checkpoint yet", "wait until nmt train saves the first one")
     if path.name in POINTERS and path.is_file():
-        raise DataError(
-            f"{path}: names a checkpoint and is none", f"-m {quoted(path.parent)} is the run's best checkpoint"
-        )
+        raise DataError(f"{path}: is a pointer to a checkpoint, not a model", f"use the run: -m {quoted(path.parent)}")
     raise DataError(f"{path}: not a model directory (no {INFO}, no checkpoints)")
 
 
 def model_files(path: Path) -> list[Path]:
-    """The files of the model that `path` means, and of its run, which no result may be written over."""
+    """The files of the model of `path` and of its run, which output files must not overwrite."""
     try:
         directory = find_model(path)
     except DataError:
-        return []  # whoever opens it says why
+        return []  # opening the model reports the error
     endings = {".json", ".jsonl", ".model", ".safetensors", ".onnx", ".data", ".bin", ".yaml", ".md"}
     folders = directory, RunDirectory(path).checkpoints
     files = [file for folder in folders for file in folder.rglob("*") if file.suffix in endings]
@@ -150,19 +148,19 @@ def model_files(path: Path) -> list[Path]:
 
 
 def write_model(directory: Path, info: ModelInfo, weights: dict[str, "Tensor"], tokenizers: Tokenizers) -> None:
-    """The three parts that suffice to translate, into an existing directory."""
+    """Write the files for translation into an existing directory."""
     write_info(directory, info, tokenizers)
     _save_tensors(directory / WEIGHTS, weights)
 
 
 def write_info(directory: Path, info: ModelInfo, tokenizers: Tokenizers) -> None:
-    """The parts that every kind of model has."""
+    """Write the files that every kind of model has."""
     tokenizers.save(directory)
     (directory / INFO).write_text(info.model_dump_json(indent=2) + "\n", "utf-8")
 
 
 def file_digests(directory: Path) -> dict[str, dict[str, int | str]]:
-    """Size and xxh3-128 of each file of an export but its report and its card, by its path in the directory."""
+    """Size and xxh3-128 of each file of an export by path, except report and card."""
     import xxhash
 
     digests: dict[str, dict[str, int | str]] = {}
@@ -176,7 +174,7 @@ def file_digests(directory: Path) -> dict[str, dict[str, int | str]]:
 
 
 def check_export(directory: Path, info: ModelInfo) -> None:
-    """Raise DataError unless each file of an export is there and as it was written. Checkpoints have no such list."""
+    """Raise DataError if a file of an export is missing or changed. Checkpoints have no list of files."""
     if not (directory / REPORT).is_file():
         if info.kind == "pytorch" and info.precision == "fp32":
             return
@@ -196,13 +194,13 @@ def check_export(directory: Path, info: ModelInfo) -> None:
 
 
 def write_trainer_state(directory: Path, state: dict[str, Any], tensors: dict[str, "Tensor"]) -> None:
-    """What only a resume needs, beside the model in the same directory."""
+    """Write the state for a resume into the directory of the model."""
     _save_tensors(directory / TENSORS, tensors)
     (directory / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
 
 
 def read_trainer_state(directory: Path) -> tuple[dict[str, Any], dict[str, "Tensor"]]:
-    """What `write_trainer_state` wrote; raises DataError where it is missing or damaged."""
+    """Read the state written by `write_trainer_state`. Raises DataError if it is missing or damaged."""
     return read_json(directory / STATE), load_tensors(directory / TENSORS)
 
 
@@ -212,14 +210,14 @@ def _save_tensors(path: Path, tensors: dict[str, "Tensor"]) -> None:
 
     try:
         save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path)
-    except SafetensorError as error:  # it has the number of the system's error in its words only
+    except SafetensorError as error:  # its message has the number of the system's error
         if (number := re.search(r"os error (\d+)", str(error))) is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def load_tensors(path: Path) -> dict[str, "Tensor"]:
-    """Tensors of a safetensors file; raises DataError where it is missing or damaged."""
+    """The tensors of a safetensors file. Raises DataError if it is missing or damaged."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -233,33 +231,35 @@ def load_tensors(path: Path) -> dict[str, "Tensor"]:
 
 
 def _another(path: Path) -> str:
-    """What can be used in place of a model whose file this is."""
+    """A hint for a missing or damaged file: another checkpoint to use."""
     run = RunDirectory(path.parent.parent.parent)
     others = [run.checkpoint(step) for step in run.steps() if run.checkpoint(step) != path.parent]
     return f"use another checkpoint: -m {shlex.quote(str(others[-1]))}" if others else "copy or export the model again"
 
 
 def model_weights(model: "Seq2Seq") -> dict[str, "Tensor"]:
-    """The trained weights by name; tied ones once."""
+    """The trained weights by name; tied weights once."""
     return {name: weight.detach() for name, weight in model.named_parameters()}
 
 
 def put_weights(model: "Seq2Seq", weights: dict[str, "Tensor"], path: Path) -> None:
-    """Copy saved weights into a model that must have just these."""
-    own = model_weights(model)
-    wrong = sorted(own.keys() ^ weights.keys()) or [n for n in own if own[n].shape != weights[n].shape]
+    """Copy saved weights into a model with the same names and shapes. Raises DataError if they differ."""
+    current = model_weights(model)
+    wrong = sorted(current.keys() ^ weights.keys()) or [n for n in current if current[n].shape != weights[n].shape]
     if wrong:
-        raise DataError(f"{path}: weights do not fit {INFO}: {', '.join(wrong[:3])}", "the model directory is damaged")
-    for name, weight in own.items():
+        raise DataError(
+            f"{path}: weights do not match {INFO}: {', '.join(wrong[:3])}", "the model directory is damaged"
+        )
+    for name, weight in current.items():
         weight.copy_(weights[name])
 
 
 def load_model(directory: Path, precision: "Precision | None" = None) -> "Seq2Seq":
     """The PyTorch model of a checkpoint or a safetensors export, on the CPU, in evaluation mode.
 
-    With a precision its matrices are packed in that (`nmtcli.models.quantized`), for translation only; those that are
-    stored in int8 always are. Weights stored in bf16 or fp16 are otherwise computed with in fp32. Raises UserError
-    where int8 is stored and another precision is asked for.
+    With a precision its matrices are packed (`nmtcli.models.quantized`), for translation only; those stored in int8
+    always are. Without it, weights stored in bf16 or fp16 are used in fp32. Raises UserError if another precision is
+    requested for weights stored in int8.
     """
     from nmtcli.models.quantized import assemble, empty_model, reduce_weights, stored_precision
     from nmtcli.models.seq2seq import Seq2Seq
@@ -269,7 +269,7 @@ def load_model(directory: Path, precision: "Precision | None" = None) -> "Seq2Se
     sizes = info.model, info.source_size, info.target_size
     stored = stored_precision(tensors)
     if stored == "int8" and precision not in (None, "int8"):
-        raise UserError(f"{directory}: is stored in int8, and cannot be had in {precision}", "use the run it came from")
+        raise UserError(f"{directory}: is stored in int8; {precision} is not possible", "use the original run")
     if precision is None and stored != "int8":
         model = Seq2Seq(*sizes)
         put_weights(model, tensors, path)
@@ -279,11 +279,11 @@ def load_model(directory: Path, precision: "Precision | None" = None) -> "Seq2Se
     try:
         return assemble(*sizes, tensors)
     except ValueError as error:
-        raise DataError(f"{path}: weights do not fit {INFO}: {error}", "the model directory is damaged") from None
+        raise DataError(f"{path}: weights do not match {INFO}: {error}", "the model directory is damaged") from None
 
 
 def average_weights(directories: Sequence[Path]) -> dict[str, "Tensor"]:
-    """The mean of several checkpoints' weights."""
+    """The mean of the weights of several checkpoints."""
     total: dict[str, Tensor] = {}
     for directory in directories:
         for name, weight in load_tensors(directory / WEIGHTS).items():
@@ -292,27 +292,27 @@ def average_weights(directories: Sequence[Path]) -> dict[str, "Tensor"]:
 
 
 class RunDirectory:
-    """`config.yaml`, `metrics.jsonl`, `checkpoints/step-0012000/` and the pointers `last` and `best` of one run."""
+    """A run: `config.yaml`, `metrics.jsonl`, `checkpoints/step-0012000/` and the pointers `last` and `best`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
 
     def checkpoint(self, step: int) -> Path:
-        """Where the checkpoint of an update lies."""
+        """The path of the checkpoint of an update."""
         return self.checkpoints / f"step-{step:07d}"
 
     def steps(self) -> list[int]:
-        """The updates that have a checkpoint, in order. What is here is whole: it was renamed into place."""
+        """The updates with a checkpoint, in order. All are complete, since they were renamed into place."""
         names = (path.name.removeprefix("step-") for path in self.checkpoints.glob("step-*"))
         return sorted(int(name) for name in names if name.isdigit())
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes from training into this directory, which is made if it is not there.
+        """Create the directory if needed, and keep other processes from training into it.
 
-        The lock ends with the process, however that ends; who only reads a run takes no notice of it. Raises UserError
-        where another process has the lock, with its host and number.
+        The operating system drops the lock with the process; readers ignore it. Raises UserError if another process has
+        the lock, with its host and number.
         """
         check_name(self.path)
         with writing(self.path):
@@ -320,21 +320,18 @@ class RunDirectory:
         with exclusive(self.path / ".lock") as owner:
             if owner is not None:
                 raise UserError(
-                    f"{self.path}: another nmt trains into it: {owner}", "wait until it is done, or choose another -o"
+                    f"{self.path}: another nmt trains into it: {owner}", "wait for it, or choose another -o"
                 )
             yield
 
     def save(self, step: int, write: Callable[[Path], None]) -> None:
-        """Add a checkpoint and let `last` name it. What was there before is whole whatever happens.
-
-        Raises ResourceError on a full disk.
-        """
+        """Add a checkpoint atomically and point `last` to it. Raises ResourceError on a full disk."""
         with staged(self.checkpoint(step), AGAIN) as directory:
             write(directory)
         self.point("last", step)
 
     def move_damaged(self, step: int) -> Path:
-        """Take a checkpoint that cannot be read out of the way; returns where it lies now."""
+        """Rename a checkpoint that cannot be read; returns the new path."""
         path = self.checkpoint(step)
         places = (path.with_name(f"damaged-{path.name}{f'-{n}' if n else ''}") for n in count())
         moved = next(place for place in places if not place.exists())
@@ -343,7 +340,7 @@ class RunDirectory:
         return moved
 
     def set_aside(self, steps: Sequence[int]) -> None:
-        """Hide checkpoints that lead nowhere; they are deleted when the next one is saved."""
+        """Hide checkpoints after the one to resume from; the next save deletes them."""
         for step in steps:
             hidden = self.checkpoint(step).with_name(f".{self.checkpoint(step).name}.partial")
             shutil.rmtree(hidden, ignore_errors=True)
@@ -357,7 +354,7 @@ class RunDirectory:
                 hidden.rename(path)
 
     def point(self, name: str, checkpoint: int | Path | None) -> None:
-        """Let a pointer name the checkpoint of an update, a model directory in the run directory, or nothing."""
+        """Set a pointer to the checkpoint of an update or a model directory in the run, or remove it (None)."""
         if checkpoint is None:
             (self.path / name).unlink(missing_ok=True)
             return
@@ -366,11 +363,11 @@ class RunDirectory:
             write_whole(self.path / name, f"{directory.relative_to(self.path).as_posix()}\n".encode())
 
     def pointer(self, name: str) -> Path | None:
-        """The checkpoint that a pointer names, if it does."""
+        """The checkpoint of a pointer; None if there is no pointer."""
         directory = self._named(name)
         if directory is not None and not (directory / INFO).is_file():
             raise DataError(
-                f"{self.path / name}: names {directory}, which is not a checkpoint", "the run directory is damaged"
+                f"{self.path / name}: points to {directory}, which is not a checkpoint", "the run directory is damaged"
             )
         return directory
 
@@ -379,22 +376,22 @@ class RunDirectory:
         return self.path / path.read_text("utf-8").strip() if path.is_file() else None
 
     def prune(self, keep: set[int]) -> None:
-        """Delete our checkpoints but for those to keep, and what a killed save or prune left behind.
+        """Delete checkpoints except those in `keep`, and leftovers of a killed save or prune.
 
-        The newest stays whatever `keep` says, and so do those that `last` and `best` name.
+        The newest one and those of `last` and `best` are always kept.
         """
         needed = {self._named(name) for name in POINTERS} | {self.checkpoint(step) for step in keep}
         leftovers = list(self.checkpoints.glob(".*.partial"))
         for step in self.steps()[:-1]:
             path = self.checkpoint(step)
             if path not in needed:
-                # renamed first: a name stands for a whole checkpoint, even while it is deleted
+                # renamed first, so that a step directory is always complete
                 leftovers.append(path.rename(path.with_name(f".{path.name}.partial")))
         for leftover in leftovers:
-            shutil.rmtree(leftover, ignore_errors=True)  # a file in use elsewhere may stay, for the next time
+            shutil.rmtree(leftover, ignore_errors=True)  # a file in use may stay until the next time
 
     def select(self, selection: str) -> list[Path]:
-        """The checkpoints that `last:N` or `best:N` means; raises UserError where there are none."""
+        """The checkpoints of `last:N` or `best:N`. Raises UserError if there are too few."""
         kind, _, number = selection.partition(":")
         if kind not in ("last", "best") or not number.isdigit() or int(number) < 1:
             raise UserError(f"--average {selection}: write it as last:N or best:N")
@@ -407,7 +404,7 @@ class RunDirectory:
         chosen = steps[-int(number) :]
         if len(chosen) < int(number):
             raise UserError(
-                f"--average {selection}: the run keeps {len(chosen)} such checkpoints",
+                f"--average {selection}: the run has {len(chosen)} such checkpoints only",
                 f"train with train.keep_{kind}={number}, or average fewer",
             )
         return [self.checkpoint(step) for step in chosen]

@@ -1,6 +1,6 @@
-"""What a user can do wrong, told apart from what we did wrong.
+"""Errors of users and exit codes.
 
-A `UserError` becomes one line, a hint, and a documented exit code. Any other exception is our bug (exit code 1).
+A `UserError` becomes one line, a hint, and a documented exit code. Any other exception is a bug of `nmt` (exit code 1).
 """
 
 import difflib
@@ -12,11 +12,11 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-REPORT_IT = "please report it, with the output of nmt --version --verbose"  # the hint for a fault of ours
+REPORT_IT = "please report it, with the output of nmt --version --verbose"  # the hint for a bug
 
 
 class ExitCode(IntEnum):
-    """The exit codes of `nmt`; the README lists them, a test pins them."""
+    """The exit codes of `nmt`; docs/exit-codes.md explains them."""
 
     DONE = 0
     BUG = 1
@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
 
 
 class UserError(Exception):
-    """A mistake the user can mend: what is wrong and where, then what to do next."""
+    """An error that the user can fix: what is wrong and where, and a hint what to do."""
 
     exit_code = ExitCode.USAGE
 
@@ -41,18 +41,18 @@ class UserError(Exception):
 
 
 class DataError(UserError):
-    """Something is wrong with a file the user gave."""
+    """An error in a file of the user."""
 
     exit_code = ExitCode.DATA
 
 
 class ResourceError(UserError):
-    """Out of memory or out of disk, after what could be tried was tried."""
+    """Out of memory or out of disk space, after all attempts to recover."""
 
     exit_code = ExitCode.RESOURCES
 
 
-# How it is said, in lower case, by PyTorch and oneDNN (on the host; on a GPU), ONNX Runtime and CTranslate2.
+# Messages, in lower case, of PyTorch and oneDNN (on the host; on a GPU), ONNX Runtime and CTranslate2.
 _OUT_OF_MEMORY = (
     "not enough memory",
     "can't allocate memory",
@@ -67,7 +67,7 @@ _OUT_OF_MEMORY = (
 
 
 def memory_ran_out(error: BaseException) -> bool:
-    """Whether an allocation failed, by what any engine says of it."""
+    """Whether an allocation failed, in any engine."""
     if isinstance(error, UserError):
         return False
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
@@ -77,17 +77,17 @@ def memory_ran_out(error: BaseException) -> bool:
 
 
 def out_of_memory(error: BaseException, hint: str) -> ResourceError:
-    """An allocation that failed, in words."""
+    """The ResourceError for a failed allocation."""
     first = next(iter(str(error).splitlines()), "")
     return ResourceError(f"out of memory{f': {first}' if first else ''}", hint)
 
 
 class RankLost(ResourceError):
-    """Another process of those that train together ended."""
+    """Another rank of a distributed training ended."""
 
 
 class CheckFailed(UserError):
-    """The work was done, but its check did not pass."""
+    """The work was done, but a check failed."""
 
     exit_code = ExitCode.CHECK_FAILED
 
@@ -101,7 +101,7 @@ class Interrupted(UserError):
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal that asks the process to end: as Ctrl-C does, whichever it was."""
+    """A signal that ends the process, handled like Ctrl-C."""
 
     def __init__(self, signal: int) -> None:
         super().__init__()
@@ -109,14 +109,14 @@ class Stopped(KeyboardInterrupt):
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """The valid word that was probably meant, as the end of a message; empty if none is near."""
+    """A suggestion of the most similar valid word, as the end of a message; empty if none is similar."""
     words = {one.lower(): one for one in valid}
     match = difflib.get_close_matches(word.lower(), words, n=1, cutoff=0.4)
     return f"; did you mean {words[match[0]]}?" if match else ""
 
 
 def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """The results for all items, or one DataError made of all DataErrors that were raised."""
+    """The results for all items. Raises one DataError with the messages of all DataErrors."""
     results: list[Result] = []
     errors: list[DataError] = []
     for item in items:

@@ -1,4 +1,4 @@
-"""Paths as users give them: which name the same file, and how a command names one."""
+"""Paths of the command line: comparison, and quoting for a shell."""
 
 import os
 import shlex
@@ -14,22 +14,21 @@ STDIN_NAME = "standard input"
 
 
 def as_argument(path: Path | str) -> str:
-    """A path as an argument that is not taken for an option."""
+    """A path as an argument that is not parsed as an option."""
     text = str(path)
     return f"./{text}" if text.startswith("-") else text
 
 
 def quoted(path: Path | str) -> str:
-    """A path as it is typed in a shell."""
+    """A path quoted for a shell."""
     return shlex.quote(as_argument(path))
 
 
 def require_apart(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
-    """Raise UserError if a file that is written is also read, or written twice: under any name, by a link, or as
-    standard input or output, for which `-` stands.
+    """Raise UserError if an output file is also an input, or is given twice: by any name or link, or as `-`.
 
-    To be asked before anything is opened for writing. Files are compared by device and inode; one that is not there yet
-    by its directory and name.
+    Call it before opening a file for writing. Files are compared by device and inode, or by directory and name if they
+    do not exist yet.
     """
     seen: dict[tuple[int | str, ...], str] = {}
     for path in inputs:
@@ -42,12 +41,12 @@ def require_apart(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
         name = _named(path, "output")
         if identity in seen:
             other = seen[identity]
-            same = f"{name}: named twice" if name == other else f"{name}: is the same file as {other}"
+            same = f"{name}: given twice" if name == other else f"{name}: is the same file as {other}"
             raise UserError(f"{same}; it would be overwritten while it is read", "write to another file")
         if identity in written:
             other = written[identity]
-            same = f"{name}: named twice" if name == other else f"{name}: is the same file as {other}"
-            raise UserError(f"{same}; both would be written", "give each output a file of its own")
+            same = f"{name}: given twice" if name == other else f"{name}: is the same file as {other}"
+            raise UserError(f"{same}; both would be written", "give each output another file")
         written[identity] = name
 
 
@@ -56,15 +55,15 @@ def _named(path: Path, role: str) -> str:
 
 
 def _identity(path: Path, role: str) -> tuple[int | str, ...] | None:
-    """What tells a file from all others; None for what is no file, such as a pipe, a terminal or a directory."""
+    """The identity of a file; None if it is not a regular file, such as a pipe, a terminal or a directory."""
     try:
         if path == PIPE:
             stream = sys.stdin if role == "input" else sys.stdout
             if stream is None:
                 return None
-            found = os.fstat(stream.fileno())
+            status = os.fstat(stream.fileno())
         else:
-            found = path.stat()
+            status = path.stat()
     except FileNotFoundError:
         place = Path(os.path.realpath(path))
         try:
@@ -72,6 +71,6 @@ def _identity(path: Path, role: str) -> tuple[int | str, ...] | None:
         except OSError:
             return None
         return folder.st_dev, folder.st_ino, place.name
-    except (OSError, ValueError):  # a stream that is no file of the system; a NUL in the name
+    except (OSError, ValueError):  # a stream without a file descriptor; a NUL in the name
         return None
-    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

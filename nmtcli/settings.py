@@ -1,6 +1,6 @@
-"""Settings from a preset, then YAML files, then `--set key=value`; later ones win.
+"""Settings from a preset, YAML files and `--set key=value`; later ones override earlier ones.
 
-All mistakes are reported at once, each with its place (file and line) and, for an unknown key, the nearest valid one.
+Errors are reported together, each with its place (file and line) and a suggestion for an unknown key.
 """
 
 import codecs
@@ -24,7 +24,7 @@ from nmtcli.paths import quoted
 
 _SECTIONS = tuple(Config.model_fields)
 _NO_MAPPING = {"model_type", "dict_type", "model_attributes_type"}  # pydantic's names; its words are about Python
-# What settings are called elsewhere.
+# Names of settings in other toolkits.
 _ELSEWHERE = {
     **dict.fromkeys(("lr", "lrate", "learning_rate", "learningrate"), "train.learning_rate"),
     **dict.fromkeys(("warmup", "warmup_steps", "lr_warmup"), "train.warmup_updates"),
@@ -41,7 +41,7 @@ _ELSEWHERE = {
 
 
 def presets() -> list[str]:
-    """Names that `--preset` takes."""
+    """The names of all presets."""
     folder = resources.files("nmtcli.models") / "presets"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
@@ -49,9 +49,9 @@ def presets() -> list[str]:
 def load_config(
     preset: str | None = None, files: Sequence[Path] = (), overrides: Sequence[str] = (), base: Tree | None = None
 ) -> Config:
-    """Settings from `base`, a preset, YAML files and `key=value` overrides, later ones first in rank.
+    """Settings from `base`, a preset, YAML files and `key=value` overrides; later ones override earlier ones.
 
-    Raises UserError that lists every mistake.
+    Raises UserError with all errors.
     """
     tree, origins = load_tree(preset, files, overrides, base)
     try:
@@ -63,7 +63,7 @@ def load_config(
 def load_tree(
     preset: str | None = None, files: Sequence[Path] = (), overrides: Sequence[str] = (), base: Tree | None = None
 ) -> tuple[Tree, dict[KeyPath, str]]:
-    """The merged settings as given, unchecked, and where each was set (`file:line` or the override)."""
+    """The merged settings, not validated, and the place of each (`file:line` or the override)."""
     tree: Tree = {}
     origins: dict[KeyPath, str] = {}
     if base:
@@ -97,7 +97,7 @@ def removed_settings(files: Sequence[Path], overrides: Sequence[str]) -> list[st
 
 
 def search_overrides(overrides: Sequence[str]) -> Tree:
-    """The settings of search in `search.key=value` overrides; raises UserError for any other."""
+    """The decoding settings in `search.key=value` overrides; raises UserError for any other."""
     tree, origins = load_tree(overrides=overrides)
     for path, place in origins.items():
         if path[0] != "search" or len(path) == 1:
@@ -106,9 +106,9 @@ def search_overrides(overrides: Sequence[str]) -> Tree:
 
 
 def replace_search(search: SearchConfig, given: Mapping[str, Any], overridden: Sequence[str] = ()) -> SearchConfig:
-    """The search settings with those given in their place; raises UserError for all that are wrong.
+    """The decoding settings with replacements; raises UserError with all errors.
 
-    It names options of the command line, and those `overridden` as `--set` has them.
+    Messages have the names of command-line options, or of `--set` for those in `overridden`.
     """
     try:
         return SearchConfig.model_validate(search.model_dump() | dict(given))
@@ -120,7 +120,7 @@ def replace_search(search: SearchConfig, given: Mapping[str, Any], overridden: S
 
 
 def dump_config(config: Config) -> str:
-    """The settings as YAML: all that the model and its training depend on."""
+    """All settings as YAML."""
     stream = StringIO()
     YAML().dump(config.model_dump(), stream)
     return stream.getvalue()
@@ -148,7 +148,7 @@ _SECTION_PATHS = frozenset(_section_paths())
 
 
 def _parse_yaml(text: str, name: str, origins: dict[KeyPath, str]) -> Tree:
-    """The settings in a file: flat keys such as train.max_updates in their sections, sections without keys left out."""
+    """The settings in a file, with flat keys such as train.max_updates in their sections, without empty sections."""
     places: dict[KeyPath, str] = {}
     tree: Tree = {}
     for key, value in parse(text, name, places).items():
@@ -162,13 +162,13 @@ def _parse_yaml(text: str, name: str, origins: dict[KeyPath, str]) -> Tree:
 
 
 def _without_empty_sections(tree: Tree, prefix: KeyPath) -> Tree:
-    """The same without sections of which all lines are commented out."""
-    found: Tree = {}
+    """The tree without empty sections, such as those with all lines commented out."""
+    kept: Tree = {}
     for key, value in tree.items():
         path = (*prefix, key)
         if value is not None or path not in _SECTION_PATHS:
-            found[key] = _without_empty_sections(value, path) if isinstance(value, dict) else value
-    return found
+            kept[key] = _without_empty_sections(value, path) if isinstance(value, dict) else value
+    return kept
 
 
 def _parse_override(override: str, origins: dict[KeyPath, str]) -> Tree:
@@ -179,9 +179,9 @@ def _parse_override(override: str, origins: dict[KeyPath, str]) -> Tree:
             f"--set {override}: write it as section.key=value", "for example --set train.learning_rate=3e-4"
         )
     if not text.strip():
-        raise UserError(f"--set {override}: no value", f"--set {key}=null if none is meant")
+        raise UserError(f"--set {override}: no value", f"write --set {key}=null for none")
     value: Any = text
-    with suppress(UserError):  # what is no YAML is text
+    with suppress(UserError):  # invalid YAML is text
         value = parse(f"value: {text}", "", {})["value"]
     origins[path] = f"--set {key}"
     for part in reversed(path):
@@ -198,7 +198,7 @@ def _merge(tree: Tree, other: Mapping[str, Any]) -> None:
 
 
 def _explain(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator[str]:
-    """One line a mistake: place, key, what is wrong, the nearest valid key."""
+    """One line per error: place, key, message, suggestion."""
     for item in error.errors():
         path = tuple(str(part) for part in item["loc"] if part != "value")  # the tag of a type that may be auto
         key = ".".join(path)
@@ -210,13 +210,13 @@ def _explain(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator
             given += nearest(str(item["input"]), re.findall("'([^']*)'", item["ctx"]["expected"]))
         said = "input should be a mapping of keys to values" if item["type"] in _NO_MAPPING else item["msg"]
         for message in said.removeprefix("Value error, ").split("\n"):
-            subject = (*path, *message.split()[0].split("."))  # rules of a section begin with the key they are about
+            subject = (*path, *message.split()[0].split("."))  # messages of a section begin with a key
             named = f"{key}: " if key else ""
             yield f"{_place(subject, origins)}: {named}{message[0].lower() + message[1:]}{given}"
 
 
 def _place(path: KeyPath, origins: Mapping[KeyPath, str]) -> str:
-    """Where a key was set; else what lies in it, or the section it lies in."""
+    """The place of a key; else of a key inside it, or of its section."""
     inside = (place for key, place in origins.items() if key[: len(path)] == path)
     if path not in origins and (place := next(inside, None)) is not None:
         return place

@@ -1,4 +1,4 @@
-"""Directories and files that appear whole or not at all, whenever the process is killed or the power fails."""
+"""Atomic writing of files and directories, safe against a kill or a power failure."""
 
 import errno
 import fcntl
@@ -18,21 +18,21 @@ _LONGEST_NAME = 255  # bytes, on usual file systems
 
 @contextmanager
 def writing(path: Path, then: str = "or choose another -o") -> Iterator[None]:
-    """An OSError of writing `path` in words: ResourceError on a full disk, else UserError; `then` ends the hint."""
+    """Turn an OSError of writing `path` into ResourceError (disk full) or UserError; `then` is the end of the hint."""
     try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ResourceError(f"{path}: the disk is full", f"free some space {then}") from error
-        raise UserError(f"{path}: cannot write there: {error.strerror or error}", f"mend that {then}") from error
+        raise UserError(f"{path}: cannot write there: {error.strerror or error}", f"fix that {then}") from error
 
 
 @contextmanager
 def staged(output: Path, then: str = "or choose another -o") -> Iterator[Path]:
-    """A new directory beside `output` that takes its name if the block ends well, and is removed if not.
+    """A temporary directory beside `output`, renamed to it at the end of the block, or removed after an exception.
 
     A killed run leaves only the hidden `.NAME.partial`, which the next run removes. `output` may exist if it is empty.
-    Raises ResourceError on a full disk, UserError if the place cannot be written; see `writing`.
+    Raises ResourceError on a full disk, UserError if the directory is not writable; see `writing`.
     """
     check_name(output)
     output = output.resolve()
@@ -53,21 +53,21 @@ def staged(output: Path, then: str = "or choose another -o") -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
             raise
     except _Busy:
-        raise UserError(f"{output}: another nmt is writing it", "wait until it is done, or choose another -o") from None
+        raise UserError(f"{output}: another nmt process writes it", "wait for it, or choose another -o") from None
     finally:
         os.close(lock)
 
 
 class _Busy(Exception):
-    """Another process writes here."""
+    """Another process writes to the directory."""
 
 
 def _take(lock: int, partial: Path) -> None:
-    """Keep others out, and clear away what a killed run left. The lock ends with the process, however that ends."""
+    """Lock the directory and remove what a killed run left. The operating system drops the lock with the process."""
     if not locked(lock):
         raise _Busy
     if not partial.exists() or not os.path.samestat(os.fstat(lock), partial.stat()):
-        raise _Busy  # it took its final name this moment
+        raise _Busy  # another process has just renamed it to its final name
     for entry in partial.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -76,9 +76,9 @@ def _take(lock: int, partial: Path) -> None:
 
 
 def locked(descriptor: int) -> bool:
-    """Lock an open file until it is closed, as it is when the process ends; False if another process has the lock.
+    """Lock an open file until it is closed or the process ends; False if another process has the lock.
 
-    Where the file system has no locks nobody is kept out.
+    On a file system without locks this does nothing.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,20 +91,21 @@ def locked(descriptor: int) -> bool:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[str | None]:
-    """Hold the lock file `path`, which tells others this process and its host. Gives None, or who holds it already.
+    """Hold the lock file `path` with the number and host of this process. Yields None, or the current holder.
 
-    It goes when the block ends; one that a killed process left is free. Raises UserError if it cannot be made.
+    The file is removed at the end of the block; one of a killed process is not locked. Raises UserError if it cannot be
+    created.
     """
     while True:
         with writing(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if not locked(descriptor):
-                yield os.pread(descriptor, 300, 0).decode(errors="replace").strip() or "a process just started"
+                yield os.pread(descriptor, 300, 0).decode(errors="replace").strip() or "a process that has just started"
                 return
             if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
-                continue  # its holder took it away this moment
-            with suppress(OSError):  # a full disk: the lock holds, though its owner has no name
+                continue  # its holder has just removed it
+            with suppress(OSError):  # on a full disk the lock holds without a description
                 os.truncate(descriptor, 0)
                 os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
             try:
@@ -118,9 +119,9 @@ def exclusive(path: Path) -> Iterator[str | None]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a small file so that its old or its new content is there at any moment. Raises OSError.
+    """Write a small file atomically: it has its old or its new content at any moment. Raises OSError.
 
-    A device or a pipe is written to as it is; of a link, what it points to is written anew.
+    A device or a pipe is written directly; for a link, its target is replaced.
     """
     if path.exists() and not path.is_file():
         with path.open("wb") as file:
@@ -140,13 +141,13 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def write_output(path: Path, content: bytes, then: str = "or name another file") -> None:
-    """`write_whole` for a file that the user named: ResourceError on a full disk, else UserError; see `writing`."""
+    """`write_whole` for a file given by the user; raises ResourceError or UserError as `writing` does."""
     with writing(path, then):
         write_whole(path, content)
 
 
 def check_output(path: Path) -> None:
-    """Raise UserError if a file could not be written there: to be asked before hours of work."""
+    """Raise UserError if a file cannot be written there. Call it before long work."""
     with writing(path, "or name another file"):
         folder = path.absolute().parent
         if path.is_dir():
@@ -156,13 +157,11 @@ def check_output(path: Path) -> None:
                 f"{path}: cannot write: no directory {path.parent}", f"mkdir -p {shlex.quote(str(path.parent))}"
             )
         if not os.access(path if path.exists() else folder, os.W_OK):
-            raise UserError(
-                f"{path}: cannot write: permission denied, or a disk that is read-only", "name another file"
-            )
+            raise UserError(f"{path}: cannot write: permission denied, or a read-only file system", "name another file")
 
 
 def check_name(path: Path) -> None:
-    """Raise UserError for a directory whose name is not UTF-8: the libraries that open models and data need it so."""
+    """Raise UserError for a directory name that is not UTF-8, which libraries for models and data need."""
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:
@@ -171,7 +170,7 @@ def check_name(path: Path) -> None:
 
 
 def _partial(path: Path) -> Path:
-    """Where something is written before it takes its name; of a very long name only the beginning fits."""
+    """The temporary path of a file or directory; a hash replaces a name that would become too long."""
     name = f".{path.name}.partial"
     if len(os.fsencode(name)) > _LONGEST_NAME >= len(os.fsencode(path.name)):
         name = f".{sha256(os.fsencode(path.name)).hexdigest()}.partial"
@@ -179,7 +178,9 @@ def _partial(path: Path) -> Path:
 
 
 def _flush(directory: Path) -> None:
-    """Force every file to the disk before the rename, so that a power cut cannot leave a whole name on half a file."""
+    """Flush every file to disk before the rename, so that a final name never has incomplete content after a power
+    failure.
+    """
     for path in sorted(directory.rglob("*")):
         if path.is_file():
             with path.open("rb") as file:

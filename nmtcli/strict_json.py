@@ -1,4 +1,4 @@
-"""JSON as the standard has it: a number that is not finite, which JSON does not know, is null."""
+"""Standard JSON: numbers that are not finite become null."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
-    """One value as JSON text of valid Unicode; dataclasses as objects, halves of characters as `?`."""
+    """A value as JSON text in valid Unicode; dataclasses become objects, lone surrogates `?`."""
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=indent)
     return text.encode("utf-8", "replace").decode()
 

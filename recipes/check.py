@@ -31,7 +31,7 @@ import yaml
 from nmtcli.metrics.scores import Variant, score_corpus
 
 FAILED = 5
-NOTHING = {"metric": "bleu"}  # what is measured where nothing is expected yet
+NOTHING = {"metric": "bleu"}  # the metric if expected.json has none yet
 
 
 def lines(path: Path) -> list[str]:
@@ -40,7 +40,7 @@ def lines(path: Path) -> list[str]:
 
 
 def parted(texts: list[str]) -> list[str]:
-    """Tokenised as 13a does, with words parted at hyphens."""
+    """Tokenised by 13a, with words split at hyphens."""
     tokenize = Variant(tokenize="13a").bleu().tokenizer
     return [re.sub(r"(?<=\S)-(?=\S)", " ##AT##-##AT## ", tokenize(text)) for text in texts]
 
@@ -56,7 +56,7 @@ def measure(figure: dict, hypotheses: list[str], references: list[str]) -> tuple
 
 
 def training(run: Path) -> dict:
-    """What a run wrote down: parameters, updates, seconds without pauses, device, precision, seed."""
+    """Facts of a run: parameters, updates, seconds without pauses, device, precision, seed."""
     events = [json.loads(line) for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
     started = [event for event in events if event["event"] == "started"][-1]
     settings = yaml.safe_load((run / "config.yaml").read_text("utf-8"))
@@ -77,7 +77,7 @@ def clock(event: dict) -> float:
 
 
 def hardware(device: str) -> str:
-    """The processor, in words."""
+    """The name of the processor."""
     if device.startswith("cuda"):
         import torch  # noqa: PLC0415 - takes seconds, and is needed here alone
 
@@ -90,7 +90,7 @@ def hardware(device: str) -> str:
 
 
 def commit() -> str | None:
-    """Commit of the working tree, with + where something is not committed."""
+    """Commit of the working tree, with + for uncommitted changes."""
     command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip() or None

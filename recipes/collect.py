@@ -21,17 +21,17 @@ HEAD = """| recipe | date, commit | hardware | model | training | seeds | score 
 
 
 def identity(result: dict) -> tuple:
-    """What makes two results one and the same run."""
+    """The key of a run."""
     return (*place(result), (result["training"] or {}).get("seed"))
 
 
 def place(result: dict) -> tuple:
-    """What makes two results seeds of the same thing."""
+    """The key of runs that differ in their seed only."""
     return result["recipe"], result["row"], result["hardware"], (result["training"] or {}).get("scheduled")
 
 
 def add(record: Path, results: list[dict]) -> list[dict]:
-    """All results, old and new, in the order of their recipes; a run measured again replaces itself."""
+    """All results, old and new, by recipe; a new result of the same run replaces the old one."""
     old = [json.loads(line) for line in record.read_text("utf-8").splitlines()] if record.exists() else []
     runs = {identity(result): result for result in [*old, *results]}
     ordered = sorted(runs.values(), key=lambda result: tuple(map(str, identity(result))))
@@ -40,7 +40,7 @@ def add(record: Path, results: list[dict]) -> list[dict]:
 
 
 def table(results: list[dict]) -> str:
-    """Markdown: a line for each figure of each row."""
+    """A Markdown table with a line for each figure of each row."""
     rows = defaultdict(list)
     for result in results:
         rows[place(result)].append(result)
@@ -53,10 +53,10 @@ def table(results: list[dict]) -> str:
         updates = f"{done} of {training['scheduled']:,} updates" if training else ""
         for number, figure in enumerate(last["figures"]):
             scores = [result["figures"][number]["score"] for result in seeds]
-            shown = f"{scores[0]:.1f}"
+            shown = f"{scores[0]:.2f}"
             if len(scores) > 1:
-                each = ", ".join(f"{score:.1f}" for score in scores)
-                shown = f"{statistics.mean(scores):.1f} ± {statistics.stdev(scores):.1f} ({each})"
+                each = ", ".join(f"{score:.2f}" for score in scores)
+                shown = f"{statistics.mean(scores):.2f} ± {statistics.stdev(scores):.2f} ({each})"
             cells = [
                 f"{last['recipe']} {last['row']}".strip(),
                 f"{last['date']}, {last['commit']}",
@@ -74,7 +74,7 @@ def table(results: list[dict]) -> str:
 
 
 def write(page: Path, text: str) -> None:
-    """Put `text` between the marks of a page."""
+    """Replace the text between the marks of a page."""
     before, _, after = page.read_text("utf-8").split(MARK)
     page.write_text(f"{before}{MARK}\n{text}\n{MARK}{after}", "utf-8")
 

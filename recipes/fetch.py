@@ -29,7 +29,7 @@ BLOCK = 1 << 20
 
 
 def fetch(sources: Path, target: Path) -> None:
-    """Write `target` as `sources` describes it; exits with words where that fails."""
+    """Write `target` as `sources` describes it; exits with a message if that fails."""
     rows = [line.split() for line in sources.read_text("utf-8").splitlines() if line.strip()]
     parts = [(digest, url) for digest, name, url in rows if name == target.name]
     if not parts:
@@ -84,12 +84,12 @@ def content(url: str, archives: Path) -> Iterator[bytes]:
     with tarfile.open(archive) as tar:
         found = tar.extractfile(member)
         if found is None:
-            raise KeyError(f"{member} is no file of {archive}")
+            raise KeyError(f"{member} is not a file of {archive}")
         yield from plain(found)
 
 
 def plain(stream: BinaryIO) -> Iterator[bytes]:
-    """What is in a stream, unpacked if it is gzip."""
+    """The content of a stream, decompressed if it is gzip."""
     first = stream.read(BLOCK)
     if first[:2] == b"\x1f\x8b":
         whole = gzip.decompress(first + stream.read())
@@ -101,7 +101,7 @@ def plain(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def hub(place: str) -> Iterator[bytes]:
-    """A column of a data set, a line for each row; a line break inside one becomes a blank."""
+    """A column of a data set, a line for each row; line breaks inside a row become spaces."""
     from datasets import load_dataset  # noqa: PLC0415 - slow to import, and needed for hub alone
 
     place, _, column = place.partition("#")
@@ -113,7 +113,7 @@ def hub(place: str) -> Iterator[bytes]:
 
 
 def record(sources: Path, name: str, url: str, digest: str) -> None:
-    """Write a sum that was unknown into `sources`."""
+    """Write a new checksum into `sources`."""
     text = sources.read_text("utf-8").replace(f"{UNKNOWN} {name} {url}\n", f"{digest} {name} {url}\n")
     partial = sources.with_name(sources.name + ".part")
     partial.write_text(text, "utf-8")

@@ -79,8 +79,8 @@ def hundred_columns() -> bytes:
 
 CASES = [
     # ---- two files of lines: what stops the run ----
-    Case("a line too few", {"a.de": SOURCE.split(b"\n", 1)[1]}, r"a\.en has 10 lines but .*a\.de has 9"),
-    Case("a line too many", {"a.de": TARGET + b"mehr\n"}, r"a\.en has 10 lines but .*a\.de has 11"),
+    Case("a line too few", {"a.de": SOURCE.split(b"\n", 1)[1]}, r"a\.en has 10 lines, .*a\.de 9"),
+    Case("a line too many", {"a.de": TARGET + b"mehr\n"}, r"a\.en has 10 lines, .*a\.de 11"),
     Case("UTF-16 with mark", {"a.en": SOURCE.decode().encode("utf-16")}, "is UTF-16 text"),
     Case("UTF-16 without mark", {"a.en": SOURCE.decode().encode("utf-16-be")}, "is UTF-16BE text"),
     Case("binary", {"a.de": bytes(range(256)) * 8 + bytes(2000)}, "is binary"),
@@ -112,7 +112,7 @@ CASES = [
         train=("--train", "memory://nothing/x.tsv"),
         words="memory://nothing/x.tsv: no such file",
     ),
-    Case("all pairs unusable", {"a.en": b"\n" * 10}, r"no train pair is left of 10 \(empty: 10\)"),
+    Case("all pairs unusable", {"a.en": b"\n" * 10}, r"all 10 train pairs were dropped \(empty: 10\)"),
     # ---- two files of lines: what costs a pair, or nothing ----
     Case("invalid UTF-8", {"a.de": replaced(3, b"f\xfcr \xe4lle", TARGET)}, dropped={"invalid-utf8": 1}),
     Case("UTF-8 cut in a character", {"a.en": SOURCE[:-2] + "ü".encode()[:1] + b"\n"}, dropped={"invalid-utf8": 1}),
@@ -162,7 +162,7 @@ CASES = [
     one(
         "cut.tmx", TMX[:-30].encode(), settings=("data.source_language=en", "data.target_language=de"), words="not XML"
     ),
-    one("none.tmx", b"<tmx><body></body></tmx>", words=r"none\.tmx: no translation unit"),
+    one("none.tmx", b"<tmx><body></body></tmx>", words=r"none\.tmx: has no translation unit"),
     one("text.tmx", SOURCE, words=r"text\.tmx:1: not XML"),
     one("p.parquet", b"PAR1 is not enough", words=r"p\.parquet: cannot read it"),
     one("c.csv", b"sauce;target\na;b\n", words=r"c\.csv: no source and target among 1 column: sauce;target"),
@@ -173,7 +173,7 @@ CASES = [
         dropped={"malformed": 1},
     ),
     one("empty.csv", b"source,target\n", words=r"empty\.csv: (has no rows|cannot read it)"),
-    one("unknown.doc", SOURCE, code=ExitCode.USAGE, words="its name does not tell its format"),
+    one("unknown.doc", SOURCE, code=ExitCode.USAGE, words="file name does not show the format"),
 ]
 
 

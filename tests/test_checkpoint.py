@@ -40,7 +40,7 @@ def test_missing_parts(model, capsys):
     (model / "model.safetensors").unlink()
     assert "model.safetensors: missing" in refused(capsys, model)
     (model / "tokenizer.model").unlink()
-    assert "no tokenizer here" in refused(capsys, model)
+    assert "has no tokenizer" in refused(capsys, model)
 
 
 def test_a_newer_format_is_refused(model, capsys):
@@ -64,10 +64,10 @@ def test_weights_that_do_not_fit_their_config(model, capsys):
     raw = json.loads((model / "config.json").read_text())
     raw["model"]["decoder"]["hidden_size"] = 20
     (model / "config.json").write_text(json.dumps(raw))
-    assert "weights do not fit config.json" in refused(capsys, model)
+    assert "weights do not match config.json" in refused(capsys, model)
 
 
-def test_what_is_no_model_is_said(tmp_path, data, capsys):
+def test_directories_without_a_model_are_refused(tmp_path, data, capsys):
     assert "no such model" in refused_path(tmp_path / "absent", capsys)
     assert "a data directory, not a model" in refused_path(data, capsys)
     assert "not a model directory" in refused_path(tmp_path, capsys)

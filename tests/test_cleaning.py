@@ -129,7 +129,7 @@ def test_the_default_rules_are_those_of_the_documents():
     }  # fmt: skip
 
 
-def test_an_unknown_script_is_told():
+def test_an_unknown_script_is_refused():
     with pytest.raises(UserError, match="no script lattin") as caught:
         text_rules(config(source_scripts=["lattin"]), HELD_OUT)
     assert "latin" in caught.value.hint
@@ -155,7 +155,7 @@ texts = st.lists(st.text(st.characters(codec="utf-8")), max_size=30)
 
 
 @given(texts, st.integers(2, 9))
-def test_repeats_are_what_a_loop_finds(lines, times):
+def test_repeats_equal_those_of_a_loop(lines, times):
     def longest(text):
         best = run = 0
         for n, character in enumerate(text):
@@ -168,14 +168,14 @@ def test_repeats_are_what_a_loop_finds(lines, times):
 
 
 @given(texts)
-def test_kinds_are_what_python_says(lines):
+def test_character_kinds_agree_with_python(lines):
     found = Texts(lines)
     assert found.count(found.kinds == 1).tolist() == [sum(map(str.isspace, text)) for text in lines]
     assert found.having(1).tolist() == [any(map(str.isspace, text)) for text in lines]
 
 
 @given(st.lists(st.integers(0, 8), max_size=60), st.data())
-def test_repeated_rows_are_what_a_dictionary_finds(values, data):
+def test_repeated_rows_equal_those_of_a_dictionary(values, data):
     import tempfile
     from pathlib import Path
 

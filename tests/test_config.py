@@ -22,7 +22,7 @@ def message(**arguments):
     return error.value.message
 
 
-def test_all_mistakes_at_once_each_with_its_place(tmp_path):
+def test_all_errors_are_reported_together_with_their_place(tmp_path):
     path = write(tmp_path, "train:\n  learing_rate: 1\n  clip_norm: -1\nmodel:\n  encoder:\n    layers: many\n")
     lines = message(files=[path], overrides=["search.beam=3"]).splitlines()
     assert any("conf.yaml:2: unknown key train.learing_rate; did you mean train.learning_rate?" in x for x in lines)
@@ -61,7 +61,7 @@ def test_yaml_is_1_2(tmp_path):
         ("train: [1\n", "not valid YAML"),
         ("- 1\n", "mapping of sections"),
         ("train: 3\n", "train"),
-        ("train:\n  seed: 1\n  seed: 2\n", ":3: the key train.seed is there twice"),
+        ("train:\n  seed: 1\n  seed: 2\n", ":3: duplicate key train.seed"),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(tmp_path, text, words):
@@ -92,8 +92,8 @@ def test_settings_that_do_not_fit_together_are_refused():
         (["train.schedule=noam", "train.learning_rate=2"], "learning_rate must be auto with schedule noam"),
         (["train.schedule=noam", "train.warmup_updates=0"], "warmup_updates must be 1 or more"),
         (["train.schedule=plateau", "train.plateau_patience=10"], "plateau_patience must be less than patience, 10"),
-        (["train.plateau_patience=2"], "plateau_patience is for schedule plateau, which is not set"),
-        (["train.average=last:5"], "average last:5 needs that many checkpoints kept: set keep_last=5"),
+        (["train.plateau_patience=2"], "plateau_patience needs schedule plateau, which is not set"),
+        (["train.average=last:5"], "average last:5 needs 5 kept checkpoints: set keep_last=5"),
         (["train.average=best:2"], "set keep_best=2"),
         (["train.average=median:2"], "write it as last:5 or best:3"),
         (["train.average=last:0"], "write it as last:5 or best:3"),
@@ -104,7 +104,7 @@ def test_settings_that_do_not_fit_together_are_refused():
         (["train.valid_metric=blue"], "did you mean bleu?"),
     ],
 )
-def test_training_settings_that_cannot_be_are_refused_with_what_can(settings, words):
+def test_conflicting_training_settings_are_refused_with_a_hint(settings, words):
     assert words in message(overrides=settings)
 
 
@@ -137,7 +137,7 @@ def test_weights_that_cannot_be_are_refused(tmp_path):
     assert "train.corpus_temperature" in message(overrides=["train.corpus_temperature=0.5"])
 
 
-def test_an_unknown_preset_is_refused_with_the_nearest():
+def test_an_unknown_preset_is_refused_with_a_suggestion():
     assert "did you mean luong-general?" in message(preset="luong-genral")
 
 
@@ -170,7 +170,7 @@ def test_search_settings_of_the_command_line_are_checked_together():
 
 
 @pytest.mark.parametrize("preset", presets())
-def test_settings_written_down_are_those_that_apply_and_make_the_same_model(preset, tmp_path):
+def test_stored_settings_are_the_applicable_ones_and_build_the_same_model(preset, tmp_path):
     config = load_config(preset)
     written = tmp_path / "config.yaml"
     written.write_text(dump_config(config), "utf-8")

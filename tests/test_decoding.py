@@ -60,7 +60,7 @@ def test_limits_are_the_closer_of_absolute_and_relative(lengths, shortest, share
     assert high == [min(2 * length + 10, longest or 1000) for length in lengths]
 
 
-def test_method_sampling_draws_as_many_as_asked():
+def test_method_sampling_returns_the_requested_number_of_samples():
     table = Table(30, 3, sharpness=1.0)
     config = SearchConfig(method="sampling", temperature=0.9, top_k=20, top_p=0.95, seed=4)
     found = run(table, config, 6)
@@ -85,7 +85,7 @@ def test_method_mbr_gives_the_sample_most_like_the_others(metric):
         assert {h.log_prob for h in best} <= {h.log_prob for h in own}
 
 
-def test_expected_scores_of_what_is_alike():
+def test_expected_scores_of_equal_and_similar_samples():
     assert expected_scores(["a b c d"] * 3) == pytest.approx([100.0] * 3)
     scores = expected_scores(["the cat sat", "the cat sits", "a dog"])
     assert scores.index(max(scores)) in {0, 1}
@@ -97,14 +97,14 @@ def test_expected_scores_of_what_is_alike():
     [
         ({"beam_size": 5, "beam_groups": 2}, "not a multiple"),
         ({"min_length": 9, "max_length": 8}, "over max_length"),
-        ({"temperature": 0.5}, "temperature is for method sampling or mbr"),
-        ({"seed": 3}, "seed is for"),
-        ({"method": "sampling", "beam_groups": 5}, "beam_groups is for method beam"),
-        ({"method": "sampling", "mbr_samples": 9}, "mbr_samples is for method mbr"),
-        ({"method": "mbr", "coverage_penalty": 0.1}, "coverage_penalty is for method beam"),
+        ({"temperature": 0.5}, "temperature needs method sampling or mbr"),
+        ({"seed": 3}, "seed needs"),
+        ({"method": "sampling", "beam_groups": 5}, "beam_groups needs method beam"),
+        ({"method": "sampling", "mbr_samples": 9}, "mbr_samples needs method mbr"),
+        ({"method": "mbr", "coverage_penalty": 0.1}, "coverage_penalty needs method beam"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(given, message):
+def test_conflicting_decoding_settings_are_refused(given, message):
     with pytest.raises(ValidationError, match=message):
         SearchConfig(**given)
 

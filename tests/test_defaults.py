@@ -70,7 +70,7 @@ def test_batches_hold_the_longest_pair_and_grow_with_the_square_root_of_the_toke
     assert batch in (2_001, 4_096) or batch**2 == pytest.approx(10 * pairs / 0.3, rel=0.02)
 
 
-def test_what_is_given_wins_and_the_rest_follows_from_it(derive):
+def test_given_settings_override_automatic_ones(derive):
     short = derive(30_000, "train.max_updates=600", "train.batch_tokens=1500")
     assert (short.train.max_updates, short.train.batch_tokens) == (600, 1500)
     assert (short.train.warmup_updates, short.train.valid_every, short.train.save_every) == (60, 50, 25)

@@ -54,7 +54,7 @@ def test_the_command_scores_empty_lines_and_names_the_direction(write_texts, cap
 
 
 @pytest.mark.parametrize("number", ["\u00b2", "", "1e9", "nan", "\u0663", "-1", "1.2.3"])
-def test_what_is_no_number_is_told(write_texts, capsys, number):
+def test_a_threshold_that_is_not_a_number_is_refused(write_texts, capsys, number):
     write_texts(hyp=["one"], ref=["one"])
     assert nmt("score", "hyp", "-r", "ref", "--at-least", f"bleu={number}") == 2
     assert "cannot read" in capsys.readouterr().err

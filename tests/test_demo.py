@@ -6,7 +6,7 @@ from nmtcli.translate.translator import Translator
 from tests.conftest import TINY, nmt, overrides
 
 
-def test_the_demo_goes_the_whole_path_and_goes_on(tmp_path, capsys):
+def test_the_demo_runs_all_commands_and_resumes(tmp_path, capsys):
     output = tmp_path / "demo"
     command = ("demo", "-o", output, "--pairs", "2000", *overrides(*TINY))
     assert nmt(*command) == 0

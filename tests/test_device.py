@@ -70,13 +70,13 @@ def test_int8_has_kernels_on_a_cpu_alone(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert open_device("auto", precision="int8").type == "cpu"
-    with pytest.raises(UserError, match="int8 is for CPUs"):
+    with pytest.raises(UserError, match="int8 needs a CPU"):
         open_device("cuda", precision="int8")
-    with pytest.raises(UserError, match="fp16 is for GPUs"):
+    with pytest.raises(UserError, match="fp16 needs a GPU"):
         open_device("cpu", precision="fp16")
 
 
-def test_auto_precision_is_what_the_device_is_made_for():
+def test_auto_precision_is_native_to_the_device():
     cpu = torch.device("cpu")
     assert resolve_precision("auto", cpu) == ("bf16" if has_bf16(cpu) else "fp32")
     assert resolve_precision("fp32", cpu) == "fp32"

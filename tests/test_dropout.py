@@ -17,7 +17,7 @@ def test_a_share_is_dropped_and_the_mean_stays(share, dtype):
     assert mask.float().mean().item() == pytest.approx(1, abs=0.05)
 
 
-def test_each_element_is_drawn_alone():
+def test_each_element_is_dropped_independently():
     """Neighbours, which share a random number, are independent: pairs are dropped as often as chance says."""
     torch.manual_seed(0)
     dropped = dropout_mask(torch.ones(1), (80_000, 8), 0.5) == 0

@@ -88,9 +88,9 @@ def test_safetensors_of_an_average(trained, tmp_path, capsys):
     assert nmt("export", output, "-o", tmp_path / "again") == 0
 
 
-def test_what_is_no_place_and_no_source_of_an_export_has_words(trained, onnx, tmp_path, capsys):
+def test_invalid_outputs_and_sources_of_an_export_are_refused(trained, onnx, tmp_path, capsys):
     assert nmt("export", trained, "-o", onnx) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "exists already" in capsys.readouterr().err
     assert nmt("export", onnx, "-o", tmp_path / "x") == 3
     assert "is an export to onnx already" in capsys.readouterr().err
 
@@ -151,7 +151,7 @@ def test_an_export_of_less_than_half_the_speed_is_refused_unless_forced(trained,
     assert "less than 50% of that speed" in capsys.readouterr().err
     report = json.loads((tmp_path / "model" / "export.json").read_text())
     assert not report["passed"]
-    assert "**less than half as fast, exported by force**" in (tmp_path / "model" / "README.md").read_text("utf-8")
+    assert "**less than half as fast, exported with --force**" in (tmp_path / "model" / "README.md").read_text("utf-8")
 
 
 def test_a_short_delay_is_noise():

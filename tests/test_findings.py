@@ -51,14 +51,14 @@ def about(found: tuple[Finding, ...], words: str) -> list[str]:
     return [one.text for one in found if words in one.text]
 
 
-def test_default_settings_can_write_what_there_is(found):
-    assert not about(found(train_target=target_lines(300, marks="，！（ｘ）")), "cannot write")
+def test_default_settings_keep_all_characters(found):
+    assert not about(found(train_target=target_lines(300, marks="，！（ｘ）")), "cannot output")
 
 
-def test_characters_that_cannot_be_written_are_told_by_name(found):
+def test_characters_outside_the_vocabulary_are_reported_by_name(found):
     targets = [*target_lines(100, marks="！（）"), *target_lines(200, 3)]
     settings = overrides("data.tokenizer.normalization=nmt_nfkc")
-    (text,) = about(found(*settings, train_target=targets), "cannot write")
+    (text,) = about(found(*settings, train_target=targets), "cannot output")
     assert "33.3% of the texts of the training target (zh)" in text
     assert "！ (FULLWIDTH EXCLAMATION MARK, 100 times)" in text
 
@@ -67,40 +67,40 @@ def test_characters_that_cannot_be_written_are_told_by_name(found):
 def test_each_kind_of_loss_is_found(found, character):
     targets = [f"{line}{character}x" for line in target_lines(300)]
     settings = overrides("data.tokenizer.normalization=nmt_nfkc")
-    assert len(about(found(*settings, train_target=targets), "cannot write")) == 1
+    assert len(about(found(*settings, train_target=targets), "cannot output")) == 1
 
 
 @pytest.mark.parametrize("character", ["\u00a0", "\u3000", "\ufeff", "e\u0301", "\u1112\u1161"])
-def test_what_nobody_misses_is_no_loss(found, character):
-    assert not about(found(train_target=[f"{line}{character}x" for line in target_lines(300)]), "cannot write")
+def test_invisible_characters_are_not_reported_as_lost(found, character):
+    assert not about(found(train_target=[f"{line}{character}x" for line in target_lines(300)]), "cannot output")
 
 
-def test_characters_spelled_as_bytes_are_told_by_name(found):
+def test_characters_encoded_as_bytes_are_reported_by_name(found):
     targets = [line + chr(0x3400 + n) for n, line in enumerate(target_lines(300))]
     (text,) = about(
-        found(*overrides("data.tokenizer.character_coverage=0.98"), train_target=targets), "spell single bytes"
+        found(*overrides("data.tokenizer.character_coverage=0.98"), train_target=targets), "are single bytes"
     )
     assert "(CJK UNIFIED IDEOGRAPH-3438, 1 time)" in text
 
 
-def test_dropped_tags_are_told(found):
+def test_dropped_markup_is_reported(found):
     targets = [f"<b>{line}</b>" if n < 9 else line for n, line in enumerate(target_lines(300))]
     (text,) = about(found(train_target=targets), "markup")
     assert "dropped 9 of 300" in text
     assert not about(found(*overrides("data.cleaning.markup=false"), train_target=targets), "markup")
 
 
-def test_validation_of_another_length_is_told(found):
+def test_validation_text_of_another_length_is_reported(found):
     assert about(found(valid_source=source_lines(120, 5, length=12)), "much longer")
     assert not about(found(valid_source=source_lines(120, 5)), "much longer")
 
 
-def test_validation_in_another_script_is_told(found):
+def test_validation_text_in_another_script_is_reported(found):
     mixed = [f"{line} hello you" for line in target_lines(120, 6)]
     assert about(found(valid_target=mixed), "of the letters of the validation target (zh) are ")
 
 
-def test_columns_of_identifiers_are_told(found):
+def test_columns_of_identifiers_are_reported(found):
     rows = "".join(
         f"TUID-{n}\t{s}\t{t}\n" for n, (s, t) in enumerate(zip(source_lines(300), target_lines(300), strict=True))
     )
@@ -108,11 +108,11 @@ def test_columns_of_identifiers_are_told(found):
     assert "training source" in text
 
 
-def test_header_lines_are_told(found):
+def test_skipped_header_lines_are_reported(found):
     rows = "".join(f"{s}\t{t}\n" for s, t in zip(source_lines(300), target_lines(300), strict=True))
-    (text,) = about(found(train="source\ttarget\n" + rows), "of column names")
+    (text,) = about(found(train="source\ttarget\n" + rows), "header line")
     assert text.startswith("1 line")
-    assert not about(found(train=rows), "of column names")
+    assert not about(found(train=rows), "header line")
 
 
 @pytest.mark.parametrize("sign", ["❤️", "☎︎", "👍🏽", "👩‍🚀", "🇰🇷", "1️⃣", "𝐀𝑏", "№", "²"])

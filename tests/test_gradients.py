@@ -105,7 +105,7 @@ def test_where_memory_runs_out_batches_are_halved_and_the_update_is_the_same(roo
     assert told == sorted(told, reverse=True)
 
 
-def test_a_pair_that_does_not_fit_is_told():
+def test_a_link_to_a_missing_word_is_refused():
     with pytest.raises(ResourceError, match=r"one pair of . source and . target tokens does not fit"):
         gradients(make_model(), Pairs().whole(), room=2)
 

@@ -48,7 +48,7 @@ def batch_of(pairs):
 
 
 @given(st.lists(linked_pairs(), min_size=1, max_size=5))
-def test_attention_should_lie_evenly_on_what_a_token_is_linked_to(pairs):
+def test_guided_attention_targets_are_uniform_over_linked_tokens(pairs):
     batch = batch_of(pairs)
     assert batch.alignment.shape == (*batch.target_output.shape, batch.source.shape[1])
     for row, (_, links) in enumerate(pairs):
@@ -120,7 +120,7 @@ def test_every_kind_of_attention_is_guided_with_the_gradients_of_plain_autograd(
         torch.testing.assert_close(gradient, found[1][name], rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_links_are_read_only_where_they_are_asked_for(aligned):
+def test_links_are_read_only_for_guided_alignment(aligned):
     data = open_data(aligned)
     for weight in (0.0, 0.5):
         plan = BatchPlan.training(data, TrainConfig(guided_alignment=weight))
@@ -153,7 +153,7 @@ SHORT = [
 ]
 
 
-def test_guided_attention_lies_where_the_alignment_says(aligned, tmp_path):
+def test_guided_attention_follows_the_alignment(aligned, tmp_path):
     shares = []
     for weight in (0, 1):
         run = tmp_path / str(weight)

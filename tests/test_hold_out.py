@@ -91,7 +91,7 @@ def test_order_and_processes_change_nothing_and_the_seed_does(pairs, tmp_path):
     assert prepare(one, tmp_path / "a", "--hold-out", 31, "--hold-out-test", 20) == 2
 
 
-def test_a_longer_corpus_changes_few_of_the_lines_drawn(pairs, tmp_path):
+def test_a_longer_corpus_changes_few_held_out_lines(pairs, tmp_path):
     """A pair stays drawn unless a new one has a lower rank: scores stay comparable."""
     assert prepare(write(tmp_path / "one", pairs), tmp_path / "a", "--hold-out", 50) == 0
     more = [(f"{source} {number}", target) for number, (source, target) in enumerate(pairs[:30])]
@@ -109,11 +109,11 @@ def test_every_tenth_of_a_corpus_gives_its_share():
         assert np.abs(parts - 200).max() < 4 * np.sqrt(200 * 0.9)
 
 
-def test_what_does_not_go_together_is_refused_in_words(pairs, tmp_path, capsys):
+def test_hold_out_with_given_text_or_tags_is_refused(pairs, tmp_path, capsys):
     folder = write(tmp_path / "text", pairs)
     given = ("--valid-source", folder / "train.en", "--valid-target", folder / "train.de")
     for code, words, options in (
-        (2, "leave one of them out", ("--hold-out", 5, *given)),
+        (2, "exclude each other", ("--hold-out", 5, *given)),
         (2, "no validation text", ("--hold-out-test", 5)),
         (3, "only 300 different sources are clean", ("--hold-out", 200, "--hold-out-test", 100)),
         (2, "--hold-out", ("--hold-out", 0)),
@@ -123,7 +123,7 @@ def test_what_does_not_go_together_is_refused_in_words(pairs, tmp_path, capsys):
         assert not (tmp_path / "data").exists()
 
 
-def test_a_dry_run_draws_too_and_leaves_nothing(pairs, tmp_path, capsys):
+def test_a_dry_run_holds_out_text_and_writes_nothing(pairs, tmp_path, capsys):
     folder = write(tmp_path / "text", pairs)
     text = ["--train-source", f"{folder}/train.en", "--train-target", f"{folder}/train.de"]
     assert run(["prepare", "--dry-run", *text, "--hold-out", "30"]) == 0
@@ -131,7 +131,7 @@ def test_a_dry_run_draws_too_and_leaves_nothing(pairs, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
 
-def test_validation_text_may_be_given_and_test_text_drawn(pairs, tmp_path):
+def test_given_validation_text_with_held_out_test_text(pairs, tmp_path):
     folder = write(tmp_path / "text", pairs)
     valid = write(tmp_path / "valid", [(f"a valid sentence number {n}", f"ein Satz {n}") for n in range(5)])
     given = ("--valid-source", valid / "train.en", "--valid-target", valid / "train.de")

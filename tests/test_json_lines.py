@@ -43,7 +43,7 @@ def test_blank_lines_before_the_first_object(start, tmp_path):
     assert pairs_of(open_corpus(tmp_path, path=write(tmp_path / "x.jsonl", content)).reader)[-1] == ("one", "eins")
 
 
-def test_json_without_text_is_told(trained, tmp_path, capsys):
+def test_json_without_text_is_refused(trained, tmp_path, capsys):
     (tmp_path / "in").write_text('{"id": 1, "body": "one two"}\n', "utf-8")
     assert nmt("translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out") == 0
     assert "JSON without text under source, src, text" in " ".join(capsys.readouterr().err.split())
@@ -76,7 +76,7 @@ def test_what_looks_like_json_and_is_read_as_text_is_told(text, line):
 
 
 @pytest.mark.parametrize("key", ["requierd", "Required", "ban", "placeholder", "prefx"])
-def test_a_misspelt_key_is_told(key):
+def test_a_misspelt_key_is_reported(key):
     (window,) = LineReader(io.BytesIO(json.dumps({"source": "one", key: ["x"]}).encode())).windows()
     report = Report()
     window.requests(report)
@@ -84,7 +84,7 @@ def test_a_misspelt_key_is_told(key):
 
 
 @pytest.mark.parametrize("key", ["id", "prompt", "requirements", "lang", "page"])
-def test_other_keys_are_no_mistake(key):
+def test_additional_keys_are_accepted(key):
     (window,) = LineReader(io.BytesIO(json.dumps({"source": "one", key: "x"}).encode())).windows()
     report = Report()
     window.requests(report)
@@ -92,7 +92,7 @@ def test_other_keys_are_no_mistake(key):
 
 
 @pytest.mark.parametrize("key", ["prefix", "required", "banned", "placeholders"])
-def test_null_asks_for_nothing(key):
+def test_null_means_unset(key):
     request = parse_json(json.dumps({"source": "one", key: None}))
     assert request is not None and not getattr(request, key)
     assert request.extra == {key: None}

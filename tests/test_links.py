@@ -77,7 +77,7 @@ def check_tokens_spell_words(tokenizer, source, target, link):
 
 @settings(deadline=None, max_examples=30)
 @given(source=PLAIN, target=PLAIN)
-def test_the_tokens_that_are_linked_spell_the_words_that_are_linked(tokenizer, source, target):
+def test_linked_tokens_are_those_of_the_linked_words(tokenizer, source, target):
     assert check_tokens_spell_words(tokenizer, source, target, lambda word: (word, word % len(target)))
 
 
@@ -88,7 +88,7 @@ def test_so_do_those_of_any_text_or_the_links_are_dropped(tokenizer, source, tar
 
 
 @pytest.mark.parametrize("odd", ["the\xa0old", "the old \u200b dog", "old▁dog", "the ▁ dog", "the¨s old", "a\x1cb"])
-def test_where_words_are_not_certain_only_that_pair_loses_its_links(tokenizer, odd):
+def test_uncertain_words_drop_the_links_of_that_pair_only(tokenizer, odd):
     texts = ["the dog", odd, "old <tag> dog"]
     plain = encoded(["a dog"] * 3, tokenizer)
     for sides in ((encoded(texts, tokenizer), plain), (plain, encoded(texts, tokenizer))):
@@ -123,8 +123,8 @@ def test_links_are_read_line_by_line(alignment, tmp_path):
 @pytest.mark.parametrize(
     ("alignment", "words"),
     [
-        ("0-0\n\n", r"s has 3 lines but .*links has 2"),
-        ("\n\n\n0-0\n", r"s has 3 lines but .*links has 4"),
+        ("0-0\n\n", r"s has 3 lines, .*links 2"),
+        ("\n\n\n0-0\n", r"s has 3 lines, .*links 4"),
         ("0-0\n\n0-0 1:1\n", r"links:3: 1:1 is not a link"),
         ("0-0-0\n\n\n", r"links:1: 0-0-0 is not a link"),
         ("-1-0\n\n\n", r"links:1: -1-0 is not a link"),
@@ -138,7 +138,7 @@ def test_links_are_read_line_by_line(alignment, tmp_path):
         ("", r"links: is empty"),
     ],
 )
-def test_what_is_wrong_with_an_alignment_is_told_with_file_and_line(alignment, words, tmp_path):
+def test_alignment_errors_have_file_and_line(alignment, words, tmp_path):
     with pytest.raises(DataError, match=words):
         read(tmp_path, alignment)
 
@@ -156,7 +156,7 @@ def test_line_numbers_stay_true_behind_the_first_block(tmp_path, monkeypatch):
 def test_only_line_files_can_have_an_alignment():
     CorpusConfig(source="s", target="t", alignment="a")
     for corpus in ({"path": "x.tsv"}, {"hub": "books"}):
-        with pytest.raises(ValueError, match="alignment goes with source and target"):
+        with pytest.raises(ValueError, match="alignment needs source and target"):
             CorpusConfig(**corpus, alignment="a")
 
 
@@ -352,5 +352,5 @@ def test_a_report_tells_where_many_pairs_lost_their_links(numbers, tmp_path, cap
     arguments = [*prepare_arguments(tmp_path, tmp_path / "data"), "--train-alignment", numbers / "train.links"]
     assert nmt(*arguments) == 0
     shown = capsys.readouterr().out
-    assert "word links dropped" in shown
+    assert "word alignment dropped" in shown
     assert "with a word alignment" in " ".join(shown.split())

@@ -110,7 +110,7 @@ def test_a_matrix_may_be_used_both_ways_round():
         torch.testing.assert_close(ours, theirs)
 
 
-def test_no_gradient_is_deferred_where_none_is_wanted():
+def test_products_are_not_deferred_without_gradients():
     with torch.no_grad():
         assert loop.loop_product() is plain_product
     assert isinstance(loop.loop_product(), DeferredProduct)

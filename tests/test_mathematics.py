@@ -9,7 +9,7 @@ import torch
 from nmtcli.config import AttentionConfig
 from nmtcli.models.attention import Attention
 from nmtcli.models.cells import RecurrentLayer
-from nmtcli.models.halves import Encoded
+from nmtcli.models.interfaces import Encoded
 from nmtcli.models.recurrent import Bridge, Readout, RecurrentDecoder, RecurrentEncoder
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.vocabulary import EOS, PAD
@@ -121,7 +121,7 @@ DROPPING = [
 
 
 @cells
-def test_an_encoder_draws_one_mask_a_sentence(cell):
+def test_recurrent_dropout_of_an_encoder_has_one_mask_per_sentence(cell):
     encoder = in_float64(
         RecurrentEncoder(sizes(*DROPPING, f"model.encoder.cell={cell}", "model.encoder.hidden_size=10"))
     )
@@ -138,7 +138,7 @@ def test_an_encoder_draws_one_mask_a_sentence(cell):
 
 
 @pytest.mark.parametrize("feeding", [False, True])
-def test_a_decoder_draws_one_mask_a_sentence(feeding):
+def test_recurrent_dropout_of_a_decoder_has_one_mask_per_sentence(feeding):
     settings = [*DROPPING, "model.decoder.cell=gru", "model.decoder.hidden_size=6"]
     decoder = in_float64(RecurrentDecoder(sizes(*settings, f"model.decoder.input_feeding={str(feeding).lower()}")))
     encoded, embedded = Encoded(draw(8, 5, 8), torch.ones(8, 5, dtype=torch.bool), draw(8, 8)), draw(8, 6, 6)
@@ -221,7 +221,7 @@ def test_scores(kind):
 
 
 @pytest.mark.parametrize("gradients", [False, True])
-def test_concat_is_additive_and_may_have_its_own_width(gradients):
+def test_concat_is_additive_with_its_own_width(gradients):
     module, query, *rest = attention(type="concat", hidden_size=7, decoder_size=6)
     query.requires_grad_(gradients)  # chooses between two forms of the score
     compare(module, query, *rest, lambda w, s, h, _: equations.attend(equations.additive(w, s, h), h))

@@ -20,7 +20,7 @@ TRANSLATE = [
     ("-m folder -i in", 3, "folder: not a model directory"),
     ("-m in -i in", 3, "in: not a model directory"),
     ("-m no-weights -i in", 3, "model.safetensors: missing"),
-    ("-m no-tokenizer -i in", 3, "no tokenizer here"),
+    ("-m no-tokenizer -i in", 3, "has no tokenizer"),
     ("-m cut -i in -o out", 3, "damaged or cut short"),
     ("-m run -i nofile", 3, "nofile: no such file"),
     ("-m run -i folder", 3, "folder: cannot read it: Is a directory"),
@@ -28,8 +28,8 @@ TRANSLATE = [
     ("-m run -i in -o no/out", 2, "no/out: cannot write: no directory no"),
     ("-m run -i in -o /proc/out", 2, "cannot write"),
     ("-m run -i in -o /dev/full", 4, "No space left"),
-    ("-m run -i in -o in", 2, "in: named twice"),
-    ("-m run -i in --alignment in", 2, "in: named twice"),
+    ("-m run -i in -o in", 2, "in: given twice"),
+    ("-m run -i in --alignment in", 2, "in: given twice"),
     ("-m run -i in --attention no/x.html", 2, "no/x.html: cannot write: no directory no"),
     ("-m run -i in --attention x.pdf", 2, "cannot draw attention as x.pdf"),
     ("-m run -i in --terminology terms", 3, "terms:1: not a row of source term, tab, target term"),
@@ -47,17 +47,17 @@ TRANSLATE = [
     ("-m run -i in -o out --input-format jsonl", 3, "2 lines (the first is line 1): not a JSON object"),
 ]
 SCORE = [
-    ("ref", 2, "needs what to compare with"),
+    ("ref", 2, "needs a reference"),
     ("nofile -r ref", 3, "nofile: no such file"),
     ("folder -r ref", 3, "folder: cannot read it: Is a directory"),
-    ("in -r one", 3, "in has 2 lines, but one has 1"),
+    ("in -r one", 3, "in has 2 lines, one 1"),
     ("empty -r empty", 3, "empty and empty are empty"),
     ("utf16 -r ref", 3, "utf16: is UTF-16 text"),
     ("in -r ref --metric blue", 2, "unknown metric 'blue'"),
     ("in -r ref --at-least bleu=101", 5, "below 101"),
     ("in -r ref --report folder", 2, "folder: cannot write: is a directory"),
     ("-m run --source in", 2, "give both sides"),
-    ("-m run --source in --target one", 3, "in has 2 lines but one has 1"),
+    ("-m run --source in --target one", 3, "in has 2 lines, one 1"),
     ("in --gold-alignment ref", 3, "ref, line 1: one is not a link"),
 ]
 
@@ -85,7 +85,7 @@ def place(trained, tmp_path_factory):
     [pytest.param(verb, *case, id=f"{verb} {case[0]}") for verb in ("translate", "score")
      for case in (TRANSLATE if verb == "translate" else SCORE)],
 )  # fmt: skip
-def test_a_mistake_is_one_line_and_a_code(place, monkeypatch, capfd, verb, options, code, words):
+def test_user_errors_are_one_line_and_an_exit_code(place, monkeypatch, capfd, verb, options, code, words):
     monkeypatch.chdir(place)
     assert nmt(verb, *options.split()) == code
     told = capfd.readouterr().err

@@ -121,11 +121,11 @@ def test_canonically_equivalent_spellings_are_one(tokenizer):
     assert tokenizer.normalize("e\u0302\u0323 ê\u0323 ẹ\u0302") == "\u1ec7 \u1ec7 \u1ec7"
 
 
-def test_blanks_and_controls_are_cleared_away(tokenizer):
+def test_spaces_and_control_characters_are_normalised(tokenizer):
     assert tokenizer.normalize("\ufeffa\tb\u00a0c\u3000d\u2028e\u0085f\x07g▁h") == "a b c d e fg h"
 
 
-def test_lower_case_keeps_what_a_reader_would_miss():
+def test_lowercasing_keeps_visible_characters():
     lower = Tokenizer.train(["Straße ÀÉ，"] * 5, TokenizerConfig(vocab_size=300, lowercase=True))
     assert lower.normalize("STRAẞE Straße A\u0300，！") == "straße straße à，！"
 

@@ -304,8 +304,8 @@ def test_scheduled_sampling_tells_its_probability(data, tmp_path, capsys):
 
 def test_settings_of_another_objective_are_refused(data, tmp_path, capsys):
     for settings, words in {
-        ("train.objective=mrt", "train.scheduled_sampling=linear"): "is for objective cross_entropy",
-        ("train.mrt_samples=4",): "mrt_samples is for objective mrt",
+        ("train.objective=mrt", "train.scheduled_sampling=linear"): "needs objective cross_entropy",
+        ("train.mrt_samples=4",): "mrt_samples needs objective mrt",
         ("train.teacher_forcing_floor=0.4",): "teacher_forcing_floor is for scheduled_sampling",
     }.items():
         assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 2

@@ -38,8 +38,8 @@ MODEL = (Path("model"),)
         (lambda: translate_file(TranslateOptions(models=MODEL, resume=True)), "--resume goes on with a file"),
         (lambda: translate_file(TranslateOptions(models=MODEL, weights="1")), "--weights 1: one model"),
         (lambda: export(ExportOptions(run=Path("run"))), "nothing to export"),
-        (lambda: prepare(PrepareOptions()), "-o DATA is needed"),
-        (lambda: prepare(PrepareOptions(output=Path("x"), merge=MODEL, hold_out=3)), "--merge joins data"),
+        (lambda: prepare(PrepareOptions()), "-o DATA is missing"),
+        (lambda: prepare(PrepareOptions(output=Path("x"), merge=MODEL, hold_out=3)), "--merge takes no other options"),
     ],
 )
 def test_the_library_refuses_what_the_command_line_refuses(call, message):
@@ -53,7 +53,7 @@ def test_the_library_refuses_what_the_command_line_refuses(call, message):
         ({"reference": MODEL, "target": Path("t")}, "--target does not go with scoring translations"),
         ({"model": Path("m"), "source": Path("s")}, "-m scores pairs of lines"),
         ({"gold_alignment": Path("-")}, "standard input can be read only once"),
-        ({}, "nmt score needs what to compare with"),
+        ({}, "nmt score needs a reference"),
         ({"reference": MODEL, "metric": "bleu,meteor"}, "unknown metric 'meteor'"),
         ({"reference": MODEL, "paired": "bootstrap"}, "--paired compares systems"),
     ],

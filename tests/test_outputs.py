@@ -61,7 +61,7 @@ def left(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("output", [*FILES, *DIRECTORIES])
 @pytest.mark.parametrize("way", ["full", "read-only", "no directory", "a file", "too long", "not UTF-8"])
-def test_what_is_in_the_way_has_its_code(output, way, place, trained, data, corpus, tmp_path, make_disk, capfd):
+def test_existing_outputs_have_their_exit_code(output, way, place, trained, data, corpus, tmp_path, make_disk, capfd):
     is_file = output in FILES
     folder = make_disk("4k") if way in ("full", "read-only") else tmp_path / "there"
     folder.mkdir(exist_ok=True)

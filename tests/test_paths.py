@@ -36,9 +36,9 @@ def linked(text: Path, how: str) -> Path:
 @pytest.mark.parametrize("how", ["same", "hard", "symbolic", "dotted"])
 def test_no_output_is_an_input_under_any_name(text, how):
     other = text if how == "same" else linked(text, how)
-    with pytest.raises(UserError, match=r"named twice|is the same file as text"):
+    with pytest.raises(UserError, match=r"given twice|is the same file as text"):
         require_apart([text], [other])
-    with pytest.raises(UserError, match=r"named twice|is the same file as text"):
+    with pytest.raises(UserError, match=r"given twice|is the same file as text"):
         require_apart([], [text, other])
     require_apart([text, other], [Path("new")])
 
@@ -53,7 +53,7 @@ def test_files_that_are_not_there_yet_are_compared_too(tmp_path, monkeypatch):
     require_apart([], [Path("new"), Path("folder/new"), Path("newer")])
 
 
-def test_what_is_no_file_can_be_named_often(tmp_path):
+def test_pipes_and_devices_may_be_given_twice(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     require_apart([Path(os.devnull), tmp_path / "pipe"], [Path(os.devnull), tmp_path / "pipe", tmp_path])
 
@@ -64,7 +64,7 @@ def test_standard_input_and_output_are_compared(text, mode, monkeypatch):
         monkeypatch.setattr(sys, "stdin", reading)
         monkeypatch.setattr(sys, "stdout", writing)
         for inputs, outputs in (([PIPE], [text]), ([text], [PIPE]), ([PIPE], [PIPE])):
-            with pytest.raises(UserError, match=r"same file|named twice"):
+            with pytest.raises(UserError, match=r"same file|given twice"):
                 require_apart(inputs, outputs)
         require_apart([PIPE], [Path("new")])
     monkeypatch.setattr(sys, "stdin", None)
@@ -89,7 +89,7 @@ def test_standard_input_and_output_are_compared(text, mode, monkeypatch):
         "prepare --dry-run --train reference.tsv --valid text --report LINK",
     ],
 )
-def test_no_verb_writes_over_what_it_reads(text, how, command, trained, capsys):
+def test_no_command_overwrites_its_inputs(text, how, command, trained, capsys):
     other = linked(text, how)
     Path("reference").write_text("one two\n" * 50, "utf-8")
     Path("reference.tsv").write_text("one\ttwo\n" * 50, "utf-8")
@@ -103,7 +103,7 @@ def test_no_verb_writes_over_what_it_reads(text, how, command, trained, capsys):
 def test_the_record_of_a_translation_is_an_output_too(text, trained, capsys):
     text.rename("out.progress")
     assert nmt("translate", "-m", trained, "-i", "out.progress", "-o", "out") == 2
-    assert "out.progress: named twice" in capsys.readouterr().err
+    assert "out.progress: given twice" in capsys.readouterr().err
     assert Path("out.progress").read_text("utf-8") == "one two\n" * 50
 
 
@@ -112,7 +112,7 @@ def test_no_translation_is_written_over_its_model(text, trained, capsys):
     for file in ("config.yaml", "checkpoints/step-0000012/model.safetensors"):
         before = (trained / file).read_bytes()
         assert nmt("translate", "-m", trained, "-i", text, "-o", trained / file) == 2
-        assert "named twice" in capsys.readouterr().err
+        assert "given twice" in capsys.readouterr().err
         assert (trained / file).read_bytes() == before
 
 
@@ -156,7 +156,7 @@ def test_a_url_is_one_file(tmp_path):
         (folder / name).write_text(name, "utf-8")
     for name in ("a[1]", "a*", "x::y"):
         assert File.fetch(f"file://{folder}/{name}", tmp_path).path.read_text("utf-8") == name
-    with pytest.raises(DataError, match=r"zip://a::b\.zip: (cannot fetch it|no such file)"):
+    with pytest.raises(DataError, match=r"zip://a::b\.zip: (cannot download|no such file)"):
         File.fetch("zip://a::b.zip", tmp_path)
 
 

@@ -167,7 +167,7 @@ def test_about_a_tenth_is_reserved_whatever_the_seed():
         assert 0.07 < len(reserved) / len(combinations) < 0.13
 
 
-def test_held_out_words_are_known_from_training(book):
+def test_words_of_held_out_sentences_occur_in_training(book):
     for side in ("source", "target"):
         known = Counter(word for pair in book.train for word in phrasebook.words_of(getattr(pair, side)))
         for pair in book.valid + book.test:
@@ -305,7 +305,7 @@ def test_clauses(who, stem, rest, mood, time, english, korean):
     assert words == (english, korean, ())
 
 
-def test_questions_and_what_korean_leaves_out():
+def test_questions_and_omitted_pronouns_in_korean():
     phrase = clauses.Phrase(verb_of("쓰"), "a letter", "편지를")
     you, teacher = PEOPLE["you"], PEOPLE["my teacher"]
     assert clauses.say(you, phrase, clauses.DID, ask="?")[:2] == ("did you write a letter", "편지를 썼어요")
@@ -361,7 +361,7 @@ def test_particles_agree_with_the_word_before_them(everything):
         ("Mina wants to go home in two days.", "미나는 이틀 후에 집에 가고 싶어 해요.", None),
     ],
 )
-def test_words_that_translate_each_other_are_linked(english, korean, links):
+def test_translated_words_are_linked(english, korean, links):
     sure, possible = gold["align"](english, korean)
     assert not sure & possible
     if links is None:

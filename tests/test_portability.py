@@ -18,7 +18,7 @@ from tests.conftest import TINY, TRANSFORMER, model_config, overrides
 from tests.portability import BETWEEN, POOREST
 
 PRODUCTS = [
-    "tests/test_quantized.py::test_an_int8_product_errs_by_no_more_than_half_steps",
+    "tests/test_quantized.py::test_the_error_of_an_int8_product_is_bounded_by_half_steps",
     "tests/test_quantized.py::test_every_kernel_gives_the_same_bits",
     "tests/test_quantized.py::test_an_int8_product_of_a_row_does_not_depend_on_the_others",
     "tests/test_quantized.py::test_the_best_int8_kernel_is_one_that_is_exact_here",

@@ -87,7 +87,7 @@ def test_after_a_kill_the_same_command_ends_with_the_same_bytes(seen, files, exp
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_stops_at_once_says_so_and_leaves_nothing(files, tmp_path, number, code):
+def test_a_signal_stops_prepare_with_a_message_and_no_output(files, tmp_path, number, code):
     process = start(files, tmp_path / "data")
     while not list((tmp_path / ".data.partial").glob("spill-*")):
         assert process.poll() is None, process.stderr.read()

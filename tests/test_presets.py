@@ -78,7 +78,7 @@ def tiny(preset: str, vocabulary: int = VOCABULARY) -> Seq2Seq:
 
 
 @each_preset
-def test_builds_at_its_own_size_as_large_as_its_comment_says(preset):
+def test_the_number_of_parameters_is_that_in_its_comment(preset):
     with torch.device("meta"):
         model = Seq2Seq(load_config(preset, overrides=["model.embedding.tie=all"]).model, 8000, 8000)
     millions = parameter_count(model) / 1e6
@@ -201,7 +201,7 @@ def test_every_format_it_claims_translates_like_it(preset, form, short_run, tmp_
     assert export(ExportOptions(run=path, output=tmp_path / "model", form=form)).comparison.match_rate >= 0.98
 
 
-def test_a_format_that_a_preset_does_not_claim_is_refused_in_words(short_run, tmp_path):
+def test_an_unsupported_export_format_is_refused(short_run, tmp_path):
     _, path, _ = short_run("rnmt-plus")
     with pytest.raises(UserError, match=r"cannot be exported to onnx: model\.encoder\.layer_norm"):
         export(ExportOptions(run=path, output=tmp_path / "model", form="onnx"))
@@ -225,7 +225,7 @@ def setting(config, path):
 
 
 @each_preset
-def test_its_first_words_name_it_and_a_paper_or_a_purpose(preset):
+def test_a_preset_starts_with_its_name_and_paper_or_purpose(preset):
     first = comments(preset).partition("The paper's size")[0]
     assert first.startswith(f"{preset}: ")
     assert re.search(r"(19|20)\d\d|for small corpora|for corpora of", first)

@@ -43,7 +43,7 @@ sizes = {"rows": st.integers(1, 40), "columns": st.integers(1, 90), "inputs": st
 
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), spread=st.sampled_from([0.0, 1.0, 4.0]), **sizes)
-def test_an_int8_product_errs_by_no_more_than_half_steps(seed, spread, rows, columns, inputs):
+def test_the_error_of_an_int8_product_is_bounded_by_half_steps(seed, spread, rows, columns, inputs):
     generator = torch.Generator().manual_seed(seed)
     matrix, rows_in, base = (
         torch.randn(shape, generator=generator) for shape in ((rows, columns), (inputs, columns), (inputs, rows))
@@ -145,7 +145,7 @@ def test_tied_matrices_are_packed_once(tiny_model):
 
 
 @pytest.mark.parametrize("precision", ["int8", "bf16", "fp16"])
-def test_what_is_stored_small_is_what_is_made_small(trained, tmp_path, precision):
+def test_quantizing_at_export_equals_quantizing_at_load(trained, tmp_path, precision):
     directory = find_model(trained)
     model = load_model(directory)
     tensors = reduce_weights(model, model_weights(model), precision)
@@ -201,6 +201,6 @@ def test_the_command_takes_a_precision(trained, onnx, tmp_path, capsys):
     expected = [one.candidates[0].text for one in Translator.load(trained, "cpu", quantize="int8").translate(LINES)]
     assert output.read_text("utf-8").split("\n")[:-1] == expected
     assert nmt(*command, "fp16") == 2
-    assert "fp16 is for GPUs" in capsys.readouterr().err
+    assert "fp16 needs a GPU" in capsys.readouterr().err
     assert nmt("translate", "-m", onnx, "-i", text, "--quantize", "int8") == 2
     assert "precision it was exported in" in capsys.readouterr().err

@@ -138,7 +138,7 @@ def test_compression_is_recognised_by_content(compress, tmp_path):
     assert pairs_of(open_corpus(tmp_path, **files).reader) == [("eins", "one"), ("zwei", "two")]
 
 
-def test_what_is_remote_is_fetched_once(tmp_path):
+def test_remote_files_are_downloaded_once(tmp_path):
     import fsspec
 
     memory = fsspec.filesystem("memory")
@@ -213,11 +213,11 @@ def test_corpora_get_names_of_their_own(tmp_path):
         "europarl.de-en",
         "b-2",
     ]
-    with pytest.raises(UserError, match="two corpora are called x"):
+    with pytest.raises(UserError, match="two corpora have the name x"):
         named = CorpusConfig(name="x", path=place["b.tsv"])
         Corpora.open(DataConfig(train=(named, named), valid=(pair,)), tmp_path, print)
 
 
-def test_no_text_is_told(tmp_path):
+def test_missing_training_and_validation_text_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"no training text(.|\n)*no validation text"):
         Corpora.open(DataConfig(), tmp_path, print)

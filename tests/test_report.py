@@ -114,7 +114,7 @@ def only(one: Report) -> Finding:
 
 
 def test_nothing_is_wrong_with_a_clean_corpus():
-    assert only(report()) == Finding("fine", "Nothing looks wrong.", "")
+    assert only(report()) == Finding("fine", "No problems found.", "")
     assert only(report(dry(split(corpus())), dry(valid()))).severity == "fine"
 
 
@@ -139,7 +139,7 @@ def test_a_rule_that_drops_much_is_found(rule, few, look, bad):
     assert bad is None or severity(bad) == "bad"
 
 
-def test_a_rule_is_told_of_the_corpus_where_it_drops_most():
+def test_a_finding_is_about_the_corpus_where_a_rule_drops_most():
     one = report(split(corpus(90_000, "large"), corpus(1_000, "small <b>", markup=300), corpus(1_000, "other")))
     found = only(one)
     assert found.severity == "bad"
@@ -215,7 +215,7 @@ def test_lengths_that_do_not_go_together_are_found():
     wide = ratios(minus_5=100, minus_4=200, minus_2=300, plus_0=300, plus_2=300, plus_4=200, plus_5=100)
     found = only(report(split(corpus(), ratios=wide)))
     assert found.severity == "bad"
-    assert "training text do not go together" in found.text
+    assert "training text correlate too little" in found.text
     assert "validation" in only(report(held=valid(ratios=wide))).text
     few = ratios(minus_5=10, minus_4=20, plus_0=30, plus_4=20, plus_5=10)
     assert only(report(held=valid(ratios=few))).severity == "fine"
@@ -240,14 +240,14 @@ def test_tokens_that_do_not_suit_are_found(changes, severity, word):
     assert word in found.hint
 
 
-def test_rare_characters_of_validation_are_told_where_they_are_new():
+def test_rare_characters_of_validation_text_are_reported_if_new():
     rare = tokens(byte_share=0.02)
     assert "validation source (en)" in only(report(held=valid(source_tokens=rare))).text
     both = findings(report(split(corpus(), source_tokens=rare), valid(source_tokens=rare)))
     assert ["training source" in found.text for found in both] == [True]
 
 
-def test_tokens_per_word_mean_nothing_without_blanks():
+def test_tokens_per_word_are_ignored_without_spaces():
     thai = text(scripts={"thai": 0.97, "blanks": 0.03})
     one = split(corpus(), target=thai, target_tokens=tokens(tokens_per_word=20))
     assert only(report(one, valid(target=thai), target_language="th")).severity == "fine"
@@ -267,12 +267,12 @@ def test_little_text_is_found():
     assert only(report(split(corpus(999)))).severity == "bad"
 
 
-def test_line_ends_and_breaks_are_told():
+def test_crlf_and_line_breaks_are_reported():
     for field, word in (("crlf_lines", "7 lines end with CRLF"), ("line_breaks", "7 line breaks")):
         assert word in only(report(split(corpus().model_copy(update={field: 7})))).text
 
 
-def test_training_that_was_not_compared_with_test_text_is_told():
+def test_missing_comparison_with_test_text_is_reported():
     rules = tuple(rule for rule in ON if rule != "held-out")
     assert "data.cleaning.held_out: true" in only(report(split(corpus(rules=rules)))).hint
 
@@ -294,13 +294,13 @@ def test_every_rule_is_explained():
         assert explanation.advice
 
 
-def test_the_terminal_tells_what_looks_wrong(capsys):
+def test_findings_are_printed_on_the_terminal(capsys):
     from rich.console import Console
 
     Console(width=300).print(render(report(split(corpus(markup=20_000)))))
     assert "bad: The rule markup dropped 20,000" in capsys.readouterr().out
     Console(width=300).print(render(report()))
-    assert "Nothing looks wrong" not in capsys.readouterr().out
+    assert "No problems found" not in capsys.readouterr().out
 
 
 HOSTILE = (
@@ -375,17 +375,17 @@ def test_a_page_is_small_and_the_same_each_time(tmp_path):
     write_page(one, tmp_path / "a.html")
     write_page(Report.model_validate_json(one.model_dump_json()), tmp_path / "b.html")
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
-    long = example("corpus/" + 40 * "x", 123_456, "the source holds a tag or an entity", 200 * "ᄀ", 200 * "<")
+    long = example("corpus/" + 40 * "x", 123_456, "the source has a tag or an entity", 200 * "ᄀ", 200 * "<")
     full = split(corpus(rules=RULES, **{rule.replace("-", "_"): 20 for rule in RULES}), examples=(long,) * 10)
     assert len(page(report(full)).encode()) < 300_000
 
 
-def test_a_page_shows_what_is_known():
+def test_the_page_shows_the_report():
     html = read(page(report(split(corpus(markup=20_000), examples=(example("train.en", 5, "odd", "one", "two"),)))))
     for words in ("30,000", "60.0% of 50,000 read", "markup", "train.en:5", "10 to 19", "Lengths in tokens", "1/8"):
         assert words in html.text, words
     without = report(dry(split(corpus())), dry(valid()), source_vocabulary_size=None, target_vocabulary_size=None)
-    assert "a dry run encodes nothing" in read(page(without)).text
+    assert "a dry run does not encode" in read(page(without)).text
     assert "Lengths in tokens" not in page(without)
 
 

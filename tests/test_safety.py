@@ -51,7 +51,7 @@ def test_the_lock_of_this_process_ends_with_its_block(tmp_path):
     assert not list(run.path.iterdir())
 
 
-def test_a_file_system_without_locks_keeps_nobody_out(tmp_path, monkeypatch):
+def test_a_file_system_without_locks_allows_all_writers(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(95, "Operation not supported")
 
@@ -165,7 +165,7 @@ def test_whenever_a_run_is_killed_its_best_and_its_last_checkpoint_are_whole(tmp
 
 @settings(max_examples=15, deadline=None)
 @given(keep=st.sets(st.integers(0, 5)), best=st.integers(0, 5))
-def test_pruning_never_deletes_what_a_pointer_names_nor_the_newest(tmp_path_factory, keep, best):
+def test_pruning_keeps_pointers_and_the_newest_checkpoint(tmp_path_factory, keep, best):
     run = RunDirectory(tmp_path_factory.mktemp("prune"))
     for step in range(6):
         run.save(step, lambda directory: (directory / "config.json").write_text("{}"))
@@ -215,7 +215,7 @@ def test_a_full_disk_costs_no_checkpoint_and_the_run_goes_on(data, make_disk, tm
     assert nmt(*command, "-o", run) == ExitCode.RESOURCES
     words = capsys.readouterr().err
     assert re.search(rf"error: {run}.*: the disk is full\n", words), words
-    assert "hint: free some space and run the same command again to go on\n" in words
+    assert "hint: free some space and run the same command again to resume\n" in words
     assert "Traceback" not in words
     assert 3 in RunDirectory(run).steps()
     load_model(find_model(run))

@@ -34,7 +34,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize("changes", MODELS, ids=str)
-def test_a_translation_scores_what_the_search_said(changes, tiny_model):
+def test_the_score_of_a_translation_equals_that_of_the_search(changes, tiny_model):
     model = tiny_model(*changes)
     random = np.random.default_rng(1)
     sources = [random.integers(4, 12, length).tolist() for length in (1, 5, 9)]
@@ -109,7 +109,7 @@ def test_a_line_comes_out_for_each_pair_in_order(pairs, lines, capsys, monkeypat
             assert math.fsum(record["token_log_probs"]) == pytest.approx(record["log_prob"])
 
 
-def test_what_cannot_be_scored_is_counted_and_named(trained, tmp_path, capsys):
+def test_pairs_that_cannot_be_scored_are_counted(trained, tmp_path, capsys):
     (tmp_path / "source").write_bytes(b"one\r\n\nna\xefve\nthree\n")
     (tmp_path / "target").write_bytes(b"1\n2\n3\n3\n")
     command = ["score", "-m", trained, "--source", tmp_path / "source", "--target", tmp_path / "target"]
@@ -121,19 +121,19 @@ def test_what_cannot_be_scored_is_counted_and_named(trained, tmp_path, capsys):
     assert "perplexity" in err
 
 
-def test_mistakes_have_words(pairs, data, trained, tmp_path, capsys):
+def test_user_errors_have_a_message(pairs, data, trained, tmp_path, capsys):
     def words(code: int, *arguments) -> str:
         assert nmt("score", *arguments) == code
         return " ".join(capsys.readouterr().err.split())
 
     (tmp_path / "short").write_text("0-0\n")
     assert "give both sides" in words(2, "-m", trained)
-    assert "has 43 lines but" in words(3, *pairs[:4], "--target", tmp_path / "short")
+    assert "has 43 lines, " in words(3, *pairs[:4], "--target", tmp_path / "short")
     assert "no such file" in words(3, *pairs[:4], "--target", tmp_path / "absent")
     assert "not a regular file" in words(3, *pairs[:4], "--target", "/dev/null")
     assert "belongs to scoring translations" in words(2, *pairs, "-r", tmp_path / "short")
     assert "--format jsonl" in words(2, *pairs, "--json")
-    assert "short has 1 lines, but" in words(3, *pairs, "--gold-alignment", tmp_path / "short")
+    assert "short has 1 lines, " in words(3, *pairs, "--gold-alignment", tmp_path / "short")
     assert "no such model" in words(3, "-m", tmp_path / "absent", *pairs[2:])
     plain = overrides(*TINY, "model.attention.type=none", "train.max_updates=1")
     assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", *plain) == 0

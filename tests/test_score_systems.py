@@ -112,7 +112,7 @@ def test_the_score_of_a_bucket_is_that_of_its_sentences():
     assert by_source.buckets[0].scores == {one.name: [one.value, pytest.approx(100)] for one in expected}
 
 
-def test_rare_words_are_told_from_frequent_ones():
+def test_scores_by_word_frequency():
     reference = ["the goat sleeps", "the yak sleeps", "the gnu sleeps"]
     system = ["the goat sleeps", "the yak sleeps", "the cow sleeps"]
     training = ["the the the sleeps"] * 40 + ["goat"] * 7 + ["yak yak"]
@@ -127,7 +127,7 @@ def test_rare_words_are_told_from_frequent_ones():
     }
 
 
-def test_word_f1_counts_what_is_too_much_and_what_is_missing():
+def test_word_f1_counts_extra_and_missing_words():
     words = analyse([["b b c"]], [["b c c"]], None, [])
     (bucket,) = words.breakdowns[-1].buckets
     assert bucket.scores["word F1"] == [pytest.approx(100 * 2 * 2 / 6)]
@@ -144,7 +144,7 @@ def test_the_worst_and_the_most_different_sentences_come_first():
     assert analyse([REFERENCE], [REFERENCE]).different == []
 
 
-def test_text_without_blanks_is_measured_in_characters():
+def test_text_without_spaces_is_measured_in_characters():
     assert not has_words(["客人来之前，水壶就响了。客人来之前，水壶就响了。"] * 3)
     assert analyse([["客人来了" * 9]], [["客人来了" * 9]]).breakdowns[0].unit == "characters"
 
@@ -250,7 +250,7 @@ def test_a_page_of_one_system_that_is_all_wrong():
 
 @settings(max_examples=40)
 @given(st.text(max_size=30), st.text(max_size=30))
-def test_marking_what_differs_keeps_the_text(text, reference):
+def test_marking_differences_keeps_the_text(text, reference):
     pieces = list(marked(text, reference))
     assert "".join(piece for _, piece in pieces).rstrip(" ") == text.rstrip(" ")
     assert not any(differs for differs, _ in marked(text, text))
@@ -283,7 +283,7 @@ def in_cache(cache: dict[str, str], *command: str) -> subprocess.CompletedProces
     return subprocess.run([sys.executable, "-m", *command], env=cache, capture_output=True, text=True, check=False)
 
 
-def test_an_official_test_set_gives_what_the_sacrebleu_command_gives(cache):
+def test_an_official_test_set_gives_the_scores_of_sacrebleu(cache):
     theirs = in_cache(cache, "sacrebleu", "-t", "wmt14", "-l", "de-en", "-i", "hyp", "-m", "bleu", "-ci", "-w", "9")
     done = in_cache(cache, "nmtcli", "score", "hyp", "--test-set", "wmt14", "-l", "de-en", "--json", "--details")
     assert done.returncode == 0, done.stderr
@@ -294,10 +294,10 @@ def test_an_official_test_set_gives_what_the_sacrebleu_command_gives(cache):
     assert document["references"] == ["wmt14 (wmt14.de-en.ref)"]
 
 
-def test_a_test_set_that_cannot_be_fetched_is_told_so(cache):
+def test_a_test_set_that_cannot_be_downloaded_is_reported(cache):
     done = in_cache(cache, "nmtcli", "score", "hyp", "--test-set", "wmt13", "-l", "de-en")
     assert done.returncode == 3
-    assert "sacreBLEU cannot fetch the test set wmt13 de-en" in done.stderr
+    assert "sacreBLEU cannot download the test set wmt13 de-en" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -309,16 +309,16 @@ def test_a_test_set_that_cannot_be_fetched_is_told_so(cache):
         (["--test-set", "wmt14"], "needs a language pair"),
         (["--test-set", "wmt14", "-l", "en-de", "-r", "ref"], "either -r FILE or --test-set"),
         ([], "either -r FILE or --test-set"),
-        (["-r", "ref", "-l", "german"], "no language pair"),
+        (["-r", "ref", "-l", "german"], "not a language pair"),
         (["-r", "ref", "--paired", "bootstrap"], "compares systems"),
         (["-r", "ref", "--train-target", "hyp"], "--details or --report"),
         (["-r", "ref", "--report", "no/where.html"], "mkdir -p no"),
         (["-r", "ref", "--target", "ref"], "belongs to scoring pairs by --model"),
         (["-r", "ref", "--metric", "bleu,comet", "--source", "ref"], "pip install 'nmtcli[comet]'"),
-        (["-r", "ref", "--comet-model", "x"], "--comet-model without COMET"),
+        (["-r", "ref", "--comet-model", "x"], "--comet-model needs --metric comet"),
     ],
 )
-def test_mistakes_have_words(files, capsys, options, words):
+def test_user_errors_have_a_message(files, capsys, options, words):
     assert run(["score", "hyp", *options]) == 2
     assert words in " ".join(capsys.readouterr().err.split())
 

@@ -52,7 +52,7 @@ def test_one_row_in_the_same_row_out(batches, shard_bytes):
 
 @settings(deadline=None, max_examples=50)
 @given(batches=BATCHES.filter(len), shard_bytes=st.sampled_from([1, 2000, 2**28]), picks=st.lists(st.integers(0)))
-def test_rows_come_in_the_order_asked_for(batches, shard_bytes, picks):
+def test_rows_are_returned_in_the_given_order(batches, shard_bytes, picks):
     rows = [row for batch in batches for row in batch]
     picks = [pick % len(rows) for pick in picks]
     with tempfile.TemporaryDirectory() as directory:
@@ -111,7 +111,7 @@ def test_a_failed_write_leaves_nothing_that_opens(tmp_path):
         Shards.open(tmp_path / "s")
 
 
-def test_damage_is_told_in_words(tmp_path):
+def test_damaged_shards_are_refused_with_a_message(tmp_path):
     split = write(tmp_path, [BATCH, BATCH], shard_bytes=1)
     first, second = sorted(split.glob("data-*"))
     content = second.read_bytes()
@@ -130,7 +130,7 @@ def test_damage_is_told_in_words(tmp_path):
     assert "damaged" in message()
     state = json.loads((split / "state.json").read_text())
     (split / "state.json").write_text(json.dumps({**state, "_data_files": [{"filename": first.name}]}))
-    assert message() == f"{split}: 3 pairs where 6 were written"
+    assert message() == f"{split}: damaged: has 3 pairs, was written with 6"
     (split / "state.json").write_text("[]")
     assert "not one of nmt prepare" in message()
     (split / "state.json").write_text("{")

@@ -14,14 +14,14 @@ def test_a_directory_appears_at_the_end(tmp_path):
 
 
 @pytest.mark.parametrize(("error", "becomes"), [(OSError(28, "full"), ResourceError), (OSError(13, "no"), UserError)])
-def test_what_fails_leaves_nothing_and_has_words(tmp_path, error, becomes):
+def test_a_failed_block_leaves_nothing_and_raises_a_user_error(tmp_path, error, becomes):
     with pytest.raises(becomes), staged(tmp_path / "made") as directory:
         (directory / "half").write_text("x")
         raise error
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_killed_run_left_is_removed(tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     (tmp_path / ".made.partial").mkdir()
     (tmp_path / ".made.partial" / "half").write_text("x")
     with staged(tmp_path / "made") as directory:

@@ -101,7 +101,7 @@ def test_scores_of_older_versions_are_read():
         ("loss", math.nan, math.nan, "loss was never a number in 4 validations"),
     ],
 )
-def test_the_reason_has_words(metric, first, worse, words):
+def test_the_reason_for_early_stopping_is_reported(metric, first, worse, words):
     tracked = stopping(metric)
     tracked.validated({metric: first}, 4000)
     for step in (5000, 6000, 7000):

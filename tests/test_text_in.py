@@ -89,7 +89,7 @@ def test_translate_unpacks_its_input(place, monkeypatch, trained, packer, way):
     assert Path("out").read_bytes() == Path("expected").read_bytes()
 
 
-def test_a_damaged_input_is_told(place, trained, capsys):
+def test_a_damaged_input_is_refused(place, trained, capsys):
     Path("cut.gz").write_bytes(gzip.compress(b"one two\n" * 9999)[:100])
     assert nmt("translate", "-m", trained, "-i", "cut.gz", "-o", "out") == 3
     assert "cut.gz: damaged or cut short" in capsys.readouterr().err
@@ -102,7 +102,7 @@ ENCODINGS = ["utf-16", "utf-16-le", "utf-16-be", "utf-32"]
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 @pytest.mark.parametrize("verb", ["prepare", "translate", "score", "score -m", "terms", "stdin", "config"])
-def test_utf_16_is_told_with_a_command_that_works(place, monkeypatch, corpus, trained, capsys, verb, encoding):
+def test_utf_16_is_refused_with_a_conversion_command(place, monkeypatch, corpus, trained, capsys, verb, encoding):
     if verb == "config" and encoding != "utf-16":
         return
     text = "data: {source_language: en}\n" if verb == "config" else "one two three four\n" * 40
@@ -130,7 +130,7 @@ def test_utf_16_is_told_with_a_command_that_works(place, monkeypatch, corpus, tr
         assert Path("new").read_text("utf-8-sig") == text
 
 
-def test_a_latin_1_file_is_told_with_its_line(place):
+def test_a_latin_1_file_is_refused_with_its_line(place):
     Path("text").write_bytes("a\nnaïve\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"text:2: not UTF-8") as raised:
         read_text(Path("text"))

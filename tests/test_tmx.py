@@ -150,7 +150,7 @@ def test_exact_codes_come_before_regions(codes, languages, expected, tmp_path):
         ("<ph/>one<ph/>", "one", 2),
     ],
 )
-def test_inline_codes_leave_a_blank_and_are_counted(segment, text, codes, tmp_path):
+def test_inline_codes_become_a_space_and_are_counted(segment, text, codes, tmp_path):
     pairs, _, counted = read(tmp_path, tmx(unit(("en", segment), ("de", "x"))))
     assert pairs == [(text, "x")]
     assert counted == codes
@@ -171,10 +171,10 @@ def test_units_stretch_over_parts_of_a_large_file(tmp_path):
         (tmx(), "no translation unit"),
         (tmx(unit(("en", "x"), ("fr", "y"))), r"no unit has text in en and de \(languages: en, fr\)"),
         ("house\n", "not XML"),
-        (tmx(GOOD, declaration='<?xml version="1.0" encoding="klingon"?>'), "encoding klingon is not known"),
+        (tmx(GOOD, declaration='<?xml version="1.0" encoding="klingon"?>'), "unknown encoding klingon"),
         ("", "is empty"),
     ],
 )
-def test_what_is_no_memory_is_told(content, words, tmp_path):
+def test_files_that_are_not_tmx_are_refused(content, words, tmp_path):
     with pytest.raises(DataError, match=words):
         read(tmp_path, content)

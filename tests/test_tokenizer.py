@@ -55,7 +55,7 @@ def test_a_small_text_gives_a_smaller_vocabulary(kind):
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe"])
-def test_a_vocabulary_too_small_for_the_characters_says_how_many_it_needs(kind):
+def test_a_vocabulary_too_small_for_the_characters_reports_the_minimum(kind):
     with pytest.raises(UserError, match=r"data\.tokenizer\.vocab_size 100 is too small.* need (\d+)$") as caught:
         train(type=kind, vocab_size=100)
     needed = int(caught.value.message.split()[-1])
@@ -101,13 +101,13 @@ def test_without_byte_fallback_a_new_character_is_unknown():
     assert UNK in tokenizer.encode(["猫"])[0]
 
 
-def test_blank_lines_have_no_ids(tokenizer):
+def test_empty_lines_have_no_ids(tokenizer):
     assert tokenizer.encode(["", " ", "\u3000\ufffd"]) == [[], [], []]
     assert tokenizer.encode([]) == []
     assert tokenizer.decode([]) == ""
 
 
-def test_decoding_skips_what_is_no_piece_and_stays_on_one_line(tokenizer):
+def test_decoding_skips_invalid_ids_and_returns_one_line(tokenizer):
     (ids,) = tokenizer.encode(["a cat"])
     assert tokenizer.decode([BOS, *ids, EOS, PAD, 10**6, -1]) == "a cat"
     line_feed = tokenizer.pieces(range(len(tokenizer))).index("<0x0A>")
@@ -138,7 +138,7 @@ def test_the_model_is_the_same_in_another_process(tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("joint", [True, False])
-def test_a_directory_brings_back_what_was_saved(joint, tokenizer, tmp_path):
+def test_saved_tokenizers_are_loaded_unchanged(joint, tokenizer, tmp_path):
     tokenizers = Tokenizers(tokenizer, tokenizer if joint else train(type="bpe"))
     tokenizers.save(tmp_path)
     names = {"tokenizer.model"} if joint else {"tokenizer.source.model", "tokenizer.target.model"}
@@ -148,8 +148,8 @@ def test_a_directory_brings_back_what_was_saved(joint, tokenizer, tmp_path):
     assert loaded.joint is joint
 
 
-def test_missing_and_damaged_models_are_told(tokenizer, tmp_path):
-    with pytest.raises(DataError, match="no tokenizer here"):
+def test_missing_and_damaged_tokenizers_are_refused(tokenizer, tmp_path):
+    with pytest.raises(DataError, match="has no tokenizer"):
         Tokenizers.load(tmp_path)
     tokenizer.save(tmp_path / "tokenizer.source.model")
     with pytest.raises(DataError, match=r"tokenizer\.target\.model"):
@@ -229,7 +229,7 @@ def test_lower_case_needs_rules():
 @pytest.mark.parametrize(
     "symbols", [("",), ("a b",), ("a\u3000",), ("▁a",), ("<b>", "<b>"), ("<pad>",), ("<s>",), ("<unk>",), ("<0x41>",)]
 )
-def test_what_cannot_be_a_symbol_is_refused(symbols):
+def test_invalid_symbols_are_refused(symbols):
     with pytest.raises(ValidationError, match="symbol"):
         TokenizerConfig(symbols=symbols)
     with pytest.raises(UserError, match="symbol"):
@@ -339,8 +339,8 @@ def test_a_directory_is_reused_unchanged(joint, tokenizer, tmp_path):
     assert reused.joint is joint
 
 
-def test_what_is_no_model_is_not_reused(tokenizer, tmp_path):
-    with pytest.raises(DataError, match="no tokenizer here"):
+def test_files_that_are_not_tokenizers_are_refused(tokenizer, tmp_path):
+    with pytest.raises(DataError, match="has no tokenizer"):
         Tokenizers.reuse(tmp_path)
     with pytest.raises(DataError, match="cannot read the tokenizer"):
         Tokenizers.reuse(tmp_path / "nothing.model")
@@ -394,7 +394,7 @@ def test_sampling_takes_any_seed_and_any_number_of_rows(kind):
     assert tokenizer.sample([[]], 0.3, 1) == [[]]
 
 
-def test_what_has_no_other_segmentation_stays():
+def test_pieces_without_another_segmentation_stay():
     tokenizer = train(symbols=("<b>",))
     (cat,) = tokenizer.encode(["the cat"])
     (rest,) = tokenizer.encode(["<b>猫<b>"])
@@ -446,7 +446,7 @@ def test_unigram_samples_follow_the_model():
         assert counts[parts] / 20_000 == pytest.approx(weight / sum(weights.values()), abs=0.015)
 
 
-def test_pieces_that_go_over_words_are_sampled(tmp_path):
+def test_pieces_that_span_words_are_sampled(tmp_path):
     (tmp_path / "any.model").write_bytes(foreign_model(split_by_whitespace=False, vocab_size=60))
     tokenizer = Tokenizer.adopt(tmp_path / "any.model")
     assert any("▁" in piece[1:] for piece in tokenizer.pieces(range(len(tokenizer))))

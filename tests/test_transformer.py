@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nmtcli.models.halves import Encoded
+from nmtcli.models.interfaces import Encoded
 from nmtcli.models.multihead import attend, fused_attention, plain_attention
 from nmtcli.models.protocol import map_rows, select_rows
 from nmtcli.models.seq2seq import parameter_count

@@ -301,7 +301,7 @@ def test_options_that_exclude_each_other(trained, tmp_path, capsys):
     assert "give it by -o FILE" in words("--resume")
     assert "exclude each other" in words("--resume", "--stream", "-o", tmp_path / "a")
     assert ".jsonl file can" in words("--resume", "-o", tmp_path / "a", "--attention", tmp_path / "a.html")
-    assert "named twice" in words("-o", tmp_path / "a", "--alignment", tmp_path / "a")
+    assert "given twice" in words("-o", tmp_path / "a", "--alignment", tmp_path / "a")
     assert "for GPUs" in words("--devices", "0", "--device", "cpu")
     assert "not numbers of GPUs" in words("--devices", "cuda")
     (tmp_path / "in").write_text("one\n")

@@ -46,12 +46,12 @@ def test_a_model_that_writes_no_upper_case_is_not_measured_by_it(data, trained, 
 
 
 @pytest.mark.parametrize("language", ["zh", "zh-TW", "ja", "JA_jp", "th"])
-def test_bleu_in_training_counts_characters_where_no_blanks_part_words(language):
+def test_bleu_in_training_uses_characters_for_scripts_without_spaces(language):
     texts = ["我们今天去学校", "他明天在家里看书"], [["我们今天去公园", "他明天在家里写信"]]
     [plain] = score_corpus(*texts, ["bleu"])
     [found] = score_corpus(*texts, ["bleu"], variant=Variant.in_training(language, lowercase=False))
     assert found.value > 50 > 10 > plain.value
 
 
-def test_bleu_in_training_is_plain_bleu_where_blanks_part_words():
+def test_bleu_in_training_is_plain_bleu_for_scripts_with_spaces():
     assert all(Variant.in_training(language, lowercase=False) == Variant() for language in ("de", "ko", "target"))

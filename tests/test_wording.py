@@ -81,7 +81,7 @@ def test_mistakes_about_the_search_are_told_before_work(trained, capsys):
     assert "--set train.seed: not a setting of search" in words("--set", "train.seed=1")
     assert "not a setting of search" in words("--set", "search=1")
     assert "--temperature: " in words("--temperature", "0.5")
-    assert "temperature is for method sampling or mbr" in words("--temperature", "0.5")
+    assert "temperature needs method sampling or mbr" in words("--temperature", "0.5")
     assert "--top-p" in words("--method", "mbr", "--top-p", "1.5")
     assert "not a multiple" in words("--beam-groups", "4")
     assert "cannot be required of samples" in words("--placeholders", "--method", "mbr")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nmtcli import LineHandling, Translator, UserError
 from nmtcli.config import TokenizerConfig
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
-from nmtcli.data.words import NO_WORD, UNKNOWN, count_through, raw_words, surfaces
+from nmtcli.data.words import NO_WORD, UNKNOWN, raw_words, surfaces, word_numbers
 from nmtcli.metrics.alignment import by_word, word_links
 from nmtcli.models.protocol import Step
 from nmtcli.translate.alignment import AttentionMap
@@ -67,9 +67,9 @@ def test_tokens_of_a_word_are_those_it_has_alone(kind):
 
 
 def test_stretches_of_text_are_counted_by_word():
-    assert count_through([" a", "b", " ", "c", " d e", "f"]) == ([0, 0, 1, 1, 2, 3], 4)
-    assert count_through(["", " "]) == ([-1, -1], 0)
-    assert count_through(["a", " "]) == ([0, 0], 1)
+    assert word_numbers([" a", "b", " ", "c", " d e", "f"]) == ([0, 0, 1, 1, 2, 3], 4)
+    assert word_numbers(["", " "]) == ([-1, -1], 0)
+    assert word_numbers(["a", " "]) == ([0, 0], 1)
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.data())
@@ -117,7 +117,7 @@ def test_unknown_words_are_looked_up_or_copied():
     (known,) = tokenizer.encode(["the house"])
     found = surfaces(tokenizer, [known[0], UNK, known[1]], {1: "old blue"})
     assert "".join(found) == " the old blue house"
-    assert count_through(found) == ([0, 1, 3], 4)
+    assert word_numbers(found) == ([0, 1, 3], 4)
     assert "".join(surfaces(tokenizer, [UNK])) == f" {UNKNOWN}"
 
 

@@ -48,12 +48,12 @@ def test_mistakes_in_what_is_merged_have_a_place(load):
         ("train:\n  <<: [3]\n", "<< merges mappings only"),
         ("train: &a\n  x: *a\n", "contains itself"),
         ("train: &a [*a]\n", "contains itself"),
-        ("? [a, b]\n: 3\n", "a key is not a word"),
+        ("? [a, b]\n: 3\n", "a key is not a string"),
         ("train: *nothing\n", "not valid YAML"),
         ("train: {seed: 1\n", "not valid YAML"),
         ("\tx: 1\n", "not valid YAML"),
         ("a: 1\n---\nb: 2\n", "not valid YAML"),
-        ("train:\n  seed: !!int x\n", "'x' is no int"),
+        ("train:\n  seed: !!int x\n", "'x' is not a valid int"),
         ("[" * 500, "c.yaml"),
         ("train: " + "{a: " * 2000 + "}" * 2000, "c.yaml"),
         ("train: 3\n", "train"),
@@ -69,7 +69,7 @@ def test_mistakes_in_what_is_merged_have_a_place(load):
         ("train:\n  1: 2\n", "unknown key train.1"),
     ],
 )  # fmt: skip
-def test_what_is_no_settings_is_told_in_words(load, text, words):
+def test_invalid_yaml_settings_are_refused_with_a_message(load, text, words):
     with pytest.raises(UserError) as raised:
         load(text)
     assert words in str(raised.value)

@@ -58,7 +58,7 @@ class Work:
 
 
 class Failed(Exception):
-    """A tool did not do what it should; the words say what."""
+    """A tool failed; the message says how."""
 
 
 def works(tools: list[Tool]) -> Iterator[Work]:
@@ -156,7 +156,7 @@ def write(path: Path, lines: list[str]) -> None:
 
 
 def do(work: Work, place: Workplace, warm_up: int, sentences: int) -> Record:
-    """Measure one thing; raises Failed with the last words of the tool."""
+    """Measure one task; raises Failed with the last output of the tool."""
     tool, run = work.tool, place.run(work.tool.name, work.model, work.kind)
     if work.what == "train":
         shutil.rmtree(run, ignore_errors=True)
@@ -186,7 +186,7 @@ def do(work: Work, place: Workplace, warm_up: int, sentences: int) -> Record:
 
 
 def call(work: Work, place: Workplace, command: list[str], source: Path | None = None) -> Measurement:
-    """Run a command with the same surroundings for all; raises Failed where it fails."""
+    """Run a command in the same environment for all tools; raises Failed if it fails."""
     environment = {
         **{f"{name}_NUM_THREADS": str(place.threads) for name in ("OMP", "MKL")},
         "OMP_WAIT_POLICY": "PASSIVE",  # as nmt has it: waiting threads do not count as work
@@ -202,7 +202,7 @@ def call(work: Work, place: Workplace, command: list[str], source: Path | None =
 
 
 def last_words(measured: Measurement) -> str:
-    """The end of what a tool said."""
+    """The end of a tool's output."""
     said = [line.text.strip() for line in measured.lines if line.text.strip()]
     return said[-1][:200] if said else "nothing was said"
 

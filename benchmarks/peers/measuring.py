@@ -19,7 +19,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Line(NamedTuple):
-    """What a program had used since its start when it said this."""
+    """Resources that a program had used when it printed a line."""
 
     seconds: float
     cpu: float  # CPU seconds of its processes
@@ -74,7 +74,7 @@ def measure(
 
 
 def left_behind() -> Iterator[resource.struct_rusage]:
-    """What processes used that the program started and did not wait for: such a one is ours once it has ended."""
+    """CPU seconds of orphaned child processes, which are adopted when they end."""
     while True:
         try:
             yield os.wait4(-1, 0)[2]

@@ -1,4 +1,4 @@
-"""What compare.py measured, as Markdown."""
+"""The results of compare.py as Markdown."""
 
 import statistics
 import time
@@ -32,7 +32,7 @@ def report(
 
 
 def head(records: Sequence[Record], versions: Mapping[str, str], options: Mapping[str, Any]) -> str:
-    """When, on what, with what."""
+    """Date, machine and versions."""
     days = sorted({time.strftime("%F", time.gmtime(record["when"])) for record in records}) or ["nothing measured"]
     shared = statistics.fmean(record["foreign"] for record in records) if records else 0
     return (
@@ -142,6 +142,6 @@ def megabytes(found: Sequence[Record]) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first two columns are words."""
+    """A Markdown table; the first two columns are text."""
     lines = [columns, ["---" if number < 2 else "---:" for number, _ in enumerate(columns)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,4 +1,4 @@
-"""The tools that are compared: how each is called, and how its training log reads."""
+"""The compared tools: their commands and the format of their training logs."""
 
 import json
 import re
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 MODELS = ("rnn", "transformer")
 BATCH_TOKENS, BATCH_SENTENCES, BEAM, LENGTH = 4096, 64, 5, 20
 EVERY = 2  # updates between two lines of a training log
-TYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}  # CTranslate2's words
+TYPES = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8"}  # names in CTranslate2
 
 Command = list[str]
 

@@ -1,4 +1,4 @@
-"""Every setting of `nmt`: its type, its bounds, its default and the sentence the reference prints."""
+"""Every setting of `nmt`: type, bounds, default and the description that docs/config.md prints."""
 
 from typing import Self
 

@@ -8,14 +8,14 @@ from nmtcli.config.section import AUTO, OrAuto, Section
 
 
 class Part(Section):
-    """A group with a `type`, some of whose settings belong to certain types only.
+    """A group with a `type`, some of whose settings apply to certain types only.
 
-    Such a setting names its types in `json_schema_extra`; given for another type it is an error, not ignored, and it is
-    not written down: a model that has no use for a setting does not depend on what its default was.
+    Such a setting lists its types in `json_schema_extra`. For another type it is an error, and it is not stored: a
+    stored model then does not depend on defaults of settings that it does not use.
     """
 
     @model_serializer(mode="wrap")
-    def _that_of_the_type(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _applicable_settings(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         tree: dict[str, Any] = dump(self)
         return {name: value for name, value in tree.items() if self._applies(name)}
 
@@ -23,7 +23,7 @@ class Part(Section):
     def _settings_fit_the_type(self) -> Self:
         for name, field in type(self).model_fields.items():
             if not self._applies(name) and getattr(self, name) != field.default:
-                raise ValueError(f"{name} is for type {' and '.join(types_of(field))}, not {self._kind}")
+                raise ValueError(f"{name} needs type {' or '.join(types_of(field))}, not {self._kind}")
         return self
 
     def _applies(self, name: str) -> bool:
@@ -32,11 +32,11 @@ class Part(Section):
 
     @property
     def _kind(self) -> str:
-        return str(getattr(self, "type"))  # noqa: B009 - each subclass has its own choice of types
+        return str(getattr(self, "type"))  # noqa: B009 - declared by each subclass
 
 
 def types_of(field: Any) -> list[str]:
-    """The types a setting is for; empty for all."""
+    """The types that a setting applies to; empty for all."""
     types: list[str] = (field.json_schema_extra or {}).get("only", [])
     return types
 
@@ -56,16 +56,16 @@ class EmbeddingConfig(Section):
     size: int = Field(256, ge=1, le=65_536, description="Width of an embedding.")
     tie: Literal["auto", "all", "target", "none"] = Field(
         "auto",
-        description="Which weights are one: source, target and output (all), target and output (target), or none;"
-        " auto is all with a joint tokenizer and target without.",
+        description="Tied embeddings: source, target and output (all), target and output (target), or none; auto: all"
+        " with a joint tokenizer, else target.",
     )
     scale: bool = Field(
         False,
         description="Multiply embeddings by the square root of their width, as the Transformer does. Recurrent models:"
-        " attention is found sooner, but with strong dropout the result is worse (docs/results).",
+        " attention is learned earlier, but with strong dropout the result is worse (docs/results).",
     )
     source_vectors: str | None = Field(
-        None, description="Word vectors the source embeddings begin with: a text file of word2vec or GloVe."
+        None, description="Initial source embeddings: a text file of word2vec or GloVe vectors."
     )
     target_vectors: str | None = Field(None, description="The same for the target embeddings.")
 
@@ -77,26 +77,26 @@ class EmbeddingConfig(Section):
 
 
 class EncoderConfig(Part):
-    """Reads the source sentence."""
+    """The encoder of the source sentence."""
 
     type: Literal["rnn", "transformer"] = Field("rnn", description="Kind of encoder.")
     layers: int = Field(1, ge=1, le=1_000, description="Stacked layers.")
-    hidden_size: int = Field(512, ge=1, le=65_536, description="Width of a state; of an RNN both directions together.")
+    hidden_size: int = Field(
+        512, ge=1, le=65_536, description="Width of a state; of a bidirectional RNN, both directions together."
+    )
     cell: Literal["lstm", "gru"] = Field("lstm", json_schema_extra=RNN, description="Recurrent cell.")
     bidirectional: Literal[True, False, "first"] = Field(
-        True, json_schema_extra=RNN, description="Read from both ends: in all layers, in the first alone, or not."
+        True, json_schema_extra=RNN, description="Bidirectional: all layers, the first layer only, or none."
     )
-    residual: bool = Field(
-        False, json_schema_extra=RNN, description="Add a layer's input to its output, from the second layer on."
-    )
+    residual: bool = Field(False, json_schema_extra=RNN, description="Residual connections, from the second layer on.")
     layer_norm: bool = Field(
         False,
         json_schema_extra=RNN,
-        description="Normalise inside the cell (Ba, Kiros and Hinton 2016); slow: no fused kernel.",
+        description="Layer normalisation in the cell (Ba, Kiros and Hinton 2016); slow: no fused kernel.",
     )
     reverse_source: bool = Field(
         False,
-        description="Read the source from its end (Sutskever et al. 2014); attention counts from the start.",
+        description="Reverse the source (Sutskever et al. 2014); attention positions stay those of the text.",
     )
     repeat_source: bool = Field(
         False,
@@ -110,10 +110,10 @@ class EncoderConfig(Part):
         "pre", json_schema_extra=TRANSFORMER, description="Layer normalisation before or after each sublayer."
     )
     positions: Literal["sinusoidal", "rotary"] = Field(
-        "sinusoidal", json_schema_extra=TRANSFORMER, description="How positions are told (rotary: Su et al. 2021)."
+        "sinusoidal", json_schema_extra=TRANSFORMER, description="Position encoding (rotary: Su et al. 2021)."
     )
     activation: Literal["relu", "gelu", "swiglu"] = Field(
-        "relu", json_schema_extra=TRANSFORMER, description="Of the feed-forward sublayer (SwiGLU: Shazeer 2020)."
+        "relu", json_schema_extra=TRANSFORMER, description="Feed-forward activation (SwiGLU: Shazeer 2020)."
     )
 
     @model_validator(mode="after")
@@ -126,46 +126,45 @@ class EncoderConfig(Part):
 
 
 class DecoderConfig(Part):
-    """Writes the target sentence."""
+    """The decoder of the target sentence."""
 
     type: Literal["rnn", "transformer", "ssru"] = Field(
-        "rnn", description="Kind of decoder; ssru is a Transformer whose self-attention is a simple recurrence."
+        "rnn", description="Kind of decoder; ssru: a Transformer with an SSRU in place of self-attention."
     )
     layers: int = Field(1, ge=1, le=1_000, description="Stacked layers.")
     hidden_size: int = Field(512, ge=1, le=65_536, description="Width of a state.")
     cell: Literal["lstm", "gru"] = Field("lstm", json_schema_extra=RNN, description="Recurrent cell.")
-    residual: bool = Field(
-        False, json_schema_extra=RNN, description="Add a layer's input to its output, from the second layer on."
-    )
-    layer_norm: bool = Field(False, json_schema_extra=RNN, description="Normalise inside the cell; slow.")
+    residual: bool = Field(False, json_schema_extra=RNN, description="Residual connections, from the second layer on.")
+    layer_norm: bool = Field(False, json_schema_extra=RNN, description="Layer normalisation in the cell; slow.")
     query: Literal["state", "previous_state", "first_layer"] = Field(
         "state",
         json_schema_extra=RNN,
-        description="What attends to the source: the top state, before the output (Luong et al. 2015); the top state of"
-        " the previous position, its context going into the cell (Bahdanau et al. 2015); or the first layer, its"
-        " context going into the layers above (Wu et al. 2016).",
+        description="Attention query: the top state (state; Luong et al. 2015); the top state of the previous position,"
+        " with the context as an input of the cell (previous_state; Bahdanau et al. 2015); or the first layer's state,"
+        " with the context as an input of the layers above (first_layer; Wu et al. 2016).",
     )
     input_feeding: bool = Field(
         False,
         json_schema_extra=RNN,
-        description="Feed each position's output into the next (Luong et al. 2015, section 3.3); trains slower.",
+        description="Input feeding (Luong et al. 2015, section 3.3); trains slower.",
     )
     context_every_step: bool = Field(
         False,
         json_schema_extra=RNN,
-        description="Without attention: show the encoder's last state to every position (Cho et al. 2014).",
+        description="Without attention: feed the encoder's last state to every step as the context vector (Cho et al."
+        " 2014).",
     )
     bridge: Literal["dense", "mean", "backward", "copy", "zero"] = Field(
         "dense",
         json_schema_extra=RNN,
-        description="First state: tanh of a projection of the encoder's last states, of the mean of all states, or of"
-        " the last state read from the right; the encoder's own last states, layer by layer; or zero.",
+        description="Initial decoder state: tanh of a projection of the encoder's last states (dense), of its mean"
+        " state (mean) or of its last backward state (backward); its last states, layer by layer (copy); or zero.",
     )
     readout: Literal["attentional", "maxout", "deep", "state"] = Field(
         "attentional",
         json_schema_extra=RNN,
-        description="From state to output: tanh of context and state (Luong et al. 2015); maxout or tanh of context,"
-        " state and previous token (Bahdanau et al. 2015, A.2.2); or the state alone.",
+        description="Features of the output layer: tanh of context and state (attentional; Luong et al. 2015); maxout"
+        " or tanh of context, state and previous token (maxout, deep; Bahdanau et al. 2015, A.2.2); or the state.",
     )
     heads: int = Field(4, ge=1, le=1_024, json_schema_extra=LAYERED, description="Attention heads.")
     feedforward_size: int | None = Field(
@@ -175,10 +174,10 @@ class DecoderConfig(Part):
         "pre", json_schema_extra=LAYERED, description="Layer normalisation before or after each sublayer."
     )
     positions: Literal["sinusoidal", "rotary"] = Field(
-        "sinusoidal", json_schema_extra=TRANSFORMER, description="How positions are told (rotary: Su et al. 2021)."
+        "sinusoidal", json_schema_extra=TRANSFORMER, description="Position encoding (rotary: Su et al. 2021)."
     )
     activation: Literal["relu", "gelu", "swiglu"] = Field(
-        "relu", json_schema_extra=LAYERED, description="Of the feed-forward sublayer (SwiGLU: Shazeer 2020)."
+        "relu", json_schema_extra=LAYERED, description="Feed-forward activation (SwiGLU: Shazeer 2020)."
     )
 
     @model_validator(mode="after")
@@ -188,12 +187,12 @@ class DecoderConfig(Part):
         if self.query == "first_layer" and self.layers < 2:
             raise ValueError("query first_layer needs layers 2 or more")
         if self.query != "state" and self.input_feeding:
-            raise ValueError(f"input_feeding is for query state, not {self.query}")
+            raise ValueError(f"input_feeding needs query state, not {self.query}")
         return self
 
 
 def check_heads(width: int, heads: int, rotary: bool = False) -> None:
-    """Raises ValueError where a width does not divide into heads."""
+    """Raise ValueError unless the width is divisible by the heads, into even widths for rotary positions."""
     if width % heads or (rotary and width // heads % 2):
         raise ValueError(f"{width} must divide into {heads} heads{' of even width' if rotary else ''}")
 
@@ -203,52 +202,52 @@ ATTENDING = _only(*(one for one in get_args(AttentionType) if one != "none"))
 
 
 class AttentionConfig(Part):
-    """How a recurrent decoder looks at the source. A Transformer's attention has `heads` in its decoder instead."""
+    """Attention of a recurrent decoder. A Transformer decoder has `heads` instead."""
 
     type: AttentionType = Field(
         "scaled_general",
         description="Score function (Luong et al. 2015, section 3.1), or none; scaled: divided by the square root of"
-        " the width, with which attention is found sooner. additive is Bahdanau's; Luong's concat is the same and"
-        " another name for it.",
+        " the width, with which attention is learned earlier. additive is Bahdanau's and Luong's concat; concat is"
+        " accepted too.",
     )
     hidden_size: int | None = Field(
         None,
         ge=1,
         le=65_536,
         json_schema_extra=_only("scaled_dot", "additive"),
-        description="Width the score is worked out in; null for the decoder's. scaled_dot: with several heads only.",
+        description="Width of the score's projections; null for the decoder's. scaled_dot: with several heads only.",
     )
     heads: int = Field(
         1,
         ge=1,
         le=1_024,
         json_schema_extra=_only("scaled_dot", "additive"),
-        description="Several attentions side by side, each of a part of the width (Chen et al. 2018).",
+        description="Attention heads (Chen et al. 2018).",
     )
     window: Literal["global", "local-m", "local-p"] = Field(
         "global",
         json_schema_extra=ATTENDING,
-        description="Look at all source tokens, at those around the same position, or around a predicted one"
-        " (Luong et al. 2015, section 3.2).",
+        description="Attend to all source tokens (global), or to a window around the same position (local-m) or a"
+        " predicted one (local-p) (Luong et al. 2015, section 3.2).",
     )
     window_size: int = Field(
         10,
         ge=1,
         le=100_000,
         json_schema_extra=ATTENDING,
-        description="Tokens on each side of a local window's middle (D in the paper).",
+        description="Half width of a local window in tokens (D in the paper).",
     )
     max_length: int = Field(
         256,
         ge=1,
         le=1_000_000,
         json_schema_extra=_only("location"),
-        description="Source positions that can be looked at; those beyond get no weight.",
+        description="Maximum source position with attention; later positions get zero weight.",
     )
 
     @field_validator("type", mode="before")
     @classmethod
-    def _luongs_name(cls, kind: Any) -> Any:
+    def _concat_is_additive(cls, kind: Any) -> Any:
         return "additive" if kind == "concat" else kind
 
     @model_validator(mode="after")
@@ -273,11 +272,11 @@ class ModelConfig(Section):
         0.0,
         ge=0,
         lt=1,
-        description="Share of a recurrent state dropped, the same units at all positions of a sentence (Gal and"
+        description="Dropout rate of recurrent states, with one mask for all positions of a sentence (Gal and"
         " Ghahramani 2016); slow: no fused kernel.",
     )
     word_dropout: float = Field(
-        0.0, ge=0, lt=1, description="Share of tokens whose whole embedding is dropped in training, on both sides."
+        0.0, ge=0, lt=1, description="Share of tokens whose whole embedding is dropped in training, source and target."
     )
 
     @model_validator(mode="after")
@@ -294,11 +293,11 @@ class ModelConfig(Section):
 
     @property
     def attends(self) -> bool:
-        """Whether the decoder looks at source tokens."""
+        """Whether the model has attention to the source."""
         return self.decoder.type != "rnn" or self.attention.type != "none"
 
     def _rules(self) -> list[tuple[bool, str]]:
-        """What must not be, and the words for it."""
+        """Conditions that are errors, each with its message."""
         encoder, decoder, attention = self.encoder, self.decoder, self.attention
         recurrent = decoder.type == "rnn"
         attends = recurrent and self.attends
@@ -310,7 +309,7 @@ class ModelConfig(Section):
         return [
             (
                 not recurrent and attention != AttentionConfig(),
-                f"attention is for decoder.type rnn, not {decoder.type}",
+                f"attention needs decoder.type rnn, not {decoder.type}",
             ),
             (
                 attends and direct and not same_width,
@@ -336,7 +335,8 @@ class ModelConfig(Section):
             ),
             (
                 recurrent and not attends and decoder.bridge == "zero" and not decoder.context_every_step,
-                "attention.type none with decoder.bridge zero would never see the source",
+                "attention.type none needs a decoder.bridge other than zero, or context_every_step: the decoder would"
+                " not depend on the source",
             ),
             (
                 self.recurrent_dropout > 0 and encoder.type != "rnn" and not recurrent,

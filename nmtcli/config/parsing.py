@@ -1,4 +1,4 @@
-"""A settings file in YAML 1.2 to plain values, with the line of each: nothing else is ever made of it."""
+"""Parse a YAML 1.2 settings file into plain values, with the line of each. No other objects are constructed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,9 +18,9 @@ _MOST_VALUES, _DEEPEST = 100_000, 50  # aliases of aliases grow without bound
 
 
 def parse(text: str, name: str, origins: dict[KeyPath, str]) -> Tree:
-    """The mapping in a YAML document; merge keys are merged. `origins` is told where each key was set, `name:line`.
+    """The mapping in a YAML document, with merge keys merged. Adds the place of each key, `name:line`, to `origins`.
 
-    Raises UserError for all that is no mapping of plain values.
+    Raises UserError unless the document is a mapping of plain values.
     """
     yaml = YAML(typ="safe", pure=True)
     try:
@@ -37,34 +37,34 @@ def parse(text: str, name: str, origins: dict[KeyPath, str]) -> Tree:
         raise UserError(f"{name}:{line}: not valid YAML: {error.problem or error.context}") from None
     except RecursionError:
         raise UserError(f"{name}: nested too deep, or an alias (*name) that contains itself") from None
-    except Exception as error:  # the library has errors of many kinds for text that is no YAML
+    except Exception as error:  # ruamel.yaml raises errors of many types for invalid YAML
         raise UserError(
             f"{name}: not valid YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from None
 
 
 class _Reader:
-    """Makes values of nodes."""
+    """Converts YAML nodes to values."""
 
     def __init__(self, yaml: YAML, name: str, origins: dict[KeyPath, str]) -> None:
         self._yaml, self._name, self._origins = yaml, name, origins
         self._values = 0
 
     def mapping(self, node: MappingNode, path: KeyPath) -> Tree:
-        """Its own keys stand above those of what is merged into it, and the first that is merged above the others."""
+        """The mapping of a node. Its keys override merged ones; the first merged mapping overrides the others."""
         tree: Tree = {}
-        own: set[str] = set()
+        keys: set[str] = set()
         for key, value in self._pairs(node, path):
             if key.tag == f"{_STANDARD}merge":
                 for merged in self._merged(value, path):
                     tree = {**merged, **tree}
                 continue
             if not isinstance(key, ScalarNode):
-                raise self._wrong(key, "a key is not a word")
+                raise self._error(key, "a key is not a string")
             here = (*path, str(key.value))
-            if key.value in own:
-                raise self._wrong(key, f"the key {'.'.join(here)} is there twice")
-            own.add(str(key.value))
+            if key.value in keys:
+                raise self._error(key, f"duplicate key {'.'.join(here)}")
+            keys.add(str(key.value))
             tree[str(key.value)] = self._value(value, here)
             self._origins[here] = self._place(key)
         return tree
@@ -72,14 +72,14 @@ class _Reader:
     def _pairs(self, node: MappingNode, path: KeyPath) -> Iterator[tuple[Node, Node]]:
         self._check(node, path)
         merges = [(key, value) for key, value in node.value if key.tag == f"{_STANDARD}merge"]
-        yield from merges  # they come first, so that the keys beside them win
+        yield from merges  # first, so that the keys beside them override them
         yield from (pair for pair in node.value if pair not in merges)
 
     def _merged(self, node: Node, path: KeyPath) -> list[Tree]:
         trees = []
         for one in node.value if isinstance(node, SequenceNode) else [node]:
             if not isinstance(one, MappingNode):
-                raise self._wrong(one, "<< merges mappings only")
+                raise self._error(one, "<< merges mappings only")
             trees.append(self.mapping(one, path))
         return trees
 
@@ -99,23 +99,23 @@ class _Reader:
         try:
             return self._yaml.constructor.construct_object(node)
         except ValueError:
-            raise self._wrong(node, f"{node.value!r} is no {_kind(node)}") from None
+            raise self._error(node, f"{node.value!r} is not a valid {_kind(node)}") from None
 
     def _check(self, node: Node, path: KeyPath) -> None:
         self._values += 1
         if self._values > _MOST_VALUES or len(path) > _DEEPEST:
-            raise self._wrong(node, "too many values: aliases (*name) in aliases, or one that contains itself")
+            raise self._error(node, "too many values: aliases (*name) in aliases, or one that contains itself")
         standard = {"map"} if isinstance(node, MappingNode) else {"seq"} if isinstance(node, SequenceNode) else _SCALARS
         if _kind(node) not in standard:
-            raise self._wrong(node, f"a tag ({_kind(node)}) is not for settings, which are plain values")
+            raise self._error(node, f"a tag ({_kind(node)}) is not allowed: settings are plain values")
 
-    def _wrong(self, node: Node, words: str) -> UserError:
-        return UserError(f"{self._place(node)}: {words}")
+    def _error(self, node: Node, message: str) -> UserError:
+        return UserError(f"{self._place(node)}: {message}")
 
     def _place(self, node: Node) -> str:
         return f"{self._name}:{node.start_mark.line + 1}"
 
 
 def _kind(node: Node) -> str:
-    """The name of its tag, without the prefix of those that YAML has itself."""
+    """The tag of a node, without YAML's standard prefix."""
     return str(node.tag).removeprefix(_STANDARD)

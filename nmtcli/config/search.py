@@ -1,4 +1,4 @@
-"""Settings of the search."""
+"""Settings of decoding."""
 
 from typing import Literal, Self
 
@@ -6,22 +6,21 @@ from pydantic import Field, model_validator
 
 from nmtcli.config.section import Section
 
-DRAWING = ("temperature", "top_k", "top_p", "seed")
+SAMPLING_SETTINGS = ("temperature", "top_k", "top_p", "seed")
 
 
 class SearchConfig(Section):
-    """How translations are searched for, or drawn."""
+    """Decoding: beam search, sampling, minimum Bayes risk."""
 
     method: Literal["beam", "sampling", "mbr"] = Field(
         "beam",
-        description="beam for the likeliest translations, sampling for translations drawn at random, mbr for the drawn"
-        " translation most like the others (minimum Bayes risk).",
+        description="Decoding method: beam search, random sampling, or minimum Bayes risk over samples (mbr).",
     )
-    beam_size: int = Field(5, ge=1, le=10_000, description="Hypotheses kept at each step; 1 is greedy search.")
+    beam_size: int = Field(5, ge=1, le=10_000, description="Beam size: hypotheses kept at each step (1 = greedy).")
     length_normalization: Literal["gnmt", "average"] = Field(
         "gnmt",
-        description="What a log-probability is divided by for its score: gnmt ((5 + length) / 6), average length;"
-        " both to the power length_penalty.",
+        description="Length normalisation: a log-probability is divided by (5 + length) / 6 (gnmt) or length (average),"
+        " to the power length_penalty.",
     )
     length_penalty: float = Field(
         1.0,
@@ -35,76 +34,78 @@ class SearchConfig(Section):
         ge=0,
         le=1_000,
         allow_inf_nan=False,
-        description="Weight of GNMT's penalty for source tokens that got little attention; 0 for none. Needs a model"
-        " with attention.",
+        description="Weight of GNMT's coverage penalty for source tokens with little attention; 0 for none. Needs a"
+        " model with attention.",
     )
-    min_length: int = Field(0, ge=0, le=1_000_000, description="Fewest tokens of a translation, its end mark counted.")
+    min_length: int = Field(0, ge=0, le=1_000_000, description="Minimum length in target tokens, EOS included.")
     min_length_factor: float = Field(
         0.0,
         ge=0,
         le=1_000,
         allow_inf_nan=False,
-        description="Fewest target tokens for each source token.",
+        description="Minimum length in target tokens for each source token.",
     )
     max_length: int | None = Field(
         None,
         ge=1,
         le=1_000_000,
-        description="Most tokens of a translation, its end mark counted; null for the relative limit alone.",
+        description="Maximum length in target tokens, EOS included; null for the relative limit alone.",
     )
     max_length_factor: float = Field(
-        2.0, gt=0, le=1_000, allow_inf_nan=False, description="Longest translation, in tokens for each source token."
+        2.0, gt=0, le=1_000, allow_inf_nan=False, description="Maximum length in target tokens for each source token."
     )
-    max_length_offset: int = Field(10, ge=1, le=1_000_000, description="Tokens added to that limit.")
+    max_length_offset: int = Field(
+        10, ge=1, le=1_000_000, description="Tokens added to the limit of max_length_factor."
+    )
     no_repeat_ngram: int = Field(
         0,
         ge=0,
         le=1_000,
-        description="No sequence of so many tokens occurs twice in a translation; 0 for no such rule.",
+        description="Forbid repeated n-grams of so many tokens; 0 for off.",
     )
     stopping: Literal["count", "best", "bound"] = Field(
         "best",
-        description="A sentence is done when beam_size translations are finished (count); when, besides, the best of"
-        " them scores no less than the likeliest unfinished one does as it stands (best); or when no unfinished one can"
-        " still reach the score of those wanted (bound: slower, never worse in score).",
+        description="Stopping rule of a sentence. count: beam_size hypotheses are finished; best: also, the best of"
+        " them scores at least as high as the most probable unfinished one; bound: no unfinished hypothesis can still"
+        " reach the scores of the n-best (slower, never worse in score).",
     )
     beam_groups: int = Field(
         1,
         ge=1,
         le=10_000,
-        description="Groups the beam is split into, each kept unlike those before it; 1 for an ordinary beam.",
+        description="Groups of diverse beam search; 1 for an ordinary beam.",
     )
     beam_diversity: float = Field(
         0.5,
         ge=0,
         le=1_000_000,
         allow_inf_nan=False,
-        description="Taken from a token's log-probability for each hypothesis of an earlier group that takes it at the"
-        " same step.",
+        description="Diverse beam search: subtracted from a token's log-probability for each hypothesis of an earlier"
+        " group that chose it at the same step.",
     )
     temperature: float = Field(
         1.0,
         gt=0,
         le=1_000,
         allow_inf_nan=False,
-        description="Log-probabilities are divided by it before drawing: below 1 for likelier translations.",
+        description="Sampling temperature, which divides log-probabilities; below 1 favours probable tokens.",
     )
     top_k: int | None = Field(
-        None, ge=1, le=1_000_000_000, description="Draws among so many likeliest tokens only; null for all."
+        None, ge=1, le=1_000_000_000, description="Sample from so many most probable tokens; null for all."
     )
     top_p: float = Field(
-        1.0, gt=0, le=1, description="Draws among the fewest likeliest tokens that have this much probability together."
+        1.0, gt=0, le=1, description="Nucleus sampling: smallest set of tokens with this total probability."
     )
-    seed: int = Field(1, ge=0, le=9_223_372_036_854_775_807, description="Seed of what is drawn.")
-    mbr_samples: int = Field(32, ge=2, le=10_000, description="Translations drawn for minimum Bayes risk.")
+    seed: int = Field(1, ge=0, le=9_223_372_036_854_775_807, description="Random seed of sampling.")
+    mbr_samples: int = Field(32, ge=2, le=10_000, description="Samples for minimum Bayes risk.")
     mbr_metric: Literal["chrf", "bleu"] = Field(
-        "chrf", description="How alike two translations are, by sacreBLEU, sentence by sentence."
+        "chrf", description="Sentence metric of minimum Bayes risk, by sacreBLEU."
     )
     batch_tokens: int = Field(
         2000,
         ge=1,
         le=1_000_000_000,
-        description="Source tokens translated together, padding counted. Changes speed and memory only.",
+        description="Batch size in source tokens, padding included. Affects speed and memory only.",
     )
 
     @model_validator(mode="after")
@@ -115,11 +116,11 @@ class SearchConfig(Section):
             raise ValueError(f"min_length {self.min_length} is over max_length {self.max_length}")
         owners = {
             "beam": ("coverage_penalty", "beam_groups", "beam_diversity", "stopping"),
-            "sampling or mbr": DRAWING,
+            "sampling or mbr": SAMPLING_SETTINGS,
             "mbr": ("mbr_samples", "mbr_metric"),
         }
         for owner, names in owners.items():
             for name in names if self.method not in owner.split(" or ") else ():
                 if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name} is for method {owner}, not {self.method}")
+                    raise ValueError(f"{name} needs method {owner}, not {self.method}")
         return self

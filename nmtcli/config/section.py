@@ -1,4 +1,4 @@
-"""What all groups of settings have in common."""
+"""The base class of all groups of settings."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
@@ -15,7 +15,7 @@ OrAuto = Annotated[  # a type, or the word auto; the discriminator makes an erro
 
 
 def bounds_of(field: FieldInfo) -> list[Any]:
-    """The bounds of a setting that is a number, or a number or `auto`, as annotated_types has them."""
+    """The bounds of a number setting, with or without `auto`, as annotated_types metadata."""
     for option in get_args(field.annotation):
         for part in getattr(option, "__metadata__", ()):
             if isinstance(part, FieldInfo):
@@ -24,39 +24,39 @@ def bounds_of(field: FieldInfo) -> list[Any]:
 
 
 def settled(value: T | Literal["auto"]) -> T:
-    """A setting that is `auto` no more. Raises ValueError where nobody has worked it out."""
+    """A setting with `auto` resolved. Raises ValueError if it is still `auto`."""
     if value == AUTO:
-        raise ValueError("a setting is still auto: nmtcli.train.run.resolve works it out")
+        raise ValueError("a setting is still auto: nmtcli.train.run.resolve must set it")
     return value
 
 
 class Section(BaseModel):
     """A group of settings. Frozen; an unknown key is an error.
 
-    A word where a list is meant is a list of one; true and false are no numbers.
+    A single string for a list setting becomes a list of one; true and false are not accepted as numbers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     @model_validator(mode="before")
     @classmethod
-    def _as_meant(cls, given: Any) -> Any:
+    def _normalize(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             return given
-        meant = dict(given)
+        values = dict(given)
         for name, value in given.items():
             annotation = cls.model_fields[name].annotation if name in cls.model_fields else None
-            if isinstance(value, str) and _is_list_of_words(annotation):
-                meant[name] = (value,)
+            if isinstance(value, str) and _is_list_of_strings(annotation):
+                values[name] = (value,)
             elif _is_number(annotation):
-                meant[name] = _as_words(value)
-        return meant
+                values[name] = _booleans_as_strings(value)
+        return values
 
 
-def _as_words(value: Any) -> Any:
-    """True and false as words, which are refused where a number is meant."""
+def _booleans_as_strings(value: Any) -> Any:
+    """True and false as strings, which pydantic refuses for a number."""
     if isinstance(value, Mapping):
-        return {key: _as_words(one) for key, one in value.items()}
+        return {key: _booleans_as_strings(one) for key, one in value.items()}
     return str(value).lower() if isinstance(value, bool) else value
 
 
@@ -67,12 +67,12 @@ def _options(annotation: Any) -> tuple[Any, ...]:
     )
 
 
-def _is_list_of_words(annotation: Any) -> bool:
-    """Whether it takes any number of words."""
+def _is_list_of_strings(annotation: Any) -> bool:
+    """Whether the type is a list of any length."""
     return any(get_origin(one) is tuple and get_args(one)[-1] is Ellipsis for one in _options(annotation))
 
 
 def _is_number(annotation: Any) -> bool:
-    """Whether numbers are meant: alone, or by name."""
+    """Whether the type is a number, or a mapping of names to numbers."""
     text = repr(annotation).replace("Literal['auto']", "")
     return ("int" in text or "float" in text) and "bool" not in text and "tuple" not in text and "Literal" not in text

@@ -25,7 +25,7 @@ class TrainConfig(Section):
         None,
         ge=1,
         le=1_000_000,
-        description="Passes over the data, at most, reckoned in updates of the first; null for no limit.",
+        description="Maximum epochs, counted in updates of the first epoch; null for no limit.",
     )
     batch_tokens: OrAuto[Annotated[int, Field(ge=1, le=1_000_000_000)]] = Field(
         AUTO,
@@ -36,24 +36,24 @@ class TrainConfig(Section):
         None,
         ge=1,
         le=1_000_000_000,
-        description="Target tokens in an update, gathered from several batches; null for one batch.",
+        description="Target tokens of an update, accumulated over several micro-batches; null for one batch.",
     )
     corpus_weights: dict[str, Annotated[float, Field(ge=0, le=1_000, allow_inf_nan=False)]] = Field(
-        {}, description="By corpus name, how often an epoch visits its pairs: 2 twice, 0 never; 1 where none is given."
+        {}, description="How often an epoch visits the pairs of each corpus, by name: 2 twice, 0 never; default 1."
     )
     corpus_temperature: float | None = Field(
         None,
         ge=1,
         le=1_000_000,
-        description="Weights from sizes instead: a corpus's share of an epoch is proportional to its size to the power"
-        " 1 / temperature; 1 is the sizes' own proportion, more favours small corpora; null for corpus_weights.",
+        description="Temperature sampling of corpora: the share of an epoch is proportional to size to the power"
+        " 1 / temperature. 1 keeps the proportions, higher favours small corpora; null for corpus_weights.",
     )
     subword_sampling: float | None = Field(
         None,
         gt=0,
         le=1,
-        description="Draws another segmentation of each training sentence each time it is read: smoothing of unigram"
-        " sampling (0.2 to 0.5; lower is wilder), or the share of merges BPE-dropout leaves out (0.1); null for off.",
+        description="Subword regularisation: samples a segmentation of each training sentence in each epoch. Smoothing"
+        " of unigram sampling (0.2 to 0.5; lower varies more), or the dropout of BPE-dropout (0.1); null for off.",
     )
     optimizer: Literal["adam", "adamw", "sgd"] = Field(
         "adam",
@@ -65,8 +65,8 @@ class TrainConfig(Section):
         ge=0,
         le=1_000,
         allow_inf_nan=False,
-        description="Share of each matrix, times the learning rate, that an update takes away; biases, gains and other"
-        " vectors keep theirs. For adamw and sgd.",
+        description="Weight decay of matrices, multiplied by the learning rate and subtracted at each update; not of"
+        " biases, gains and other vectors. For adamw and sgd.",
     )
     learning_rate: OrAuto[Annotated[float, Field(gt=0, le=3.4e38, allow_inf_nan=False)]] = Field(
         AUTO, description="Peak learning rate; auto: by optimizer, kind and width of the model (docs/training.md)."
@@ -80,8 +80,8 @@ class TrainConfig(Section):
         "cosine", "linear", "inverse_sqrt", "constant", "noam", "luong5", "luong10", "luong234", "plateau"
     ] = Field(
         "cosine",
-        description="How the learning rate falls after the warm-up; cosine and linear reach zero at the end, the"
-        " luong schedules halve it in steps, plateau when validations improve no more (docs/training.md).",
+        description="Learning-rate schedule after warmup: cosine and linear reach zero at the end, the luong schedules"
+        " halve it in steps, plateau halves it when validation stops improving (docs/training.md).",
     )
     plateau_patience: int = Field(
         3, ge=1, le=1_000_000, description="Schedule plateau: validations without improvement before each halving."
@@ -90,66 +90,68 @@ class TrainConfig(Section):
         None,
         gt=0,
         lt=1,
-        description="Decay of a moving average of the weights, for example 0.999; the average is what is validated and"
-        " saved as the model; null for off.",
+        description="Decay of the exponential moving average (EMA) of the weights, for example 0.999; the average is"
+        " validated and saved as the model; null for off.",
     )
     average: str | None = Field(
         None,
-        description="Checkpoints averaged at the end, last:5 or best:3; the average is validated and saved, and best"
-        " names it if it is; null for none.",
+        description="Checkpoint averaging at the end, last:5 or best:3; the average is validated and saved, and becomes"
+        " best if it is; null for none.",
     )
     freeze: tuple[ModelPart, ...] = Field(
-        (), description="Parts that keep the weights they begin with; attention is the decoder's, to the source."
+        (), description="Modules with frozen parameters; attention is the decoder's attention to the source."
     )
-    label_smoothing: float = Field(0.1, ge=0, lt=1, description="Probability spread evenly over the vocabulary.")
+    label_smoothing: float = Field(
+        0.1, ge=0, lt=1, description="Label smoothing: probability spread evenly over the vocabulary."
+    )
     guided_alignment: float = Field(
         0.0,
         ge=0,
         le=1_000_000,
         allow_inf_nan=False,
-        description="Weight of the cross entropy between the data's word alignment and attention (Chen et al. 2016);"
-        " 0 for off, 1 is a start. Needs corpora with alignment.",
+        description="Weight of guided alignment, the cross entropy between word alignment and attention (Chen et al."
+        " 2016); 0 for off; start with 1. Needs corpora with alignment.",
     )
     scheduled_sampling: Literal["linear", "exponential", "inverse_sigmoid"] | None = Field(
         None,
-        description="Decay of teacher forcing: ever more often a target token fed is drawn from the model itself"
-        " (Bengio et al. 2015); null feeds the true tokens always.",
+        description="Scheduled sampling: decay of teacher forcing, with which previous target tokens are increasingly"
+        " sampled from the model (Bengio et al. 2015); null for teacher forcing only.",
     )
     teacher_forcing_half_life: int = Field(
         10_000,
         ge=1,
         le=1_000_000_000,
-        description="Scheduled sampling: the update at which half the tokens fed are the true ones.",
+        description="Scheduled sampling: the update at which half of the previous tokens are reference tokens.",
     )
     teacher_forcing_floor: float = Field(
-        0.0, ge=0, le=1, description="Scheduled sampling: least share of true tokens fed."
+        0.0, ge=0, le=1, description="Scheduled sampling: minimum share of reference tokens."
     )
     objective: Literal["cross_entropy", "mrt"] = Field(
         "cross_entropy",
-        description="What is minimised: label-smoothed cross entropy, or the expected loss of a metric (minimum risk"
-        " training, Shen et al. 2016), which begins with a trained model: --finetune-from.",
+        description="Training objective: label-smoothed cross entropy, or minimum risk training (mrt; Shen et al. 2016)"
+        " of a trained model (--finetune-from).",
     )
     mrt_metric: Literal["bleu", "chrf"] = Field(
-        "bleu", description="Objective mrt: the metric of a sentence; risk is 1 - metric / 100."
+        "bleu", description="Objective mrt: sentence metric; risk is 1 - metric / 100."
     )
     mrt_samples: int = Field(
-        16, ge=1, le=10_000, description="Objective mrt: translations drawn for each sentence; the paper has 100."
+        16, ge=1, le=10_000, description="Objective mrt: samples for each sentence; the paper has 100."
     )
     mrt_sharpness: float = Field(
         0.005,
         gt=0,
         le=1_000_000,
-        description="Objective mrt: power of the model's probabilities by which candidates are weighted (alpha).",
+        description="Objective mrt: exponent of the model's probabilities as candidate weights (alpha).",
     )
-    clip_norm: float = Field(1.0, gt=0, le=1e30, description="Largest norm of a gradient.")
+    clip_norm: float = Field(1.0, gt=0, le=1e30, description="Gradient clipping: maximum gradient norm.")
     valid_every: OrAuto[Annotated[int, Field(ge=1, le=1_000_000_000)]] = Field(
         AUTO, description="Updates between validations; auto: about a twelfth of the run, 2,500 at most."
     )
     valid_sentences: int = Field(
-        2000, ge=1, le=1_000_000_000, description="Validation sentences translated, at most, for BLEU and chrF."
+        2000, ge=1, le=1_000_000_000, description="Maximum validation sentences translated for BLEU and chrF."
     )
     valid_metric: Literal["bleu", "chrf", "loss", "perplexity", "accuracy"] = Field(
-        "bleu", description="Decides the best checkpoint, patience and schedule plateau."
+        "bleu", description="Validation metric of the best checkpoint, patience and schedule plateau."
     )
     save_every: OrAuto[Annotated[int, Field(ge=1, le=1_000_000_000)]] = Field(
         AUTO,
@@ -157,7 +159,7 @@ class TrainConfig(Section):
         " at most.",
     )
     patience: int | None = Field(
-        10, ge=1, le=1_000_000_000, description="Validations without improvement before stopping; null for never."
+        10, ge=1, le=1_000_000_000, description="Early stopping: validations without improvement; null for never."
     )
     keep_last: int = Field(3, ge=1, le=1_000_000, description="Newest checkpoints kept.")
     keep_best: int = Field(1, ge=1, le=1_000_000, description="Best checkpoints kept.")
@@ -165,30 +167,30 @@ class TrainConfig(Section):
     wandb_project: str | None = Field(
         None,
         min_length=1,
-        description="Project at Weights & Biases that the numbers of the run are sent to; null for none. Needs wandb.",
+        description="Weights & Biases project for the metrics of the run; null for none. Needs wandb.",
     )
     precision: Precision = Field(
-        "auto", description="Arithmetic of training; auto is bf16 where the device is made for it."
+        "auto", description="Training precision; auto: bf16 where the device has instructions for it, else fp32."
     )
     sharded: bool = Field(
         False,
-        description="Divides weights, gradients and optimizer state among the ranks (FSDP2), for models that do not fit"
-        " on one device. Slower than whole models where those fit.",
+        description="Shard weights, gradients and optimizer state over the ranks (FSDP2), for models that do not fit on"
+        " one device. Slower than whole models where those fit.",
     )
     max_skipped: int = Field(
         20,
         ge=1,
         le=1_000_000,
-        description="Updates skipped in a row, their gradients not finite, that count as divergence.",
+        description="Divergence: consecutive updates skipped for gradients that are not finite.",
     )
     on_divergence: Literal["lower_rate", "safer_precision", "stop"] = Field(
         "lower_rate",
-        description="Go back to the last checkpoint with half the learning rate, or with the next safer precision (fp16"
-        " to bf16 to fp32, then lower_rate), five times at most; or stop at once. Stopping saves the batch.",
+        description="Return to the last checkpoint with half the learning rate, or with a safer precision (fp16 to bf16"
+        " to fp32, then lower_rate), five times at most; or stop at once. Stopping saves the batch.",
     )
-    threads: int | None = Field(None, ge=1, le=4_096, description="CPU threads; null for one a core.")
+    threads: int | None = Field(None, ge=1, le=4_096, description="CPU threads; null for one per core.")
     seed: int = Field(
-        1, ge=0, le=9_223_372_036_854_775_807, description="Seed of the weights, dropout and the order of the data."
+        1, ge=0, le=9_223_372_036_854_775_807, description="Random seed of weights, dropout and data order."
     )
 
     @field_validator("learning_rate", mode="before")
@@ -214,22 +216,22 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _settings_fit_together(self) -> Self:
         if conflicts := list(self._conflicts()):
-            raise ValueError("\n".join(conflicts))  # each begins with the key it is about
+            raise ValueError("\n".join(conflicts))  # each begins with its key
         return self
 
     def _conflicts(self) -> Iterator[str]:
-        """What does not fit together, in words."""
+        """A message for each pair of settings that exclude each other."""
         if self.corpus_weights and self.corpus_temperature is not None:
             yield "corpus_weights and corpus_temperature exclude each other; give one of them"
         if self.objective == "mrt" and self.scheduled_sampling is not None:
-            yield "scheduled_sampling is for objective cross_entropy, not mrt"
+            yield "scheduled_sampling needs objective cross_entropy, not mrt"
         if self.objective == "mrt" and self.guided_alignment:
-            yield "guided_alignment is for objective cross_entropy, not mrt"
-        yield from self._orphans()
+            yield "guided_alignment needs objective cross_entropy, not mrt"
+        yield from self._unused_settings()
         if self.sharded and (self.scheduled_sampling is not None or self.objective == "mrt"):
-            yield "sharded weights cannot be sampled from: not with scheduled_sampling or objective mrt"
+            yield "sharded models cannot be sampled from: set scheduled_sampling null and objective cross_entropy"
         if self.sharded and self.precision == "fp16":
-            yield "sharded weights train in bf16 or fp32: set precision"
+            yield "sharded needs precision bf16 or fp32, not fp16"
         if self.optimizer == "adam" and self.weight_decay:
             yield "weight_decay is for adamw and sgd: Adam would divide it by the gradient's size; set optimizer=adamw"
         if self.schedule == "noam":
@@ -243,16 +245,16 @@ class TrainConfig(Section):
             kind, number = self.average.split(":")
             key = f"keep_{kind}"
             if int(number) > getattr(self, key):
-                yield f"average {self.average} needs that many checkpoints kept: set {key}={number}"
+                yield f"average {self.average} needs {number} kept checkpoints: set {key}={number}"
 
-    def _orphans(self) -> Iterator[str]:
-        """Settings of something that is off."""
+    def _unused_settings(self) -> Iterator[str]:
+        """Settings of a feature that is off."""
         owners = {
             "teacher_forcing_": ("scheduled_sampling", self.scheduled_sampling is not None),
             "mrt_": ("objective mrt", self.objective == "mrt"),
             "plateau_": ("schedule plateau", self.schedule == "plateau"),
         }
         for name, field in type(self).model_fields.items():
-            for prefix, (owner, wanted) in owners.items():
-                if name.startswith(prefix) and not wanted and getattr(self, name) != field.default:
-                    yield f"{name} is for {owner}, which is not set"
+            for prefix, (owner, is_set) in owners.items():
+                if name.startswith(prefix) and not is_set and getattr(self, name) != field.default:
+                    yield f"{name} needs {owner}, which is not set"

@@ -1,4 +1,4 @@
-"""Beside the files of a split, what `datasets` wants to know of them: `state.json` and `dataset_info.json`."""
+"""The metadata files of a split for the library `datasets`: `state.json` and `dataset_info.json`."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 
 def describe(directory: Path, names: Sequence[str], schema: Any, rows: int, fingerprint: str) -> None:
-    """Describe the files `names` of a directory, of so many rows together."""
+    """Write the metadata of the files `names` in a directory, with `rows` rows in all."""
     _write_json(directory / "state.json", _state(names, fingerprint))
     _write_json(directory / "dataset_info.json", _dataset_info(schema, directory.name, rows))
 
@@ -40,7 +40,7 @@ def _dataset_info(schema: Any, split: str, rows: int) -> dict[str, Any]:
 
 def _feature(kind: Any) -> dict[str, Any]:
     if pa.types.is_list(kind):
-        # "Sequence" is what every release of datasets reads; newer ones write "List"
+        # every release of datasets reads "Sequence"; newer ones write "List"
         return {"feature": _feature(kind.value_type), "_type": "Sequence"}
     return {"dtype": str(kind), "_type": "Value"}
 

@@ -1,4 +1,4 @@
-"""A data directory as the other verbs see it: the manifest, the tokenizers and the two splits."""
+"""The data directory: manifest, tokenizers and the two splits."""
 
 import json
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ TRAIN, VALID = "train", "valid"
 
 
 class SplitSize(Section):
-    """How much a split holds; tokens without BOS and EOS."""
+    """Size of a split; tokens without BOS and EOS."""
 
     pairs: int
     source_tokens: int
@@ -26,9 +26,9 @@ class SplitSize(Section):
 
 
 class CorpusSize(Section):
-    """One training corpus: its name and how many pairs it has. Its rows follow those of the corpora before it.
+    """Name and number of pairs of a training corpus. Its rows follow those of the previous corpora.
 
-    In merged data a name comes once for each part that has such a corpus.
+    In merged data a name occurs once for each part with such a corpus.
     """
 
     name: str
@@ -36,10 +36,10 @@ class CorpusSize(Section):
 
 
 class Manifest(Section):
-    """What a data directory holds and what it was made of."""
+    """Contents and origin of a data directory."""
 
     format: Literal[2] = 2
-    fingerprint: str  # sha256 of the input files, the settings and the versions of what read them
+    fingerprint: str  # sha256 of the input files, the settings and the versions of the libraries that read them
     nmtcli_version: str
     data: DataConfig
     source_vocabulary_size: int
@@ -50,12 +50,12 @@ class Manifest(Section):
 
     @property
     def source_language(self) -> str:
-        """The source language as the user named it."""
+        """The source language as given by the user."""
         return self.data.source_language
 
     @property
     def target_language(self) -> str:
-        """The target language as the user named it."""
+        """The target language as given by the user."""
         return self.data.target_language
 
     def save(self, directory: Path) -> None:
@@ -64,13 +64,13 @@ class Manifest(Section):
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read `manifest.json`. Raises DataError if it is not there, damaged or of a newer format."""
+        """Read `manifest.json`. Raises DataError if it is missing, damaged or of a newer format."""
         path = directory / MANIFEST_FILE
         try:
             tree = json.loads(path.read_text("utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             raise DataError(
-                f"{directory}: not a data directory: it has no {MANIFEST_FILE}", "nmt prepare -o DATA … makes one"
+                f"{directory}: not a data directory: it has no {MANIFEST_FILE}", "make one: nmt prepare … -o DATA"
             ) from None
         except OSError as error:
             raise DataError(f"{path}: cannot read it: {error.strerror}") from None
@@ -88,7 +88,7 @@ class Manifest(Section):
         except ValidationError as error:
             where = ".".join(str(part) for part in error.errors()[0]["loc"]) or "the file"
             raise DataError(
-                f"{path}: not a manifest of nmt prepare: {where}", "nmt prepare -o DATA … makes one"
+                f"{path}: not a manifest of nmt prepare: {where}", "make a data directory: nmt prepare … -o DATA"
             ) from None
 
 
@@ -103,7 +103,7 @@ class PreparedData:
 
 
 def open_data(directory: Path) -> PreparedData:
-    """Open a data directory; quick whatever its size. Raises DataError if anything in it is missing or damaged."""
+    """Open a data directory, in a time independent of its size. Raises DataError if a part is missing or damaged."""
     manifest = Manifest.load(directory)
     tokenizers = Tokenizers.load(directory)
     data = PreparedData(manifest, tokenizers, Shards.open(directory / TRAIN), Shards.open(directory / VALID))
@@ -117,7 +117,7 @@ def open_data(directory: Path) -> PreparedData:
     )
     if sizes != expected:
         raise DataError(
-            f"{directory}: its files are not those its {MANIFEST_FILE} describes",
+            f"{directory}: its files do not match its {MANIFEST_FILE}",
             "delete the data directory and prepare it again",
         )
     return data

@@ -1,4 +1,4 @@
-"""Bytes of a user's file: local or at a URL, plain or compressed, and every way to fail told in one line.
+"""Read the user's files, local or at a URL, plain or compressed, with an error message for each kind of failure.
 
 Compression is recognised by content, not by name.
 """
@@ -26,11 +26,11 @@ import numpy.typing as npt
 from nmtcli.errors import DataError
 from nmtcli.paths import PIPE, STDIN_NAME, quoted
 
-_CHUNK = 2**20  # bytes read at a time when only looking or counting
+_CHUNK = 2**20  # bytes read at a time
 
 
 def _open_zstd(file: BinaryIO) -> Any:
-    import pyarrow as pa  # noqa: PLC0415 - exports translate where there is none
+    import pyarrow as pa  # noqa: PLC0415 - not needed to translate with an export
 
     return pa.input_stream(file, compression="zstd")
 
@@ -48,11 +48,11 @@ _ENCODINGS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
-_PROBE = 4096  # bytes in which text without a mark is recognised as UTF-16
+_PROBE = 4096  # bytes for recognising UTF-16 without a byte order mark
 
 
 def decompressed(file: "BufferedReader[Any]", name: str) -> BinaryIO:
-    """A stream of bytes, of what is in it if its content is gzip, bzip2, xz or zstd. It need not be seekable."""
+    """The bytes of a stream, decompressed if they are gzip, bzip2, xz or zstd. It need not be seekable."""
     start = file.peek(8)[:8]
     for magic, opener in _COMPRESSED.items():
         if start.startswith(magic):
@@ -61,11 +61,11 @@ def decompressed(file: "BufferedReader[Any]", name: str) -> BinaryIO:
 
 
 class _Unpacked(RawIOBase):
-    """The content of a compressed stream. It is no file of the system, as those that unpack it say they are."""
+    """The content of a compressed stream. Unlike gzip.GzipFile and others it has no file descriptor."""
 
     def __init__(self, file: BinaryIO, opener: Callable[[BinaryIO], Any], name: str) -> None:
         self._file, self._name = file, name
-        with self._damage_told():
+        with self._report_damage():
             self._content = opener(file)
 
     def readable(self) -> bool:
@@ -73,7 +73,7 @@ class _Unpacked(RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        with self._damage_told():
+        with self._report_damage():
             chunk = self._content.read1(len(view))
         view[: len(chunk)] = chunk
         return len(chunk)
@@ -85,7 +85,7 @@ class _Unpacked(RawIOBase):
         super().close()
 
     @contextmanager
-    def _damage_told(self) -> Iterator[None]:
+    def _report_damage(self) -> Iterator[None]:
         try:
             yield
         except (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError) as error:
@@ -93,7 +93,7 @@ class _Unpacked(RawIOBase):
         except OSError as error:
             if error.errno is not None:
                 raise
-            raise _damaged(self._name, error) from None  # bz2 and Arrow tell damage so
+            raise _damaged(self._name, error) from None  # bz2 and Arrow raise it for damage
 
 
 def _damaged(name: str, error: Exception) -> DataError:
@@ -120,7 +120,7 @@ def opened(path: Path) -> "Iterator[BufferedReader[Any]]":
 
 
 def as_text(file: "BufferedReader[Any]", path: Path) -> BinaryIO:
-    """The bytes of text in it, unpacked. Raises DataError if it begins as none that is UTF-8."""
+    """The decompressed bytes of a text file. Raises DataError if its beginning is not UTF-8."""
     name = STDIN_NAME if path == PIPE else str(path)
     content = decompressed(file, name)
     assert isinstance(content, BufferedReader)
@@ -129,7 +129,7 @@ def as_text(file: "BufferedReader[Any]", path: Path) -> BinaryIO:
 
 
 def read_text(path: Path) -> str:
-    """All text of a file, a pipe, or standard input for `-`, without a byte order mark. Raises DataError."""
+    """The text of a file, a pipe, or standard input for `-`, without its byte order mark. Raises DataError."""
     name = STDIN_NAME if path == PIPE else str(path)
     with opened(path) as file, File(name, path).readable():
         content = as_text(file, path).read()
@@ -146,9 +146,9 @@ def _shown(name: str) -> str:
 
 
 def refuse_unreadable(name: str, start: bytes, packed: bool = False) -> None:
-    """Raises DataError if text begins as none in UTF-8 does; the hint has the command that mends it.
+    """Raise DataError if the beginning of a file is not UTF-8 text, with the command that converts it as hint.
 
-    `packed` text is what was in a compressed file.
+    `packed`: the text comes from a compressed file.
     """
     for magic, kind in _ARCHIVES.items():
         if start.startswith(magic):
@@ -157,8 +157,8 @@ def refuse_unreadable(name: str, start: bytes, packed: bool = False) -> None:
     if encoding is None and start.count(0) > len(start) // 4:
         probe = start[:_PROBE]
         zeros = probe[::2].count(0), probe[1::2].count(0)
-        if max(zeros) <= 4 * min(zeros):  # letters of most scripts differ in one byte of two
-            raise DataError(f"{name}: is binary", "give UTF-8 text")
+        if max(zeros) <= 4 * min(zeros):  # in UTF-16 most scripts have zeros in every second byte
+            raise DataError(f"{name}: is binary", "give a UTF-8 text file")
         encoding = "UTF-16LE" if zeros[1] > zeros[0] else "UTF-16BE"
     if encoding is not None:
         convert = f"iconv -f {encoding} -t UTF-8"
@@ -168,14 +168,14 @@ def refuse_unreadable(name: str, start: bytes, packed: bool = False) -> None:
 
 @dataclass(frozen=True)
 class File:
-    """A file as the user named it, and where its bytes lie on this machine."""
+    """A file: its name as given by the user, and its path on this machine."""
 
     name: str
     path: Path
 
     @classmethod
     def fetch(cls, name: str, cache: Path) -> "File":
-        """The file a path or a URL names; what is remote is copied into `cache` once. Raises DataError."""
+        """The file of a path or URL; a remote file is downloaded into `cache` once. Raises DataError."""
         try:
             name.encode()
         except UnicodeEncodeError:
@@ -190,11 +190,11 @@ class File:
                     filesystem.get_file(remote, partial.name)
                 Path(partial.name).rename(local)
             except ImportError as error:
-                raise DataError(f"{name}: cannot fetch it: {error}", "pip install 'fsspec[http]' for https") from None
+                raise DataError(f"{name}: cannot download: {error}", "for https: pip install 'fsspec[http]'") from None
             except FileNotFoundError:
                 raise DataError(f"{name}: no such file") from None
-            except Exception as error:  # every file system has errors of its own
-                raise DataError(f"{name}: cannot fetch it: {str(error) or type(error).__name__}") from None
+            except Exception as error:  # every file system of fsspec raises other types
+                raise DataError(f"{name}: cannot download: {str(error) or type(error).__name__}") from None
         return cls(name, local)
 
     def digest(self) -> str:
@@ -203,7 +203,7 @@ class File:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def check_there(self) -> None:
-        """Raises DataError if this is not a file that can be read more than once."""
+        """Raise DataError unless this is a file that can be read more than once."""
         with self.readable():
             if not stat.S_ISREG(self.path.stat().st_mode):
                 kind = "a directory" if self.path.is_dir() else "not a regular file"
@@ -212,7 +212,7 @@ class File:
                 file.read(1)
 
     def check(self, empty: bool = False) -> bytes:
-        """The first megabyte of its content. Raises DataError if this is no text we can read, or empty and must not."""
+        """The first megabyte of content. Raises DataError if it is not UTF-8 text, or empty without `empty`."""
         self.check_there()
         with self.readable(), BufferedReader(self.path.open("rb", buffering=0), _CHUNK) as file:
             content = decompressed(file, self.name)
@@ -223,13 +223,13 @@ class File:
         return start
 
     def open(self) -> BinaryIO:
-        """The uncompressed bytes; use it inside `readable()`."""
+        """The decompressed bytes; use it inside `readable()`."""
         return decompressed(BufferedReader(self.path.open("rb", buffering=0), _CHUNK), self.name)
 
     def blocks(self) -> Iterator[tuple[bytes, int]]:
-        """Whole lines with their ends, about a megabyte at a time, and how many they are. Raises DataError.
+        """Blocks of whole lines with their ends, about a megabyte each, and their number of lines. Raises DataError.
 
-        Where a block ends is a function of the content alone.
+        Block boundaries depend on the content only.
         """
         with self.readable(), self.open() as file:
             while lines := file.read(_CHUNK) + file.readline():
@@ -237,7 +237,7 @@ class File:
 
     @contextmanager
     def readable(self) -> Iterator[None]:
-        """Turn what can go wrong in reading into one clear line."""
+        """Turn errors of reading into a DataError."""
         try:
             yield
         except FileNotFoundError:
@@ -247,8 +247,8 @@ class File:
 
 
 def _file_system(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and what it calls the file: one file, whatever characters are in its name."""
-    import fsspec  # noqa: PLC0415 - exports translate where there is none
+    """The fsspec file system of a URL and its path of the file, without expansion of wildcards."""
+    import fsspec  # noqa: PLC0415 - not needed to translate with an export
 
     kind = fsspec.get_filesystem_class(url.partition("://")[0])
     return kind(**kind._get_kwargs_from_urls(url)), str(kind._strip_protocol(url))
@@ -256,13 +256,13 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 @dataclass(frozen=True)
 class FromFile:
-    """What the readers of one file have in common."""
+    """The base of readers of a single file."""
 
     data: File
 
     @property
     def name(self) -> str:
-        """The file."""
+        """The name of the file."""
         return self.data.name
 
     @property
@@ -272,13 +272,13 @@ class FromFile:
 
 
 class LineReader:
-    """Gives as many lines of an open file as asked for."""
+    """Reads a given number of lines at a time from an open file."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._rest = file, b""
 
     def take(self, lines: int) -> tuple[bytes, int]:
-        """So many lines with their ends, and how many they are: fewer at the end of the file."""
+        """The next lines with their ends, and their number, which is smaller at the end of the file."""
         content, ends = self._rest, _ends(self._rest)
         while len(ends) < lines and (part := self._file.read(_CHUNK)):
             ends = np.concatenate([ends, len(content) + _ends(part)])
@@ -292,5 +292,5 @@ class LineReader:
 
 
 def _ends(content: bytes) -> npt.NDArray[np.intp]:
-    """Where lines end in it: quicker than counting."""
+    """The positions of line ends."""
     return np.flatnonzero(np.frombuffer(content, np.uint8) == ord("\n"))

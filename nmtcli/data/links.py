@@ -1,8 +1,8 @@
-"""Word alignment: which words of a pair translate each other, and so which tokens.
+"""Word alignment links, and their conversion from words to tokens.
 
-A word is what stands between blanks in the raw line, as aligners see it. A tokenizer sees the line normalised, where
-words may fall apart, grow together or vanish. Where it is not certain which tokens a word became, the links of the
-whole pair are dropped: a wrong link teaches something wrong, a missing one nothing.
+A word is delimited by spaces in the raw line, as in aligners. A tokenizer normalises the line, which may split, merge
+or remove words. If the tokens of a word are uncertain, all links of the pair are dropped: a missing link does no harm
+in training, a wrong one does.
 """
 
 import re
@@ -18,8 +18,8 @@ from nmtcli.data.batching import Sentences
 from nmtcli.data.shards import Lengths
 from nmtcli.data.tokenizer import Tokenizer
 
-_OTHER_BLANK = re.compile(r"[^\S \t]")  # some aligners take it for a blank, others for a part of a word
-_MOST_TOKENS = 2**16  # positions of a longer sentence do not fit in two bytes
+_OTHER_SPACE = re.compile(r"[^\S \t]")  # a space for some aligners, a part of a word for others
+_MAX_TOKENS = 2**16  # positions of a longer sentence do not fit in two bytes
 
 Numbers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -27,19 +27,19 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Links:
-    """Links of some sentence pairs, one pair's after the other; positions from 0, of words or of tokens."""
+    """Word alignment links of several sentence pairs, concatenated; positions of words or tokens, from 0."""
 
     positions: Numbers  # [L, 2], source and target
     counts: Lengths  # [B], links of each pair
 
     @classmethod
     def none(cls, pairs: int) -> Self:
-        """No links for so many pairs."""
+        """Empty links for a number of pairs."""
         return cls(np.empty((0, 2), np.int64), np.zeros(pairs, np.int32))
 
     @classmethod
     def unpack(cls, flat: Sentences) -> Self:
-        """What `pack` made."""
+        """The inverse of `pack`."""
         return cls(flat.ids.reshape(-1, 2), flat.lengths // 2)
 
     def pack(self) -> Sentences:
@@ -52,26 +52,26 @@ class Links:
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
     def select(self, pairs: Mask) -> "Links":
-        """The links of those pairs that are true in `pairs` [B]."""
+        """The links of the pairs that are true in `pairs` [B]."""
         return Links(self.positions[pairs[self.pair]], self.counts[pairs])
 
-    def behind_tag(self) -> "Links":
-        """The links between words once a tag is the first word of each source."""
+    def after_tag(self) -> "Links":
+        """The links with source positions shifted by one, for a tag before each source."""
         return Links(self.positions + np.array([1, 0]), self.counts)
 
 
 def count_words(text: str) -> int:
-    """The words of a raw line; where aligners differ, as many as any of them sees."""
+    """The number of words of a raw line; where aligners differ, the largest."""
     words = len(text.split())
-    return words if not _OTHER_BLANK.search(text) else max(words, len(re.findall(r"[^ \t]+", text)))
+    return words if not _OTHER_SPACE.search(text) else max(words, len(re.findall(r"[^ \t]+", text)))
 
 
 @dataclass(frozen=True)
 class LinkCounts:
-    """Pairs whose words are linked."""
+    """Numbers of pairs with links."""
 
     kept: int = 0
-    lost: int = 0  # their links; it was not certain which tokens their words became
+    lost: int = 0  # links dropped, as the tokens of a word were uncertain
 
     def __add__(self, other: "LinkCounts") -> "LinkCounts":
         return LinkCounts(self.kept + other.kept, self.lost + other.lost)
@@ -79,7 +79,7 @@ class LinkCounts:
 
 @dataclass(frozen=True)
 class EncodedSide:
-    """One side of some sentence pairs."""
+    """One side of several sentence pairs."""
 
     texts: Sequence[str]  # raw
     tokens: Sentences
@@ -87,24 +87,24 @@ class EncodedSide:
 
 
 class _WordTokens(NamedTuple):
-    """Which tokens the words of some sentences became."""
+    """The tokens of each word of several sentences."""
 
-    first: Numbers  # [W], the first token of each word, counted from 0 in its sentence
-    sizes: Numbers  # [W], tokens of each word
-    before: Numbers  # [B], words of all sentences before
-    certain: Mask  # [B], whether these words are those of the raw line
+    first: Numbers  # [W], the first token of each word, from 0 in its sentence
+    sizes: Numbers  # [W], number of tokens of each word
+    before: Numbers  # [B], number of words in all previous sentences
+    certain: Mask  # [B], whether the words are those of the raw line
 
 
 def token_links(words: Links, source: EncodedSide, target: EncodedSide) -> tuple[Links, LinkCounts]:
-    """Links between tokens from those between words: each token of a word with each token of the other."""
+    """Token links from word links: each token of a source word with each token of its target word."""
     linked = words.counts > 0
     sides = [_word_tokens(side, linked) for side in (source, target)]
     certain = sides[0].certain & sides[1].certain
     kept = certain[words.pair]
     pair = words.pair[kept]
-    at = [side.before[pair] + words.positions[kept, column] for column, side in enumerate(sides)]  # words
-    begin = [side.first[word] for side, word in zip(sides, at, strict=True)]
-    height, width = (side.sizes[word] for side, word in zip(sides, at, strict=True))
+    linked_words = [side.before[pair] + words.positions[kept, column] for column, side in enumerate(sides)]
+    begin = [side.first[word] for side, word in zip(sides, linked_words, strict=True)]
+    height, width = (side.sizes[word] for side, word in zip(sides, linked_words, strict=True))
     sizes = height * width
     link = np.repeat(np.arange(len(sizes)), sizes)  # [token links]: the number of the word link
     inside = np.arange(len(link)) - (sizes.cumsum() - sizes)[link]
@@ -115,7 +115,7 @@ def token_links(words: Links, source: EncodedSide, target: EncodedSide) -> tuple
 
 
 def _word_tokens(side: EncodedSide, linked: Mask) -> _WordTokens:
-    """The words of a side, as its tokens tell; only those of `linked` sentences are compared with the raw line."""
+    """The words of a side, derived from its tokens; only `linked` sentences are compared with the raw line."""
     ids, lengths, tokenizer = side.tokens.ids, side.tokens.lengths.astype(np.int64), side.tokenizer
     begins = lengths.cumsum() - lengths  # [B]
     sentence = np.repeat(np.arange(len(lengths)), lengths)  # [tokens]
@@ -124,17 +124,17 @@ def _word_tokens(side: EncodedSide, linked: Mask) -> _WordTokens:
     first = np.flatnonzero(starts)
     sizes = np.diff(np.append(first, len(ids)))
     counts = np.bincount(sentence[first], minlength=len(lengths))  # words of each sentence
-    over_blank = np.bincount(sentence[tokenizer.over_blanks[ids]], minlength=len(lengths)) > 0
-    raw = _raw_words([text if wanted else "" for text, wanted in zip(side.texts, linked, strict=True)], tokenizer)
-    certain = (counts == raw) & ~over_blank & (lengths < _MOST_TOKENS)
+    over_space = np.bincount(sentence[tokenizer.spanning_spaces[ids]], minlength=len(lengths)) > 0
+    raw = _raw_words([text if has_links else "" for text, has_links in zip(side.texts, linked, strict=True)], tokenizer)
+    certain = (counts == raw) & ~over_space & (lengths < _MAX_TOKENS)
     return _WordTokens(first - begins[sentence[first]], sizes, counts.cumsum() - counts, certain)
 
 
 def _raw_words(texts: Sequence[str], tokenizer: Tokenizer) -> Numbers:
-    """The words of each raw line, [B]; -1 where one of them is not one word for the tokenizer."""
+    """The number of words of each raw line [B]; -1 if one of them is not a single word for the tokenizer."""
     lines = [text.split() for text in texts]
     seen = {word: tokenizer.normalize(word) for word in {word for words in lines for word in words}}
     odd = {word for word, text in seen.items() if not text or " " in text}
-    plain = (odd.isdisjoint(words) and not _OTHER_BLANK.search(text) for words, text in zip(lines, texts, strict=True))
+    plain = (odd.isdisjoint(words) and not _OTHER_SPACE.search(text) for words, text in zip(lines, texts, strict=True))
     counts = (len(words) if certain else -1 for words, certain in zip(lines, plain, strict=True))
     return np.fromiter(counts, np.int64, len(lines))

@@ -1,8 +1,7 @@
-"""Normalisation that keeps every character a reader would miss: Unicode's NFC, with controls and odd blanks cleared.
+"""Normalisation that keeps all visible characters: Unicode's NFC, without control characters and unusual spaces.
 
-SentencePiece's own rules (NFKC) are made for text that is read. In text that is written they cannot be undone:
-full-width punctuation of Chinese becomes ASCII, the joiners of Persian and the word breaks of Khmer become blanks, Thai
-sara am falls apart.
+SentencePiece's own rules (NFKC) lose information that a translation needs: full-width punctuation of Chinese becomes
+ASCII, joiners of Persian and word breaks of Khmer become spaces, Thai sara am is decomposed.
 """
 
 import unicodedata
@@ -14,16 +13,14 @@ NAME = "nmt_nfc"
 
 # Planes 0 to 2, where all characters with a composed form are; no surrogates, no NUL (it ends SentencePiece's text).
 _CODES = (range(1, 0xD800), range(0xE000, 0x30000))
-_BLANKS = (
-    "\t\n\f\r\v\x85\u2028\u2029\ufffd\N{LOWER ONE EIGHTH BLOCK}"  # beside Unicode's blanks; ▁ is SentencePiece's own
-)
+_SPACES = "\t\n\f\r\v\x85\u2028\u2029\ufffd\N{LOWER ONE EIGHTH BLOCK}"  # besides Unicode's; ▁ is SentencePiece's space
 _BYTE_ORDER_MARK = "\ufeff"
 
 
 @cache
 def rules(lowercase: bool) -> dict[str, str]:
-    """What is replaced by what, for SentencePiece, which takes the longest match."""
-    found = {_BYTE_ORDER_MARK: "", **dict.fromkeys(_BLANKS, " ")}
+    """The replacements for SentencePiece, which applies the longest match."""
+    found = {_BYTE_ORDER_MARK: "", **dict.fromkeys(_SPACES, " ")}
     for character in map(chr, chain(*_CODES)):
         if character in found:
             continue
@@ -42,9 +39,9 @@ def rules(lowercase: bool) -> dict[str, str]:
 
 
 def _spellings(decomposed: str) -> Iterator[str]:
-    """The sequences that are canonically the same: the marks in any order, composed in part or not."""
+    """The canonically equivalent sequences: marks in any order, fully, partly or not composed."""
     base, marks = decomposed[0], tuple(decomposed[1:])
-    orders = [marks] if "\u1100" <= base <= "\u1112" else permutations(marks)  # the parts of Hangul have one order
+    orders = [marks] if "\u1100" <= base <= "\u1112" else permutations(marks)  # Hangul jamo have a fixed order
     whole = unicodedata.normalize("NFC", decomposed)
     for order in orders:
         for composed in range(len(order) + 1):
@@ -54,7 +51,7 @@ def _spellings(decomposed: str) -> Iterator[str]:
 
 
 def tsv(lowercase: bool) -> str:
-    """The rules as the file that SentencePiece's trainer reads."""
+    """The rules as a file for SentencePiece's trainer."""
     rows = (f"{_hexadecimal(given)}\t{_hexadecimal(written)}\n" for given, written in sorted(rules(lowercase).items()))
     return "".join(rows)
 

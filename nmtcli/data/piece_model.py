@@ -1,7 +1,7 @@
-"""SentencePiece's model file, a protocol buffer: what its own interface does not tell, and ours made of another.
+"""Read and modify SentencePiece's model file, a protocol buffer.
 
-The few fields needed are declared here, by their numbers in sentencepiece_model.proto; all others pass through unseen.
-The Python module of the whole format that comes with SentencePiece works with the very newest protobuf only.
+Only the needed fields are declared here, with their numbers in sentencepiece_model.proto; all others are preserved. The
+Python module of the format that comes with SentencePiece needs the newest protobuf.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from nmtcli.vocabulary import BOS, EOS, PAD, UNK
 
 @dataclass(frozen=True)
 class Pieces:
-    """What a model is made of."""
+    """The pieces of a model."""
 
     type: str  # unigram, bpe, word or char
     ordinary: dict[str, int]  # ids of the pieces of text
@@ -57,7 +57,7 @@ _FIELDS: dict[str, list[tuple[str, int, str, str]]] = {
 
 @cache
 def _model_message() -> Any:
-    """The class of a model's message; made when first asked for, since protobuf takes its time to import."""
+    """The message class of a model; built at first use, since the import of protobuf is slow."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     field_type = descriptor_pb2.FieldDescriptorProto
@@ -85,7 +85,7 @@ def _model_message() -> Any:
 
 
 def parse(model: bytes) -> Any:
-    """The model as a message. Raises ValueError if it is none."""
+    """The model as a message. Raises ValueError if it is not a SentencePiece model."""
     from google.protobuf.message import DecodeError
 
     try:
@@ -95,7 +95,7 @@ def parse(model: bytes) -> Any:
 
 
 def read_pieces(model: bytes) -> Pieces:
-    """The pieces of a model by kind. Raises ValueError if it is none."""
+    """The pieces of a model by kind. Raises ValueError if it is not a SentencePiece model."""
     proto = parse(model)
     ordinary, symbols = (
         {piece.piece: number for number, piece in enumerate(proto.pieces) if piece.type == kind}
@@ -110,7 +110,7 @@ def special_ids(processor: sentencepiece.SentencePieceProcessor) -> tuple[int, i
 
 
 def without_normalization(model: bytes) -> bytes:
-    """A model that segments alike but takes the text as it is, with `▁` for each blank and none added in front."""
+    """The model with the same segmentation but without normalisation, for text with `▁` for each space."""
     proto = parse(model)
     spec = proto.normalizer_spec
     spec.precompiled_charsmap = b""
@@ -120,7 +120,7 @@ def without_normalization(model: bytes) -> bytes:
 
 
 def without_rule_file(model: bytes) -> bytes:
-    """The model with the name of our normalisation in place of the file that its rules were read from, if it was."""
+    """The model with the name of our normalisation in place of the path of its rule file, if it has one."""
     proto = parse(model)
     spec = proto.normalizer_spec
     if not spec.normalization_rule_tsv:
@@ -131,10 +131,10 @@ def without_rule_file(model: bytes) -> bytes:
 
 
 def renumbered(model: bytes) -> bytes:
-    """The model with our special ids; the other pieces follow in their order, with their scores.
+    """The model with the ids of `nmtcli.vocabulary`; the other pieces keep their order and scores.
 
-    A special piece that is missing is added under the name the model would give it. A model that has our ids comes back
-    unchanged. Raises ValueError if it is no SentencePiece model, or if it takes a special piece for ordinary text.
+    A missing special piece is added under the name in the model's settings. A model with these ids is returned
+    unchanged. Raises ValueError if it is not a SentencePiece model, or if a special piece is ordinary text in it.
     """
     try:
         ids = special_ids(sentencepiece.SentencePieceProcessor.from_proto(model))
@@ -148,7 +148,7 @@ def renumbered(model: bytes) -> bytes:
     for name in (old.trainer_spec.pad_piece, old.trainer_spec.bos_piece, old.trainer_spec.eos_piece):
         piece = others.pop(name, None)
         if piece is not None and piece.type not in {_CONTROL, _USER_DEFINED}:
-            raise ValueError(f"its piece {name} is ordinary text, not a special one")
+            raise ValueError(f"its piece {name} is ordinary text, not a special piece")
         special.append(type(old.pieces[0])(piece=name, type=_CONTROL))
     new = type(old)()
     new.CopyFrom(old)

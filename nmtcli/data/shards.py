@@ -1,7 +1,7 @@
 """Sentence pairs as token ids on disk: Arrow stream files, written in batches and read through a memory map.
 
-The layout is the one of `datasets.Dataset.save_to_disk`, so that `datasets.load_from_disk` opens it; only pyarrow is
-needed here. An id takes 2 bytes where the vocabulary allows it, else 4.
+The layout is that of `datasets.Dataset.save_to_disk`, so that `datasets.load_from_disk` opens it; only pyarrow is
+needed here. An id has 2 bytes if the vocabulary allows it, else 4.
 """
 
 import json
@@ -24,7 +24,7 @@ from nmtcli.errors import DataError
 SHARD_BYTES = 256 * 2**20
 _SHORT_VOCABULARY = 2**16  # ids below it fit in uint16
 
-_ALIGNMENT = "alignment"  # the third column where there is one
+_ALIGNMENT = "alignment"  # the third column, if there is one
 _TEXT_COLUMNS = ("source_text", "target_text")
 
 Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
@@ -53,7 +53,7 @@ def record_batch(
     vocabulary_size: int,
     links: Sentences | None = None,
 ) -> Any:
-    """Rows as an Arrow record batch, with the text of both sides and packed links for a split that keeps them."""
+    """Rows as an Arrow record batch, with the text of both sides and packed links if the split has them."""
     schema = _schema(vocabulary_size, with_text=texts is not None, with_links=links is not None)
     columns = (source, target) if links is None else (source, target, links)
     arrays = [_list_array(column, field.type) for column, field in zip(columns, schema, strict=False)]
@@ -86,7 +86,7 @@ class ShardWriter:
         fingerprint: str,
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
-        """`vocabulary_size` is the larger of both sides'; a new file begins after about `shard_bytes` bytes."""
+        """`vocabulary_size` is the larger of both sides; a new file starts after about `shard_bytes` bytes."""
         self._schema = _schema(vocabulary_size, with_text=with_text, with_links=with_links)
         self._directory = directory
         self._fingerprint = fingerprint
@@ -98,7 +98,7 @@ class ShardWriter:
         directory.mkdir()
 
     def write(self, batch: Any) -> None:
-        """Append some thousand rows: a batch that `record_batch` made, or its bytes."""
+        """Append some thousand rows: a batch made by `record_batch`, or its bytes."""
         if self._stream is None:
             self._begin_file()
         if isinstance(batch, bytes):
@@ -109,7 +109,7 @@ class ShardWriter:
             self._end_file()
 
     def close(self) -> None:
-        """Finish the files and describe them as `datasets` does."""
+        """Finish the files and write the metadata of `datasets`."""
         if self._stream is None and not self._files:
             self._begin_file()  # a split without rows still has a schema
         if self._stream is not None:
@@ -131,7 +131,7 @@ class ShardWriter:
             self._sink.close()
 
     def _begin_file(self) -> None:
-        # the final name counts all files, so it comes at the end
+        # the final name has the number of files, so the file is renamed at the end
         self._files.append(self._directory / f"part-{len(self._files):05d}.arrow")
         self._sink = pa.OSFile(str(self._files[-1]), "wb")
         self._stream = pa.ipc.new_stream(self._sink, self._schema)
@@ -143,24 +143,22 @@ class ShardWriter:
 
 
 class _File(NamedTuple):
-    """One mapped file. Its bytes are seen as ids and as offsets at once, so that rows of many record batches are read
-    by one index.
-    """
+    """A memory-mapped file, viewed as ids and as offsets, so that one index reads rows of many record batches."""
 
     ids: Ids
     offsets: npt.NDArray[np.int32]
     batches: list[Any]  # Arrow record batches
-    places: list[list[tuple[int, int]]]  # of each record batch and column: where in `offsets` and `ids` its own begin
+    places: list[list[tuple[int, int]]]  # of each record batch and column: its start in `offsets` and in `ids`
 
 
 class Shards:
-    """One split, memory-mapped: opening reads no ids, and what was read can be dropped by the system at any time."""
+    """A memory-mapped split: opening reads no ids, and the system may drop read pages at any time."""
 
     def __init__(self, files: Sequence[_File]) -> None:
         """`files` are mapped files; use `Shards.open`."""
         self._files = files
         batches = [batch.num_rows for file in files for batch in file.batches]
-        self._starts = np.cumsum([0, *batches], dtype=np.int64)  # first row of each record batch, then the rows of all
+        self._starts = np.cumsum([0, *batches], dtype=np.int64)  # first row of each record batch, then the total
         self._file = np.repeat(np.arange(len(files)), [len(file.batches) for file in files])  # of each record batch
         places = [place for file in files for place in file.places]
         self.aligned = any(len(columns) > 2 for columns in places)  # whether rows have links
@@ -175,13 +173,13 @@ class Shards:
             files = [directory / item["filename"] for item in state["_data_files"]]
             rows = sum(split["num_examples"] for split in info["splits"].values())
         except (KeyError, TypeError, AttributeError):
-            raise DataError(f"{directory}: state.json or dataset_info.json is not one of nmt prepare", _AGAIN) from None
+            raise DataError(f"{directory}: state.json or dataset_info.json is not from nmt prepare", _AGAIN) from None
         mapped = [_map(file) for file in files]
         if len({len(columns) for file in mapped for columns in file.places}) > 1:
-            raise DataError(f"{directory}: damaged: some of its files have links, others none", _AGAIN)
+            raise DataError(f"{directory}: damaged: some files have word alignment, others do not", _AGAIN)
         shards = cls(mapped)
         if len(shards) != rows:
-            raise DataError(f"{directory}: {len(shards)} pairs where {rows} were written", _AGAIN)
+            raise DataError(f"{directory}: damaged: has {len(shards)} pairs, was written with {rows}", _AGAIN)
         return shards
 
     def __len__(self) -> int:
@@ -189,37 +187,37 @@ class Shards:
 
     @cached_property
     def longest(self) -> int:
-        """Number of ids of the longest side of any row, 0 without rows."""
+        """The number of ids of the longest side of any row; 0 without rows."""
         longest = 0
         for file, batch, sides in self._record_batches():
             for offsets_at, _ in sides[:2]:
-                own = file.offsets[offsets_at : offsets_at + batch.num_rows + 1]
-                longest = max(longest, int(np.diff(own).max(initial=0)))
+                offsets = file.offsets[offsets_at : offsets_at + batch.num_rows + 1]
+                longest = max(longest, int(np.diff(offsets).max(initial=0)))
         return longest
 
     def lengths(self, rows: Rows) -> tuple[Lengths, Lengths]:
-        """Number of source and of target ids of each row. Raises IndexError for a row that is not there."""
-        found = self._find(rows)
-        return self._spans(0, *found)[1], self._spans(1, *found)[1]
+        """The numbers of source and target ids of each row. Raises IndexError for a row that does not exist."""
+        located = self._locate(rows)
+        return self._spans(0, *located)[1], self._spans(1, *located)[1]
 
     def gather(self, rows: Rows) -> tuple[Sentences, Sentences]:
-        """Source and target ids of the rows, in their order. Raises IndexError for a row that is not there."""
-        found = self._find(rows)
-        return self._read(0, *found), self._read(1, *found)
+        """Source and target ids of the rows, in order. Raises IndexError for a row that does not exist."""
+        located = self._locate(rows)
+        return self._read(0, *located), self._read(1, *located)
 
     def links(self, rows: Rows) -> Sentences:
-        """The packed links of the rows, where they are `aligned`. Raises IndexError for a row that is not there."""
-        return self._read(2, *self._find(rows))
+        """The packed links of the rows of an `aligned` split. Raises IndexError for a row that does not exist."""
+        return self._read(2, *self._locate(rows))
 
-    def _find(self, rows: Rows) -> tuple[Rows, Rows]:
-        """The record batch of each row, and the row's number in it."""
+    def _locate(self, rows: Rows) -> tuple[Rows, Rows]:
+        """The record batch of each row, and the number of the row in it."""
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(self)}")
         batch = np.searchsorted(self._starts, rows, side="right") - 1
         return batch, rows - self._starts[batch]
 
     def _spans(self, column: int, batch: Rows, row: Rows) -> tuple[Rows, Lengths]:
-        """Where in its file the ids of each row begin, and how many they are."""
+        """The start of the ids of each row in its file, and their number."""
         offsets_at, ids_at = self._places[batch, column].T
         at = offsets_at + row
         begin, end = np.empty((2, len(row)), np.int32)
@@ -251,7 +249,7 @@ class Shards:
         return pairs
 
     def _record_batches(self) -> Iterator[tuple[_File, Any, list[tuple[int, int]]]]:
-        """Each record batch with its file and its places."""
+        """Each record batch with its file and places."""
         for file in self._files:
             for batch, sides in zip(file.batches, file.places, strict=True):
                 yield file, batch, sides
@@ -261,7 +259,7 @@ _AGAIN = "delete the data directory and prepare it again"
 
 
 def _map(file: Path) -> _File:
-    """A file, still on disk."""
+    """Memory-map a file."""
     try:
         content = pa.memory_map(str(file)).read_buffer()
         stream = pa.ipc.open_stream(content)
@@ -275,18 +273,18 @@ def _map(file: Path) -> _File:
         places = [[_place(batch.column(number), content) for number in range(columns)] for batch in batches]
     except FileNotFoundError:
         raise DataError(f"{file}: missing", _AGAIN) from None
-    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name is not UTF-8, a buffer elsewhere
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: a name is not UTF-8, or from `_place`
         raise DataError(f"{file}: damaged: {str(error).splitlines()[0]}", _AGAIN) from None
     return _File(_view(content, kind), _view(content, np.int32), batches, places)
 
 
 def _place(column: Any, content: Any) -> tuple[int, int]:
-    """Where in the file, counted in items of their own size, the offsets and the ids of a column begin."""
+    """The start of the offsets and of the ids of a column in the file, in items of their size."""
     places = []
     for array in (column.offsets.to_numpy(), column.values.to_numpy()):
         distance = array.ctypes.data - content.address if array.size else 0
         if not 0 <= distance <= content.size - array.nbytes or distance % array.itemsize:
-            raise ValueError("its arrays are not those of the file")  # compressed, so Arrow copied them
+            raise ValueError("its arrays are compressed")  # Arrow copied them
         places.append(distance // array.itemsize)
     return places[0], places[1]
 
@@ -296,10 +294,10 @@ def _view(content: Any, kind: Any) -> npt.NDArray[Any]:
 
 
 def join(directory: Path, parts: Sequence[Path], fingerprint: str) -> None:
-    """A new split of the rows of several, in order: links to their files, or copies where links cannot be made.
+    """A new split with the rows of several, in order: hard links to their files, or copies if links are not possible.
 
-    Where the rows of some parts have word links, those of the others get an empty list.
-    Raises DataError if a part is missing or damaged.
+    If some parts have word alignment, the rows of the others get an empty list. Raises DataError if a part is missing
+    or damaged.
     """
     opened = [Shards.open(part) for part in parts]
     files = [part / item["filename"] for part in parts for item in _read_json(part / "state.json")["_data_files"]]
@@ -312,7 +310,7 @@ def join(directory: Path, parts: Sequence[Path], fingerprint: str) -> None:
             continue
         try:
             os.link(file, directory / name)
-        except OSError:  # another disk, or one without links
+        except OSError:  # another file system, or one without hard links
             shutil.copyfile(file, directory / name)
     describe(directory, names, schema, sum(map(len, opened)), fingerprint)
 
@@ -323,7 +321,7 @@ def _schema_of(file: Path) -> Any:
 
 
 def _copy_with_links(file: Path, copy: Path, schema: Any) -> None:
-    """A copy of rows without links that has the column for them, with none in it."""
+    """Copy rows without word alignment, with an empty column for it."""
     with pa.memory_map(str(file)) as source, pa.ipc.new_stream(str(copy), schema) as stream:
         for batch in pa.ipc.open_stream(source):
             links = pa.array([[]] * batch.num_rows, schema.field(2).type)

@@ -1,7 +1,7 @@
-"""Text to ids and back: SentencePiece, with the ids of `nmtcli.vocabulary`.
+"""SentencePiece tokenizers with the special ids of `nmtcli.vocabulary`.
 
-The tokenizer of a data directory is copied unchanged into every checkpoint and export, so `Tokenizers.save` and
-`Tokenizers.load` on a directory are the only way in and out; `Tokenizers.reuse` takes in one made elsewhere.
+The tokenizer of a data directory is copied unchanged into every checkpoint and export by `Tokenizers.save` and
+`Tokenizers.load`; `Tokenizers.reuse` loads a tokenizer from another project.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ JOINT_FILE = "tokenizer.model"
 SOURCE_FILE = "tokenizer.source.model"
 TARGET_FILE = "tokenizer.target.model"
 
-# The model depends on how many threads share the sums of EM, so the number is fixed whatever the machine has.
+# A fixed number: the model depends on how the sums of EM are divided over threads.
 _TRAINING_THREADS = 16
 
 
@@ -58,14 +58,14 @@ def vocabulary_size(kind: str, sample: Sequence[str], share: float) -> int:
 
 
 class Tokenizer:
-    """One SentencePiece model. Encoding normalises the text (NFC or NFKC, blanks to single spaces), so decoding gives
+    """A SentencePiece model. Encoding normalises the text (NFC or NFKC, single spaces), so decoding returns
     `normalize(line)`, not always `line`.
 
-    User-defined symbols are one piece wherever they stand; of two that begin alike the longer one is read.
+    User-defined symbols are always one piece; the longest match wins.
     """
 
     def __init__(self, model: bytes) -> None:
-        """Raises ValueError if `model` is not a SentencePiece model with our special ids."""
+        """Raises ValueError unless `model` is a SentencePiece model with the ids of `nmtcli.vocabulary`."""
         try:
             self._processor = sentencepiece.SentencePieceProcessor.from_proto(model)
         except RuntimeError:
@@ -78,17 +78,17 @@ class Tokenizer:
         self.type = pieces.type  # unigram, bpe, char or word
         self._ordinary = pieces.ordinary
         self._symbols = pieces.symbols
-        # a pattern that never matches where there are no symbols
+        # (?!) never matches
         longest_first = sorted(map(re.escape, self._symbols), key=len, reverse=True)
         self._symbol = re.compile(f"({'|'.join(longest_first) or '(?!)'})")
 
     @classmethod
     def train(cls, sentences: Iterable[str], config: TokenizerConfig, symbols: Sequence[str] = ()) -> Self:
-        """A tokenizer of at most `config.vocab_size` pieces; fewer if the text has no more.
+        """Train a tokenizer of at most `config.vocab_size` pieces.
 
-        `symbols` (tags of corpora) become user-defined symbols beside those of `config`. The same sentences in the same
-        order give the same model, byte for byte. Raises UserError if there is no text, the vocabulary cannot hold its
-        characters, or a symbol cannot be one.
+        `symbols` (tags of corpora) become user-defined symbols, besides those of `config`. The same sentences in the
+        same order give the same model, byte for byte. Raises UserError if there is no text, if the vocabulary is too
+        small for its characters, or if a symbol is not valid.
         """
         symbols = list(dict.fromkeys((*config.symbols, *symbols)))
         try:
@@ -101,8 +101,8 @@ class Tokenizer:
         if config.vocab_size == AUTO:
             config = config.model_copy(update={"vocab_size": vocabulary_size(config.type, nonblank, share=1)})
         words = config.type == "word"
-        byte_fallback = config.byte_fallback and not words  # bytes would spell a word's blank too, as ▁
-        # SentencePiece gives a symbol two pieces among words, one of them with the blank before it
+        byte_fallback = config.byte_fallback and not words  # bytes would encode a word's space too, as ▁
+        # with type word, SentencePiece gives a symbol two pieces, one of them with a space before it
         fixed = SPECIAL + 256 * byte_fallback + len(symbols) * (2 if words else 1)
         if config.type in {"char", "word"} and settled(config.vocab_size) <= fixed:
             raise _too_small(config, "special ids, bytes and symbols alone", fixed + 1)
@@ -110,7 +110,7 @@ class Tokenizer:
         try:
             with _normalization_options(config) as options:
                 sentencepiece.SentencePieceTrainer.train(
-                    # an iterator and a writer instead of files keep the paths of this machine out of the model
+                    # an iterator and a writer, not files, keep the paths of this machine out of the model
                     sentence_iterator=iter(nonblank),
                     model_writer=model,
                     model_type=config.type,
@@ -120,12 +120,12 @@ class Tokenizer:
                     byte_fallback=byte_fallback,
                     **options,
                     user_defined_symbols=symbols,
-                    unk_surface=" ⁇" if words else " ⁇ ",  # a word has its blank before it
+                    unk_surface=" ⁇" if words else " ⁇ ",  # a word includes the space before it
                     pad_id=PAD,
                     bos_id=BOS,
                     eos_id=EOS,
                     unk_id=UNK,
-                    max_sentence_length=2**30,  # cleaning has bounded it; by default long lines are left out silently
+                    max_sentence_length=2**30,  # cleaning limits it; the default silently skips long lines
                     num_threads=_TRAINING_THREADS,
                     minloglevel=2,
                 )
@@ -135,18 +135,18 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a model file. Raises DataError if it is missing or not ours."""
+        """Read a model file written by `save`. Raises DataError if it is missing or damaged."""
         model = _read(path)
         try:
             return cls(model)
         except ValueError as error:
-            raise DataError(f"{path}: damaged tokenizer: {error}", "copy it again or prepare the data anew") from None
+            raise DataError(f"{path}: damaged tokenizer: {error}", "copy it or prepare the data again") from None
 
     @classmethod
     def adopt(cls, path: Path) -> Self:
-        """Read any SentencePiece model; one with other special ids is renumbered and segments as before.
+        """Read any SentencePiece model and renumber its special ids if needed, with the same segmentation.
 
-        Raises DataError if it is missing or no SentencePiece model.
+        Raises DataError if it is missing or not a SentencePiece model.
         """
         model = _read(path)
         try:
@@ -173,24 +173,24 @@ class Tokenizer:
         return hash(self._model)
 
     def has_symbol(self, text: str) -> bool:
-        """Whether `text` is a user-defined symbol: one piece wherever it stands."""
+        """Whether `text` is a user-defined symbol."""
         return text in self._symbols
 
     @cached_property
     def byte_pieces(self) -> NDArray[np.bool_]:
-        """Which ids spell a byte of a rare character, [vocabulary]: `byte_pieces[ids].sum()` counts them."""
+        """Which ids are bytes of rare characters, [vocabulary]: `byte_pieces[ids].sum()` counts them."""
         return np.array(self._processor.is_byte(list(range(len(self)))))
 
     @cached_property
     def word_starts(self) -> NDArray[np.bool_]:
-        """Which ids begin a word wherever they stand, [vocabulary]; the first of a sentence always does."""
+        """Which ids start a word, [vocabulary]; the first id of a sentence always does."""
         starts = np.array([piece.startswith("▁") for piece in self._all_pieces])
-        starts[UNK] = self.type == "word"  # elsewhere it is characters, and the ▁ before them a piece of its own
+        starts[UNK] = self.type == "word"  # for other types the ▁ before it is a separate piece
         return starts
 
     @cached_property
-    def over_blanks(self) -> NDArray[np.bool_]:
-        """Which ids hold a blank behind their first character, and so parts of two words, [vocabulary]."""
+    def spanning_spaces(self) -> NDArray[np.bool_]:
+        """Which ids have a space after their first character, and so span two words, [vocabulary]."""
         return np.array(["▁" in piece[1:] for piece in self._all_pieces])
 
     @property
@@ -198,67 +198,66 @@ class Tokenizer:
         return self.pieces(range(len(self)))
 
     def encode(self, lines: list[str], threads: int | None = None) -> list[list[int]]:
-        """Ids of each line, without BOS and EOS; an empty list where nothing is left after normalisation.
+        """Ids of each line, without BOS and EOS; an empty list for a line that is empty after normalisation.
 
-        The lines must be valid Unicode (no lone surrogates). `threads` changes speed only; None is one a core.
+        The lines must be valid Unicode (no lone surrogates). `threads` affects speed only; None: one per core.
         """
         threads = threads or -1
         if self.type == "word":
-            # SentencePiece makes one UNK of several unknown words in a row
+            # SentencePiece merges adjacent unknown words into one UNK
             return self._encode_parts(lines, lambda parts: [self._encode_words(part) for part in parts])
         if self.type == "unigram" and self._symbols:
-            # SentencePiece takes ▁abc, dd for the symbol abcd before d if the score is better
+            # SentencePiece segments a symbol abcd before d as ▁abc, dd if the score is better
             return self._encode_parts(lines, lambda parts: self._segmenter.encode(parts, num_threads=threads))
         return self._processor.encode(lines, num_threads=threads)  # type: ignore[no-any-return]
 
     def encode_arrays(self, lines: list[str], threads: int | None = None) -> list[NDArray[np.int32]]:
-        """The same as `encode`, an array for each line: quicker where there are many."""
+        """The same as `encode` with an array for each line, which is faster for many lines."""
         if self.type == "word" or (self.type == "unigram" and self._symbols):
             return [np.array(row, np.int32) for row in self.encode(lines, threads)]
         return self._processor.encode(lines, num_threads=threads or -1, return_type="numpy")  # type: ignore[no-any-return]
 
     def sample(self, rows: Sequence[Sequence[int]], alpha: float, seed: int) -> list[list[int]]:
-        """Another segmentation of each sentence, drawn at random: the ids change, the text does not.
+        """A random segmentation of each sentence (subword regularisation): the ids change, the text does not.
 
-        `alpha` smooths the distribution of a unigram model (0 makes all segmentations alike probable, a large one
-        leaves the best) or is the share of merges that BPE-dropout leaves out. The result depends on the model and the
-        arguments only. Symbols, bytes, special and unknown ids stay as they are. Raises UserError for characters and
-        words, which have one segmentation.
+        `alpha` is the smoothing of a unigram model (0: uniform; large: the best segmentation) or the share of merges
+        that BPE-dropout skips. The result depends on the model and the arguments only. Symbols, bytes, special and
+        unknown ids stay. Raises UserError for types char and word, which have one segmentation.
         """
-        draw = partial(self._sampler.draw, alpha=alpha, generator=Random(seed))
-        return [self._sample_row(row, draw) for row in rows]
+        sample = partial(self._sampler.sample, alpha=alpha, generator=Random(seed))
+        return [self._sample_row(row, sample) for row in rows]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of one sentence, always one line.
+        """The text of a sentence, without line breaks.
 
-        PAD, BOS, EOS and ids outside the vocabulary are skipped: a model may produce any of them.
+        PAD, BOS, EOS and ids outside the vocabulary are skipped, as a model may produce them.
         """
         size = len(self)
         return _one_line(self._processor.decode([int(token) for token in ids if EOS < token < size]))
 
     def decode_all(self, rows: Iterable[Sequence[int]]) -> list[str]:
         """The text of each sentence; see `decode`."""
-        return [self.decode(row) for row in rows]  # SentencePiece's batch starts threads for what takes microseconds
+        return [self.decode(row) for row in rows]  # SentencePiece's batch call starts threads for microseconds of work
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The piece of each id as SentencePiece writes it (`▁` marks a word's begin), to label a heat map."""
+        """The piece of each id in SentencePiece's notation (`▁` marks the start of a word)."""
         return [str(self._processor.id_to_piece(int(token))) for token in ids]
 
     def normalize(self, line: str) -> str:
-        """What the tokenizer sees of a line; `decode(encode(line))` where nothing is unknown."""
+        """The normalised line; equal to `decode(encode(line))` without unknown characters."""
         return _one_line(self._processor.normalize(line).replace("▁", " "))
 
     @cached_property
     def _segmenter(self) -> sentencepiece.SentencePieceProcessor:
-        """The same model for parts of sentences that are normalised already."""
+        """The same model without normalisation, for parts of normalised sentences."""
         return sentencepiece.SentencePieceProcessor.from_proto(without_normalization(self._model))
 
     def _encode_parts(self, lines: list[str], encode: Callable[[list[str]], list[list[int]]]) -> list[list[int]]:
-        """Ids of lines: `encode` gives those of the normalised text between symbols."""
-        cut = [self._symbol.split(text) for text in self._processor.normalize(lines)]  # text, symbol, text, …, text
-        encoded = iter(encode([part for parts in cut for part in parts[::2]]))
+        """Ids of lines: `encode` returns those of the normalised text between symbols."""
+        split = [self._symbol.split(text) for text in self._processor.normalize(lines)]  # text, symbol, text, …, text
+        encoded = iter(encode([part for parts in split for part in parts[::2]]))
         rows = []
-        for parts in cut:
+        for parts in split:
             row = list(next(encoded))
             for symbol in parts[1::2]:
                 row += [self._symbols[symbol], *next(encoded)]
@@ -268,8 +267,8 @@ class Tokenizer:
     def _encode_words(self, text: str) -> list[int]:
         return [self._ordinary.get(word, UNK) for word in re.findall("▁[^▁]*|[^▁]+", text)]
 
-    def _sample_row(self, row: Sequence[int], draw: Callable[[str], list[int] | None]) -> list[int]:
-        """A row with each run of ordinary pieces drawn anew by `draw`."""
+    def _sample_row(self, row: Sequence[int], sample: Callable[[str], list[int] | None]) -> list[int]:
+        """A row with each run of ordinary pieces segmented by `sample`."""
         sampled: list[int] = []
         for ordinary, run in itertools.groupby(map(int, row), self._texts.__contains__):
             ids = list(run)
@@ -277,9 +276,9 @@ class Tokenizer:
                 sampled += ids
                 continue
             text = "".join(self._texts[token] for token in ids)
-            words = re.split("(?=▁)", text) if self._words_apart else [text]
-            drawn = [draw(word) for word in words if word]
-            sampled += ids if None in drawn else [token for part in drawn if part is not None for token in part]
+            words = re.split("(?=▁)", text) if self._words_are_separate else [text]
+            parts = [sample(word) for word in words if word]
+            sampled += ids if None in parts else [token for part in parts if part is not None for token in part]
         return sampled
 
     @cached_property
@@ -299,19 +298,19 @@ class Tokenizer:
         return {number: piece for piece, number in self._ordinary.items()}
 
     @cached_property
-    def _words_apart(self) -> bool:
-        """Whether no piece goes on into the next word, so that words can be segmented one by one."""
+    def _words_are_separate(self) -> bool:
+        """Whether no piece spans two words, so that words can be segmented separately."""
         return not any("▁" in piece[1:] for piece in self._ordinary)
 
 
 def _one_line(text: str) -> str:
-    """Text without what ends a line (bytes can spell it) and without blanks around."""
+    """Text without line breaks, which byte pieces can produce, and without surrounding spaces."""
     return text.replace("\n", " ").replace("\r", " ").strip(" ")
 
 
 @contextmanager
 def _normalization_options(config: TokenizerConfig) -> Iterator[dict[str, Any]]:
-    """Options of SentencePiece's trainer: the name of rules that it knows, or a file with ours for the time."""
+    """Normalisation options of SentencePiece's trainer: a built-in rule name, or a temporary file with our rules."""
     if config.normalization == "none":
         yield {"normalization_rule_name": "identity"}
     elif config.normalization in {"nfkc", "nmt_nfkc"}:
@@ -324,7 +323,7 @@ def _normalization_options(config: TokenizerConfig) -> Iterator[dict[str, Any]]:
 
 
 def _explain(error: RuntimeError, config: TokenizerConfig) -> UserError | None:
-    """SentencePiece's complaint in our words, None if it is about something we do not know."""
+    """The UserError for an error of SentencePiece's trainer; None if it is not a known one."""
     needed = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
     if needed:
         return _too_small(config, "the characters of this text", int(needed[1]))
@@ -335,9 +334,9 @@ def _no_text() -> UserError:
     return UserError("there is no text to train the tokenizer on", "every line is blank or was dropped")
 
 
-def _too_small(config: TokenizerConfig, what: str, needed: int) -> UserError:
+def _too_small(config: TokenizerConfig, content: str, needed: int) -> UserError:
     return UserError(
-        f"data.tokenizer.vocab_size {config.vocab_size} is too small: {what} need {needed}",
+        f"data.tokenizer.vocab_size {config.vocab_size} is too small: {content} need {needed}",
         f"set data.tokenizer.vocab_size to {needed} or more, or lower data.tokenizer.character_coverage",
     )
 
@@ -351,14 +350,14 @@ def _read(path: Path) -> bytes:
 
 @dataclass(frozen=True)
 class Tokenizers:
-    """The tokenizers of both sides; one and the same object where they are joint."""
+    """The tokenizers of both sides; the same object if joint."""
 
     source: Tokenizer
     target: Tokenizer
 
     @property
     def joint(self) -> bool:
-        """Whether both sides share one vocabulary."""
+        """Whether both sides share a vocabulary."""
         return self.source is self.target
 
     def save(self, directory: Path) -> None:
@@ -371,7 +370,7 @@ class Tokenizers:
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read what `save` wrote. Raises DataError."""
+        """Read the files written by `save`. Raises DataError."""
         return cls._read(directory, Tokenizer.load)
 
     @classmethod
@@ -379,7 +378,7 @@ class Tokenizers:
         """The tokenizer(s) of another project: a SentencePiece model file for both sides, or a directory with the files
         that `save` writes (a data directory, a checkpoint, an export).
 
-        Special ids are made ours. Raises DataError.
+        Special ids are renumbered to those of `nmtcli.vocabulary`. Raises DataError.
         """
         if path.is_dir():
             return cls._read(path, Tokenizer.adopt)
@@ -393,6 +392,6 @@ class Tokenizers:
             return cls(tokenizer, tokenizer)
         if not (directory / SOURCE_FILE).exists() and not (directory / TARGET_FILE).exists():
             raise DataError(
-                f"{directory}: no tokenizer here", f"expected {JOINT_FILE}, or {SOURCE_FILE} and {TARGET_FILE}"
+                f"{directory}: has no tokenizer", f"expected {JOINT_FILE}, or {SOURCE_FILE} and {TARGET_FILE}"
             )
         return cls(read(directory / SOURCE_FILE), read(directory / TARGET_FILE))

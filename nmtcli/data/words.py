@@ -1,6 +1,6 @@
-"""From tokens back to words: which word of a text each token is a part of.
+"""The word of a text that each token belongs to.
 
-A word is what stands between blanks, in a raw line as in a translation: what other programs count.
+A word is delimited by spaces, in a raw line and in a translation, as in other programs.
 """
 
 from codecs import getincrementaldecoder
@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.vocabulary import EOS, UNK
 
-NO_WORD = -1  # the word of a token that ends a sentence
+NO_WORD = -1  # the word of EOS
 UNKNOWN = "⁇"
 
 
 def surfaces(tokenizer: Tokenizer, ids: Sequence[int], words: Mapping[int, str] | None = None) -> list[str]:
-    """What each token adds to the text, blanks before words included; nothing for one that ends a sentence.
+    """The text of each token, with the space before a word; empty for EOS.
 
-    `words` has what to write for the unknown token at a position. A character spelled by bytes is that of its last one.
+    `words` has the text of UNK at a position. A character encoded as bytes belongs to its last byte.
     """
     found: list[str] = []
     bytes_to_text = getincrementaldecoder("utf-8")("replace")
@@ -27,8 +27,8 @@ def surfaces(tokenizer: Tokenizer, ids: Sequence[int], words: Mapping[int, str] 
         if found:
             found[-1] += bytes_to_text.decode(b"", final=True)  # bytes that ended within a character
         if token == UNK:
-            blank = " " if tokenizer.type == "word" else ""  # elsewhere the blank is a piece of its own
-            found.append(blank + (words or {}).get(at, UNKNOWN))
+            space = " " if tokenizer.type == "word" else ""  # for other types the space is a separate piece
+            found.append(space + (words or {}).get(at, UNKNOWN))
         else:
             found.append(_plain(piece.replace("▁", " ")) if token > EOS else "")
     if found:
@@ -40,10 +40,10 @@ def _plain(text: str) -> str:
     return text.replace("\n", " ").replace("\r", " ")
 
 
-def count_through(parts: Iterable[str]) -> tuple[list[int], int]:
-    """For each stretch of a text the number of its first word, from 0; how many words there are.
+def word_numbers(parts: Iterable[str]) -> tuple[list[int], int]:
+    """For each part of a text the number of its first word, from 0; and the number of words.
 
-    A stretch without letters of its own, such as a blank or the first byte of a letter, goes with what follows.
+    A part without visible characters, such as a space or the first byte of a character, belongs to the next word.
     """
     numbers: list[int] = []
     word, inside = -1, False
@@ -63,10 +63,10 @@ def count_through(parts: Iterable[str]) -> tuple[list[int], int]:
 def raw_words(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[int]:
     """For each token of a raw line the number of its word in `line.split()`.
 
-    The tokenizer sees the line normalised, where a word may fall apart or vanish. Should two have grown together, the
-    words after them are counted by what the tokenizer sees.
+    Normalisation may split or remove a word. If it merges two words, the following ones are counted by the normalised
+    line.
     """
-    numbers, _ = count_through(surfaces(tokenizer, ids))
+    numbers, _ = word_numbers(surfaces(tokenizer, ids))
     parts = (len(tokenizer.normalize(word).split()) for word in line.split())
     origin = [word for word, count in enumerate(parts) for _ in range(count)]
     return [origin[min(number, len(origin) - 1)] if origin else NO_WORD for number in numbers]

@@ -1,6 +1,6 @@
-"""The same work on many items, in order, in this process or in several.
+"""Apply a task to many items, in order, in this process or in several.
 
-Results come in the order of the items whatever the number of processes, so nothing that is written depends on it.
+Results come in the order of the items, so output files do not depend on the number of processes.
 """
 
 import os
@@ -18,21 +18,21 @@ from typing import Any
 from nmtcli.errors import ResourceError
 
 SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_AHEAD = 3  # items a process may be ahead of what is taken, so that memory stays bounded
+_AHEAD = 3  # items per process that may be queued, so that memory stays bounded
 
-_task: Callable[[Any], Any]  # in a worker process: its work
+_task: Callable[[Any], Any]  # of a worker process
 
 
 def cores() -> int:
-    """The processors this process may use."""
+    """The number of CPU cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Signals wait until the block is done. (Blocking them would not do: multiprocessing unblocks SIGINT again.)"""
+def _delayed_signals() -> Iterator[None]:
+    """Delay signals to the end of the block. (Blocking them does not work: multiprocessing unblocks SIGINT.)"""
     if threading.current_thread() is not threading.main_thread():
-        yield  # no signal comes here
+        yield  # only the main thread handles signals
         return
     received: list[int] = []
     before = {number: signal.signal(number, lambda one, _: received.append(one)) for number in SIGNALS}
@@ -46,9 +46,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _start_server() -> None:
-    """The server that workers are forked from, and what clears semaphores away: they inherit that no signal is for
-    them.
-    """
+    """Start the fork server and the resource tracker with signals ignored, which they inherit."""
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS} if main else {}
     try:
@@ -59,9 +57,9 @@ def _start_server() -> None:
 
 
 def warm_up(processes: int, preload: str | None = None) -> None:
-    """Start the server that workers are forked from, if there will be several, while this process goes on.
+    """Start the fork server in the background, if there will be several workers.
 
-    `preload` is a module that the server imports once, so that all workers share what takes time to load.
+    `preload` is a module that the server imports once for all workers.
     """
     context = _context()
     if processes > 1 and context.get_start_method() == "forkserver":
@@ -71,7 +69,7 @@ def warm_up(processes: int, preload: str | None = None) -> None:
 
 
 class Workers:
-    """A context manager; `make_task` builds the work once in each process, so it must be one that can be sent there."""
+    """A context manager of worker processes. `make_task` builds the task once in each process; it must be picklable."""
 
     def __init__(self, processes: int, make_task: Callable[[], Callable[[Any], Any]]) -> None:
         self._processes = processes
@@ -90,14 +88,14 @@ class Workers:
             self._pool.shutdown(cancel_futures=True)
 
     def map(self, items: Iterable[Any]) -> Iterator[Any]:
-        """The results, in order. Raises what the work raises; ResourceError if a process is killed."""
+        """The results, in order. Raises the errors of the task; ResourceError if a process is killed."""
         if self._pool is None:
             yield from map(self._task, items)
             return
         waiting: deque[Future[Any]] = deque()
         try:
             for item in items:
-                with _undisturbed():  # the first ones start processes, which must not be forgotten half-way
+                with _delayed_signals():  # a signal while a process starts would leave it behind
                     waiting.append(self._pool.submit(_work, item))
                 if len(waiting) >= _AHEAD * self._processes:
                     yield waiting.popleft().result()
@@ -105,15 +103,15 @@ class Workers:
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             raise ResourceError(
-                "a worker process was killed, most likely for want of memory", "use fewer with --processes"
+                "a worker process was killed, most likely because memory ran out", "use fewer: --processes N"
             ) from None
 
 
 @cache
 def _context() -> Any:
-    """Workers fork from a server that has imported what they need and has no threads.
+    """The start method: workers fork from a server without threads that has the imports.
 
-    Forking this process, which has those of SentencePiece and Arrow, may hang.
+    Forking this process, which has threads of SentencePiece and Arrow, may hang.
     """
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
@@ -121,15 +119,15 @@ def _context() -> Any:
 
 
 def _start(make_task: Callable[[], Callable[[Any], Any]]) -> None:
-    global _task  # noqa: PLW0603 — the one place a pool offers for what each process needs once
-    for number in SIGNALS:  # they may reach the whole group; the parent decides
+    global _task  # noqa: PLW0603 — a pool has no other place for state of each process
+    for number in SIGNALS:  # they may reach the whole process group; the parent handles them
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _task = make_task()
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed cannot tell its workers."""
+    """Exit when the parent process ends; a killed parent cannot stop its workers."""
     parent = parent_process()
     assert parent is not None
     parent.join()

@@ -37,13 +37,13 @@ class Nominal:
         return join(with_particle(self.korean, particle) if marked is None else marked, self.counted)
 
     def again(self) -> Nominal:
-        """Taken up again by a pronoun, which Korean leaves out."""
+        """As a pronoun, which Korean omits."""
         return replace(self, english=self.pronoun, korean="", pairs=())
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A verb with what belongs to it: in English after it, in Korean before it."""
+    """A verb with its complements: after it in English, before it in Korean."""
 
     verb: Verb
     tail: str = ""
@@ -65,7 +65,7 @@ CAN, CANNOT, COULD_NOT = Mood("present", "can"), Mood("present", "can", True), M
 
 
 def conjugate(verb: str, past: str, subject: Nominal, mood: Mood, ask: bool) -> tuple[str, str]:
-    """The auxiliary, if there must be one, and the English verb."""
+    """The auxiliary, if one is needed, and the English verb."""
     tense, _, negative = mood
     no = " not" if negative else ""
     single = not subject.plural and subject.english not in ("I", "we", "you")
@@ -133,7 +133,7 @@ def say(
     ask: str = "",
     goes_on: bool = False,
 ) -> Words:
-    """A clause, to be followed by "but" if it goes on; `around` stands within it; `ask` is a Korean word or "?"."""
+    """A clause, possibly before "but"; `around` is put inside it; `ask` is a Korean question word or "?"."""
     auxiliary, main = english_predicate(phrase.verb, subject, mood, bool(ask))
     often, late = (time.english, "") if time.english in BEFORE_VERB else ("", time.english)
     opening = (auxiliary, subject.english) if ask else (subject.english, auxiliary)

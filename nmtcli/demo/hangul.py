@@ -1,4 +1,4 @@
-"""Korean particles and endings: they follow the final consonant, which the code of a syllable tells."""
+"""Korean particles and endings, which depend on the final consonant of a word."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ FINALS = {"": 0, "ㄴ": 4, "ㄹ": 8, "ㅆ": 20}
 
 
 def final_consonant(word: str) -> int:
-    """The number of the last syllable's final consonant; 0 where it ends in a vowel."""
+    """The number of the last syllable's final consonant; 0 if it ends in a vowel."""
     code = ord(word[-1]) - ord("가")
     if not 0 <= code < 11172:
         raise ValueError(f"not a word in Hangul: {word!r}")
@@ -30,7 +30,7 @@ def end_in(word: str, consonant: str) -> str:
 
 @dataclass(frozen=True)
 class Forms:
-    """A Korean verb or adjective: stem, form in -eo, form in -eu. All its other forms are made from these three."""
+    """A Korean verb or adjective: stem, form in -eo, form in -eu. All other forms are derived from these three."""
 
     stem: str
     infinitive: str

@@ -1,4 +1,4 @@
-"""The phrasebook's word lists, read: nouns, verbs and adjectives with their forms in both languages."""
+"""The parsed word lists of the phrasebook: nouns, verbs and adjectives with their forms in both languages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Pairs = tuple[tuple[str, ...], ...]
 
 
 class Words(NamedTuple):
-    """Some English, its Korean, and the words in it that belong together."""
+    """English text, its Korean translation, and the related words in it."""
 
     english: str
     korean: str
@@ -117,7 +117,7 @@ def article(phrase: str) -> str:
 
 
 def rows(table: str) -> Iterator[list[str]]:
-    """The entries of a table, split into fields; a line that begins with a space goes on with the one before."""
+    """The entries of a table, split into fields; a line that begins with a space continues the previous one."""
     for entry in table.replace("\n ", " ").replace(";", "\n").splitlines():
         if entry.strip():
             yield [field.strip() for field in entry.split("|")]

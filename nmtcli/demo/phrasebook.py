@@ -1,15 +1,15 @@
-"""A small English-Korean corpus of everyday sentences: what `nmt demo` and the tests train on.
+"""A small English-Korean corpus of everyday sentences for `nmt demo` and the tests.
 
-The sentences are made up, from the word lists and the grammar beside this file. They are for showing and testing the
-toolkit and are not a real resource: the grammar is small, the situations are arbitrary, and a model trained on them
-translates phrasebook sentences and nothing else. The same seed and number of pairs give the same bytes everywhere.
+The sentences are generated from the word lists and the grammar beside this file. They demonstrate and test the toolkit
+and are not a real resource: a model trained on them translates phrasebook sentences only. The same seed and number of
+pairs give the same bytes on every machine.
 Korean is in the polite style (haeyo-che), spoken by a woman (older brother: oppa, older sister: eonni).
 
-What is held out. A *combination* is three words that belong together in a clause: who, does what, with what or
-where; or which thing, is how or is where. One in ten is reserved, whatever the seed: a hash (CRC-32) of the three words
-decides. A reserved combination never occurs in a training sentence; every validation and test sentence has at least
-one. Each two of its three words do occur together in training, and each word of a held-out sentence, English and
-Korean, occurs there at least MIN_COUNT times: the parts are known, the whole is new.
+Held-out sentences. A *combination* is three related words of a clause: subject, verb, and object or place; or thing and
+its property or place. One in ten is reserved for any seed, by a hash (CRC-32) of the three words. A reserved
+combination never occurs in a training sentence; every validation and test sentence has at least one. Each two of its
+three words occur together in training, and each English and Korean word of a held-out sentence occurs there at least
+MIN_COUNT times: the parts are known, their combination is new.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from nmtcli.staging import write_whole, writing
 
 MIN_COUNT = 5
 MIN_PAIRS = 2000
-HELD_OUT_SHARE = 40  # one validation and one test sentence for so many training sentences
+HELD_OUT_SHARE = 40  # training sentences for each validation and each test sentence
 RESERVED_ONE_IN = 10  # of all combinations
 
-# Each as often as it stands here.
+# Frequencies of the kinds of sentences.
 METHODS = (
     *[Composer.statement] * 32,
     *[Composer.question, Composer.word_question] * 8,
@@ -59,12 +59,12 @@ def reserved(made: Sentence) -> list[tuple[str, ...]]:
 
 
 def twos(made: Sentence) -> set[tuple[str, ...]]:
-    """Each two words that stand in one combination of a sentence."""
+    """All pairs of words in the combinations of a sentence."""
     return {two for words in made.pairs if len(words) == COMBINED for two in combinations_of(words, 2)}
 
 
 def makes_sense(source: str) -> bool:
-    """Whether nobody is named twice, and meals are eaten when they should be."""
+    """Whether nobody is named twice, and meals are at the right time of day."""
     text = source.replace("My ", "my ").replace("The ", "the ")
     if any(text.count(person.english) > 1 for person in OTHERS):
         return False
@@ -72,7 +72,7 @@ def makes_sense(source: str) -> bool:
 
 
 def compose(seed: int) -> Iterator[Sentence]:
-    """Different sentences without end, each with one translation, none nonsense or naming somebody twice."""
+    """An endless sequence of different sentences that make sense, each with one translation."""
     random = Random(seed)
     composer, translations = Composer(random), dict[str, str]()
     while True:
@@ -90,9 +90,9 @@ def words_of(text: str) -> list[str]:
 
 
 def generate(seed: int, pairs: int) -> Phrasebook:
-    """The corpus of a seed, with so many pairs for training."""
+    """The corpus of a seed, with `pairs` training pairs."""
     if pairs < MIN_PAIRS:
-        raise ValueError(f"{pairs} pairs are too few to hold every word several times: at least {MIN_PAIRS}")
+        raise ValueError(f"{pairs} pairs are too few for every word to occur several times: at least {MIN_PAIRS}")
     sentences = compose(seed)
     training = list(islice((made for made in sentences if not reserved(made)), pairs))
     train = tuple(made.pair for made in training)
@@ -111,7 +111,7 @@ def generate(seed: int, pairs: int) -> Phrasebook:
 
 
 def write(phrasebook: Phrasebook, directory: Path) -> None:
-    """Write the six files; one that is there is whole. Raises UserError or ResourceError where that cannot be."""
+    """Write the six files, each atomically. Raises UserError or ResourceError if that fails."""
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
         for name, pairs in (("train", phrasebook.train), ("valid", phrasebook.valid), ("test", phrasebook.test)):

@@ -1,4 +1,4 @@
-"""Sentences of several kinds, made up at random of clauses that make sense."""
+"""Random sentences of several kinds, composed of clauses that make sense."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def finish(words: Words, mark: str = ".") -> Sentence:
 
 
 class Composer:
-    """Makes up sentences; each method makes one kind of part or, from `statement` on, of sentence."""
+    """Composes sentences; each method makes one kind of part or, from `statement` on, of sentence."""
 
     def __init__(self, random: Random) -> None:
         self.random = random
@@ -124,8 +124,8 @@ class Composer:
         english = f"{determiner} {one}" if determiner else article(one) if noun.countable else one
         return replace(bare, english=english, korean=korean + noun.korean, plural=several)
 
-    def told(self, name: str, verb: Verb) -> Nominal:
-        """A thing told by what somebody did with it."""
+    def with_relative_clause(self, name: str, verb: Verb) -> Nominal:
+        """A thing with a relative clause: what somebody did with it."""
         agent, time = self.pick(PEOPLE), self.pick((NOTHING, *PAST))
         english = join(f"the {name} that", agent.english, verb.past, time.english)
         done = end_in(verb.of(agent.honored).linking, "ㄴ")
@@ -155,7 +155,7 @@ class Composer:
         return Words(english, korean, ((verb.name, place.name),))
 
     def phrase(self, verb: Verb, counted: bool = False, asked: Words = NOTHING) -> Phrase:
-        """A verb with its object or place or both, and means of travel; `asked` stands in for the object."""
+        """A verb with its object or place or both, and means of travel; `asked` replaces the object."""
         parts: list[Words] = [asked]
         if verb.objects and not asked.korean:
             parts = [self.object_of(verb, counted)]
@@ -169,7 +169,7 @@ class Composer:
         )
 
     def activity(self, subject: Nominal, mood: Mood) -> Phrase:
-        """What somebody does, now and then with or for somebody else."""
+        """An activity, sometimes with or for somebody else."""
         lasting = mood in (NOW, NOT_NOW) or mood.modal in ("progressive", "can", "like")
         verbs = ACTIONS + EVENTS * 3 if mood == DID else REPEATED if lasting else ACTIONS
         verb = self.pick(HABITS if mood in (NOW, NOT_NOW) else verbs)
@@ -216,7 +216,7 @@ class Composer:
         return self.pick(said)
 
     def around(self, subject: Nominal, phrase: Phrase, mood: Mood) -> Words:
-        """A clause around the main one: why not, for what, if, when, before, after or during what."""
+        """A subordinate clause: reason, purpose, condition or time."""
         again, tense = subject.again(), "past" if mood.tense == "past" else "present"
         if mood.negative or mood == WILL:
             inner = self.condition((*(STATES[:HINDERING] if mood.negative else STATES), *WEATHER))
@@ -289,7 +289,7 @@ class Composer:
         return finish(Words(english, korean, phrase.pairs), "?" if kind in ("shall we", "may I") else ".")
 
     def state(self) -> Sentence:
-        """How somebody is, what somebody is, likes, has, knows."""
+        """A state: what somebody is, likes, has or knows."""
         subject, mood, time = self.pick(PEOPLE), self.pick((NOW, NOW, NOW, NOT_NOW, DID, DID_NOT)), NOTHING
         phrase = self.phrase(self.pick((*STATIVES, *[NAMED_VERBS["have"]] * 2)), counted=not mood.negative)
         kind = self.random.random()
@@ -315,7 +315,7 @@ class Composer:
         pairs: Pairs = ((adjective.name, name),)
         thing = self.noun_phrase(name, "dttTT" + ("m" if kind in "tuwc" else ""))
         if kind in "wtucbgap" and NOUNS[name].countable and self.chance(0.2):
-            thing = self.told(name, self.pick(DONE_WITH[name]))
+            thing = self.with_relative_clause(name, self.pick(DONE_WITH[name]))
         forms, tail, head = adjective.korean or EXIST, adjective.name, ""
         if self.chance(0.5):
             other = self.pick([noun for noun in of_kinds(kind) if noun != name])
@@ -359,14 +359,14 @@ class Composer:
         return finish(say(self.pick(PEOPLE), phrase, DID, self.time(DID)))
 
     def relative(self) -> Sentence:
-        """Something done with a thing with which somebody did something else."""
+        """An activity with a thing that has a relative clause."""
         name, verb, earlier = self.pick(DONE_AGAIN)
-        thing = self.told(name, earlier)
+        thing = self.with_relative_clause(name, earlier)
         phrase = Phrase(verb, thing.english, thing.marked("을/를"), ((verb.name, name), *thing.pairs))
         return finish(say(self.pick(PEOPLE), phrase, self.pick((DID, DID, DID_NOT, WILL, WANTS, MUST))))
 
     def sequence(self) -> Sentence:
-        """One thing and then another: in Korean, the first verb has no tense."""
+        """Two consecutive activities: in Korean, the first verb has no tense."""
         subject, mood = self.pick(PEOPLE), self.pick((DID, DID, WILL, NOW, MUST))
         verbs = self.random.sample(HABITS if mood == NOW else REPEATED, 2)
         first, second = (self.phrase(verb, counted=mood != NOW) for verb in verbs)
@@ -380,7 +380,7 @@ class Composer:
         return finish(korean._replace(english=english))
 
     def contrast(self) -> Sentence:
-        """Somebody and somebody else, or a wish and what is in its way."""
+        """A contrast of two people, or of a wish and an obstacle."""
         one, other = self.random.sample(OTHERS, 2)
         phrase, mood = self.phrase(self.pick(REPEATED)), self.pick((DID, CAN, Mood("past", "want")))
         first = say(one, phrase, mood, goes_on=True)

@@ -1,4 +1,4 @@
-"""The phrasebook's word lists. One entry a line, fields apart by "|", words by spaces; "_" is a space within a word."""
+"""The phrasebook's word lists: one entry per line, fields separated by "|", words by spaces; "_" is a space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model card: what an export is, what it was made of, and how good it is, for whoever gets the directory."""
+"""The model card of an export: contents, origin and quality."""
 
 from importlib import resources
 from pathlib import Path
@@ -14,7 +14,7 @@ from nmtcli.settings import keys, load_config
 
 
 def model_card(report: ExportReport, info: ModelInfo, origin: Path) -> str:
-    """The card in Markdown. `origin` is the checkpoint; the run it lies in tells the settings of training."""
+    """The card in Markdown. `origin` is the checkpoint; its run has the training settings."""
     text = (resources.files("nmtcli.export") / "card.md.j2").read_text("utf-8")
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
     comparison = report.comparison
@@ -31,7 +31,7 @@ def model_card(report: ExportReport, info: ModelInfo, origin: Path) -> str:
 
 
 def training_settings(origin: Path) -> list[str]:
-    """The settings of model and training that are not the default, `key=value`; none if there is no run around."""
+    """The non-default settings of model and training, `key=value`; none if the checkpoint is not in a run."""
     for folder in (origin, *origin.parents[:2]):
         if (folder / "config.yaml").is_file():
             break
@@ -42,12 +42,12 @@ def training_settings(origin: Path) -> list[str]:
     except UserError:
         return []
     default = Config()
-    found = []
+    settings = []
     for path, _ in keys():
-        own: object = config
+        value: object = config
         usual: object = default
         for part in path:
-            own, usual = getattr(own, part), getattr(usual, part)
-        if own != usual and path[0] in ("model", "train"):
-            found.append(f"{'.'.join(path)}={own}")
-    return found
+            value, usual = getattr(value, part), getattr(usual, part)
+        if value != usual and path[0] in ("model", "train"):
+            settings.append(f"{'.'.join(path)}={value}")
+    return settings

@@ -1,6 +1,6 @@
-"""Does an export translate like the model it came from, and how fast?
+"""The export check: compare translations and speed of an export with those of the original model.
 
-Both translate the same lines: those of a validation set, by the model's own search, or text of random pieces, greedily.
+Both translate the same lines: validation text with the decoding settings of the model, or random pieces greedily.
 """
 
 import time
@@ -30,19 +30,19 @@ from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL
 
 PROBES, PROBE_LENGTH, PROBE_LIMIT = 64, 24, 40
 TEXT_PROBES = 200
-# Share of the lines translated alike. In fp32 one of 64 may be a tie within rounding; rounded weights change a word
-# here and there, and more where the pieces are random and a model is sure of nothing. docs/export.md has measurements.
+# Minimum share of equal translations. In fp32 one of 64 may be a tie within rounding; quantized weights change some
+# words, and more of random pieces, where the model is uncertain. docs/export.md has measurements.
 LEAST_MATCH: dict[StoredPrecision, float] = {"fp32": 0.98, "fp16": 0.95, "int16": 0.9, "bf16": 0.8, "int8": 0.6}
 LEAST_RANDOM_MATCH: dict[StoredPrecision, float] = {"fp32": 0.98, "fp16": 0.9, "int16": 0.6, "bf16": 0.5, "int8": 0.3}
 MOST_DIFFERENCE = 1e-3  # in fp32, of the log-probability of a token
 LEAST_SPEED = 0.5  # of the model's
-LEAST_DELAY = 1.0  # seconds that the probes must take longer for a speed to be judged: less may be noise
-MEASURED_AGAIN = 10.0  # seconds of a round after which there is no second: start-up is no great part of it
+LEAST_DELAY = 1.0  # minimum difference in seconds for the check to fail; a smaller one may be noise
+MEASURED_AGAIN = 10.0  # seconds; after a longer round there is no second one, as start-up is a small part of it
 
 
 @dataclass(frozen=True)
 class Probes:
-    """Lines that both models translate, and translations of them by people where there are any."""
+    """Lines that both models translate, with references if there are any."""
 
     name: str
     sources: list[str]
@@ -50,7 +50,7 @@ class Probes:
 
     @classmethod
     def random(cls, tokenizer: Tokenizer) -> "Probes":
-        """Text of 1 to PROBE_LENGTH random pieces, so that no data needs to be at hand."""
+        """Text of 1 to PROBE_LENGTH random pieces, which needs no data."""
         random = np.random.default_rng(0)
         rows = [random.integers(SPECIAL, len(tokenizer), random.integers(1, PROBE_LENGTH + 1)) for _ in range(PROBES)]
         lines = tokenizer.decode_all(row.tolist() for row in rows)
@@ -66,70 +66,70 @@ class Probes:
 
 @dataclass(frozen=True)
 class Speed:
-    """Of the model and of its export, in sentences per second."""
+    """Speed of the model and of its export, in sentences per second."""
 
     model: float
     export: float
 
     def too_slow(self, sentences: int) -> bool:
-        """Whether the export is less than half as fast, by a time for so many sentences that is no noise."""
+        """Whether the export is less than half as fast, with a difference in time that is not noise."""
         delay = sentences / self.export - sentences / self.model
         return self.export < LEAST_SPEED * self.model and delay > LEAST_DELAY
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How alike an export and its model translate, and how fast."""
+    """The comparison of an export with its model."""
 
     probes: str
     sentences: int
     match_rate: float
     least_match_rate: float
-    largest_log_prob_difference: float  # a token, among those translated alike
-    bleu_against_model: float  # the model's translations as references
+    largest_log_prob_difference: float  # per token, in equal translations
+    bleu_against_model: float  # with the model's translations as references
     sentences_per_second: Speed
     model_scores: tuple[Score, ...] = ()
     export_scores: tuple[Score, ...] = ()
 
     @property
     def failures(self) -> list[str]:
-        """Why this is no good export, in words; nothing if it is one."""
+        """Messages of the failed checks; empty if the export passes."""
         return [*self.differences, *([self.slowness] if self.slowness else [])]
 
     @property
     def slowness(self) -> str | None:
-        """That it is much slower than the model, in words."""
+        """The message of an export that is too slow."""
         speed = self.sentences_per_second
         if not speed.too_slow(self.sentences):
             return None
         return (
-            f"it translates {speed.export:.3g} sentences/s, the model it came from {speed.model:.3g}:"
-            f" less than {LEAST_SPEED:.0%} of that speed on this machine"
+            f"the export translates {speed.export:.3g} sentences/s, the original model {speed.model:.3g}:"
+            f" less than {LEAST_SPEED:.0%} of the speed on this machine"
         )
 
     @property
     def differences(self) -> list[str]:
-        """What it translates too unlike the model, in words."""
-        found = []
+        """Messages of translations that differ too much from the model's."""
+        messages = []
         if self.match_rate < self.least_match_rate:
-            found.append(
-                f"{self.match_rate:.1%} of {self.probes} are translated like the model does,"
+            messages.append(
+                f"{self.match_rate:.1%} of {self.probes} have the same translation as by the original model,"
                 f" fewer than {self.least_match_rate:.0%}"
             )
         if self.least_match_rate == LEAST_MATCH["fp32"] and self.largest_log_prob_difference > MOST_DIFFERENCE:
-            found.append(
-                f"log-probabilities differ by up to {self.largest_log_prob_difference:.1e} a token,"
+            messages.append(
+                f"log-probabilities differ by up to {self.largest_log_prob_difference:.1e} per token,"
                 f" more than {MOST_DIFFERENCE:.0e}"
             )
-        return found
+        return messages
 
 
 def compare(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes) -> Comparison:
-    """Let both translate the probes; `info` is that of the export."""
-    # A copy, with its matrices packed as for `nmt translate`: else its speed would not be that of the model in use.
+    """Translate the probes with both; `info` is that of the export."""
+    # A copy with packed matrices, as in `nmt translate`, for a fair comparison of speed.
     original: Runtime = TorchRuntime(pack_floats(deepcopy(model)), torch.device("cpu"))
     search = SearchConfig(beam_size=1, max_length=PROBE_LIMIT)
-    if probes.references is not None:  # what every engine can do of the model's own settings
+    if probes.references is not None:  # the model's settings as far as every engine supports them
         search = info.search.model_copy(update={"method": "beam", "stopping": "count", "beam_groups": 1})
     tokenizers = export.tokenizers
     source = Translator(_comparable(original, info.kind), tokenizers, search)
@@ -140,13 +140,13 @@ def compare(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes)
     differences = [
         abs(one.candidates[0].log_prob - other.candidates[0].log_prob) / length
         for (one, other), length in zip(same, lengths, strict=True)
-        if one.candidates and not one.problems  # of what was repaired, the log-probability is not the search's
+        if one.candidates and not one.problems  # a repaired translation does not have the search's log-probability
     ]
-    texts = [[one.text for one in own] for own in found]
+    texts = [[one.text for one in translations] for translations in found]
     (bleu,) = score_corpus(texts[1], [texts[0]], ("bleu",))
     scores: list[tuple[Score, ...]] = [(), ()]
     if probes.references is not None:
-        scores = [tuple(score_corpus(own, [probes.references])) for own in texts]
+        scores = [tuple(score_corpus(hypotheses, [probes.references])) for hypotheses in texts]
     return Comparison(
         probes=probes.name,
         sentences=len(pairs),
@@ -161,10 +161,10 @@ def compare(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes)
 
 
 def _translated(translators: Sequence[Translator], probes: Probes) -> tuple[list[list[Translation]], list[float]]:
-    """By each translator a translation of each line, and its sentences per second, the better of two rounds.
+    """The translations of each translator, and its sentences per second, the better of two rounds.
 
-    The first round makes what later calls keep (packed weights, code for each shape), which is not of the speed. They
-    take turns, so that another program that computes for a while does not slow down one alone.
+    The first round also prepares packed weights and generated code, which should not count. Translators take turns, so
+    that another busy program does not slow down only one of them.
     """
     seconds: list[list[float]] = [[] for _ in translators]
     found: list[list[Translation]] = []
@@ -184,10 +184,10 @@ def _comparable(runtime: Runtime, kind: Kind) -> Runtime | Searcher:
 
 @dataclass(frozen=True)
 class _LikeCTranslate2:
-    """A PyTorch model that writes what CTranslate2 would.
+    """A PyTorch model with the output of CTranslate2.
 
-    The probability of PAD and BOS, which no search writes, is shared out among the other tokens; bytes that form no
-    character are taken out at the end.
+    The probability of PAD and BOS, which are never output, is distributed over the other tokens; bytes that form no
+    character are removed at the end.
     """
 
     runtime: Runtime
@@ -226,7 +226,7 @@ class _LikeCTranslate2:
 
 
 def _whole(found: Hypothesis, byte_pieces: BytePieces) -> Hypothesis:
-    """Without bytes that form no character."""
+    """The hypothesis without bytes that form no character."""
     kept = byte_pieces.whole(found.tokens)
     if len(kept) == len(found.tokens):
         return found

@@ -1,13 +1,13 @@
-"""Which formats a model of given settings can be exported to, and what stands in the way of the others.
+"""The possible export formats of a model, and what prevents the others.
 
-Settings suffice, so `nmt train --dry-run` and `nmt export --check` tell it before anything is trained.
+They depend on the settings only, so `nmt train --dry-run` and `nmt export --check` show them before training.
 """
 
 from typing import Literal, get_args
 
 from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import ModelConfig, SearchConfig
-from nmtcli.config.search import DRAWING
+from nmtcli.config.search import SAMPLING_SETTINGS
 
 ExportFormat = Literal["safetensors", "onnx", "ctranslate2"]
 
@@ -17,14 +17,14 @@ PRECISIONS: dict[ExportFormat, tuple[StoredPrecision, ...]] = {
     "ctranslate2": ("fp32", "int8", "int16", "fp16", "bf16"),
 }
 
-# What CTranslate2, which searches itself, refuses at translation; told before anybody relies on it.
+# Features that CTranslate2, which has its own search, does not support; printed at export.
 CTRANSLATE2_REFUSES = (
     "terminology, banned and required phrases, prefixes and placeholders, sampling, MBR, beam groups, ensembles"
 )
 
 
 def unmet(model: ModelConfig, form: ExportFormat) -> list[str]:
-    """The conditions of a format that a model of these settings does not meet, in words; none if it can have it."""
+    """Messages of the unmet conditions of a format for a model of these settings; empty if it is possible."""
     match form:
         case "safetensors":
             return []
@@ -35,41 +35,41 @@ def unmet(model: ModelConfig, form: ExportFormat) -> list[str]:
 
 
 def settle_search(search: SearchConfig, form: ExportFormat) -> tuple[SearchConfig, list[str]]:
-    """The settings of search as a format can follow them, and what was replaced, in words.
+    """The decoding settings that a format supports, and messages of the replaced ones.
 
-    CTranslate2 searches by itself: a beam without groups, until a beam is finished.
+    CTranslate2 has its own search: an ordinary beam, until beam_size hypotheses are finished.
     """
     if form != "ctranslate2":
         return search, []
     default = SearchConfig()
-    drawing = () if search.method == "beam" else ("method", *DRAWING, "mbr_samples", "mbr_metric")
-    names = [*drawing, "beam_groups", "beam_diversity", *(["stopping"] if search.stopping == "bound" else [])]
+    sampling = () if search.method == "beam" else ("method", *SAMPLING_SETTINGS, "mbr_samples", "mbr_metric")
+    names = [*sampling, "beam_groups", "beam_diversity", *(["stopping"] if search.stopping == "bound" else [])]
     changed = {name: getattr(default, name) for name in names if getattr(search, name) != getattr(default, name)}
-    told = [f"search.{name} {getattr(search, name)} is replaced by {value}" for name, value in changed.items()]
-    return SearchConfig.model_validate(search.model_dump() | changed), told
+    messages = [f"search.{name} {getattr(search, name)} is replaced by {value}" for name, value in changed.items()]
+    return SearchConfig.model_validate(search.model_dump() | changed), messages
 
 
 def reachable_formats(model: ModelConfig) -> list[ExportFormat]:
-    """The formats that a model of these settings can have."""
+    """The possible formats of a model of these settings."""
     return [form for form in get_args(ExportFormat) if not unmet(model, form)]
 
 
 def _onnx(model: ModelConfig) -> list[str]:
     if model.encoder.type == "rnn" and model.encoder.layer_norm:
         return [
-            "model.encoder.layer_norm is true: normalising inside the cell is a loop over tokens, which no graph holds"
-            " for any length"
+            "model.encoder.layer_norm is true: layer normalisation in the cell needs a loop over tokens, which an ONNX"
+            " graph cannot have for any length"
         ]
     return []
 
 
 def _ctranslate2(model: ModelConfig) -> list[str]:
     encoder, decoder = model.encoder, model.decoder
-    found = [
-        f"model.{name}.type is {half.type}: CTranslate2 has Transformers only"
-        for name, half in (("encoder", encoder), ("decoder", decoder))
-        if half.type != "transformer"
+    messages = [
+        f"model.{name}.type is {part.type}: CTranslate2 supports Transformers only"
+        for name, part in (("encoder", encoder), ("decoder", decoder))
+        if part.type != "transformer"
     ]
     if encoder.reverse_source:
-        found.append("model.encoder.reverse_source is true: CTranslate2 reads a sentence as it is written")
-    return found
+        messages.append("model.encoder.reverse_source is true: CTranslate2 cannot reverse the source")
+    return messages

@@ -1,7 +1,7 @@
-"""A Transformer as a CTranslate2 model, by CTranslate2's own specification.
+"""Export of a Transformer to CTranslate2, by CTranslate2's specification.
 
-What the specification has no place for is worked into the weights, exactly: a projection between embedding and state
-becomes part of the embedding and the output layer. PAD and BOS, which our search never writes, get no probability.
+Parts that the specification lacks are folded into the weights exactly: a projection between embedding and state becomes
+part of the embedding and the output layer. PAD and BOS, which our search never outputs, get no probability.
 """
 
 from collections.abc import Sequence
@@ -33,19 +33,19 @@ from nmtcli.vocabulary import BOS, PAD
 if TYPE_CHECKING:
     from ctranslate2.specs import TransformerSpec
 
-NEVER = -1e4  # a logit of no probability that float16 can hold
+NEVER = -1e4  # a logit with zero probability that fits in float16
 
 
 def export_ctranslate2(model: Seq2Seq, tokenizers: Tokenizers, directory: Path, precision: StoredPrecision) -> None:
-    """Write the folder that `ctranslate2.Translator` opens into an existing directory.
+    """Write the folder for `ctranslate2.Translator` into an existing directory.
 
-    The model's settings must be such as the specification can hold (`conditions.unmet`).
+    The model must meet the conditions of the format (`conditions.unmet`).
     """
     try:
         import ctranslate2.specs  # noqa: F401, PLC0415 - an extra
     except ImportError:
         raise UserError("CTranslate2 export needs the ctranslate2 extra", "pip install 'nmtcli[ctranslate2]'") from None
-    spec = specification(deepcopy(model), tokenizers)  # it is quantised in place
+    spec = specification(deepcopy(model), tokenizers)  # quantized in place
     spec.validate()
     spec.optimize(TYPES[precision])
     folder = directory / FOLDER
@@ -55,7 +55,7 @@ def export_ctranslate2(model: Seq2Seq, tokenizers: Tokenizers, directory: Path, 
 
 @torch.no_grad()
 def specification(model: Seq2Seq, tokenizers: Tokenizers) -> "TransformerSpec":
-    """The model in CTranslate2's words."""
+    """The model as a CTranslate2 specification."""
     from ctranslate2.specs import TransformerSpec, transformer_spec  # noqa: PLC0415 - an extra
 
     config = model.config
@@ -70,7 +70,7 @@ def specification(model: Seq2Seq, tokenizers: Tokenizers) -> "TransformerSpec":
             config.decoder.heads,
             **_kind(config.decoder),
             **_rotary(config.decoder),
-            alignment_layer=decoder.told,
+            alignment_layer=decoder.selected_layer,
             alignment_heads=config.decoder.heads,
         ),
     )
@@ -83,7 +83,7 @@ def specification(model: Seq2Seq, tokenizers: Tokenizers) -> "TransformerSpec":
         (spec.encoder, spec.encoder.embeddings[0], encoder, model.source_embedding),
         (spec.decoder, spec.decoder.embeddings, decoder, model.target_embedding),
     ):
-        # Tied weights stay one where nothing has to be worked into them.
+        # Tied weights stay tied if nothing is folded into them.
         half.scale_embeddings = config.embedding.scale and isinstance(module.project, nn.Identity)
         embeddings.weight = table.weight if half.scale_embeddings else module.project(table.weight * scale)
         if isinstance(module.norm, nn.LayerNorm):
@@ -125,7 +125,7 @@ def _kind(settings: EncoderConfig | DecoderConfig) -> dict[str, Any]:
 
 
 def _rotary(settings: EncoderConfig | DecoderConfig) -> dict[str, Any]:
-    """All columns of a head are turned, each even one with the odd one after it."""
+    """Rotary position settings: all columns of a head, in pairs of an even and the next odd one."""
     if settings.positions != "rotary":
         return {}
     return {"rotary_dim": settings.hidden_size // settings.heads, "rotary_interleave": True}
@@ -136,7 +136,7 @@ def _pieces(tokenizer: Tokenizer) -> Sequence[str]:
 
 
 def _positions(positions: SinusoidalPositions | None, width: int) -> Tensor:
-    """The vectors of all positions that can be; a rotary encoder has the place for them, and no use."""
+    """The vectors of all possible positions; the specification needs some even for rotary positions."""
     return positions(0, POSITIONS) if positions is not None else torch.zeros(1, width)
 
 

@@ -1,7 +1,7 @@
-"""A run or a checkpoint to a model directory for use: averaged, stripped, in the wanted format, and checked.
+"""Export a run or a checkpoint to a model directory: averaged, without trainer state, in a given format, and checked.
 
-The run is never modified. What is written is opened again and must translate like the model it came from; only then
-does the directory appear.
+The run is never modified. The export is opened and compared with the original model; only if the check passes, or with
+`force`, does the directory appear.
 """
 
 import json
@@ -51,7 +51,7 @@ def export(options: ExportOptions) -> ExportReport:
     precision: StoredPrecision = options.quantize or "fp32"
     assert source is not None and output is not None  # by the rules
     if output.exists():
-        raise UserError(f"{output}: is there already", "choose another -o; nmt never overwrites a model")
+        raise UserError(f"{output}: exists already", "choose another -o; nmt never overwrites a model")
     origins = RunDirectory(source).select(options.average) if options.average else [find_model(source)]
     origin = origins[-1]
     info = read_info(origin)
@@ -99,7 +99,7 @@ def export(options: ExportOptions) -> ExportReport:
 
 
 def write_export(model: Seq2Seq, info: ModelInfo, tokenizers: Tokenizers, directory: Path) -> None:
-    """All that `nmt translate` needs, in the format and precision of `info`, into an existing directory."""
+    """Write the files for `nmt translate`, in the format and precision of `info`, into an existing directory."""
     match info.kind:
         case "pytorch":
             from nmtcli.models.quantized import reduce_weights
@@ -123,9 +123,9 @@ def write_export(model: Seq2Seq, info: ModelInfo, tokenizers: Tokenizers, direct
 def check_export(
     model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes, force: bool = False
 ) -> Comparison:
-    """Translate the probes with both.
+    """Translate the probes with both models.
 
-    Raises CheckFailed where they differ too much or the export is much slower, unless forced.
+    Raises CheckFailed if the translations differ too much or the export is much slower, unless forced.
     """
     comparison = compare(model, export, info, probes)
     if comparison.failures and not force:
@@ -135,7 +135,7 @@ def check_export(
                 " --force exports it anyway, for another machine"
             )
         elif info.kind == "ctranslate2" and info.precision == "int8" and int8_may_saturate():
-            hint = "CTranslate2's int8 may saturate on this CPU: CT2_USE_MKL=1 before the command is exact, and slower"
+            hint = "CTranslate2's int8 may saturate on this CPU: set CT2_USE_MKL=1, which is exact but slower"
         elif info.precision != "fp32":
             hint = "choose another --quantize; --force exports it anyway"
         else:
@@ -149,8 +149,8 @@ def _check_possible(
 ) -> None:
     checkpoint.check_export(origin, info)
     if info.kind != "pytorch" or info.precision != "fp32":
-        what = info.kind if info.kind != "pytorch" else info.precision
-        raise DataError(f"{source}: is an export to {what} already", "export from the run or a checkpoint")
+        kind = info.kind if info.kind != "pytorch" else info.precision
+        raise DataError(f"{source}: is an export to {kind} already", "export from the run or a checkpoint")
     if conditions := unmet(info.model, form):
         raise UserError(
             "\n".join(f"{source}: cannot be exported to {form}: {condition}" for condition in conditions),
@@ -158,13 +158,13 @@ def _check_possible(
         )
     if precision not in (possible := PRECISIONS[form]):
         raise UserError(
-            f"--quantize {precision} is not for --format {form}",
+            f"--quantize {precision} is not available with --format {form}",
             f"--quantize {' or '.join(one for one in possible if one != 'fp32')}",
         )
 
 
 def _open_data(path: Path | None, info: ModelInfo) -> PreparedData | None:
-    """The data directory; raises UserError for another one than the model was trained on."""
+    """The data directory; raises UserError unless the model was trained on it."""
     if path is None:
         return None
     data = open_data(path)

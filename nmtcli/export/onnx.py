@@ -1,7 +1,7 @@
-"""A PyTorch model as two ONNX graphs: `encoder.onnx` reads a batch of sentences, `step.onnx` extends hypotheses.
+"""Export of a model to two ONNX graphs: `encoder.onnx` encodes a batch of sentences, `step.onnx` extends hypotheses.
 
-The search stays ours, so the graphs have no loop. Everything that is worked out once a sentence (attention keys, the
-mask) is an output of the first and an input of the second; names tell which: `memory.*`, `cache.*`, `next_cache.*`.
+The search is that of `nmt`, so the graphs have no loop. The memory of a sentence (attention keys, mask) is an output of
+the first graph and an input of the second. Arrays are named `memory.*`, `cache.*` and `next_cache.*`.
 """
 
 import io
@@ -78,7 +78,7 @@ def export_onnx(model: Seq2Seq, directory: Path, precision: StoredPrecision = "f
         import onnxscript  # noqa: F401, PLC0415 - an extra
     except ImportError:
         raise UserError("ONNX export needs the onnx extra", "pip install 'nmtcli[onnx]'") from None
-    # No two sizes are equal, and none is 0 or 1, which the exporter would take for a rule.
+    # All sizes differ, and none is 0 or 1, which the exporter would treat as constant.
     example, larger = _Example.of(model, 2, 5, 3, 4), _Example.of(model, 3, 7, 4, 6)
     memory_names = [name for name, _ in flatten(example.memory, "memory")]
     cache_names = [name for name, _ in flatten(example.cache, "cache")]
@@ -108,7 +108,7 @@ def export_onnx(model: Seq2Seq, directory: Path, precision: StoredPrecision = "f
 
 @dataclass(frozen=True)
 class _Example:
-    """Inputs of both graphs, in the middle of a search."""
+    """Example inputs of both graphs, from the middle of a search."""
 
     source: Tensor  # [B, S]
     tokens: Tensor  # [B, K]
@@ -119,7 +119,7 @@ class _Example:
     @classmethod
     @torch.no_grad()
     def of(cls, model: Seq2Seq, batch: int, length: int, beam: int, steps: int) -> Self:
-        """An example of these sizes, after so many steps."""
+        """An example of these sizes, after a number of steps."""
         source, tokens = torch.full((batch, length), 4), torch.full((batch, beam), 4)
         memory, cache = model.start(source, torch.full((batch,), length))
         cache = select_rows(cache, torch.arange(batch).repeat_interleave(beam))
@@ -139,7 +139,7 @@ class _Example:
 
 
 def _varying(tree: Any, larger: Any) -> Any:
-    """For each array of nested tuples and lists, the axes whose size is not that of the larger example."""
+    """For each array of nested tuples and lists, the axes whose size differs in the larger example."""
     if isinstance(tree, Tensor):
         free = [axis for axis, (size, other) in enumerate(zip(tree.shape, larger.shape, strict=True)) if size != other]
         return dict.fromkeys(free, torch.export.Dim.DYNAMIC)
@@ -154,7 +154,7 @@ def _export(
     outputs: Sequence[str],
     path: Path,
 ) -> None:
-    """Write one graph. What differs in size between both inputs may have any size."""
+    """Write one graph. Axes that differ in size between both inputs become dynamic."""
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             module.eval(),
@@ -172,7 +172,7 @@ def _export(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter's progress and its remarks on packages we do not use are not for our users."""
+    """Silence the exporter's progress and its warnings about packages that are not needed."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,9 +1,9 @@
-"""ONNX graphs with smaller weights.
+"""Quantization of ONNX graphs.
 
-int8: products with a weight are of integers, activations quantised as they come; weights are quantised once, a scale a
-column, and ONNX Runtime packs them when it opens the graph. Embedding tables have a scale a row. What is left, softmax
-and normalisation among it, stays in fp32. fp16: weights are kept in half precision, and ONNX Runtime casts them back
-when it opens the graph: CPUs have no fast products of halves, and in fp32 nothing overflows.
+int8 (dynamic quantization): weights are quantized with a scale per column, activations at run time, and ONNX Runtime
+packs the weights when it opens the graph. Embedding tables have a scale per row. Everything else, such as softmax and
+normalisation, stays in fp32. fp16: weights are stored in half precision, and ONNX Runtime casts them to fp32 when it
+opens the graph: CPUs have no fast fp16 products, and fp32 does not overflow.
 """
 
 import logging
@@ -16,11 +16,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-_SMALL = 1024  # weights of fewer numbers stay as they are
+_SMALL = 1024  # numbers; smaller weights stay in fp32
 
 
 def reduce_precision(path: Path, precision: Literal["int8", "fp16"]) -> None:
-    """Write the graph in `path` anew in the same place."""
+    """Rewrite the graph in `path` in place."""
     model = onnx.load(path)
     if precision == "fp16":
         _halve(model.graph)
@@ -30,7 +30,7 @@ def reduce_precision(path: Path, precision: Literal["int8", "fp16"]) -> None:
 
     _fold_transposes(model.graph)
     _quantize_tables(model.graph)
-    del model.graph.value_info[:]  # shapes of what was there before; they are found anew
+    del model.graph.value_info[:]  # old shapes; they are inferred again
     with _quiet():
         quantize_dynamic(
             model,
@@ -44,19 +44,19 @@ def reduce_precision(path: Path, precision: Literal["int8", "fp16"]) -> None:
 
 
 def _products_with_vectors(graph: Any) -> list[str]:
-    """Nodes whose weight has no columns to have a scale each, as that of the additive score."""
+    """Nodes whose weight is a vector and has no scale per column, such as that of the additive score."""
     vectors = {weight.name for weight in graph.initializer if len(weight.dims) == 1}
     return [node.name for node in graph.node if node.op_type == "MatMul" and vectors & set(node.input)]
 
 
 def _fold_transposes(graph: Any) -> None:
-    """Turn weights that the graph would turn: quantised are those a product meets as they stand."""
+    """Transpose weights in advance: only direct inputs of a product are quantized."""
     weights = {weight.name: weight for weight in graph.initializer}
     for node in list(graph.node):
         if node.op_type == "Transpose" and node.input[0] in weights:
             (order,) = (list(one.ints) for one in node.attribute if one.name == "perm")
-            turned = numpy_helper.to_array(weights[node.input[0]]).transpose(order)
-            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(turned), node.output[0]))
+            transposed = numpy_helper.to_array(weights[node.input[0]]).transpose(order)
+            graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(transposed), node.output[0]))
             graph.node.remove(node)
     _drop_unused(graph)
 
@@ -75,7 +75,7 @@ def _halve(graph: Any) -> None:
 
 
 def _quantize_tables(graph: Any) -> None:
-    """Embedding tables [V, E] as int8 with a scale a row [V, 1]."""
+    """Quantize embedding tables [V, E] to int8 with a scale per row [V, 1]."""
     weights = {weight.name: weight for weight in graph.initializer}
     for node in list(graph.node):
         table = weights.get(node.input[0]) if node.op_type == "Gather" else None
@@ -91,14 +91,14 @@ def _quantize_tables(graph: Any) -> None:
         )
         place = list(graph.node).index(node)
         graph.node.remove(node)
-        made = [
+        nodes = [
             helper.make_node("Gather", [f"{name}.table", node.input[1]], [f"{name}.rows"], axis=0),
             helper.make_node("Gather", [f"{name}.scale", node.input[1]], [f"{name}.scales"], axis=0),
             helper.make_node("Cast", [f"{name}.rows"], [f"{name}.cast"], to=onnx.TensorProto.FLOAT),
             helper.make_node("Mul", [f"{name}.cast", f"{name}.scales"], [name]),
         ]
-        for offset, one in enumerate(made):
-            graph.node.insert(place + offset, one)
+        for offset, new_node in enumerate(nodes):
+            graph.node.insert(place + offset, new_node)
     _drop_unused(graph)
 
 
@@ -111,7 +111,7 @@ def _drop_unused(graph: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """ONNX Runtime advises to prepare the graph in a way that is for other kinds of quantisation."""
+    """Silence ONNX Runtime's advice on preprocessing, which is for static quantization."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""What an export says of itself."""
+"""The report of an export."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from nmtcli.export.conditions import ExportFormat
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was exported and how its check went; `export.json` in the directory."""
+    """The contents of an export and the result of its check: `export.json`."""
 
     nmtcli: str
     torch: str
@@ -22,5 +22,5 @@ class ExportReport:
     load_seconds: float
     comparison: Comparison
     passed: bool
-    replaced: list[str] = field(default_factory=list)  # settings of search that the format cannot follow
+    replaced: list[str] = field(default_factory=list)  # messages of decoding settings that the format does not support
     files: dict[str, dict[str, int | str]] = field(default_factory=dict)

@@ -1,3 +1,3 @@
-"""What scores measure: BLEU, chrF and TER, word alignment, minimum Bayes risk."""
+"""Metrics: BLEU, chrF and TER, alignment error rate, minimum Bayes risk."""
 
-METRICS = ("bleu", "chrf", "ter", "comet")  # by the names of `nmt score --metric`
+METRICS = ("bleu", "chrf", "ter", "comet")  # names of `nmt score --metric`

@@ -1,6 +1,6 @@
-"""Word alignment: of given pairs by a model's attention, and its error rate against a gold alignment.
+"""Word alignment from attention weights, and its error rate against a gold alignment.
 
-A word is what stands between blanks in the raw line; links are written in Pharaoh's format, `0-0 1-2 …`, source first,
+Words are delimited by spaces in the raw line. The file format is Pharaoh's: `0-0 1-2 …`, source word, target word,
 counted from 0. A gold alignment has sure links, `0-0`, and possible ones, `0?1` or `0p1` (Och and Ney 2003).
 """
 
@@ -21,7 +21,7 @@ _LINK = re.compile(r"(\d{1,9})([-?p])(\d{1,9})", re.ASCII)
 
 
 def by_word(weights: NDArray[np.float32], words: Sequence[int]) -> NDArray[np.float32]:
-    """Columns [·, tokens] added up to words [·, max(words) + 1]; those without a word are left out."""
+    """Sum columns [·, tokens] by word: [·, max(words) + 1]; tokens without a word are ignored."""
     number = np.asarray(words, dtype=np.int64)
     summed = np.zeros((weights.shape[0], int(number.max(initial=NO_WORD)) + 1), dtype=np.float32)
     np.add.at(summed.T, number[number != NO_WORD], weights.T[number != NO_WORD])
@@ -29,15 +29,15 @@ def by_word(weights: NDArray[np.float32], words: Sequence[int]) -> NDArray[np.fl
 
 
 def word_links(weights: NDArray[np.float32], source: Sequence[int], target: Sequence[int]) -> tuple[Link, ...]:
-    """For each target word the source word it drew on most, in the order of the target.
+    """The most-attended source word of each target word, in the order of the target.
 
     weights [T, S] is the attention between tokens; source [S] and target [T] have the word of each token, NO_WORD for
-    an end of sentence. What is drawn from the tokens of a source word adds up. Of a target word the first token counts
-    most, each further one half of the one before: what continues a word follows from its beginning, and looks anywhere.
-    What goes to the end of the source does not count; a word that drew on no word has no link.
+    EOS. The weights of the tokens of a source word are summed. The first token of a target word counts most, each
+    further one half of the previous one: the continuation of a word follows from its beginning, and its attention is
+    less reliable. Attention to EOS does not count; a target word without other attention has no link.
     """
-    drawn = by_word(weights, source) * 0.5 ** _place_in_word(target)[:, None]
-    words = by_word(drawn.T, target).T  # [target words, source words]
+    weighted = by_word(weights, source) * 0.5 ** _place_in_word(target)[:, None]
+    words = by_word(weighted.T, target).T  # [target words, source words]
     if not words.size:
         return ()
     best = words.argmax(axis=1)
@@ -45,7 +45,7 @@ def word_links(weights: NDArray[np.float32], source: Sequence[int], target: Sequ
 
 
 def _place_in_word(words: Sequence[int]) -> NDArray[np.float32]:
-    """How many tokens of the same word stand before each, [tokens]; words are in order."""
+    """The number of previous tokens of the same word, [tokens]; words are in order."""
     number = np.asarray(words, dtype=np.int64)
     place = np.arange(len(number))
     begins = np.where(np.diff(number, prepend=number[:1] - 1) != 0, place, 0)
@@ -53,13 +53,13 @@ def _place_in_word(words: Sequence[int]) -> NDArray[np.float32]:
 
 
 def format_links(links: Iterable[Link] | None) -> str:
-    """Pharaoh's format, `0-0 2-1`; nothing for none."""
+    """Links in Pharaoh format, `0-0 2-1`; empty for none."""
     return " ".join(f"{source}-{target}" for source, target in links or ())
 
 
 @dataclass(frozen=True)
 class GoldLinks:
-    """The gold alignment of a pair: sure links, and possible ones, which include the sure."""
+    """The gold alignment of a pair: sure links, and possible ones, which include the sure ones."""
 
     sure: frozenset[Link]
     possible: frozenset[Link]
@@ -67,7 +67,7 @@ class GoldLinks:
 
 @dataclass(frozen=True)
 class AlignmentQuality:
-    """An alignment beside a gold one (Och and Ney 2003, equation 20); adds up over pairs."""
+    """Counts of an alignment against a gold one (Och and Ney 2003, equation 20), which can be summed over pairs."""
 
     links: int = 0
     sure: int = 0  # links of the gold alignment
@@ -100,13 +100,13 @@ class AlignmentQuality:
 
 
 def judge(links: Iterable[Link], gold: GoldLinks) -> AlignmentQuality:
-    """The links of one pair beside the gold ones."""
-    found = set(links)
-    return AlignmentQuality(len(found), len(gold.sure), len(found & gold.sure), len(found & gold.possible))
+    """The counts of one pair."""
+    given = set(links)
+    return AlignmentQuality(len(given), len(gold.sure), len(given & gold.sure), len(given & gold.possible))
 
 
 def read_gold(text: Text) -> list[GoldLinks]:
-    """The gold links of each line. Raises DataError for what is none."""
+    """The gold links of each line. Raises DataError for an invalid link."""
     parsed = [_parse(text, row, "0-0 for a sure link, 0?0 or 0p0 for a possible one") for row in range(len(text.lines))]
     return [
         GoldLinks(
@@ -118,7 +118,7 @@ def read_gold(text: Text) -> list[GoldLinks]:
 
 
 def read_links(text: Text) -> list[list[Link]]:
-    """The links of each line. Raises DataError for what is none."""
+    """The links of each line. Raises DataError for an invalid link."""
     hint = "0-0 1-2 …, source and target words counted from 0"
     parsed = [_parse(text, row, hint, kinds="-") for row in range(len(text.lines))]
     return [[link for link, _ in line] for line in parsed]

@@ -1,4 +1,4 @@
-"""Minimum Bayes risk: of translations drawn from a model, the one most like the others is chosen."""
+"""Minimum Bayes risk decoding: expected scores of samples."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ from nmtcli.metrics.scores import score_sentences
 
 
 def expected_scores(samples: Sequence[str], metric: Literal["chrf", "bleu"] = "chrf") -> list[float]:
-    """The mean score (0 to 100) of each sample against all of them, itself among them.
+    """The mean score (0 to 100) of each sample against all samples, itself included.
 
-    With samples drawn from the model this estimates the score that each can expect (Eikema and Aziz 2022); the
-    risk is least where it is largest. Equal texts are scored once; time grows as the square of the different ones.
+    For samples from the model this estimates the expected score of each (Eikema and Aziz 2022); the highest one has
+    minimum risk. Equal texts are scored once; time is quadratic in the number of different texts.
     """
     counts = Counter(samples)
     texts = list(counts)

@@ -1,4 +1,4 @@
-"""Corpus scores, all of them sacreBLEU's, so that a number here means what it means in a paper."""
+"""Corpus scores by sacreBLEU, comparable with published ones."""
 
 import json
 import os
@@ -16,16 +16,16 @@ from nmtcli.metrics import METRICS
 
 _INSTALL = {"ja-mecab": "pip install 'sacrebleu[ja]'", "ko-mecab": "pip install 'sacrebleu[ko]'"}
 _TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}  # sacreBLEU's, by target language
-# By language, for those that write no blanks between words: tokenizers that come with sacreBLEU itself.
+# By language, for those without spaces between words: tokenizers that need no further package.
 _UNSPACED = {"zh": "zh"} | dict.fromkeys(("bo", "ja", "km", "lo", "my", "th", "yue"), "char")
 _SEED = "SACREBLEU_SEED"  # sacreBLEU reads it before it resamples
 
 
 class _OneType:
-    """A metric whose scores of resamples are all of one type.
+    """A metric whose scores of resamples all have the same type.
 
-    sacreBLEU's are NumPy's where they are computed, and Python's where there is nothing to count: of both together it
-    can make no interval.
+    sacreBLEU returns NumPy numbers, but Python numbers if there is nothing to count, and cannot compute an interval of
+    both.
     """
 
     def _compute_score_from_stats(self, stats: Any) -> Any:
@@ -45,11 +45,11 @@ class _Ter(_OneType, TER):
 
 @dataclass(frozen=True)
 class Score:
-    """One metric on one corpus, on the metric's own scale: BLEU and chrF 0–100, TER edits per 100 reference words.
+    """One metric on one corpus: BLEU and chrF from 0 to 100, TER in edits per 100 reference words.
 
-    `low` and `high` bound the 95 % interval, and are None when no bootstrap was asked for. They lie around the mean of
-    the resamples, as sacreBLEU reports them, which is close to `value` but not equal to it. `detail` is what sacreBLEU
-    prints behind a score: n-gram precisions, brevity penalty and lengths for BLEU, nothing for the others.
+    `low` and `high` are the bounds of the 95 % interval, None without bootstrap. As in sacreBLEU, the interval is
+    around the mean of the resamples, which is close to `value` but not equal to it. `detail` is what sacreBLEU prints
+    after a score: n-gram precisions, brevity penalty and lengths for BLEU, nothing for the others.
     """
 
     name: str
@@ -62,10 +62,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Variant:
-    """Which variant of BLEU and chrF is meant.
+    """The variant of BLEU and chrF.
 
-    `lowercase` acts on both (TER always ignores case), `tokenize` on BLEU alone. Without `tokenize`, BLEU's tokenizer
-    is the one sacreBLEU takes for `target_language`: 13a, or that of Chinese, Japanese or Korean.
+    `lowercase` applies to both (TER always ignores case), `tokenize` to BLEU only. Without `tokenize`, BLEU's tokenizer
+    is sacreBLEU's default for `target_language`: 13a, or that of Chinese, Japanese or Korean.
     """
 
     lowercase: bool = False
@@ -74,8 +74,8 @@ class Variant:
 
     @classmethod
     def in_training(cls, target_language: str, lowercase: bool) -> "Variant":
-        """What training measures its model by: needs no further package, counts by characters where a language has no
-        blanks between words, and leaves case out of it (`lowercase`) where the model writes none.
+        """The variant for validation during training: needs no further package, uses characters for languages without
+        spaces between words, and ignores case (`lowercase`) for a model with lowercase output.
         """
         return cls(lowercase, _UNSPACED.get(_primary(target_language)))
 
@@ -116,7 +116,7 @@ _PLAIN = Variant()
 
 
 def split_pair(pair: str) -> tuple[str, str] | None:
-    """Both languages of a pair such as en-de, en-zh_CN or pt-BR-en, with their regions; None for what is no pair."""
+    """Both languages of a pair such as en-de, en-zh_CN or pt-BR-en, with their regions; None if it is not a pair."""
     given = pair.split("-")
     if len(given) == 2:
         return (
@@ -147,10 +147,10 @@ def score_corpus(
     bootstrap: int = 0,
     variant: Variant = _PLAIN,
 ) -> list[Score]:
-    """Score a corpus of detokenised sentences; without options, the numbers of the `sacrebleu` command.
+    """Score a corpus of detokenised sentences; without options, with the results of the `sacrebleu` command.
 
-    `hypotheses` holds one string a sentence, `references` one such sequence for each reference translation. See
-    `make_metrics` and `score_system` for the rest.
+    `hypotheses` has one string per sentence, `references` one such sequence for each reference translation. For the
+    other parameters see `make_metrics` and `score_system`.
 
     Raises UserError for an unknown metric or tokenizer, or one that cannot be loaded; ValueError if a reference differs
     in length from the hypotheses, or there is nothing to score.
@@ -168,9 +168,9 @@ def make_metrics(
     variant: Variant = _PLAIN,
     others: Mapping[str, Metric] | None = None,
 ) -> dict[str, Metric]:
-    """sacreBLEU's metrics by name, each with the references counted once for all systems.
+    """sacreBLEU's metrics by name, with the references preprocessed once for all systems.
 
-    `others` holds those that were made elsewhere. Raises UserError for an unknown metric, or as `Variant` does.
+    `others` has metrics made elsewhere. Raises UserError for an unknown metric, or as `Variant` does.
     """
     made = dict(others or {})
     for name in names:
@@ -186,11 +186,10 @@ def make_metrics(
 
 
 def score_system(metrics: Mapping[str, Metric], hypotheses: Sequence[str], bootstrap: int = 0) -> list[Score]:
-    """A score for each metric, whose references are those it was made with.
+    """A score by each metric against its references.
 
-    `bootstrap` is the number of resamples for the interval; 0 leaves it out and is fast enough for every validation.
-    Resampling holds about 80 bytes × sentences × resamples in memory; sacreBLEU fixes its seed (SACREBLEU_SEED).
-    Raises UserError if that is not a seed.
+    `bootstrap` is the number of resamples for the interval, 0 for none. Resampling needs about 80 bytes × sentences ×
+    resamples of memory; its seed is SACREBLEU_SEED or sacreBLEU's default. Raises UserError if that is not a seed.
     """
     if bootstrap > 1:
         check_seed()
@@ -203,8 +202,8 @@ def score_sentences(
     metric: Literal["bleu", "chrf"],
     variant: Variant = _PLAIN,
 ) -> list[float]:
-    """The score of each sentence by itself, 0 to 100: BLEU with the effective order (no n-gram longer than the sentence
-    counts) and sacreBLEU's exponential smoothing, or chrF.
+    """The score of each sentence, 0 to 100: BLEU with effective order (without n-grams longer than the sentence) and
+    sacreBLEU's exponential smoothing, or chrF.
     """
     scorer = variant.bleu(effective_order=True) if metric == "bleu" else variant.chrf()
     pairs = zip(hypotheses, references, strict=True)
@@ -212,19 +211,19 @@ def score_sentences(
 
 
 def check_seed() -> None:
-    """Raise UserError unless the environment leaves sacreBLEU a seed that it can read."""
+    """Raise UserError if the environment has an invalid seed for sacreBLEU."""
     seed = os.environ.get(_SEED, "12345")
     if seed.lower() != "none" and not seed.strip().isdecimal():
         raise UserError(
-            f"the environment variable {_SEED} is {seed!r}, which is no seed",
-            "unset it, or give a whole number, or none for another result each time",
+            f"the environment variable {_SEED} is {seed!r}, which is not a seed",
+            "unset it, or set an integer, or none for a random seed",
         )
 
 
 def _score(metric: Metric, hypotheses: Sequence[str], bootstrap: int) -> Score:
     result = metric.corpus_score(hypotheses, None, n_bootstrap=bootstrap)
     signature = str(metric.get_signature())
-    # sacreBLEU's JSON is the public way to the interval; it leaves the mean out where all resamples scored zero
+    # only sacreBLEU's JSON has the interval; it omits the mean if all resamples scored zero
     report = json.loads(result.format(width=6, signature=signature, is_json=True))
     mean, spread = report.get("confidence_mean", 0.0), report.get("confidence_var", 0.0)
     return Score(

@@ -1,4 +1,4 @@
-"""The texts that `nmt score` compares: read as sacreBLEU reads them, and looked at for what would spoil a score."""
+"""The texts of `nmt score`: reading, as in sacreBLEU, and warnings of text that would distort scores."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,16 +9,16 @@ from nmtcli.data import files
 from nmtcli.errors import DataError
 from nmtcli.paths import PIPE, STDIN_NAME
 
-# A text is warned about when more than this part of its lines shows the sign. Subword marks do not occur in real text;
-# a detached comma now and then does.
+# Share of lines with a sign above which there is a warning. Subword marks do not occur in real text; detached commas
+# sometimes do.
 _SUBWORD_SHARE = 0.01
 _TOKENISED_SHARE = 0.1
 _EMPTY_SHARE = 0.01
 
 _SENTENCEPIECE = re.compile("\N{LOWER ONE EIGHTH BLOCK}")
 _BPE = re.compile(r"\S@@(?: |$)")
-# Detached full stop or comma, English contractions cut off, Moses escapes, Moses' split hyphens. Not ! ? : ; » which
-# French and others set off with a space.
+# Detached full stop or comma, split English contractions, Moses escapes, Moses' split hyphens. Not ! ? : ; » which have
+# a space before them in French and other languages.
 _TOKENISED = re.compile(
     r"\S [.,。,、](?= |$)| '(?:s|t|re|ve|ll|d|m)\b| n't\b|&(?:apos|quot|amp|lt|gt|#91|#93|#124);| @[-/.,]@ "
 )
@@ -32,7 +32,7 @@ _UNSPACED = re.compile("[\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff]")
 
 @dataclass(frozen=True)
 class Text:
-    """A hypothesis or reference: one line a sentence, and the name its reader knows it by."""
+    """A hypothesis or reference: its name in messages, and one line per sentence."""
 
     name: str
     lines: list[str]
@@ -41,12 +41,11 @@ class Text:
 def read_text(path: Path) -> Text:
     """The lines of a UTF-8 text file, or of standard input for `-`.
 
-    It may be compressed. Lines end at LF and at nothing else, as in training data, where other separators are text;
-    white space at the end of a line goes, as in sacreBLEU's own command. Raises DataError for a file that cannot be
-    read or is not UTF-8.
+    It may be compressed. Only LF ends a line, as in training data; white space at the end of a line is removed, as in
+    the `sacrebleu` command. Raises DataError for a file that cannot be read or is not UTF-8.
     """
     lines = files.read_text(path).split("\n")
-    if lines[-1] == "":  # the LF of the last line opens no further line
+    if lines[-1] == "":  # the LF of the last line does not start another line
         lines.pop()
     return Text(STDIN_NAME if path == PIPE else str(path), [line.rstrip() for line in lines])
 
@@ -55,9 +54,9 @@ def require_parallel(hypothesis: Text, reference: Text) -> None:
     """Raise DataError unless both texts have the same number of lines, and at least one."""
     if len(hypothesis.lines) != len(reference.lines):
         raise DataError(
-            f"{hypothesis.name} has {len(hypothesis.lines)} lines, but {reference.name} has {len(reference.lines)}",
-            "line n of both must translate the same sentence; nmt translate keeps empty lines, so look for what lost or"
-            " added some before or after it",
+            f"{hypothesis.name} has {len(hypothesis.lines)} lines, {reference.name} {len(reference.lines)}:"
+            " the files must be line-aligned",
+            "nmt translate keeps empty lines; check the steps before and after it for lost or added lines",
         )
     if not hypothesis.lines:
         raise DataError(f"{hypothesis.name} and {reference.name} are empty", "give texts with at least one line")
@@ -66,9 +65,9 @@ def require_parallel(hypothesis: Text, reference: Text) -> None:
 def warnings(
     systems: Sequence[Text], references: Sequence[Text], metrics: Sequence[str], tokenize: str | None
 ) -> list[str]:
-    """What in these texts would make scores wrong or not comparable, one sentence each, with the evidence.
+    """Warnings of text that makes scores wrong or not comparable, with evidence.
 
-    `tokenize` is BLEU's tokenizer: with "none" the user brings tokens, so tokenised text is as it should be.
+    `tokenize` is BLEU's tokenizer: with "none", tokenised text is expected.
     """
     found: list[str] = []
     for text in (*systems, *references):
@@ -85,7 +84,7 @@ def warnings(
 def _subword_warnings(text: Text) -> Iterator[str]:
     for sign, marks in ((_SENTENCEPIECE, "SentencePiece marks (▁)"), (_BPE, "BPE marks (@@)")):
         if evidence := _evidence(sign, text.lines, _SUBWORD_SHARE):
-            yield f"{text.name} still carries {marks}: {evidence}; join the pieces to words before scoring"
+            yield f"{text.name} has {marks}: {evidence}; join the subwords before scoring"
 
 
 def _tokenised_warnings(text: Text) -> Iterator[str]:
@@ -103,12 +102,12 @@ def _empty_warnings(text: Text) -> Iterator[str]:
 
 
 def _script_warnings(reference: Text, tokenize: str) -> Iterator[str]:
-    """13a and intl cut words at spaces: where a script writes none, a whole clause counts as one word."""
+    """13a and intl split words at spaces: in a script without spaces a whole clause counts as one word."""
     text = "".join(reference.lines)
     half = sum(map(str.isalpha, text)) / 2
     kana, han, hangul, unspaced = (len(script.findall(text)) for script in (_KANA, _HAN, _HANGUL, _UNSPACED))
     used = f"BLEU's tokenizer {tokenize}"
-    if kana + han > half and kana > han / 10:  # Japanese always carries kana, Chinese hardly any
+    if kana + han > half and kana > han / 10:  # Japanese always has kana, Chinese hardly any
         yield f"{used} does not split Japanese: use --tokenize ja-mecab (pip install 'sacrebleu[ja]'), or compare chrF"
     elif han > half:
         yield f"{used} does not split Chinese: use --tokenize zh, or compare chrF"

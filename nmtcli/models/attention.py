@@ -1,7 +1,7 @@
-"""Attention of a recurrent decoder on the source: score functions, windows, several heads.
+"""Attention of a recurrent decoder to the source: score functions, local windows, several heads.
 
 Bahdanau, Cho and Bengio 2015 (additive); Luong, Pham and Manning 2015 (section 3: dot, general, concat, location; local
-windows); Chen et al. 2018 (several additive heads). What does not depend on the decoder is worked out once a sentence.
+windows); Chen et al. 2018 (several additive heads). What depends on the source alone is computed once per sentence.
 """
 
 from typing import Any
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from nmtcli.config import AttentionConfig
 from nmtcli.models.activations import tanh
 from nmtcli.models.loop import Product, plain_product
-from nmtcli.models.multihead import of_head
+from nmtcli.models.multihead import select_head
 
-Source = dict[str, Tensor]  # what attention needs of a sentence, one row each: part of the decoder's memory
+Source = dict[str, Tensor]  # keys, values and mask, one row per sentence: part of the decoder's memory
 
 CHUNK = 2**18  # elements of the additive score's [B, Q, S, A] worked on at a time: they stay in the CPU's cache
 
@@ -22,9 +22,9 @@ CHUNK = 2**18  # elements of the additive score's [B, Q, S, A] worked on at a ti
 class Attention(nn.Module):
     """Context vectors for queries: a weighted mean of encoder states.
 
-    dot h·s · general h·(W s) · additive v·tanh(W h + U s) · location W h, one weight a position (Luong et al. 2015,
+    dot h·s · general h·(W s) · additive v·tanh(W h + U s) · location W h, one weight per position (Luong et al. 2015,
     eq. 8) · scaled_dot and scaled_general: divided by √d (Vaswani et al. 2017, section 3.2.1). With several heads
-    (scaled_dot and additive) query, keys and values are projected and cut into heads. local-m and local-p keep to a
+    (scaled_dot and additive) query, keys and values are projected and split into heads. local-m and local-p attend to a
     window around a position; local-p multiplies by a Gaussian, so its weights sum to less than one (eq. 9 and 10).
     """
 
@@ -32,7 +32,7 @@ class Attention(nn.Module):
         super().__init__()
         self.kind, self.heads, self.window, self.reach = config.type, config.heads, config.window, config.window_size
         self.scaled = self.kind in ("scaled_dot", "scaled_general")
-        self.told_head: int | None = None  # whose weights are told; None: the mean of all
+        self.selected_head: int | None = None  # whose weights are returned; None: the mean of all heads
         width = config.hidden_size or decoder_size
         several = config.heads > 1
         self.context_size = width if several else encoder_size
@@ -54,14 +54,14 @@ class Attention(nn.Module):
 
     def source(self, states: Tensor, mask: Tensor) -> Source:
         """Encoder states [B, S, H_encoder] and mask [B, S] as `forward` needs them; rows are sentences."""
-        if self.kind == "location":  # positions without a weight of their own cannot be looked at
+        if self.kind == "location":  # later positions have no score
             mask = mask & (torch.arange(mask.size(1), device=mask.device) < self.score.size(0))
-        found = {"mask": mask, "values": states if self.project_values is None else self.project_values(states)}
+        source = {"mask": mask, "values": states if self.project_values is None else self.project_values(states)}
         if self.project_keys is not None:
-            found["keys"] = self.project_keys(states)
+            source["keys"] = self.project_keys(states)
             if self.kind == "additive" and states.is_cpu and torch.is_inference_mode_enabled():
-                found["exponentials"] = exponentials(found.pop("keys"))
-        return found
+                source["exponentials"] = exponentials(source.pop("keys"))
+        return source
 
     def forward(
         self, query: Tensor, source: Source, position: Tensor | None = None, product: Product = plain_product
@@ -70,7 +70,7 @@ class Attention(nn.Module):
 
         query [B, Q, H_decoder], where Q is target positions in training and hypotheses in search: hypotheses of one
         sentence share its keys. position [B, Q], of the target, is for local-m. Returns context [B, Q, context_size]
-        and weights [B, Q, S] (of the told head, or the mean of all), zero on padding.
+        and weights [B, Q, S] (of the selected head, or the mean of all), zero on padding.
         """
         mask = source["mask"][:, None, :]  # [B, 1, S]
         centre = self._centre(query, source["mask"], position, product)  # [B, Q, 1]
@@ -86,10 +86,10 @@ class Attention(nn.Module):
             weights = weights[:, 0]
             return product(weights.to(values.dtype), values, transposed=True), weights
         context = torch.matmul(weights.to(values.dtype), self._cut(values))  # [B, heads, Q, A / heads]
-        return context.transpose(1, 2).flatten(2), of_head(weights, self.told_head)
+        return context.transpose(1, 2).flatten(2), select_head(weights, self.selected_head)
 
     def _scores(self, query: Tensor, source: Source, product: Product) -> Tensor:
-        """[B, heads, Q, S]; anything on padding."""
+        """[B, heads, Q, S]; undefined on padding."""
         if self.kind == "location":
             scores = product(query, self.score)  # [B, Q, max_length]
             size = source["mask"].size(1)
@@ -112,11 +112,11 @@ class Attention(nn.Module):
         return torch.matmul(query * query.size(-1) ** -0.5, self._cut(keys).transpose(2, 3))
 
     def _cut(self, rows: Tensor) -> Tensor:
-        """[B, L, A] into heads: [B, heads, L, A / heads]."""
+        """Split [B, L, A] into heads: [B, heads, L, A / heads]."""
         return rows.view(*rows.shape[:2], self.heads, -1).transpose(1, 2)
 
     def _centre(self, query: Tensor, mask: Tensor, position: Tensor | None, product: Product) -> Tensor | None:
-        """The middle of the window, [B, Q, 1], within a token of a real one; None without a window."""
+        """The centre of the window [B, Q, 1], at most one token from a real one; None without a window."""
         if self.window == "global":
             return None
         length = mask.sum(dim=1)[:, None, None]  # [B, 1, 1]
@@ -136,20 +136,20 @@ def additive_scores(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
 
 
 def plain_additive_scores(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
-    """The reference; its [B, Q, S, A] lies whole in memory."""
+    """The reference implementation, with all of [B, Q, S, A] in memory."""
     return torch.tanh(query[:, :, None] + keys[:, None]) @ vector.to(query.dtype)
 
 
 def exponentials(states: Tensor) -> Tensor:
-    """exp(-2a) of queries or keys, for `quick_additive_scores`; beyond ±40, which fp32 does not hold, cut off."""
+    """exp(-2a) of queries or keys for `quick_additive_scores`, clamped to ±40 against overflow of fp32."""
     return states.float().clamp(-40, 40).mul_(-2).exp_()
 
 
 def quick_additive_scores(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
-    """`plain_additive_scores` plus a constant, which a softmax does not see, of exponentials of queries and keys.
+    """`plain_additive_scores` plus a constant, from exponentials of queries and keys. Softmax ignores the constant.
 
-    tanh(a) = 2 σ(2a) - 1, and σ(2q + 2k) = 1 / (1 + exp(-2q) exp(-2k)): some exponentials take the place of a tanh for
-    each pair of query and key, the most expensive part of a search with additive attention.
+    tanh(a) = 2 σ(2a) - 1, and σ(2q + 2k) = 1 / (1 + exp(-2q) exp(-2k)). So Q + S exponentials replace Q · S tanh, the
+    most expensive part of a search with additive attention.
     """
     batch, queries, size = query.shape
     scores = query.new_empty(batch, queries, keys.size(1))
@@ -163,7 +163,7 @@ def quick_additive_scores(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor
 
 
 class AdditiveScores(torch.autograd.Function):
-    """`plain_additive_scores`, some sentences at a time, with its gradient by hand."""
+    """`plain_additive_scores`, a few sentences at a time, with a hand-written gradient."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
@@ -189,14 +189,14 @@ class AdditiveScores(torch.autograd.Function):
         grad_vector = torch.zeros(width, dtype=torch.float32, device=grad.device)
         for part in _chunks(inner):
             grad_vector += (grad[part].reshape(1, -1) @ inner[part].reshape(-1, width))[0]
-            slope = (1 - inner[part] * inner[part]).mul_(grad[part][..., None])  # before v, which comes last
+            slope = (1 - inner[part] * inner[part]).mul_(grad[part][..., None])  # v is multiplied at the end
             torch.sum(slope, dim=2, out=grad_query[part])
             torch.sum(slope, dim=1, out=grad_keys[part])
         return grad_query * vector, grad_keys * vector, grad_vector.to(vector.dtype)
 
 
 def _chunks(inner: Tensor) -> list[slice]:
-    """Slices of so many sentences that about CHUNK elements of [B, Q, S, A] are worked on; all of them on a GPU."""
+    """Slices of sentences with about CHUNK elements of [B, Q, S, A] each; a single slice on a GPU."""
     rows = len(inner)
     count = max(1, CHUNK // max(1, inner[0].numel())) if inner.device.type == "cpu" else rows
     return [slice(start, start + count) for start in range(0, rows, count)]

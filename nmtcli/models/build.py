@@ -1,4 +1,4 @@
-"""The encoder and the decoder that the settings name."""
+"""Construction of the encoder and decoder types."""
 
 from nmtcli.config import ModelConfig
 from nmtcli.models.recurrent import RecurrentDecoder, RecurrentEncoder

@@ -1,4 +1,4 @@
-"""One recurrent layer in one direction: LSTM or GRU, over a whole sequence or step by step with the same weights."""
+"""A unidirectional recurrent layer (LSTM or GRU), over a whole sequence or step by step with the same weights."""
 
 from typing import Any, Literal
 
@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 from nmtcli.models.activations import tanh
 from nmtcli.models.device import runs_lstm_in
-from nmtcli.models.halves import State
+from nmtcli.models.interfaces import State
 from nmtcli.models.loop import Product, loop_product, plain_product
 
 
 class RecurrentLayer(nn.Module):
-    """An LSTM or a GRU of one layer, the GRU in cuDNN's form (the reset gate applies after the product).
+    """A single-layer LSTM or GRU; the GRU in cuDNN's form, with the reset gate applied after the product.
 
-    `layer_norm` normalises inside the cell (Ba, Kiros and Hinton 2016, eq. 20 to 22 for the LSTM; of a GRU the two
-    gates together and the candidate apart, as in their supplement). It and recurrent dropout have no fused kernel:
-    sequences then run in a Python loop.
+    `layer_norm` normalises inside the cell (Ba, Kiros and Hinton 2016, eq. 20 to 22 for the LSTM; in a GRU the two
+    gates jointly and the candidate separately, as in their supplement). Layer normalisation and recurrent dropout have
+    no fused kernel: sequences then run in a Python loop.
     """
 
     def __init__(
@@ -44,17 +44,17 @@ class RecurrentLayer(nn.Module):
                 bias_ih.view(4, -1)[1] = 1.0  # the forget gate starts open (Jozefowicz et al. 2015)
 
     def zero_state(self, like: Tensor) -> State:
-        """The state [N, H] before anything was read, for inputs [N, ...]."""
+        """The zero state [N, H] for inputs [N, ...]."""
         zeros = like.new_zeros(like.size(0), self.hidden_size)
         return (zeros, zeros) if self.cell == "lstm" else (zeros,)
 
     def forward(
         self, inputs: Tensor, state: State | None = None, length: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, State | None]:
-        """inputs [B, L, E] from a state to the states h [B, L, H] of all positions.
+        """inputs [B, L, E] and an initial state to the hidden states [B, L, H] of all positions.
 
-        With `length` [B] also the state after the last real position of each sentence. `mask` [B, H] drops units of h
-        on their way to the next position.
+        With `length` [B] also returns the state after the last real position of each sentence. `mask` [B, H] is the
+        recurrent dropout mask of h.
         """
         state = self.zero_state(inputs) if state is None else state
         if self.norms or mask is not None or not isinstance(self.rnn, nn.RNNBase):  # packed
@@ -65,7 +65,7 @@ class RecurrentLayer(nn.Module):
         return self._whole(inputs, state, length)
 
     def _whole(self, inputs: Tensor, state: State, length: Tensor | None) -> tuple[Tensor, State | None]:
-        """`forward` by the kernel for whole sequences."""
+        """`forward` by PyTorch's kernel for whole sequences."""
         initial = tuple(part.to(inputs.dtype)[None].contiguous() for part in state)  # [1, B, H] each
         if self.cell == "gru":
             hidden, _ = self.rnn(inputs, initial[0])
@@ -76,10 +76,10 @@ class RecurrentLayer(nn.Module):
         return self._keep_cell(inputs, initial, length)
 
     def _keep_cell(self, inputs: Tensor, initial: State, length: Tensor) -> tuple[Tensor, State]:
-        """The fused LSTM with the cell as it was at the last real position.
+        """The fused LSTM with the cell state at the last real position.
 
-        The kernel gives the cell after the padding. So padding carries a flag, an input of its own whose fixed weights
-        close the input gate and open the forget gate: the cell goes through the padding unchanged.
+        The kernel returns the cell state after the padding. So padding sets a flag, an additional input whose fixed
+        weights close the input gate and open the forget gate: the cell state stays unchanged over the padding.
         """
         padding = torch.arange(inputs.size(1), device=inputs.device)[None] >= length[:, None]  # [B, L]
         weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
@@ -102,9 +102,9 @@ class RecurrentLayer(nn.Module):
         return sequences[0], None if length is None else tuple(last_of(sequence, length) for sequence in sequences)
 
     def project(self, inputs: Tensor, product: Product = plain_product) -> Tensor:
-        """The part of the gates that comes from the inputs: [..., E] to [..., 4H] (3H of a GRU).
+        """The contribution of the inputs to the gates: [..., E] to [..., 4H] (3H of a GRU).
 
-        What else goes into the cell is added to it before `step`, which normalises the sum where there is `layer_norm`.
+        Other inputs of the cell are added to it before `step`, which normalises the sum with `layer_norm`.
         """
         weight_ih, _, bias_ih, bias_hh = self.rnn.all_weights[0]
         if self.norms:
@@ -115,7 +115,7 @@ class RecurrentLayer(nn.Module):
     def step(
         self, projected: Tensor, state: State, product: Product = plain_product, mask: Tensor | None = None
     ) -> State:
-        """One position: projected inputs [N, 4H] (or 3H) and the state to the next state."""
+        """One position: projected inputs [N, 4H] (3H of a GRU) and the state to the next state."""
         _, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
         hidden = state[0] if mask is None else state[0] * mask
         if self.norms:
@@ -137,7 +137,7 @@ class RecurrentLayer(nn.Module):
 
 
 class PartsNorm(nn.Module):
-    """Layer normalisation of consecutive parts of a vector, each by itself."""
+    """Separate layer normalisation of consecutive parts of a vector."""
 
     def __init__(self, sizes: list[int]) -> None:
         super().__init__()
@@ -154,26 +154,26 @@ def lstm_gates(gates: Tensor, cell: Tensor, norm: nn.Module | None = None) -> St
     """Gates [N, 4H] before their nonlinearities, in PyTorch's order, and the cell [N, H] to the next state."""
     if gates.is_cpu and torch.is_inference_mode_enabled():
         return _lstm_gates_by_sigmoid(gates, cell, norm)
-    write, forget, candidate, read = gates.chunk(4, dim=-1)
-    cell = torch.sigmoid(forget) * cell + torch.sigmoid(write) * torch.tanh(candidate)
-    return torch.sigmoid(read) * torch.tanh(cell if norm is None else norm(cell)), cell
+    input_gate, forget_gate, candidate, output_gate = gates.chunk(4, dim=-1)
+    cell = torch.sigmoid(forget_gate) * cell + torch.sigmoid(input_gate) * torch.tanh(candidate)
+    return torch.sigmoid(output_gate) * torch.tanh(cell if norm is None else norm(cell)), cell
 
 
 def _lstm_gates_by_sigmoid(gates: Tensor, cell: Tensor, norm: nn.Module | None) -> State:
-    """`lstm_gates` in fewer passes, and in place of the gates.
+    """`lstm_gates` in fewer passes, in place; overwrites the gates.
 
     tanh(x) = 2 σ(2x) - 1: on a CPU a sigmoid costs a third to a tenth of a tanh.
     """
     size = cell.size(-1)
     gates[:, 2 * size : 3 * size].mul_(2)
-    write, forget, candidate, read = gates.sigmoid_().chunk(4, dim=-1)
-    cell = torch.addcmul(forget * cell, write, candidate, value=2).sub_(write)
+    input_gate, forget_gate, candidate, output_gate = gates.sigmoid_().chunk(4, dim=-1)
+    cell = torch.addcmul(forget_gate * cell, input_gate, candidate, value=2).sub_(input_gate)
     squashed = (2 * (cell if norm is None else norm(cell))).sigmoid_()
-    return squashed.mul_(read).mul_(2).sub_(read), cell
+    return squashed.mul_(output_gate).mul_(2).sub_(output_gate), cell
 
 
 def gru_gates(projected: Tensor, recurrent: Tensor, hidden: Tensor) -> Tensor:
-    """Both parts of the gates [N, 3H] and the hidden state [N, H] to the next one."""
+    """The input and recurrent parts of the gates [N, 3H] and the hidden state [N, H] to the next hidden state."""
     reset, update, candidate = projected.chunk(3, dim=-1)
     reset_h, update_h, candidate_h = recurrent.chunk(3, dim=-1)
     update = torch.sigmoid(update + update_h)
@@ -183,7 +183,7 @@ def gru_gates(projected: Tensor, recurrent: Tensor, hidden: Tensor) -> Tensor:
 
 
 class FusedLstmGates(torch.autograd.Function):
-    """`lstm_gates` with its gradient by hand: fewer and in-place passes over [N, 4H]. The cell stays in fp32."""
+    """`lstm_gates` with a hand-written gradient: fewer, in-place passes over [N, 4H]. The cell state stays in fp32."""
 
     @staticmethod
     def forward(ctx: Any, gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
@@ -193,50 +193,50 @@ class FusedLstmGates(torch.autograd.Function):
         torch.sigmoid(gates[:, : 2 * size], out=active[:, : 2 * size])
         tanh(gates[:, 2 * size : 3 * size], out=active[:, 2 * size : 3 * size])
         torch.sigmoid(gates[:, 3 * size :], out=active[:, 3 * size :])
-        write, forget, candidate, read = active.chunk(4, dim=-1)
-        new_cell = (forget * cell).addcmul_(write, candidate)
+        input_gate, forget_gate, candidate, output_gate = active.chunk(4, dim=-1)
+        new_cell = (forget_gate * cell).addcmul_(input_gate, candidate)
         squashed = tanh(new_cell, out=torch.empty_like(new_cell))
         ctx.save_for_backward(active, cell, squashed)
-        return (read * squashed).to(gates.dtype), new_cell
+        return (output_gate * squashed).to(gates.dtype), new_cell
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         """Gradients of gates and cell."""
         active, cell, squashed = ctx.saved_tensors
         grad_hidden, grad_cell = grads
-        write, forget, candidate, read = active.chunk(4, dim=-1)
-        grad_cell = grad_cell + grad_hidden * read * (1 - squashed * squashed)
+        input_gate, forget_gate, candidate, output_gate = active.chunk(4, dim=-1)
+        grad_cell = grad_cell + grad_hidden * output_gate * (1 - squashed * squashed)
         grad = torch.empty_like(active)
         size = cell.size(-1)
-        torch.mul(grad_cell * candidate, write * (1 - write), out=grad[:, :size])
-        torch.mul(grad_cell * cell, forget * (1 - forget), out=grad[:, size : 2 * size])
-        torch.mul(grad_cell * write, 1 - candidate * candidate, out=grad[:, 2 * size : 3 * size])
-        torch.mul(grad_hidden * squashed, read * (1 - read), out=grad[:, 3 * size :])
-        return grad, grad_cell * forget
+        torch.mul(grad_cell * candidate, input_gate * (1 - input_gate), out=grad[:, :size])
+        torch.mul(grad_cell * cell, forget_gate * (1 - forget_gate), out=grad[:, size : 2 * size])
+        torch.mul(grad_cell * input_gate, 1 - candidate * candidate, out=grad[:, 2 * size : 3 * size])
+        torch.mul(grad_hidden * squashed, output_gate * (1 - output_gate), out=grad[:, 3 * size :])
+        return grad, grad_cell * forget_gate
 
 
 class FusedGruGates(torch.autograd.Function):
-    """`gru_gates` with its gradient by hand."""
+    """`gru_gates` with a hand-written gradient."""
 
     @staticmethod
     def forward(ctx: Any, projected: Tensor, recurrent: Tensor, hidden: Tensor) -> Tensor:
         """See `gru_gates`."""
         size = hidden.size(-1)
-        opened = (projected[:, : 2 * size] + recurrent[:, : 2 * size]).sigmoid_()  # reset and update, [N, 2H]
-        reset, update = opened.chunk(2, dim=-1)
+        gates = (projected[:, : 2 * size] + recurrent[:, : 2 * size]).sigmoid_()  # reset and update, [N, 2H]
+        reset, update = gates.chunk(2, dim=-1)
         inner = recurrent[:, 2 * size :]
         candidate = torch.addcmul(projected[:, 2 * size :], reset, inner)
         tanh(candidate, out=candidate)
-        ctx.save_for_backward(opened, candidate, inner, hidden)
+        ctx.save_for_backward(gates, candidate, inner, hidden)
         return torch.lerp(candidate, hidden.to(candidate.dtype), update)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of both parts of the gates and of the hidden state."""
-        opened, candidate, inner, hidden = ctx.saved_tensors
+        gates, candidate, inner, hidden = ctx.saved_tensors
         (grad,) = grads
         size = hidden.size(-1)
-        reset, update = opened.chunk(2, dim=-1)
+        reset, update = gates.chunk(2, dim=-1)
         grad_projected = grad.new_empty(grad.size(0), 3 * size)
         grad_candidate = torch.mul(grad * (1 - update), 1 - candidate * candidate, out=grad_projected[:, 2 * size :])
         torch.mul(grad_candidate * inner, reset * (1 - reset), out=grad_projected[:, :size])

@@ -1,4 +1,4 @@
-"""Where to compute, and how fast true fp32 is to be had there."""
+"""Choice and setup of the device."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +16,10 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 def open_device(
     name: DeviceName, threads: int | None = None, number: int = 0, precision: str | None = None
 ) -> torch.device:
-    """The device for `auto`, `cpu` or `cuda`, with the process set up for it; raises UserError where there is none.
+    """The device for `auto`, `cpu` or `cuda`, with the process set up for it. Raises UserError if it is not available.
 
-    `number` tells which GPU, where there are several; `precision` what a model for translation is packed in: int8 has
-    kernels on a CPU alone, which auto then takes, and fp16 on a GPU alone.
+    `number` selects the GPU. `precision` is the quantization of a model for translation: int8 needs a CPU, which auto
+    then selects, and fp16 needs a GPU.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() and precision != "int8" else "cpu"
@@ -30,24 +30,24 @@ def open_device(
     if name == "cuda":
         if number >= torch.cuda.device_count():
             raise UserError(
-                f"GPU {number} is wanted, but PyTorch sees {torch.cuda.device_count()}", "GPUs are counted from 0"
+                f"GPU {number}: PyTorch sees {torch.cuda.device_count()} GPUs only", "GPUs are counted from 0"
             )
         if precision == "int8":
-            raise UserError("int8 is for CPUs", "bf16 or fp16 is what a GPU is fast in, or use --device cpu")
+            raise UserError("int8 needs a CPU", "use bf16 or fp16 on a GPU, or --device cpu")
         device = torch.device("cuda", number)
         torch.cuda.set_device(device)
-        torch.set_float32_matmul_precision("highest")  # fp32 is fp32; who wants speed takes bf16
+        torch.set_float32_matmul_precision("highest")  # true fp32, no TF32; bf16 is the fast option
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.enable_cudnn_sdp(
             False
-        )  # it plans anew for each shape, and hardly two batches have the same
+        )  # cuDNN builds a plan for each shape, and nearly every batch has another shape
     else:
         if precision == "fp16":
-            raise UserError("fp16 is for GPUs", "int8 or bf16 is what a CPU is fast in")
+            raise UserError("fp16 needs a GPU", "use int8 or bf16 on a CPU")
         device = torch.device("cpu")
         if threads:
             torch.set_num_threads(threads)
-        # Peaked distributions make denormals, which x86 computes many times slower.
+        # Peaked distributions produce denormals, which x86 computes many times slower.
         torch.set_flush_denormal(True)
         choose_matmul()
     return device
@@ -66,14 +66,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory(device: torch.device) -> None:
-    """Give what is no longer used back to the device, so that larger pieces can be had."""
+    """Return cached memory to the device, so that larger blocks can be allocated."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 @contextmanager
 def explain_out_of_memory(setting: str) -> Iterator[None]:
-    """Turn an allocation that failed into a ResourceError that names the setting to lower."""
+    """Turn a failed allocation into a ResourceError that names the setting to lower."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -91,7 +91,7 @@ def has_bf16(device: torch.device) -> bool:
 
 @cache
 def runs_lstm_in(kind: torch.dtype) -> bool:
-    """Whether this CPU has an LSTM for whole sequences in this type, with its gradient."""
+    """Whether PyTorch has an LSTM kernel for whole sequences in this type on this CPU, with its gradient."""
     layer = torch.nn.LSTM(8, 8, batch_first=True)
     try:
         with torch.enable_grad(), torch.autocast("cpu", kind, enabled=kind != torch.float32):

@@ -1,10 +1,9 @@
-"""Products inside a loop over target positions, with the gradients of what is fixed worked out after the loop.
+"""Matrix products inside a loop over target positions, whose weight gradients are computed after the loop.
 
-A step of such a loop multiplies small activations by the same matrices again and again: weights, attention keys,
-encoder states. By the chain rule the gradient of such a matrix is a sum over steps of outer products; autograd forms
-each and adds it, T times the size of the matrix. Here the steps only note their inputs and gradients, and one product
-over all of them follows at the end. What a step computes is the same code either way: it is given one of two
-`Product`s.
+Each step of the loop multiplies small activations by the same matrices: weights, attention keys, encoder states. The
+gradient of such a matrix is a sum of outer products over steps. Autograd computes and adds each of them, T times the
+size of the matrix. Here each step only records its inputs and gradients, and one product over all steps follows. The
+code of a step is the same in both cases: it receives one of two `Product`s.
 """
 
 from typing import Any, Protocol, cast
@@ -15,14 +14,14 @@ from torch.nn import functional as F
 
 from nmtcli.models.packed import PackedMatrix
 
-Matrix = Tensor | PackedMatrix  # a trained weight, or what a search has in its place
+Matrix = Tensor | PackedMatrix  # a trained weight, or its packed form in search
 
 
 class Product(Protocol):
-    """inputs [..., K] times a matrix that stays the same through the loop, plus `base` if given.
+    """inputs [..., K] times a matrix that stays fixed in the loop, plus `base` if given.
 
-    matrix is [M, K], as of a linear layer, or one a sentence [B, M, K] for inputs [B, Q, K]; with `transposed` it is
-    stored the other way round ([K, M]). Returns [..., M].
+    matrix is [M, K], as of a linear layer, or one per sentence [B, M, K] for inputs [B, Q, K]; with `transposed` it is
+    [K, M]. Returns [..., M].
     """
 
     def __call__(self, inputs: Tensor, matrix: Matrix, base: Tensor | None = None, transposed: bool = False) -> Tensor:
@@ -30,7 +29,7 @@ class Product(Protocol):
 
 
 def plain_product(inputs: Tensor, matrix: Matrix, base: Tensor | None = None, transposed: bool = False) -> Tensor:
-    """The reference: autograd does the rest."""
+    """The reference implementation, with autograd's gradient."""
     if isinstance(matrix, PackedMatrix):
         return cast("Tensor", matrix(inputs, base))
     if matrix.dim() == 2 and not transposed and (base is None or base.dim() == 1):
@@ -38,17 +37,17 @@ def plain_product(inputs: Tensor, matrix: Matrix, base: Tensor | None = None, tr
     other = matrix if transposed else matrix.transpose(-1, -2)
     if base is not None and inputs.dim() == 2:
         return torch.addmm(base, inputs, other)
-    found = torch.matmul(inputs, other)
-    return found if base is None else found + base
+    output = torch.matmul(inputs, other)
+    return output if base is None else output + base
 
 
 def loop_product() -> Product:
-    """The product for one run through a loop: deferred where gradients are wanted."""
+    """The product for one pass through a loop: deferred if gradients are enabled."""
     return DeferredProduct() if torch.is_grad_enabled() else plain_product
 
 
 def compute_dtype(inputs: Tensor) -> torch.dtype:
-    """The type products run in: autocast's where it is on."""
+    """The type of products: autocast's if it is on."""
     kind = inputs.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
 
@@ -57,30 +56,30 @@ class DeferredProduct:
     """A `Product` for one forward pass through a loop."""
 
     def __init__(self) -> None:
-        # A matrix may be used both ways round, as encoder states are by dot attention: as keys and as values.
+        # A matrix may be used in both orientations, as dot attention uses encoder states as keys and as values.
         self._fixed: dict[tuple[int, bool], tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]] = {}
 
     def __call__(self, inputs: Tensor, matrix: Matrix, base: Tensor | None = None, transposed: bool = False) -> Tensor:
-        """See `Product`; in autocast's type where it is on."""
-        assert isinstance(matrix, Tensor)  # what is packed is not trained
+        """See `Product`; in autocast's type if it is on."""
+        assert isinstance(matrix, Tensor)  # packed matrices are not trained
         dtype = compute_dtype(inputs)
         key = (id(matrix), transposed)
         if key not in self._fixed:
             uses: list[tuple[Tensor, Tensor]] = []
-            # The matrix itself is kept too, so that its id stays its own.
+            # A reference to the matrix keeps its id unique.
             self._fixed[key] = (matrix, _Fixed.apply(matrix, dtype, transposed, uses), uses)  # type: ignore[no-untyped-call]
         _, fixed, uses = self._fixed[key]
         base = None if base is None else base.to(dtype)
-        found: Tensor = _Product.apply(inputs.to(dtype), fixed, base, transposed, uses)  # type: ignore[no-untyped-call]
-        return found
+        output: Tensor = _Product.apply(inputs.to(dtype), fixed, base, transposed, uses)  # type: ignore[no-untyped-call]
+        return output
 
 
 class _Fixed(torch.autograd.Function):
-    """A matrix on its way into the loop: autograd comes back here once all its uses have noted their gradients."""
+    """A matrix as an input of the loop: autograd runs its backward after all uses have recorded their gradients."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor, dtype: torch.dtype, transposed: bool, uses: list[Any]) -> Tensor:
-        """The matrix in `dtype`; `uses` will hold the inputs and gradients of each use."""
+        """The matrix in `dtype`; `uses` collects the inputs and gradients of each use."""
         ctx.set_materialize_grads(False)
         ctx.uses, ctx.transposed, ctx.dtype, ctx.per_sentence = uses, transposed, matrix.dtype, matrix.dim() == 3
         return matrix.to(dtype) if matrix.dtype != dtype else matrix.view_as(matrix)
@@ -99,7 +98,7 @@ class _Fixed(torch.autograd.Function):
 
 
 class _Product(torch.autograd.Function):
-    """One use of a matrix: its own gradient is noted, not worked out."""
+    """One use of a matrix: records the gradient instead of computing that of the matrix."""
 
     @staticmethod
     def forward(
@@ -112,8 +111,8 @@ class _Product(torch.autograd.Function):
         other = matrix if transposed else matrix.transpose(-1, -2)
         if base is not None and inputs.dim() == 2:
             return torch.addmm(base, inputs, other)
-        found = torch.matmul(inputs, other)
-        return found if base is None else found + base
+        output = torch.matmul(inputs, other)
+        return output if base is None else output + base
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

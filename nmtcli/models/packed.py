@@ -1,14 +1,13 @@
 """Matrices of a trained model packed once for products on a CPU, in fp32 or quantized.
 
-int8 (dynamic quantization): each row of a matrix [M, K] is integers from -127 to 127 times a scale of its own. Each row
-of the inputs is quantized at the time, to integers from -63 to 63 (7 bits, as PyTorch's own `reduce_range` has it). So
-any two products of the two sum to less than 16 bits, which is what CPUs without VNNI add up in; the sums are exact on
-every CPU, and a row's product depends neither on the rows beside it nor on the kernel. Of the kernels that are exact
-here the fastest is taken. torch's dynamically quantized Linear is left out: it has one scale for all rows, so a
-sentence would be translated according to what else is in its batch.
+int8 (dynamic quantization): each row of a matrix [M, K] is integers from -127 to 127 with its own scale. Each row of
+the inputs is quantized at run time to integers from -63 to 63 (7 bits, like PyTorch's `reduce_range`). The sum of two
+such products then fits in 16 bits, the accumulator of CPUs without VNNI. So sums are exact on every CPU, and the
+product of a row depends neither on other rows nor on the kernel. The fastest kernel that is exact on this CPU is used.
+torch's dynamically quantized Linear has one scale for all rows: a translation would depend on the rest of its batch.
 
-bf16 and fp16: the numbers are rounded. Where the CPU multiplies that type, so are the inputs, and sums are fp32; where
-it does not, the products are fp32. All results are fp32.
+bf16 and fp16: the numbers are rounded. If the CPU has instructions for the type, inputs are rounded too, and sums are
+fp32; otherwise the products are fp32. All results are fp32.
 """
 
 import math
@@ -26,14 +25,14 @@ Precision = Literal["int8", "bf16", "fp16"]
 
 HALVES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
 WEIGHT_LEVEL, INPUT_LEVEL = 127, 63  # largest integers of a weight and of an input
-ZERO = 64  # what is added to the integers of inputs: kernels want them unsigned
+ZERO = 64  # zero point of the inputs: kernels need unsigned integers
 CLEARLY_SLOWER = 1.5  # times; timings of less mean nothing on a busy machine
 ROUNDS = 7
 Kernel = Callable[[Tensor], Tensor]  # quantized inputs [N, K] to their sums times the scales of the columns [N, M]
 
 
 class PackedMatrix(nn.Module, ABC):
-    """A matrix [M, K], as of a linear layer, that products are made with and rows are taken of; it is not trained."""
+    """A matrix [M, K], as of a linear layer, for products and row look-up; it is not trained."""
 
     numbers: Tensor  # [M, K]
 
@@ -47,11 +46,11 @@ class PackedMatrix(nn.Module, ABC):
 
     @abstractmethod
     def take(self, rows: Tensor) -> Tensor:
-        """Rows, at any shape of places [...], as fp32 [..., K]."""
+        """The rows of an index of any shape [...], as fp32 [..., K]."""
 
     @abstractmethod
     def select(self, rows: Tensor) -> "PackedMatrix":
-        """The matrix of these rows [R] alone."""
+        """The matrix of these rows [R] only."""
 
 
 class FloatMatrix(PackedMatrix):
@@ -59,7 +58,7 @@ class FloatMatrix(PackedMatrix):
 
     def __init__(self, numbers: Tensor) -> None:
         super().__init__(numbers)
-        self._packed: Tensor | None = None  # at the first product: a table of embeddings may never have one
+        self._packed: Tensor | None = None  # packed at the first product: an embedding table may never have one
 
     def forward(self, inputs: Tensor, base: Tensor | None = None) -> Tensor:
         """See `PackedMatrix`."""
@@ -121,28 +120,28 @@ def quantize(rows: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def quantize_inputs(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows [N, K] as unsigned integers plus `ZERO`, [N or some more, K], and the scale of each row [N, 1].
+    """Rows [N, K] as unsigned integers with zero point `ZERO`, and the scale of each row [N, 1].
 
-    Their number is `_rounded`; the last ones have any content.
+    The number of rows is rounded up (`_rounded`); the additional ones have any content.
     """
     scale = rows.abs().amax(dim=1, keepdim=True).clamp_(min=1e-20).mul_(1 / INPUT_LEVEL)
     numbers = torch.empty(_rounded(len(rows)), rows.size(1), dtype=torch.int8)
-    # Rounded by cutting off, as all is above zero. Via int8: PyTorch has no fast conversion to unsigned integers.
+    # Truncation rounds here, as all is above zero. Via int8: PyTorch has no fast conversion to unsigned integers.
     numbers[: len(rows)] = (rows / scale).add_(ZERO + 0.5)
     return numbers.view(torch.uint8), scale
 
 
 def _rounded(rows: int) -> int:
-    """A power of two or a multiple of 16, no less than `rows`.
+    """The next power of two or multiple of 16.
 
-    OneDNN makes code for each number of rows, which takes longer than the product, and a search has another at each
-    step.
+    OneDNN generates code for each number of rows, which takes longer than the product, and a search has another number
+    at each step.
     """
     return -(-rows // 16) * 16 if rows > 8 else 1 << max(rows - 1, 0).bit_length()
 
 
 def _padded(rows: Tensor) -> Tensor:
-    """Rows [N, K] with others below, of any content: `_rounded`."""
+    """Rows [N, K] padded with any content to the `_rounded` number."""
     if _rounded(len(rows)) == len(rows):
         return rows
     padded = rows.new_empty(_rounded(len(rows)), rows.size(1))
@@ -232,7 +231,7 @@ def _error(product: Tensor, inputs: Tensor, matrix: Tensor) -> float:
 
 
 def best_seconds(ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """What each takes, on one thread, the best of some rounds in which all have a turn."""
+    """The time of each on one thread: the best of several rounds in which all take turns."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     best = dict.fromkeys(ways, math.inf)
@@ -249,24 +248,24 @@ def best_seconds(ways: Mapping[str, Callable[[], object]]) -> dict[str, float]:
 
 @cache
 def best_int8_kernel() -> str:
-    """The fastest of the kernels that are exact on this CPU; one of the first, unless it is clearly slower."""
+    """The fastest kernel that is exact on this CPU; of kernels with similar times the first in `INT8_KERNELS`."""
     seconds = int8_kernel_seconds()
     fastest = min(seconds.values())
     return next(name for name, spent in seconds.items() if spent <= CLEARLY_SLOWER * fastest)
 
 
 def int8_kernel_seconds() -> dict[str, float]:
-    """What a product [64, 256] · [256, 512] takes by each kernel that is exact here.
+    """Seconds of a product [64, 256] · [256, 512] by each kernel that is exact on this CPU.
 
-    A kernel that needs a hundred times what another does is not timed to the end: without the instructions it is made
-    for, oneDNN computes some products by a reference of seconds.
+    A small product first excludes kernels that take a hundred times as long as the fastest: without the right
+    instructions, oneDNN computes some products by a reference implementation that takes seconds.
     """
     names = list(INT8_KERNELS)
     for rows, columns, size in ((16, 32, 64), (64, 256, 512)):
         generator = torch.Generator().manual_seed(0)
         inputs = torch.randint(ZERO - INPUT_LEVEL, ZERO + INPUT_LEVEL + 1, (rows, columns), generator=generator)
         matrix = torch.randint(-WEIGHT_LEVEL, WEIGHT_LEVEL + 1, (size, columns), generator=generator)
-        # All at their largest, of either sign: kernels that add up in 16 bits would saturate.
+        # The largest values of either sign, with which kernels that accumulate in 16 bits would saturate.
         inputs[0], inputs[1], matrix[0], matrix[1] = ZERO + INPUT_LEVEL, ZERO - INPUT_LEVEL, WEIGHT_LEVEL, -WEIGHT_LEVEL
         exact = (inputs - ZERO).double() @ matrix.double().t()
         ways: dict[str, Callable[[], Tensor]] = {}
@@ -283,12 +282,12 @@ def int8_kernel_seconds() -> dict[str, float]:
 
 
 def _unsigned(numbers: Tensor, scale: Tensor) -> Kernel:
-    """OneDNN's product of unsigned inputs by a matrix packed in its own order."""
+    """OneDNN's product of unsigned inputs and a matrix in oneDNN's layout."""
     return _onednn(numbers, scale, ZERO)
 
 
 def _signed(numbers: Tensor, scale: Tensor) -> Kernel:
-    """The same of signed inputs, which some CPUs multiply faster."""
+    """OneDNN's product of signed inputs, which some CPUs multiply faster."""
     product = _onednn(numbers, scale, 0)
     return lambda inputs: product(_without_zero(inputs))
 
@@ -308,7 +307,7 @@ def _int_mm(numbers: Tensor, scale: Tensor) -> Kernel:
 
 
 def _plain(numbers: Tensor, scale: Tensor) -> Kernel:
-    """The reference: fp32 holds these sums exactly up to 2,097 columns, and to seven digits beyond."""
+    """The reference: fp32 holds these sums exactly up to 2,097 columns, and to seven digits above."""
     rows = numbers.float()
     return lambda inputs: F.linear(inputs.float().sub_(ZERO), rows).mul_(scale)
 
@@ -318,7 +317,7 @@ def _without_zero(inputs: Tensor) -> Tensor:
     return inputs.view(torch.int8) - ZERO
 
 
-# What makes a kernel of integers [M, K] and scales [M].
+# Functions that make a kernel from integers [M, K] and scales [M].
 INT8_KERNELS: dict[str, Callable[[Tensor, Tensor], Kernel]] = {
     "onednn": _unsigned,
     "onednn signed": _signed,

@@ -1,6 +1,6 @@
-"""How a Transformer is told the order of its tokens: by what is added to them, or by how queries and keys are turned.
+"""Position encodings of a Transformer: sinusoidal, added to embeddings, and rotary, applied to queries and keys.
 
-Both have the same angles: position p times 10000^(-2i/width), for i = 0, 1, … up to half the width.
+Both use the same angles: position p times 10000^(-2i/width), for i = 0, 1, … up to half the width.
 """
 
 import torch
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 
 class _Angles(nn.Module):
-    """What both have in common."""
+    """The angles of both encodings."""
 
     frequencies: Tensor  # [width / 2]
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
-        # On the CPU also where weights are made without memory (`nmtcli.models.quantized`): nothing loads this.
+        # On the CPU even for a model on the meta device (`nmtcli.models.quantized`): no checkpoint holds it.
         exponents = torch.arange(0, width, 2, dtype=torch.float64, device="cpu") / width
         self.register_buffer("frequencies", (10000.0**-exponents).float(), persistent=False)
 
@@ -35,14 +35,14 @@ class SinusoidalPositions(_Angles):
 
 
 class RotaryPositions(_Angles):
-    """Turns each pair of columns by its angle (Su et al. 2021, eq. 34), so a product of two vectors that are turned
+    """Rotates each pair of columns by its angle (Su et al. 2021, eq. 34), so that the product of two rotated vectors
     depends on their distance only. `width` is that of a head, and even.
     """
 
     def forward(self, vectors: Tensor, first: int) -> Tensor:
-        """vectors [..., T, width], the first of which stands at position `first`, to the same turned."""
+        """Rotate vectors [..., T, width], the first of which is at position `first`."""
         angles = self.angles(first, vectors.size(-2))
         cosine, sine = angles.cos(), angles.sin()  # [T, width / 2]
         even, odd = vectors[..., 0::2], vectors[..., 1::2]  # [..., T, width / 2]
-        turned = torch.stack([even * cosine - odd * sine, odd * cosine + even * sine], dim=-1)
-        return turned.flatten(-2).to(vectors.dtype)
+        rotated = torch.stack([even * cosine - odd * sine, odd * cosine + even * sine], dim=-1)
+        return rotated.flatten(-2).to(vectors.dtype)

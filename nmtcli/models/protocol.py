@@ -1,9 +1,9 @@
-"""What the search knows of a model: `start` a batch of sentences, then `step` token by token.
+"""The interface between search and model: `start` a batch of sentences, then `step` token by token.
 
-Shape letters, here and everywhere: B batch (sentences), K beam, N = B·K rows (hypotheses), S source length, T target
-length, V vocabulary, E embedding, H hidden. Masks are True on real tokens.
+Shape letters in all modules: B batch (sentences), K beam, N = B·K rows (hypotheses), S source length, T target length,
+V vocabulary, E embedding, H hidden. Masks are True on real tokens.
 
-Arrays are PyTorch tensors or NumPy arrays; a decoder takes and returns one kind. This file imports neither.
+Arrays are PyTorch tensors or NumPy arrays; a decoder takes and returns one kind. This module imports neither.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,15 +13,15 @@ from typing import Any, Protocol
 from array_api_compat import array_namespace, device, to_device
 
 Array = Any
-Memory = Any  # nested tuples and dicts of arrays, one row a sentence [B, …]; fixed during the search
-Cache = Any  # nested tuples and dicts of arrays, one row a hypothesis [N, …]; handed in, handed back
+Memory = Any  # nested tuples and dicts of arrays, one row per sentence [B, …]; fixed during the search
+Cache = Any  # nested tuples and dicts of arrays, one row per hypothesis [N, …]; an input and an output of each step
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one more token costs: log-probabilities of the next one, the new cache, where the model looked.
+    """The result of a step: log-probabilities of the next token, the new cache, attention weights.
 
-    The log-probabilities are the search's own, to write into.
+    The search may write into the log-probabilities.
     """
 
     log_probs: Array  # [B, K, V]
@@ -30,21 +30,21 @@ class Step:
 
 
 class StepDecoder(Protocol):
-    """A model, an exported model or an ensemble, as the search sees it.
+    """A model, an exported model or an ensemble, as used by the search.
 
-    `step` says for each hypothesis what follows `tokens` [B, K], the last token of each; K may change between steps as
-    long as `cache` has N = B·K rows. No state stays inside, so rows can be reordered, repeated and dropped outside.
+    `step` predicts for each hypothesis the token after `tokens` [B, K], its last one. K may change between steps as
+    long as `cache` has N = B·K rows. The decoder is stateless: the search reorders, repeats and drops rows.
     """
 
     def start(self, source: Array, source_length: Array) -> tuple[Memory, Cache]:
-        """Read source ids [B, S] with lengths [B]; the cache has one row a sentence."""
+        """Encode source ids [B, S] with lengths [B]; the cache has one row per sentence."""
 
     def step(self, tokens: Array, memory: Memory, cache: Cache) -> Step:
         """Extend each hypothesis by one token."""
 
 
 def map_rows(tree: Any, function: Callable[[Array], Array]) -> Any:
-    """`function` of every array in nested tuples and dicts."""
+    """Apply `function` to every array in nested tuples and dicts."""
     if isinstance(tree, dict):
         return {key: map_rows(value, function) for key, value in tree.items()}
     if isinstance(tree, tuple):
@@ -53,22 +53,22 @@ def map_rows(tree: Any, function: Callable[[Array], Array]) -> Any:
 
 
 def select_rows(tree: Any, rows: Array) -> Any:
-    """The given rows (an index array [M]) of every array: reorders, repeats or drops sentences and hypotheses alike.
+    """The given rows (an index array [M]) of every array: reorders, repeats or drops sentences or hypotheses.
 
-    An ensemble may carry arrays of several kinds; `rows` can be of any.
+    An ensemble may have arrays of several kinds; `rows` may be of any kind.
     """
     return map_rows(tree, lambda array: array_namespace(array).take(array, convert(rows, array), axis=0))
 
 
 def first_array(tree: Any) -> Array:
-    """Some array in nested tuples and dicts: it tells what kind they are, and where."""
+    """The first array in nested tuples and dicts, which gives their kind and device."""
     while isinstance(tree, tuple | dict):
         tree = next(iter(tree.values() if isinstance(tree, dict) else tree))
     return tree
 
 
 def convert(array: Array, like: Array) -> Array:
-    """The array as a tensor or a NumPy array, on the device of `like`; itself where it is that already."""
+    """The array as the kind and on the device of `like`, without a copy if it is so already."""
     xp, where = array_namespace(like), device(like)
     if array_namespace(array) is xp and device(array) == where:
         return array
@@ -76,7 +76,7 @@ def convert(array: Array, like: Array) -> Array:
 
 
 def index_array(values: Sequence[Any], like: Array) -> Array:
-    """Integers as an array of the kind of `like`."""
+    """Integers as an array of the kind and on the device of `like`."""
     return array_namespace(like).asarray(values, dtype=array_namespace(like).int64, device=device(like))
 
 

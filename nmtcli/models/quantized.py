@@ -1,9 +1,9 @@
-"""A model for translation whose matrices are packed (`nmtcli.models.packed`), made of trained weights or stored ones.
+"""A model for translation with packed matrices (`nmtcli.models.packed`), from trained or stored weights.
 
-Trained weights and their names are those of `Seq2Seq`. `reduce_weights` makes tensors for a file of them: of a matrix
-`NAME` in int8 there is `NAME` [M, K] in int8 and `NAME.scale` [M] in fp32, and a half-precision one is `NAME` in bf16
-or fp16; vectors (biases, gains) stay fp32. `assemble` makes a model of such tensors, without ever having it in fp32. So
-a model that is quantised as it is loaded and one that was stored so are the same, bit for bit:
+Trained weights have the names of `Seq2Seq`. `reduce_weights` converts them to tensors for a file: a matrix `NAME` in
+int8 becomes `NAME` [M, K] in int8 and `NAME.scale` [M] in fp32, one in half precision `NAME` in bf16 or fp16; vectors
+(biases, gains) stay fp32. `assemble` builds a model from such tensors without an fp32 copy. So a model quantized at
+load time and one stored quantized are the same, bit for bit:
 
     tensors = reduce_weights(model, checkpoint.model_weights(model), "int8")    # to a safetensors file
     model = assemble(config, source_size, target_size, tensors)                 # from it
@@ -21,11 +21,11 @@ from nmtcli.models.packed import HALVES, FloatMatrix, Int8Matrix, PackedMatrix, 
 from nmtcli.models.seq2seq import Seq2Seq
 
 SCALE = ".scale"
-LEAST_ROWS = 8  # fewer save nothing
+MIN_ROWS = 8  # packing a smaller matrix saves nothing
 
 
 class PackedLinear(nn.Linear):
-    """A linear layer by a packed matrix."""
+    """A linear layer with a packed matrix."""
 
     def __init__(self, like: nn.Linear, matrix: PackedMatrix) -> None:
         nn.Module.__init__(self)
@@ -38,7 +38,7 @@ class PackedLinear(nn.Linear):
 
 
 class PackedEmbedding(nn.Module):
-    """A table of embeddings."""
+    """An embedding table with a packed matrix."""
 
     def __init__(self, matrix: PackedMatrix) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class PackedEmbedding(nn.Module):
 
 
 class PackedRecurrent(nn.Module):
-    """The weights of a recurrent layer as `RecurrentLayer` asks for them; it has no kernel for whole sequences."""
+    """The weights of a recurrent layer for `RecurrentLayer`; it has no kernel for whole sequences."""
 
     def __init__(self, like: nn.RNNBase, matrices: Mapping[str, PackedMatrix]) -> None:
         super().__init__()
@@ -59,26 +59,26 @@ class PackedRecurrent(nn.Module):
 
     @property
     def all_weights(self) -> list[list[PackedMatrix | Tensor]]:
-        """As of `nn.LSTM` and `nn.GRU` of one layer."""
+        """The same as in `nn.LSTM` and `nn.GRU` of one layer."""
         return [[self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0]]
 
 
 def matrices(model: Seq2Seq) -> dict[str, nn.Module]:
-    """The names of the weights of a model that can be packed, and whose they are; of a tied one the first name."""
+    """The names of the weights that can be packed, each with its module; of a tied weight the first name."""
     names = {id(weight): name for name, weight in model.named_parameters()}
-    found: dict[str, nn.Module] = {}
+    owners: dict[str, nn.Module] = {}
     for module in model.modules():
         for name in _matrix_names(module):
             weight = getattr(module, name)
-            if isinstance(weight, nn.Parameter) and len(weight) >= LEAST_ROWS:
-                found[names[id(weight)]] = module
-    return found
+            if isinstance(weight, nn.Parameter) and len(weight) >= MIN_ROWS:
+                owners[names[id(weight)]] = module
+    return owners
 
 
 def reduce_weights(model: Seq2Seq, weights: Mapping[str, Tensor], precision: Precision) -> dict[str, Tensor]:
-    """Trained weights of a model, by their names, in a lower precision, as tensors for a file.
+    """Trained weights by name in a lower precision, as tensors for a file.
 
-    `model` only tells which of them are matrices; its own weights are not looked at.
+    `model` only says which of them are matrices; its values are not used.
     """
     packed = matrices(model).keys()
     reduced: dict[str, Tensor] = {}
@@ -94,7 +94,7 @@ def reduce_weights(model: Seq2Seq, weights: Mapping[str, Tensor], precision: Pre
 
 
 def stored_precision(tensors: Mapping[str, Tensor]) -> Precision | None:
-    """What `reduce_weights` made these tensors in; None for trained weights in fp32."""
+    """The precision of tensors made by `reduce_weights`; None for trained weights in fp32."""
     kinds = {tensor.dtype for tensor in tensors.values()}
     if torch.int8 in kinds:
         return "int8"
@@ -103,13 +103,13 @@ def stored_precision(tensors: Mapping[str, Tensor]) -> Precision | None:
 
 
 def empty_model(config: ModelConfig, source_size: int, target_size: int) -> Seq2Seq:
-    """A model in evaluation mode whose weights have shapes but no memory."""
-    with torch.device("meta"), _NothingDrawn():
+    """A model in evaluation mode on the meta device: weights have shapes but no memory."""
+    with torch.device("meta"), _NoRandomInit():
         return Seq2Seq(config, source_size, target_size).eval()
 
 
-class _NothingDrawn(TorchFunctionMode):
-    """No random numbers for weights without memory: for these PyTorch would load its compiler, a second or more."""
+class _NoRandomInit(TorchFunctionMode):
+    """Skips random initialisation on the meta device, for which PyTorch would load its compiler (a second or more)."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """See `TorchFunctionMode`."""
@@ -120,9 +120,9 @@ class _NothingDrawn(TorchFunctionMode):
 
 
 def assemble(config: ModelConfig, source_size: int, target_size: int, tensors: Mapping[str, Tensor]) -> Seq2Seq:
-    """The model of tensors that `reduce_weights` made, on the CPU, for translation only.
+    """The model of tensors made by `reduce_weights`, on the CPU, for translation only.
 
-    Raises ValueError with the names of tensors that do not fit.
+    Raises ValueError with the names of missing, unknown or misshapen tensors.
     """
     model = empty_model(config, source_size, target_size)
     shapes = {name: weight.shape for name, weight in model.named_parameters()}
@@ -139,37 +139,37 @@ def assemble(config: ModelConfig, source_size: int, target_size: int, tensors: M
         scale = tensors.get(name + SCALE)
         matrix = FloatMatrix(tensors[name]) if scale is None else Int8Matrix(tensors[name], scale)
         if isinstance(owner, nn.RNNBase) and name.startswith("encoder."):
-            # PyTorch's kernel for whole sequences has fp32 alone, and takes a fraction of what single steps would.
+            # PyTorch's kernel for whole sequences needs fp32, and takes a fraction of the time of single steps.
             rest[name] = matrix.take(torch.arange(len(tensors[name])))
         else:
             packed[name] = matrix
             del rest[name]
     for path, module in list(model.named_modules(remove_duplicate=False)):
-        own = {name: packed.get(names.get(id(getattr(module, name)), "")) for name in _matrix_names(module)}
-        given = {name: matrix for name, matrix in own.items() if matrix is not None}
-        if given:
+        by_name = {name: packed.get(names.get(id(getattr(module, name)), "")) for name in _matrix_names(module)}
+        present = {name: matrix for name, matrix in by_name.items() if matrix is not None}
+        if present:
             parent, _, last = path.rpartition(".")
-            setattr(model.get_submodule(parent), last, _packed(module, given))
+            setattr(model.get_submodule(parent), last, _packed(module, present))
     model.load_state_dict(rest, strict=True, assign=True)
     return model.requires_grad_(requires_grad=False)
 
 
 def pack_floats(model: Seq2Seq) -> Seq2Seq:
-    """The same model with its matrices packed for a search in fp32 on a CPU; returns it.
+    """Pack the matrices of a model in place for a search in fp32 on a CPU; returns the model.
 
-    Embeddings stay, and recurrent layers of the encoder, which have a kernel for whole sequences.
+    Embeddings stay as they are, and so do recurrent encoder layers, which have a kernel for whole sequences.
     """
     packed: dict[int, PackedMatrix] = {}
     for path, module in list(model.named_modules(remove_duplicate=False)):
         if isinstance(module, nn.Linear) or (isinstance(module, nn.RNNBase) and path.startswith("decoder.")):
-            given = {}
+            by_name = {}
             for name in _matrix_names(module):
                 weight = getattr(module, name)
                 if id(weight) not in packed:
                     packed[id(weight)] = FloatMatrix(weight.detach())
-                given[name] = packed[id(weight)]
+                by_name[name] = packed[id(weight)]
             parent, _, last = path.rpartition(".")
-            setattr(model.get_submodule(parent), last, _packed(module, given))
+            setattr(model.get_submodule(parent), last, _packed(module, by_name))
     return model.requires_grad_(requires_grad=False)
 
 
@@ -179,10 +179,10 @@ def _matrix_names(module: nn.Module) -> tuple[str, ...]:
     return ("weight",) if isinstance(module, nn.Linear | nn.Embedding) else ()
 
 
-def _packed(module: nn.Module, own: Mapping[str, PackedMatrix]) -> nn.Module:
-    """The module with packed matrices in the place of its own."""
+def _packed(module: nn.Module, packed: Mapping[str, PackedMatrix]) -> nn.Module:
+    """The packed counterpart of a module."""
     if isinstance(module, nn.RNNBase):
-        return PackedRecurrent(module, own)
+        return PackedRecurrent(module, packed)
     if isinstance(module, nn.Linear):
-        return PackedLinear(module, own["weight"])
-    return PackedEmbedding(own["weight"])
+        return PackedLinear(module, packed["weight"])
+    return PackedEmbedding(packed["weight"])

@@ -1,8 +1,8 @@
 """Recurrent encoder and decoder of the attention literature, from Sutskever et al. 2014 to RNMT+.
 
-A decoder whose recurrence sees target tokens only runs over all target positions in one call. Where a position needs
-what the one before it looked at or said (input feeding, `query: previous_state`), training goes through them in a loop
-(`nmtcli.models.loop`).
+A decoder whose recurrence depends on target tokens only runs over all target positions in one call. If a position
+depends on the context or output of the previous one (input feeding, `query: previous_state`), training loops over
+positions (`nmtcli.models.loop`).
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from nmtcli.config import ModelConfig
 from nmtcli.models.attention import Attention
 from nmtcli.models.cells import RecurrentLayer, flip_index, last_of, take
 from nmtcli.models.dropout import Dropout, dropout_mask
-from nmtcli.models.halves import Decoded, Encoded, State
+from nmtcli.models.interfaces import Decoded, Encoded, State
 from nmtcli.models.loop import Product, compute_dtype, loop_product, plain_product
 from nmtcli.models.protocol import Cache, Memory
 
 
 class RecurrentEncoder(nn.Module):
-    """Stacked recurrent layers over source embeddings; where bidirectional, half of each state reads from the right."""
+    """Stacked recurrent layers over source embeddings; in bidirectional layers, half of each state is backward."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -42,8 +42,8 @@ class RecurrentEncoder(nn.Module):
     def forward(self, embedded: Tensor, length: Tensor) -> Encoded:
         """[B, S, E] and lengths [B] to states [B, S, H].
 
-        The right-to-left layer runs on each sentence flipped within its own length, so that padding, which is last in
-        both directions, never reaches a real position; no packing.
+        A backward layer reads each sentence reversed within its own length. Padding is then last in both directions and
+        does not affect real positions, without packed sequences.
         """
         flip = flip_index(length, embedded.size(1))  # [B, S]
         states = embedded
@@ -52,16 +52,16 @@ class RecurrentEncoder(nn.Module):
             inputs = self.dropout(states)
             states, final = self._read(forwards, inputs, length)
             if index < len(self.backwards):
-                leftward, other = self._read(self.backwards[index], take(inputs, flip), length)
-                states = torch.cat([states, take(leftward, flip)], dim=-1)  # [B, S, H]
-                if final and other:
-                    final = tuple(torch.cat(parts, dim=-1) for parts in zip(final, other, strict=True))
+                backward, backward_final = self._read(self.backwards[index], take(inputs, flip), length)
+                states = torch.cat([states, take(backward, flip)], dim=-1)  # [B, S, H]
+                if final and backward_final:
+                    final = tuple(torch.cat(parts, dim=-1) for parts in zip(final, backward_final, strict=True))
             if final:
                 finals.append(final)
             if self.residual and index:
                 states = states + inputs
         ends = last_of(states, length)  # [B, H]
-        if len(self.backwards) == len(self.forwards):  # right to left ends at the first token
+        if len(self.backwards) == len(self.forwards):  # the backward layer ends at the first token
             ends = torch.cat([ends.chunk(2, dim=-1)[0], states[:, 0].chunk(2, dim=-1)[1]], dim=-1)
         mask = torch.arange(embedded.size(1), device=length.device)[None] < length[:, None]  # [B, S]
         return Encoded(self.dropout(states), mask, ends, tuple(finals))
@@ -74,9 +74,9 @@ class RecurrentEncoder(nn.Module):
 
 
 class Bridge(nn.Module):
-    """From what the encoder read to the decoder's first state, one `State` a layer.
+    """The initial decoder state from the encoder's output, one `State` per layer.
 
-    The cell of an LSTM begins at zero, but for `copy`.
+    The cell state of an LSTM starts at zero, except with `copy`.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -89,7 +89,7 @@ class Bridge(nn.Module):
             self.project = nn.Linear(width, decoder.layers * decoder.hidden_size)
 
     def forward(self, encoded: Encoded) -> tuple[State, ...]:
-        """The first state of each layer, [B, H] each part."""
+        """The initial state of each layer, [B, H] each part."""
         if self.kind == "copy":
             return encoded.finals
         summary = encoded.summary
@@ -100,14 +100,14 @@ class Bridge(nn.Module):
                 mask = encoded.mask[..., None].to(encoded.states.dtype)
                 summary = (encoded.states * mask).sum(dim=1) / mask.sum(dim=1)
             elif self.kind == "backward":
-                summary = summary.chunk(2, dim=-1)[1]  # read from the right: Bahdanau et al. 2015, A.2.2
+                summary = summary.chunk(2, dim=-1)[1]  # the last backward state: Bahdanau et al. 2015, A.2.2
             hidden = torch.tanh(self.project(summary)).view(-1, self.layers, self.size)  # [B, layers, H]
         cell = [torch.zeros_like(hidden[:, 0], dtype=torch.float32)] if self.lstm else []
         return tuple((state, *cell) for state in hidden.unbind(1))
 
 
 class Readout(nn.Module):
-    """From state, context and previous token to the features [.., E] for the output layer."""
+    """The features [.., E] of the output layer from state, context and previous token."""
 
     def __init__(self, config: ModelConfig, context_size: int) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class Readout(nn.Module):
     def forward(
         self, state: Tensor, embedded: Tensor, context: Tensor | None, product: Product = plain_product
     ) -> Tensor:
-        """state [.., H], embedded [.., E] and context [.., C] if there is one."""
+        """state [.., H], embedded [.., E] and context [.., C] or None, to features [.., E]."""
         if isinstance(self.combine, nn.Identity):
             return state
         assert isinstance(self.combine, nn.Linear)
@@ -131,15 +131,15 @@ class Readout(nn.Module):
         if context is not None and self.kind != "state":
             parts.append(context.to(state.dtype))
         features = product(torch.cat(parts, dim=-1), self.combine.weight, self.combine.bias)
-        if self.kind == "maxout":  # the larger of each two neighbours (Goodfellow et al. 2013)
+        if self.kind == "maxout":  # the maximum of each two neighbours (Goodfellow et al. 2013)
             return features.view(*features.shape[:-1], -1, 2).amax(dim=-1)
         return features if self.kind == "state" else torch.tanh(features)
 
 
 @dataclass(frozen=True)
 class _Masks:
-    """Dropout inside a loop, for one position: masks [N, H] a layer, for its output and for its way to the next
-    position; None for none."""
+    """Dropout masks [N, H] of each layer at one position of a loop, or None: of its output and of its recurrent
+    state."""
 
     outputs: Sequence[Tensor | None]
     recurrent: Sequence[Tensor | None]
@@ -147,7 +147,7 @@ class _Masks:
 
 @dataclass(frozen=True)
 class _Position:
-    """What a position of the decoder gives."""
+    """The decoder's result at one position."""
 
     top: Tensor  # [B, Q, H], the top state with dropout
     context: Tensor | None  # [B, Q, C]
@@ -157,10 +157,10 @@ class _Position:
 class RecurrentDecoder(nn.Module):
     """Stacked recurrent layers over target embeddings, with or without attention.
 
-    `query` says who attends: the top state (Luong et al. 2015, section 3), the previous top state with the context
-    going into the cell (Bahdanau et al. 2015, A.2.2; the readout takes s_i as their eq. 4 does), or the first layer,
-    whose context goes into all layers above (GNMT and RNMT+, which also gives it to the readout). Attention and readout
-    see the top state with dropout; a previous state attends as the cell left it.
+    The attention query is the top state (Luong et al. 2015, section 3); the previous top state, with the context as an
+    input of the cell (Bahdanau et al. 2015, A.2.2; the readout uses s_i as in their eq. 4); or the first layer's state,
+    with the context as an input of all layers above (GNMT; RNMT+ also of the readout). Attention and readout use the
+    top state with dropout; a previous state is used without.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -181,14 +181,14 @@ class RecurrentDecoder(nn.Module):
         )
         fed = embedding if self.feeding else context if self.query == "previous_state" else 0
         gates = (4 if decoder.cell == "lstm" else 3) * decoder.hidden_size
-        self.feed = nn.Linear(fed, gates, bias=False) if fed else None  # what one position hands to the first layer
+        self.feed = nn.Linear(fed, gates, bias=False) if fed else None  # previous output or context to the first layer
         self.readout = Readout(config, context)
         self.dropout, self.recurrent_dropout = Dropout(config.dropout), config.recurrent_dropout
 
-    def tell(self, layer: int, head: int | None) -> None:
-        """See `Decoder.tell`; there is one layer of attention, so all that can be chosen is the head."""
+    def select_attention(self, layer: int, head: int | None) -> None:
+        """See `Decoder.select_attention`; there is one attention layer, so only the head is selected."""
         if self.attention is not None and self.attention.heads > 1:
-            self.attention.told_head = None if head is None else head - 1
+            self.attention.selected_head = None if head is None else head - 1
 
     def start(self, encoded: Encoded) -> tuple[Memory, Cache]:
         """See `Decoder.start`."""
@@ -214,17 +214,17 @@ class RecurrentDecoder(nn.Module):
         return Decoded(self.dropout(features), position.attention)
 
     def step(self, embedded: Tensor, memory: Memory, cache: Cache) -> tuple[Tensor, Cache, Tensor | None]:
-        """One position, without dropout: [B, K, E] to features [B, K, E], the new cache, attention [B, K, S] if any."""
+        """See `Decoder.step`; without dropout."""
         projected = self._stack()[0].project(self._with_summary(embedded, memory))
-        nothing = [None] * len(self.layers)
-        position, cache = self._position(projected, memory, cache, plain_product, _Masks(nothing, nothing))
+        no_masks = [None] * len(self.layers)
+        position, cache = self._position(projected, memory, cache, plain_product, _Masks(no_masks, no_masks))
         features = self.readout(position.top, embedded, position.context)
         if self.feeding:
             cache = {**cache, "fed": features.flatten(0, 1)}
         return features, cache, position.attention
 
     def _parallel(self, embedded: Tensor, memory: Memory, cache: Cache) -> _Position:
-        """All positions, layer after layer."""
+        """All positions, layer by layer."""
         batch, size, _ = embedded.shape
         positions = torch.arange(size, device=embedded.device).expand(batch, -1)  # [B, T]
         state = self._with_summary(embedded, memory)
@@ -233,9 +233,9 @@ class RecurrentDecoder(nn.Module):
             inputs = state if index == 0 else self.dropout(state)
             if index == 1 and self.query == "first_layer":
                 context, attention = self._attend(inputs, memory, positions, plain_product)
-            widened = torch.cat([inputs, context], dim=-1) if index and context is not None else inputs
+            with_context = torch.cat([inputs, context], dim=-1) if index and context is not None else inputs
             mask = unit_mask(inputs, layer.hidden_size, self.recurrent_dropout) if self.training else None
-            state, _ = layer(widened, cache["layers"][index], mask=mask)
+            state, _ = layer(with_context, cache["layers"][index], mask=mask)
             if self.residual and index:
                 state = state + inputs
         top = self.dropout(state)
@@ -246,7 +246,7 @@ class RecurrentDecoder(nn.Module):
     def _position(
         self, projected: Tensor, memory: Memory, cache: Cache, product: Product, masks: _Masks
     ) -> tuple[_Position, Cache]:
-        """One position of K hypotheses a sentence: the first layer's projected inputs [B, K, 4H] (3H of a GRU)."""
+        """One position of K hypotheses per sentence, from the first layer's projected inputs [B, K, 4H] (GRU: 3H)."""
         batch, beam, _ = projected.shape
         position = cache["position"].view(batch, beam) if "position" in cache else None
         projected = projected.flatten(0, 1)  # [N, 4H]
@@ -264,59 +264,61 @@ class RecurrentDecoder(nn.Module):
                 inputs = drop(state, masks.outputs[index - 1])
                 if index == 1 and self.query == "first_layer":
                     context, attention = self._attend(inputs.view(batch, beam, -1), memory, position, product)
-                beside = [context.flatten(0, 1)] if context is not None and self.query == "first_layer" else []
-                projected = layer.project(torch.cat([inputs, *beside], dim=-1) if beside else inputs, product)
+                contexts = [context.flatten(0, 1)] if context is not None and self.query == "first_layer" else []
+                projected = layer.project(torch.cat([inputs, *contexts], dim=-1) if contexts else inputs, product)
             states.append(layer.step(projected, cache["layers"][index], product, masks.recurrent[index]))
             state = states[-1][0] + inputs if self.residual and index else states[-1][0]
         top = drop(state, masks.outputs[-1]).view(batch, beam, -1)
         if self.attention is not None and self.query == "state":
             context, attention = self._attend(top, memory, position, product)
-        following = {**cache, "layers": tuple(states)}
+        new_cache = {**cache, "layers": tuple(states)}
         if position is not None:
-            following["position"] = cache["position"] + 1
-        return _Position(top, self._context(context, memory, beam), attention), following
+            new_cache["position"] = cache["position"] + 1
+        return _Position(top, self._context(context, memory, beam), attention), new_cache
 
     def _loop(self, embedded: Tensor, memory: Memory, cache: Cache) -> Decoded:
-        """Position after position; what needs the tokens alone is done for all at once."""
+        """Position by position; what depends on the tokens only is computed for all positions at once."""
         projected = self._stack()[0].project(self._with_summary(embedded, memory).transpose(0, 1))  # [T, B, 4H]
         inputs = {"projected": projected, "memory": memory, "cache": cache, **self._draw_masks(embedded)}
         if self.feeding:
             inputs["tokens"] = embedded.transpose(0, 1)
-        found = self.positions(inputs)
-        features = found.get("features")
+        outputs = self.positions(inputs)
+        features = outputs.get("features")
         if features is None:
-            features = self.readout(found["top"], embedded, found["context"])
-        return Decoded(self.dropout(features), found.get("attention"))
+            features = self.readout(outputs["top"], embedded, outputs["context"])
+        return Decoded(self.dropout(features), outputs.get("attention"))
 
     def positions(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
-        """The loop itself: what `_loop` gathered to features, or top state and context, and attention [B, T, ...]."""
+        """The loop over positions: the inputs of `_loop` to features, or top state and context, and attention
+        [B, T, ...].
+        """
         product = loop_product()
         memory, cache = inputs["memory"], inputs["cache"]
-        nothing: list[Tensor | None] = [None] * len(self.layers)
+        no_masks: list[Tensor | None] = [None] * len(self.layers)
         outputs = inputs["outputs"].unbind(0) if "outputs" in inputs else None
-        found: list[_Position] = []
+        results: list[_Position] = []
         features: list[Tensor] = []
         for number, gates in enumerate(inputs["projected"].unbind(0)):
-            dropped = nothing if outputs is None else outputs[number].unbind(0)
-            masks = _Masks(dropped, inputs.get("recurrent", nothing))
+            output_masks = no_masks if outputs is None else outputs[number].unbind(0)
+            masks = _Masks(output_masks, inputs.get("recurrent", no_masks))
             position, cache = self._position(gates[:, None], memory, cache, product, masks)
-            found.append(position)
+            results.append(position)
             if self.feeding:
                 context = None if position.context is None else position.context[:, 0]
                 features.append(self.readout(position.top[:, 0], inputs["tokens"][number], context, product))
                 cache = {**cache, "fed": features[-1]}
-        parts = {"attention": [position.attention for position in found if position.attention is not None]}
+        parts = {"attention": [position.attention for position in results if position.attention is not None]}
         if self.feeding:
             parts["features"] = [feature[:, None] for feature in features]
         else:
-            parts["top"] = [position.top for position in found]
-            parts["context"] = [position.context for position in found if position.context is not None]
+            parts["top"] = [position.top for position in results]
+            parts["context"] = [position.context for position in results if position.context is not None]
         return {name: torch.cat(part, dim=1) for name, part in parts.items() if part}
 
     def _draw_masks(self, embedded: Tensor) -> dict[str, Any]:
-        """The dropout of all positions of [B, T, E], drawn at once: T small draws cost more than one.
+        """The dropout masks of all positions of [B, T, E], sampled at once, which is faster than T times.
 
-        outputs [T, layers, B, H] for those of the layers, recurrent a [B, H] for each; what drops nothing is left out.
+        `outputs` [T, layers, B, H] and `recurrent`, one [B, H] per layer; left out where the rate is zero.
         """
         if not self.training:
             return {}
@@ -341,7 +343,7 @@ class RecurrentDecoder(nn.Module):
         return context, weights
 
     def _with_summary(self, embedded: Tensor, memory: Memory) -> Tensor:
-        """The first layer's inputs: with `context_every_step` the summary of the source beside each token."""
+        """The first layer's inputs: with `context_every_step` each embedding with the summary of the source."""
         if not self.every_step:
             return embedded
         summary = memory["summary"].to(embedded.dtype)[:, None].expand(-1, embedded.size(1), -1)
@@ -352,10 +354,10 @@ class RecurrentDecoder(nn.Module):
 
 
 def drop(state: Tensor, mask: Tensor | None) -> Tensor:
-    """Dropout with a mask that was drawn before."""
+    """Apply a dropout mask, if there is one."""
     return state if mask is None else state * mask
 
 
 def unit_mask(like: Tensor, size: int, share: float) -> Tensor | None:
-    """[B, size] that drops a share of the units and scales up the rest; None where there is nothing to drop."""
+    """A dropout mask [B, size] for units; None if the share is zero."""
     return dropout_mask(like, (like.size(0), size), share) if share else None

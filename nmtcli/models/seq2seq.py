@@ -1,7 +1,7 @@
-"""The whole model: embeddings, an encoder, a decoder, an output layer.
+"""The whole model: embeddings, encoder, decoder, output layer.
 
-Training calls `forward`, all target positions at once; search calls `start` and `step`. A law in the tests holds the
-two equal.
+Training calls `forward`, all target positions at once; search calls `start` and `step`. Tests check that the two are
+equal.
 """
 
 from dataclasses import replace
@@ -13,18 +13,18 @@ from nmtcli.config import ModelConfig
 from nmtcli.models.build import make_decoder, make_encoder
 from nmtcli.models.cells import flip_index, take
 from nmtcli.models.dropout import dropout_mask
-from nmtcli.models.halves import Decoded
+from nmtcli.models.interfaces import Decoded
 from nmtcli.models.protocol import Cache, Memory, Step
-from nmtcli.models.told_attention import AttentionChoice, told_attention
+from nmtcli.models.selected_attention import AttentionChoice, select_attention
 from nmtcli.vocabulary import PAD
 
-_ROWS = 96  # of the output layer at a time; with fewer, oneDNN packs the matrix more often than it multiplies
+_ROWS = 96  # rows of the output layer at a time; with fewer, oneDNN spends more time on packing than on multiplying
 
 
 class Seq2Seq(nn.Module):
-    """Any encoder with any decoder, as the settings say.
+    """A model with any encoder and any decoder.
 
-    `source_size` and `target_size` are the vocabularies' sizes; tie "all" needs them to be one vocabulary.
+    `source_size` and `target_size` are vocabulary sizes; tie "all" needs a joint vocabulary.
     """
 
     def __init__(self, config: ModelConfig, source_size: int, target_size: int) -> None:
@@ -49,26 +49,26 @@ class Seq2Seq(nn.Module):
             nn.init.zeros_(table[PAD])
 
     def forward(self, source: Tensor, source_length: Tensor, target_input: Tensor) -> Tensor:
-        """Teacher forcing: features [B, T, E] whose product with the output layer are the logits.
+        """Teacher forcing: the features [B, T, E] of the output layer.
 
-        source [B, S], source_length [B], target_input [B, T] which starts with BOS. The output layer is left to the
-        loss, which needs it at real positions only.
+        source [B, S], source_length [B], target_input [B, T] with BOS first. The loss applies the output layer, at real
+        positions only.
         """
         return self.decode(source, source_length, target_input).features
 
     def decode(
         self, source: Tensor, source_length: Tensor, target_input: Tensor, need_attention: bool = False
     ) -> Decoded:
-        """`forward` with where the decoder looked, if asked for and if it looks anywhere."""
+        """`forward` with attention weights, if needed and if the model has attention."""
         memory, cache = self.start(source, source_length)
         embedded = self._embed(self.target_embedding, target_input)
         return self.decoder.forward(embedded, memory, cache, need_attention)
 
-    def tell_attention(self, choice: AttentionChoice) -> None:
-        """From now on `decode` and `step` tell that attention. Raises UserError where there is none such."""
-        layer, head = told_attention(self.config, choice)
+    def select_attention(self, choice: AttentionChoice) -> None:
+        """Select the attention returned by `decode` and `step`. Raises UserError if the model does not have it."""
+        layer, head = select_attention(self.config, choice)
         assert layer is not None
-        self.decoder.tell(layer, head)
+        self.decoder.select_attention(layer, head)
 
     def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
         """Encode; see `StepDecoder.start`."""
@@ -80,7 +80,7 @@ class Seq2Seq(nn.Module):
             order = flip_index(source_length - 1, source.size(1))  # [B, S]
             source = source.gather(1, order)
         encoded = self.encoder(self._embed(self.source_embedding, source), source_length)
-        if order is not None:  # attention and its pictures know the source as it was written
+        if order is not None:  # attention weights follow the order of the text
             encoded = replace(encoded, states=take(encoded.states, order))
         return self.decoder.start(encoded)
 
@@ -94,9 +94,9 @@ class Seq2Seq(nn.Module):
         return self.decoder.step(self._embed(self.target_embedding, tokens), memory, cache)
 
     def _embed(self, table: nn.Embedding, ids: Tensor) -> Tensor:
-        """ids [B, L] to embeddings [B, L, E], with `scale` of unit variance at the start (Vaswani et al. 2017, 3.4).
+        """ids [B, L] to embeddings [B, L, E], with `scale` of initial unit variance (Vaswani et al. 2017, 3.4).
 
-        Word dropout takes whole embeddings (Sennrich, Haddow and Birch 2016, WMT).
+        Word dropout drops whole embeddings (Sennrich, Haddow and Birch 2016, WMT).
         """
         embedded: Tensor = table(ids)
         if self.training and self.config.word_dropout:
@@ -110,22 +110,22 @@ class Seq2Seq(nn.Module):
         return torch.log_softmax(self.output(features).float(), dim=-1)
 
     def _log_probs_in_parts(self, features: Tensor) -> Tensor:
-        """`log_probs` into an ordinary tensor, which a search can write into.
+        """`log_probs` as an ordinary tensor, which a search can write into.
 
-        Some rows at a time: those [rows, V] stay in a CPU's cache from logits to log-probabilities.
+        A few rows at a time, so that [rows, V] stays in the CPU's cache from logits to log-probabilities.
         """
         rows = features.flatten(0, -2)
         count = _ROWS if rows.is_cpu else max(len(rows), 1)
         with torch.inference_mode(mode=False):
-            found = torch.empty(len(rows), self.output.out_features, device=rows.device)
+            log_probs = torch.empty(len(rows), self.output.out_features, device=rows.device)
         for start in range(0, len(rows), count):
             part = slice(start, start + count)
-            torch.log_softmax(self.output(rows[part]).float(), dim=-1, out=found[part])
-        return found.view(*features.shape[:-1], -1)
+            torch.log_softmax(self.output(rows[part]).float(), dim=-1, out=log_probs[part])
+        return log_probs.view(*features.shape[:-1], -1)
 
 
 def repeat(source: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
-    """Sentences [B, S] with lengths [B], written twice before their EOS (Zaremba and Sutskever 2014)."""
+    """Sentences [B, S] with lengths [B], repeated before their EOS (Zaremba and Sutskever 2014)."""
     position = torch.arange(2 * source.size(1) - 1, device=source.device)[None]  # [1, 2S - 1]
     words = length[:, None] - 1
     index = torch.where(position < words, position, position - words).clamp(max=source.size(1) - 1)
@@ -134,5 +134,5 @@ def repeat(source: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def parameter_count(model: nn.Module) -> int:
-    """Trained weights, tied ones counted once."""
+    """The number of trained parameters; tied ones count once."""
     return sum(weight.numel() for weight in model.parameters())

@@ -1,6 +1,6 @@
-"""Transformer encoder and decoder (Vaswani et al. 2017), and the layers a decoder without self-attention shares.
+"""Transformer encoder and decoder (Vaswani et al. 2017), and the layers shared with the SSRU decoder.
 
-Dropout stands where the paper has it (section 5.4): on embeddings with positions, and on the output of each sublayer.
+Dropout as in the paper (section 5.4): on embeddings with positions, and on the output of each sublayer.
 """
 
 import math
@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 from nmtcli.config import DecoderConfig, EncoderConfig, ModelConfig
 from nmtcli.models.dropout import Dropout, Share
-from nmtcli.models.halves import Decoded, Encoded
+from nmtcli.models.interfaces import Decoded, Encoded
 from nmtcli.models.multihead import CrossAttention, SelfAttention
 from nmtcli.models.positions import SinusoidalPositions
 from nmtcli.models.protocol import Cache, Memory
 
 
 class Residual(nn.Module):
-    """What surrounds a sublayer: x + f(norm(x)) with norm `pre`, norm(x + f(x)) with `post`."""
+    """The residual connection of a sublayer: x + f(norm(x)) with norm `pre`, norm(x + f(x)) with `post`."""
 
     def __init__(self, width: int, norm: Literal["pre", "post"], dropout: Share) -> None:
         super().__init__()
@@ -29,21 +29,21 @@ class Residual(nn.Module):
         self.dropout = Dropout(dropout)
 
     def read(self, state: Tensor) -> Tensor:
-        """What the sublayer reads of a state."""
+        """The input of the sublayer."""
         inputs: Tensor = self.norm(state) if self.pre else state
         return inputs
 
     def add(self, state: Tensor, output: Tensor) -> Tensor:
-        """The state with the sublayer's output."""
+        """The state plus the sublayer's output."""
         state = state + self.dropout(output)
         return state if self.pre else self.norm(state)
 
 
 class FeedForward(nn.Module):
-    """The same two products at each position (section 3.3); with swiglu, one half of the first gates the other.
+    """The position-wise feed-forward sublayer (section 3.3), or SwiGLU.
 
-    SwiGLU has a third matrix, so its inner width is two thirds, which leaves as many weights (Shazeer 2020, section
-    2); rounded up to a multiple of 8, the least that fast products ask for.
+    SwiGLU has a third matrix, so its inner width is two thirds for the same number of weights (Shazeer 2020, section
+    2), rounded up to a multiple of 8 for fast products.
     """
 
     def __init__(self, width: int, settings: EncoderConfig | DecoderConfig) -> None:
@@ -87,7 +87,7 @@ class EncoderLayer(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """Reads all source positions at once; see `Encoder`."""
+    """Stacked layers of self-attention and feed-forward; see `Encoder`."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -115,17 +115,17 @@ class TransformerEncoder(nn.Module):
 
 
 class Mixer(Protocol):
-    """What lets a target position know of those before it: self-attention, or a recurrence."""
+    """The sublayer that mixes target positions: causal self-attention or a recurrence."""
 
     def begin(self, like: Tensor) -> Cache:
-        """The cache of no position yet, with a row for each of `like` [B, ...]."""
+        """The empty cache, with a row for each of `like` [B, ...]."""
 
     def extend(self, inputs: Tensor, cache: Cache) -> tuple[Tensor, Cache]:
-        """More positions: inputs [N, T, H] to outputs [N, T, H] and the cache after them."""
+        """Further positions: inputs [N, T, H] to outputs [N, T, H] and the cache after them."""
 
 
 class DecoderLayer(nn.Module):
-    """A mixer, attention on the source, and feed-forward."""
+    """A mixer, cross-attention and feed-forward."""
 
     def __init__(self, settings: DecoderConfig, source_width: int, dropout: Share, mixer: Mixer) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class DecoderLayer(nn.Module):
     def forward(
         self, state: Tensor, source: tuple[Tensor, Tensor, Tensor], cache: Cache, one_step: bool, need_weights: bool
     ) -> tuple[Tensor, Cache, Tensor | None]:
-        """The state above, the cache after it, and the weights [B, Q, S] if needed.
+        """The layer's output, the new cache, and the attention weights [B, Q, S] if needed.
 
         state [B, T, H] is all positions of a sentence, or with `one_step` [B, K, H] one position of K hypotheses.
         source is keys and values [B, A, S, d] and the mask [B, 1, 1, S].
@@ -158,16 +158,16 @@ class DecoderLayer(nn.Module):
 
 
 class LayeredDecoder(nn.Module):
-    """Decoder layers with the given mixers, one a layer; see `Decoder`.
+    """Decoder layers with the given mixers, one per layer; see `Decoder`.
 
-    The attention it tells, unless another is asked for, is that of the last layer but one (of one layer, that one), the
-    mean of its heads: of all layers it agrees best with alignments made by people (Garg et al. 2019).
+    It returns the attention of the last layer but one by default, the mean of its heads: this layer agrees best with
+    manual word alignments (Garg et al. 2019). A single layer returns its own.
     """
 
     def __init__(self, config: ModelConfig, mixers: Sequence[Mixer]) -> None:
         super().__init__()
         settings, source_width = config.decoder, config.encoder.hidden_size
-        self.told = max(len(mixers) - 2, 0)  # the layer, from 0
+        self.selected_layer = max(len(mixers) - 2, 0)  # from 0
         self.project = fit_width(config.embedding.size, settings.hidden_size)
         self.dropout = Dropout(config.dropout)
         self.layers = nn.ModuleList(DecoderLayer(settings, source_width, self.dropout.share, mixer) for mixer in mixers)
@@ -175,15 +175,15 @@ class LayeredDecoder(nn.Module):
         self.output = fit_width(settings.hidden_size, config.embedding.size)
         self.apply(initialise)
 
-    def tell(self, layer: int, head: int | None) -> None:
-        """See `Decoder.tell`."""
-        self.told = layer - 1
-        told = self.layers[self.told]
-        assert isinstance(told, DecoderLayer)
-        told.cross.told_head = None if head is None else head - 1
+    def select_attention(self, layer: int, head: int | None) -> None:
+        """See `Decoder.select_attention`."""
+        self.selected_layer = layer - 1
+        selected = self.layers[self.selected_layer]
+        assert isinstance(selected, DecoderLayer)
+        selected.cross.selected_head = None if head is None else head - 1
 
     def start(self, encoded: Encoded) -> tuple[Memory, Cache]:
-        """Keys and values of the source for each layer [B, A, S, d], and a cache of no position yet for each."""
+        """Keys and values of the source [B, A, S, d] and an empty cache for each layer."""
         sources, caches = [], []
         for layer in self.layers:
             assert isinstance(layer, DecoderLayer)
@@ -197,7 +197,7 @@ class LayeredDecoder(nn.Module):
         return Decoded(features, attention)
 
     def step(self, embedded: Tensor, memory: Memory, cache: Cache) -> tuple[Tensor, Cache, Tensor | None]:
-        """One position: embedded [B, K, E] to features [B, K, E], the new cache, attention [B, K, S]."""
+        """See `Decoder.step`."""
         return self._decode(embedded, memory, cache, True, True)
 
     def _decode(
@@ -208,14 +208,14 @@ class LayeredDecoder(nn.Module):
         attention, caches = None, []
         for index, layer in enumerate(self.layers):
             source = (*memory["sources"][index], mask)
-            need_weights = need_attention and index == self.told
-            state, following, weights = layer(state, source, cache[index], one_step, need_weights)
+            need_weights = need_attention and index == self.selected_layer
+            state, layer_cache, weights = layer(state, source, cache[index], one_step, need_weights)
             attention = weights if need_weights else attention
-            caches.append(following)
+            caches.append(layer_cache)
         return self.output(self.norm(state)), tuple(caches), attention
 
     def _place(self, state: Tensor, cache: Cache, one_step: bool) -> Tensor:
-        """States [B, T, H], or [B, K, H] of one position, told their positions."""
+        """Add position encodings to states [B, T, H], or [B, K, H] of one position."""
         return state
 
 
@@ -235,22 +235,22 @@ class TransformerDecoder(LayeredDecoder):
         return placed
 
 
-def fit_width(given: int, wanted: int) -> nn.Module:
-    """From one width to another, where they differ."""
-    return nn.Identity() if given == wanted else nn.Linear(given, wanted)
+def fit_width(inputs: int, outputs: int) -> nn.Module:
+    """A projection from one width to another, if they differ."""
+    return nn.Identity() if inputs == outputs else nn.Linear(inputs, outputs)
 
 
 def final_norm(settings: EncoderConfig | DecoderConfig) -> nn.Module:
-    """With norm `pre` nothing above the last sublayer would be normalised; with `post` all is."""
+    """The layer normalisation of the top layer's output with norm `pre`; with `post` it is normalised already."""
     return nn.LayerNorm(settings.hidden_size) if settings.norm == "pre" else nn.Identity()
 
 
 def initialise(module: nn.Module) -> None:
     """Xavier-uniform weights and zero biases.
 
-    With norm `pre` the gradients then are bounded at any depth (Xiong et al. 2020, section 3), and encoders of 30
-    layers have been trained so (Wang et al. 2019): no layer needs a scale of its own. Query, keys and values are one
-    matrix whose larger output makes them smaller by √2, the scale that fairseq found to converge better.
+    With norm `pre`, gradients are then bounded at any depth (Xiong et al. 2020, section 3), and encoders of 30 layers
+    have been trained so (Wang et al. 2019): no layer needs its own scale. Query, keys and values are one matrix, whose
+    larger output makes them smaller by √2, the scale that fairseq found to converge better.
     """
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)

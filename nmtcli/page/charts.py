@@ -1,14 +1,14 @@
-"""Charts as shapes for an SVG: no plotting library, and the same bytes each time."""
+"""Charts as shapes for an SVG, without a plotting library and with reproducible bytes."""
 
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 400.0, 150.0  # of the area that is drawn on, in units of the SVG
+WIDTH, HEIGHT = 400.0, 150.0  # of the plot area, in units of the SVG
 COLOURS = 7  # of the style sheet, c0 to c6; safe for colour-blind eyes
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A bar; `label` is what a pointer over it reads, `style` its class of colour."""
+    """A bar; `label` is its tooltip, `style` its CSS class of colour."""
 
     x: float
     y: float
@@ -20,7 +20,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Line:
-    """A line through `path`."""
+    """A line; `path` is SVG path data."""
 
     path: str
     style: str = "c1"
@@ -28,7 +28,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Point:
-    """A value with its interval from `low` to `high`, all of them heights."""
+    """A value with its interval from `low` to `high`, as heights in the SVG."""
 
     x: float
     y: float
@@ -40,7 +40,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Chart:
-    """Shapes, with the labels below and the lines across with theirs. A label below may have several lines."""
+    """Shapes, with x-axis labels (`across`), which may have several lines, and grid lines of the y axis (`up`)."""
 
     across: tuple[tuple[float, str], ...]
     up: tuple[tuple[float, str], ...]
@@ -50,10 +50,10 @@ class Chart:
 
     @property
     def label_lines(self) -> int:
-        """How many lines the labels below take."""
+        """The number of lines of the x-axis labels."""
         return max((label.count("\n") + 1 for _, label in self.across), default=0)
 
 
 def height_of(value: float, low: float, high: float) -> float:
-    """Where `value` stands on an axis from `low` to `high`."""
+    """The height of `value` on an axis from `low` to `high`."""
     return round(HEIGHT * (1 - (value - low) / (high - low)), 1)

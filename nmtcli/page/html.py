@@ -1,6 +1,6 @@
-"""Web pages that need nothing else: no network, no script, no font, no picture.
+"""Self-contained web pages: no network, scripts, fonts or images.
 
-The templates of a page lie beside the code that makes it; `base.html.j2` and `macros.html.j2` here are what all share.
+The templates of a page are beside its code; `base.html.j2` and `macros.html.j2` here are shared by all.
 """
 
 import unicodedata
@@ -14,12 +14,12 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from nmtcli.page.charts import HEIGHT, WIDTH
 
 _SHARED = {"base.html.j2", "macros.html.j2"}
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # categories of characters that are shown by their number
-_JOINERS = "\u200c\u200d"  # at home in Persian, Hindi and emoji
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # categories of characters shown as their code points
+_JOINERS = "\u200c\u200d"  # normal in Persian, Hindi and emoji
 
 
 def render(package: str, template: str, filters: dict[str, Any] | None = None, **values: object) -> str:
-    """The page of a template in `package`. All text is escaped, and nothing is ever fetched, whatever it holds."""
+    """Render a template in `package`. All text is escaped, and the page loads nothing."""
 
     def read(name: str) -> str:
         folder = resources.files("nmtcli.page" if name in _SHARED else package)
@@ -34,7 +34,7 @@ def render(package: str, template: str, filters: dict[str, Any] | None = None, *
 
 
 def _pieces(text: str) -> Iterator[tuple[bool, str]]:
-    """The text in pieces that are to be shown as they are (False) or by the numbers of their characters (True)."""
+    """The text in parts that are shown as they are (False) or as code points (True)."""
     for hidden, group in groupby(text, _is_hidden):
         characters = "".join(group)
         yield hidden, " ".join(f"U+{ord(one):04X}" for one in characters) if hidden else characters

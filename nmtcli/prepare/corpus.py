@@ -1,4 +1,4 @@
-"""From the settings to the corpora: which reader reads each, what it is called, which tag its sources carry."""
+"""Open the corpora of the settings: reader, name and tag of each."""
 
 import hashlib
 from collections import Counter
@@ -35,7 +35,7 @@ _FORMATS = {
 
 @dataclass(frozen=True)
 class Corpus:
-    """Aligned text with a name of its own."""
+    """A named corpus of aligned text."""
 
     name: str
     tag: str | None
@@ -43,7 +43,7 @@ class Corpus:
 
     @property
     def aligned(self) -> bool:
-        """Whether its pairs have links between their words."""
+        """Whether its pairs have a word alignment."""
         return isinstance(self.reader, AlignedLines)
 
 
@@ -57,14 +57,14 @@ class Corpora:
 
     @classmethod
     def open(cls, config: DataConfig, cache: Path, on_progress: OnProgress) -> "Corpora":
-        """Find a reader for each corpus; what is remote is copied into `cache`. Raises UserError or DataError."""
+        """Open a reader for each corpus; remote files are downloaded to `cache`. Raises UserError or DataError."""
         mistakes = []
         if not config.train:
             mistakes.append("no training text: give --train-source and --train-target, --train, or data.train")
         if not config.valid and not config.hold_out:
             mistakes.append(
-                "no validation text: give --valid-source and --valid-target, --valid, or data.valid, or draw some by"
-                " --hold-out; training measures itself on it"
+                "no validation text: give --valid-source and --valid-target, --valid, or data.valid, or hold out"
+                " training pairs with --hold-out"
             )
         if mistakes:
             raise UserError("\n".join(mistakes), "nmt prepare --help shows the options")
@@ -77,19 +77,19 @@ class Corpora:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The tags that sources carry, each once."""
+        """The distinct tags of all corpora."""
         return tuple(dict.fromkeys(corpus.tag for corpus in self if corpus.tag is not None))
 
     def check(self) -> None:
-        """Look at the start of every file. Raises one DataError that lists all that is wrong."""
+        """Check the start of every file. Raises one DataError that lists all errors."""
         each(lambda corpus: corpus.reader.check(), self)
 
 
 def _named(corpora: Sequence[CorpusConfig]) -> list[tuple[str, CorpusConfig]]:
-    """Each corpus with its name; those that would be called the same are numbered."""
+    """Each corpus with its name; equal default names are numbered."""
     given = [corpus.name for corpus in corpora if corpus.name is not None]
     if repeated := [name for name, count in Counter(given).items() if count > 1]:
-        raise UserError(f"two corpora are called {repeated[0]}", "give each a name of its own")
+        raise UserError(f"two corpora have the name {repeated[0]}", "give each corpus another name")
     named: dict[str, CorpusConfig] = {}
     for corpus in corpora:
         stem = corpus.name or _stem(corpus)
@@ -102,7 +102,7 @@ def _named(corpora: Sequence[CorpusConfig]) -> list[tuple[str, CorpusConfig]]:
 
 
 def _stem(corpus: CorpusConfig) -> str:
-    """What a corpus is called by its files: `train` for train.de.gz and train.en.gz."""
+    """The default name of a corpus, from its files: `train` for train.de.gz and train.en.gz."""
     if corpus.hub is not None:
         return "-".join(filter(None, (corpus.hub.rstrip("/").rsplit("/", 1)[-1], corpus.hub_config)))
     if corpus.path is not None:
@@ -113,7 +113,7 @@ def _stem(corpus: CorpusConfig) -> str:
 
 
 def _parts(path: str) -> list[str]:
-    """The parts of a file's name between dots, without that of a compression."""
+    """The parts of a file name between dots, without that of a compression."""
     parts = path.rsplit("/", 1)[-1].split(".")
     return parts[:-1] if len(parts) > 1 and parts[-1].lower() in _COMPRESSION else parts
 
@@ -135,7 +135,7 @@ def _open(name: str, corpus: CorpusConfig, languages: tuple[str, str], cache: Pa
 
 
 def _fetch_pairs(corpus: CorpusConfig, sides: Sides, cache: Path, on_progress: OnProgress) -> File:
-    """A data set of the hub, as a file of ours."""
+    """Download a data set of the hub into a JSON Lines file."""
     from nmtcli.prepare.readers.hub import copy_pairs
 
     assert corpus.hub is not None
@@ -160,7 +160,7 @@ def _format(corpus: CorpusConfig) -> str:
         raise UserError(f"{corpus.path}: is a spreadsheet", "save it as CSV in UTF-8, and give that file")
     if ending not in _FORMATS:
         raise UserError(
-            f"{corpus.path}: its name does not tell its format", "set format: tsv, jsonl, csv, parquet or tmx"
+            f"{corpus.path}: the file name does not show the format", "set format: tsv, jsonl, csv, parquet or tmx"
         )
     return _FORMATS[ending]
 

@@ -1,4 +1,4 @@
-"""The second pass: encode the pairs that stay, and write them."""
+"""The second pass: encode and write the kept pairs."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,18 +23,18 @@ from nmtcli.prepare.statistics import TokenCounts, add
 
 @dataclass(frozen=True)
 class ReadyBlock:
-    """A block on its way to a worker: which of its rows stay, and what is put before their sources."""
+    """A block for a worker: its rows' verdicts and the tag of their sources."""
 
     block: Block
     training: bool
     verdicts: Verdicts
     tag: str | None
-    aligned: bool  # whether rows of this split have links
+    aligned: bool  # whether this split has word alignment
 
 
 @dataclass
 class SideCounts:
-    """What is counted of one side in the second pass."""
+    """Counts of one side in the second pass."""
 
     tokens: TokenCounts = field(default_factory=TokenCounts)
     characters: CharacterCounts = field(default_factory=CharacterCounts)
@@ -42,7 +42,7 @@ class SideCounts:
 
 @dataclass
 class EncodedBlock:
-    """A block encoded: its rows as the bytes of a record batch, and what was dropped only now."""
+    """An encoded block: its rows as the bytes of a record batch, and verdicts updated with pairs dropped here."""
 
     verdicts: Verdicts
     batch: bytes
@@ -53,10 +53,10 @@ class EncodedBlock:
 
 
 class EncodingTask:
-    """The work on one block, done in any process."""
+    """The task for one block, in any process."""
 
     def __init__(self, config: DataConfig, tokenizers: Path, *, training: bool, threads: int | None) -> None:
-        """`tokenizers` is the directory they lie in."""
+        """`tokenizers` is their directory."""
         self._tokenizers = Tokenizers.load(tokenizers)
         self._max_tokens = config.cleaning.max_tokens if training else None
         self._training, self._threads = training, threads
@@ -64,7 +64,7 @@ class EncodingTask:
         self._size = max(len(self._tokenizers.source), len(self._tokenizers.target))
 
     def __call__(self, ready: ReadyBlock) -> EncodedBlock:
-        """Parse once more, encode, drop what is too long in tokens or vanishes."""
+        """Parse again, encode, and drop pairs with too many tokens or none."""
         rows, block = ready.block.rows(), ready.block
         mask = ready.verdicts == 0
         stays = np.flatnonzero(mask)
@@ -93,7 +93,7 @@ class EncodingTask:
         if ready.aligned:
             between_words = rows.links.select(verdicts == 0) if rows.links else Links.none(len(source.lengths))
             between_tokens, link_counts = token_links(
-                between_words if ready.tag is None else between_words.behind_tag(),
+                between_words if ready.tag is None else between_words.after_tag(),
                 EncodedSide(_select(tagged, good), source, self._tokenizers.source),
                 EncodedSide(kept[1], target, self._tokenizers.target),
             )
@@ -112,9 +112,9 @@ class EncodingTask:
 
     def _reason(self, source: int, target: int, lost: bool) -> tuple[str, str]:
         if lost:
-            return EMPTY, "nothing is left of a side after normalisation"
+            return EMPTY, "a side is empty after normalisation"
         side, length = ("source", source) if source > target else ("target", target)
-        return TOO_MANY_TOKENS, f"the {side} has {length} tokens, {self._max_tokens} are allowed"
+        return TOO_MANY_TOKENS, f"the {side} has {length} tokens, more than {self._max_tokens}"
 
 
 def _select(texts: list[str], mask: Mask) -> list[str]:
@@ -130,9 +130,9 @@ def write_split(
     vocabulary_size: int,
     on_progress: OnProgress,
 ) -> tuple[SideCounts, SideCounts]:
-    """Encode what stays of a split with the tokenizers in `directory`, and write it there.
+    """Encode the kept pairs of a split with the tokenizers in `directory`, and write them there.
 
-    Rows that are dropped now get their verdict in `split`.
+    Sets the verdicts of rows dropped here in `split`.
     """
     total = SideCounts(), SideCounts()
     columns = {"with_text": not split.training, "with_links": split.aligned}
@@ -158,24 +158,25 @@ def _ready(split: SplitRead) -> Iterator[ReadyBlock]:
 
 
 def sample_rows(verdicts: Verdicts, size: int, seed: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """At most `size` of the rows that stay, drawn without replacement, in order."""
+    """At most `size` of the kept rows, sampled without replacement, in order."""
     kept = int(np.count_nonzero(verdicts == 0))
     if kept <= size:
         return np.flatnonzero(verdicts == 0)
-    drawn = np.sort(np.random.default_rng(seed).choice(kept, size, replace=False, shuffle=False))
+    sample = np.sort(np.random.default_rng(seed).choice(kept, size, replace=False, shuffle=False))
     rows, before = [], 0
     for start in range(0, len(verdicts), _SLICE):
         here = start + np.flatnonzero(verdicts[start : start + _SLICE] == 0)
-        rows.append(here[drawn[np.searchsorted(drawn, before) : np.searchsorted(drawn, before + len(here))] - before])
+        first, last = np.searchsorted(sample, (before, before + len(here)))
+        rows.append(here[sample[first:last] - before])
         before += len(here)
     return np.concatenate(rows)
 
 
-_SLICE = 2**20  # rows looked at together, so that memory stays bounded
+_SLICE = 2**20  # rows at a time, so that memory stays bounded
 
 
 def sample_pairs(split: SplitRead, size: int, seed: int) -> tuple[Sequence[str], Sequence[str]]:
-    """Both sides of a sample of the pairs that stay."""
+    """Both sides of a sample of the kept pairs."""
     sources, targets = [], []
     for *_, source, target in split.pick(sample_rows(split.verdicts, size, seed)):
         sources.append(source)

@@ -1,4 +1,4 @@
-"""Knowing a data directory again: the same files, settings and versions give the same fingerprint."""
+"""The fingerprint of a data directory: the same files, settings and versions give the same one."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from nmtcli.version import __version__
 
 
 def fingerprint(corpora: Corpora, config: DataConfig, reused: Tokenizers | None) -> str:
-    """Sha256, in hexadecimal, of all that the data directory depends on. Folders are no part of it, names are.
+    """Sha256, in hexadecimal, of everything that the data directory depends on: names of files, but not folders.
 
     Raises DataError if a file cannot be read.
     """
@@ -37,31 +37,31 @@ def fingerprint(corpora: Corpora, config: DataConfig, reused: Tokenizers | None)
 
 
 def find_existing(output: Path) -> Manifest | None:
-    """The manifest of an earlier run, None where the way is free.
+    """The manifest of an existing data directory; None if `output` is empty or does not exist.
 
-    Raises UserError if something else is there: nothing of the user's is ever deleted or mixed with ours.
+    Raises UserError for any other content: `nmt` never deletes or overwrites files of the user.
     """
     try:
         if (output / MANIFEST_FILE).exists():
             return Manifest.load(output)
         free = not any(output.iterdir()) if output.is_dir() else not output.exists() and not output.is_symlink()
     except OSError as error:
-        raise UserError(f"{output}: cannot look there: {error.strerror}", "choose another -o") from None
+        raise UserError(f"{output}: cannot read: {error.strerror}", "choose another -o") from None
     if not free:
         raise UserError(f"{output}: exists and is not a data directory", "choose another -o, or move it away")
     return None
 
 
-def require_same(output: Path, existing: Manifest, wanted: str, config: DataConfig) -> None:
-    """Check that `output` is whole and of the fingerprint `wanted`. Raises UserError that says what differs."""
-    if existing.fingerprint == wanted:
+def require_same(output: Path, existing: Manifest, expected: str, config: DataConfig) -> None:
+    """Check that `output` is complete and has the fingerprint `expected`. Raises UserError that says what differs."""
+    if existing.fingerprint == expected:
         open_data(output)
         return
     old, new = _flatten(existing.data.model_dump()), _flatten(config.settings().model_dump())
     changes = [f"{key} was {old.get(key)}, now {new.get(key)}" for key in new if old.get(key) != new.get(key)]
     why = (
         ", ".join(changes)
-        or "other text, other names of corpora, another --tokenizer, or another version of nmtcli or sentencepiece"
+        or "other text, other corpus names, another --tokenizer, or another version of nmtcli or sentencepiece"
     )
     raise UserError(f"{output}: holds data prepared differently ({why})", "choose another -o, or delete it first")
 

@@ -1,8 +1,8 @@
-"""Validation and test text drawn from the training corpora, and kept out of training.
+"""Validation and test text sampled from the training corpora, and held out of training.
 
-What is drawn is a function of the texts and the seed alone: each source text has a random rank made of its hash, and
-those of the lowest ranks are drawn, in that order. Neither the order of the lines nor the number of processes matters,
-and a source that comes several times has one chance like any other.
+The sample depends on the texts and the seed only. Each source text has a pseudo-random rank, computed from its hash;
+the sources with the lowest ranks are held out, in this order. The order of lines and the number of processes have no
+effect, and a repeated source has the same chance as any other.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,25 +31,25 @@ Candidates = np.ndarray[tuple[int], np.dtype[np.void]]
 
 
 class RankingTask:
-    """The candidates of one block: pairs that cleaning keeps, with the lowest ranks."""
+    """Finds the candidates of a block: clean pairs with the lowest ranks."""
 
     def __init__(self, config: DataConfig, held_out: HeldOut) -> None:
         self._rules, self._seed = text_rules(config, held_out), config.seed
-        self._size = (config.hold_out or 0) + (config.hold_out_test or 0) + 1  # one must be left to train on
+        self._size = (config.hold_out or 0) + (config.hold_out_test or 0) + 1  # one must be left for training
 
     def __call__(self, block: Block) -> tuple[Candidates, int]:
-        """Parse, judge and rank; rows are counted from the start of the block, whose size is given beside."""
+        """Parse, judge and rank: the candidates, with rows counted from the start of the block, and its size."""
         rows = block.rows()
         source, target = Texts(rows.sources), Texts(rows.targets)
         kept = np.flatnonzero(judge(block, rows, source, target, self._rules).verdicts == 0)
-        found = np.empty(len(kept), _CANDIDATE)
-        found["rank"] = ranks(source.hashes[kept], self._seed)
-        found["pair"], found["row"] = pair_hashes(source.hashes, target.hashes)[kept], kept
-        return lowest(found, self._size), block.size
+        candidates = np.empty(len(kept), _CANDIDATE)
+        candidates["rank"] = ranks(source.hashes[kept], self._seed)
+        candidates["pair"], candidates["row"] = pair_hashes(source.hashes, target.hashes)[kept], kept
+        return lowest(candidates, self._size), block.size
 
 
 def ranks(hashes: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
-    """Random numbers, one to one with the hashes (the finalizer of SplitMix64, Steele et al. 2014)."""
+    """A bijection of hashes to pseudo-random numbers (the finalizer of SplitMix64, Steele et al. 2014)."""
     mixed = hashes + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -57,7 +57,7 @@ def ranks(hashes: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
 
 
 def lowest(candidates: Candidates, size: int) -> Candidates:
-    """The `size` sources of the lowest ranks in order; of several pairs with one source that of the lowest hash."""
+    """The `size` sources with the lowest ranks, in order, each with the pair of the lowest hash."""
     candidates = np.sort(candidates, order=("rank", "pair", "row"))
     new = np.ones(len(candidates), np.bool_)
     new[1:] = candidates["rank"][1:] != candidates["rank"][:-1]
@@ -65,70 +65,70 @@ def lowest(candidates: Candidates, size: int) -> Candidates:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """The corpora with what was drawn among them, and the drawn sources, which no training pair may have."""
+class HoldOut:
+    """The corpora with the sampled ones, and the sampled sources, which no training pair may have."""
 
     corpora: Corpora
     sources: tuple[str, ...] = ()
 
 
 def check_hold_out(config: DataConfig, corpora: Corpora) -> None:
-    """Raise UserError for settings that do not go with drawing."""
+    """Raise UserError for settings that exclude `hold_out`."""
     mistakes = []
     if config.hold_out and corpora.valid:
-        mistakes.append("data.hold_out draws the validation text, and some is given: leave one of them out")
+        mistakes.append("data.hold_out and validation text exclude each other; give one of them")
     if config.hold_out_test and corpora.test:
-        mistakes.append("data.hold_out_test draws the test text, and some is given: leave one of them out")
+        mistakes.append("data.hold_out_test and test text exclude each other; give one of them")
     if (config.hold_out or config.hold_out_test) and corpora.tags:
-        mistakes.append("data.hold_out draws from corpora without tags only: give validation text for each tag")
+        mistakes.append("data.hold_out needs corpora without tags: give validation text for each tag instead")
     if mistakes:
         raise UserError("\n".join(mistakes))
 
 
-def draw(
-    corpora: Corpora, config: DataConfig, held_out: HeldOut, processes: int, place: Path, on_progress: OnProgress
-) -> Drawn:
-    """Draw what the settings ask for and write it as plain text into `place`.
+def sample_hold_out(
+    corpora: Corpora, config: DataConfig, held_out: HeldOut, processes: int, directory: Path, on_progress: OnProgress
+) -> HoldOut:
+    """Sample validation and test text as the settings say, and write it as plain text into `directory`.
 
-    Raises DataError where the corpora have too few different sources.
+    Raises DataError if the corpora have too few different sources.
     """
     size = (config.hold_out or 0) + (config.hold_out_test or 0)
     if not size:
-        return Drawn(corpora)
+        return HoldOut(corpora)
     best: Candidates = np.empty(0, _CANDIDATE)
     done = 0
     with Workers(processes, partial(RankingTask, config, held_out)) as workers:
-        for found, rows in workers.map(_blocks(corpora.train)):
-            found["row"] += done
-            best = lowest(np.concatenate([best, found]), size + 1)
+        for candidates, rows in workers.map(_blocks(corpora.train)):
+            candidates["row"] += done
+            best = lowest(np.concatenate([best, candidates]), size + 1)
             done += rows
-            on_progress("drawing", done, None)
+            on_progress("sampling held-out text", done, None)
     if len(best) <= size:
         raise DataError(
-            f"data.hold_out: {size:,} pairs are to be drawn, but only {len(best):,} different sources are clean",
-            "draw fewer, so that some are left for training",
+            f"data.hold_out: {size:,} pairs cannot be held out: only {len(best):,} different sources are clean",
+            "hold out fewer, so that some are left for training",
         )
     pairs = _texts(corpora.train, best["row"][:size])
     valid, test = pairs[: config.hold_out or 0], pairs[config.hold_out or 0 :]
-    return Drawn(
+    return HoldOut(
         Corpora(
             corpora.train,
-            (_write("valid", valid, config, place),) if valid else corpora.valid,
-            (_write("test", test, config, place),) if test else corpora.test,
+            (_write("valid", valid, config, directory),) if valid else corpora.valid,
+            (_write("test", test, config, directory),) if test else corpora.test,
         ),
         tuple(source for source, _ in pairs),
     )
 
 
 def names(split: str, config: DataConfig) -> tuple[str, str]:
-    """What the text files of a drawn split are called: by the languages, if these differ."""
+    """The names of the text files of a held-out split: by language, if the languages differ."""
     languages = config.source_language, config.target_language
     source, target = languages if languages[0] != languages[1] else ("source", "target")
     return f"{split}.{source}", f"{split}.{target}"
 
 
-def _write(split: str, pairs: Sequence[tuple[str, str]], config: DataConfig, place: Path) -> Corpus:
-    files = [File(name, place / name) for name in names(split, config)]
+def _write(split: str, pairs: Sequence[tuple[str, str]], config: DataConfig, directory: Path) -> Corpus:
+    files = [File(name, directory / name) for name in names(split, config)]
     for file, texts in zip(files, zip(*pairs, strict=True), strict=True):
         file.path.write_text("".join(f"{text}\n" for text in texts), "utf-8", newline="")
     return Corpus(split, None, LinePairs(*files))
@@ -140,12 +140,12 @@ def _blocks(corpora: Sequence[Corpus]) -> Iterator[Block]:
 
 
 def _texts(corpora: Sequence[Corpus], rows: npt.NDArray[np.int64]) -> list[tuple[str, str]]:
-    """Both sides of some rows, in the order of `rows`."""
-    wanted, start = set(rows.tolist()), 0
-    found: dict[int, tuple[str, str]] = {}
+    """Both sides of the rows, in the order of `rows`."""
+    remaining, start = set(rows.tolist()), 0
+    texts: dict[int, tuple[str, str]] = {}
     for block in _blocks(corpora):
-        if here := wanted.intersection(range(start, start + block.size)):
+        if here := remaining.intersection(range(start, start + block.size)):
             parsed = block.rows()
-            found |= {row: (parsed.sources[row - start], parsed.targets[row - start]) for row in here}
+            texts |= {row: (parsed.sources[row - start], parsed.targets[row - start]) for row in here}
         start += block.size
-    return [found[row] for row in rows.tolist()]
+    return [texts[row] for row in rows.tolist()]

@@ -1,4 +1,4 @@
-"""Which characters of a text a tokenizer cannot write, and which it spells as bytes."""
+"""The characters of a text that a tokenizer cannot reproduce, and those that it encodes as bytes."""
 
 import sys
 import unicodedata
@@ -12,20 +12,20 @@ from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.prepare.cleaning.characters import Texts
 
 _UNKNOWN, _WRITTEN, _SPELLED, _LOST = range(4)
-_NO_LOSS = "\ufeff\N{LOWER ONE EIGHTH BLOCK}"  # a byte order mark, and what SentencePiece takes for a blank
+_NO_LOSS = "\ufeff\N{LOWER ONE EIGHTH BLOCK}"  # a byte order mark, and SentencePiece's space
 
 
 @dataclass
 class CharacterCounts:
-    """Of the texts of one side. All of it adds up."""
+    """Counts of one side, which can be summed."""
 
-    unwritable_texts: int = 0  # with a character that becomes another one or none
+    unwritable_texts: int = 0  # with a character that the tokenizer changes or removes
     unwritable: Counter[str] = field(default_factory=Counter)
-    spelled: Counter[str] = field(default_factory=Counter)  # characters that take a token for each byte
+    spelled: Counter[str] = field(default_factory=Counter)  # characters encoded as bytes, a token each
 
 
 class CharacterLosses:
-    """What becomes of each character, found out when it is first met."""
+    """Counts characters by how the tokenizer encodes them, tested at their first occurrence."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -46,7 +46,7 @@ class CharacterLosses:
         if character.isspace() or character in _NO_LOSS or unicodedata.category(character) == "Cc":
             return _WRITTEN
         around = f"a{character}a"
-        # the same for a reader: canonically equivalent, or in lower case because that was asked for
+        # equal means canonically equivalent, or different in case only, with `lowercase`
         if _plain(self._tokenizer.normalize(around)) != _plain(around):
             return _LOST
         (ids,) = self._tokenizer.encode([character])

@@ -1,4 +1,4 @@
-"""Data directories that were prepared apart, on many machines perhaps, put together to one."""
+"""Merge data directories that were prepared separately, for example on several machines."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from nmtcli.staging import staged
 
 
 def merge(output: Path, parts: Sequence[Path]) -> Manifest:
-    """Make the data directory `output` of the training pairs of all parts, in order, and the first's validation pairs.
+    """Make the data directory `output` from the training pairs of all parts, in order, and their validation pairs.
 
-    All must be made with one tokenizer and the same settings. Their files are linked, so nothing is read twice or takes
-    room twice. A second call finds the work done. Raises UserError and DataError for what does not fit together.
+    All parts need the same tokenizer, settings and validation text. Files are hard-linked, without a copy. A second
+    call returns the existing directory. Raises UserError and DataError for parts that do not match.
     """
     existing = find_existing(output)
     opened = each(open_data, parts)
@@ -50,13 +50,13 @@ def merge(output: Path, parts: Sequence[Path]) -> Manifest:
 
 def _require_fitting(first: Path, one: PreparedData, path: Path, other: PreparedData) -> None:
     if (one.tokenizers.source, one.tokenizers.target) != (other.tokenizers.source, other.tokenizers.target):
-        raise UserError(f"{path}: made with another tokenizer than {first}", "prepare all parts with --tokenizer")
+        raise UserError(f"{path}: has another tokenizer than {first}", "prepare all parts with the same --tokenizer")
     if one.manifest.fingerprint == other.manifest.fingerprint:
         raise UserError(f"{path}: is the same data as {first}", "give each part once")
     if one.valid.texts() != other.valid.texts():
         raise UserError(
             f"{path}: has another validation text than {first}",
-            "prepare all parts with the same one, so that none trains on it",
+            "prepare all parts with the same validation text, so that no part trains on it",
         )
     if one.manifest.data != other.manifest.data:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The options of `nmt prepare`, and which of them go together."""
+"""The options of `nmt prepare` and their rules."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,19 +9,23 @@ from nmtcli.options import Option, Rule
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareOptions:
-    """What text `prepare` makes data of, where to, and by which settings.
+    """Text, output directory and settings of `prepare`.
 
-    Files of the two sides pair up in order. Those of `train`, `valid` and `test` have both sides.
+    Source and target files pair up in order. Files of `train`, `valid` and `test` have both sides.
     """
 
     output: Annotated[
-        Path | None, Option("Directory to make; not for --dry-run.", ("-o", "--output"), metavar="DATA")
+        Path | None, Option("Data directory to create; not with --dry-run.", ("-o", "--output"), metavar="DATA")
     ] = None
     train_source: Annotated[
         tuple[str, ...], Option("Training text, source side: a path or a URL.", metavar="FILE")
     ] = ()
-    train_target: Annotated[tuple[str, ...], Option("Training text, target side, line by line.", metavar="FILE")] = ()
-    train_alignment: Annotated[tuple[str, ...], Option("Its word alignment, such as 0-0 1-2.", metavar="FILE")] = ()
+    train_target: Annotated[
+        tuple[str, ...], Option("Training text, target side, line-aligned with the source.", metavar="FILE")
+    ] = ()
+    train_alignment: Annotated[
+        tuple[str, ...], Option("Word alignment of the training text (Pharaoh format).", metavar="FILE")
+    ] = ()
     train: Annotated[
         tuple[str, ...], Option("Training text, both sides: TSV, JSONL, CSV, Parquet or TMX.", metavar="FILE")
     ] = ()
@@ -29,13 +33,13 @@ class PrepareOptions:
     valid_target: Annotated[tuple[str, ...], Option("Validation text, target side.", metavar="FILE")] = ()
     valid: Annotated[tuple[str, ...], Option("Validation text, both sides.", metavar="FILE")] = ()
     test_source: Annotated[
-        tuple[str, ...], Option("Test text: training pairs like it are dropped.", metavar="FILE")
+        tuple[str, ...], Option("Test text, source side; equal training pairs are dropped.", metavar="FILE")
     ] = ()
     test_target: Annotated[tuple[str, ...], Option("Test text, target side.", metavar="FILE")] = ()
-    hold_out: Annotated[int | None, Option("Draw N training pairs for validation.", metavar="N", min=1)] = None
-    hold_out_test: Annotated[int | None, Option("Draw N for a test set: text files in DATA.", metavar="N", min=1)] = (
-        None
-    )
+    hold_out: Annotated[int | None, Option("Hold out N training pairs for validation.", metavar="N", min=1)] = None
+    hold_out_test: Annotated[
+        int | None, Option("Hold out N training pairs as a test set: text files in DATA.", metavar="N", min=1)
+    ] = None
     source_language: Annotated[
         str | None, Option("Source language code.", ("-s", "--source-language"), metavar="LANG")
     ] = None
@@ -48,25 +52,26 @@ class PrepareOptions:
         Option("One tokenizer for both sides, or one each (data.tokenizer.joint).", ("--joint/--separate",)),
     ] = None
     tokenizer: Annotated[
-        Path | None, Option("Use this SentencePiece model, or that of data or a run.", metavar="MODEL")
+        Path | None, Option("Use this SentencePiece model, or that of a data directory or run.", metavar="MODEL")
     ] = None
     merge: Annotated[
-        tuple[Path, ...], Option("Only join data prepared apart with one tokenizer. Repeatable.", metavar="DATA")
+        tuple[Path, ...], Option("Merge data directories that share a tokenizer. Repeatable.", metavar="DATA")
     ] = ()
     config: Annotated[
-        tuple[Path, ...], Option("Settings file; later files win.", ("-c", "--config"), metavar="YAML")
+        tuple[Path, ...],
+        Option("Settings file; later files override earlier ones.", ("-c", "--config"), metavar="YAML"),
     ] = ()
     overrides: Annotated[
         tuple[str, ...],
-        Option("One setting, for example train.learning_rate=3e-4; wins over files.", ("--set",), metavar="KEY=VALUE"),
+        Option("Setting that overrides files: train.learning_rate=3e-4.", ("--set",), metavar="KEY=VALUE"),
     ] = ()
-    report: Annotated[Path | None, Option("Write the report as a web page there, too.", metavar="FILE.html")] = None
-    processes: Annotated[int | None, Option("Processes to use. Changes speed only.", metavar="N", min=1)] = None
-    dry_run: Annotated[bool, Option("Read, check, count and report; make nothing.")] = False
+    report: Annotated[Path | None, Option("Also write the report to this web page.", metavar="FILE.html")] = None
+    processes: Annotated[int | None, Option("Number of processes. Affects speed only.", metavar="N", min=1)] = None
+    dry_run: Annotated[bool, Option("Print the report only; write no data.")] = False
 
     @property
     def beside_merge(self) -> bool:
-        """Whether more is given than --merge has a use for."""
+        """Whether an option is given that --merge does not use."""
         return any(
             getattr(self, one.name) not in (one.default, None, False)
             for one in fields(self)
@@ -77,16 +82,15 @@ class PrepareOptions:
 RULES: tuple[Rule[PrepareOptions], ...] = (
     Rule(
         lambda o: o.output is None and not o.dry_run,
-        "-o DATA is needed: the directory to make",
-        "or --dry-run for the report alone",
+        "-o DATA is missing: the data directory to create",
+        "or give --dry-run for the report only",
     ),
     Rule(
         lambda o: o.merge and o.beside_merge,
-        "--merge joins data directories as they are: beside it there is only -o DATA",
+        "--merge takes no other options than -o DATA",
     ),
     Rule(
         lambda o: o.report is not None and o.report.suffix.lower() != ".html",
-        "--report {o.report}: not the name of a web page",
-        "name the file .html",
+        "--report {o.report}: the file name must end in .html",
     ),
 )

@@ -1,8 +1,8 @@
 """`nmt prepare`: corpora to a data directory, in two streaming passes.
 
-The first pass reads, judges and counts; from what stays a sample trains the tokenizer; the second pass encodes and
-writes. Nothing depends on the machine or on the number of processes: the same text and settings give the same bytes,
-and a fingerprint that lets a second run stop at once.
+The first pass reads, judges and counts; a sample of the kept pairs trains the tokenizer; the second pass encodes and
+writes. The output does not depend on the machine or the number of processes: the same text and settings give the same
+bytes, and a fingerprint by which a second run finds that nothing is left to do.
 """
 
 from collections import deque
@@ -22,7 +22,7 @@ from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.corpus import Corpora, Corpus
 from nmtcli.prepare.encoding import sample_pairs, write_split
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
-from nmtcli.prepare.hold_out import check_hold_out, draw
+from nmtcli.prepare.hold_out import check_hold_out, sample_hold_out
 from nmtcli.prepare.reading import TRAIN, VALID, SplitRead, counts_of, read_split
 from nmtcli.prepare.report.page import PAGE_FILE, write_page
 from nmtcli.prepare.report.report import Report, SplitReport, split_report
@@ -32,7 +32,7 @@ from nmtcli.staging import staged
 from nmtcli.version import __version__
 
 _PRELOAD = "nmtcli.prepare.preload"
-_SMALL = 20 * 2**20  # bytes of text below which starting processes takes longer than the work
+_SMALL = 20 * 2**20  # bytes of text; below, starting processes takes longer than the work
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Job:
-    """What one `nmt prepare` is asked to do, beside where to write."""
+    """The options of `nmt prepare`, except the output directory."""
 
     config: DataConfig
-    tokenizer: Path | None = None  # a SentencePiece model or a directory with one, to be used as it is
-    processes: int | None = None  # changes speed only; None: as many as are worth it
+    tokenizer: Path | None = None  # an existing SentencePiece model, or a directory with one
+    processes: int | None = None  # affects speed only; None: by the number of cores and the size of the text
 
 
 def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
     """Make the data directory `output`, or find that it is already made of just this.
 
-    Raises DataError for what is wrong with the text, and UserError if `output` holds something else.
+    Raises DataError for errors in the text, and UserError if `output` holds something else.
     """
     config = job.config
     existing = find_existing(output)
@@ -69,7 +69,7 @@ def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
             require_same(output, existing, identity, config)
             return Outcome(Report.load(output), already_prepared=True)
         with staged(output) as directory, ExitStack() as stack:
-            corpora, held_out = _draw(corpora, config, processes, directory, on_progress)
+            corpora, held_out = _hold_out(corpora, config, processes, directory, on_progress)
             workers = stack.enter_context(_workers(processes, config, held_out, directory))
             splits = _read(corpora, config, held_out, workers, directory, on_progress)
             for split in splits:
@@ -84,13 +84,13 @@ def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
 
 
 def survey(job: Job, on_progress: OnProgress) -> Report:
-    """The report alone, as far as it is known without encoding. Raises DataError for what is wrong with the text."""
+    """The report without encoding the text (dry run). Raises DataError for errors in the text."""
     config = job.config
     with TemporaryDirectory(prefix="nmt-prepare-") as scratch:
         corpora, _ = _open(job, Path(scratch), on_progress)
         processes = _processes(job, corpora)
         warm_up(processes, _PRELOAD)
-        corpora, held_out = _draw(corpora, config, processes, Path(scratch), on_progress)
+        corpora, held_out = _hold_out(corpora, config, processes, Path(scratch), on_progress)
         with _workers(processes, config, held_out, Path(scratch)) as workers:
             train, valid = _read(corpora, config, held_out, workers, Path(scratch), on_progress)
     return _report(config, None, split_report(train, None), split_report(valid, None))
@@ -102,7 +102,7 @@ def _workers(processes: int, config: DataConfig, held_out: HeldOut, tokenizers: 
 
 
 def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Tokenizers | None]:
-    """The corpora, looked at, and the tokenizers to be used again. Raises what is wrong with either."""
+    """The checked corpora and the tokenizers to reuse. Raises UserError and DataError for errors in either."""
     corpora = Corpora.open(job.config, cache, on_progress)
     check_hold_out(job.config, corpora)
     corpora.check()
@@ -112,8 +112,8 @@ def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Toke
     symbols = dict.fromkeys((*corpora.tags, *job.config.tokenizer.symbols))
     if unknown := [symbol for symbol in symbols if not reused.source.has_symbol(symbol)]:
         raise UserError(
-            f"{job.tokenizer}: does not know {', '.join(unknown)} as one token",
-            "use a tokenizer that was trained with these symbols, or let nmt prepare train one",
+            f"{job.tokenizer}: has no symbol {', '.join(unknown)}",
+            "use a tokenizer trained with these symbols, or let nmt prepare train one",
         )
     return corpora, reused
 
@@ -126,7 +126,7 @@ def _read(
     directory: Path,
     on_progress: OnProgress,
 ) -> tuple[SplitRead, SplitRead]:
-    """The first pass over both splits; what it spills goes into `directory` for the time."""
+    """The first pass over both splits, with temporary files in `directory`."""
     with TemporaryDirectory(prefix="spill-", dir=directory) as spill:
 
         def read(split: tuple[str, tuple[Corpus, ...]]) -> SplitRead:
@@ -139,38 +139,38 @@ def _read(
 
 
 def _processes(job: Job, corpora: Corpora) -> int:
-    """As asked; else as many as there are cores, or one for text so little that starting them takes longer."""
+    """The given number of processes; by default the number of cores, or one for a small text."""
     if job.processes is not None:
         return job.processes
     files = [file for corpus in corpora.train for file in corpus.reader.files]
     return cores() if sum(file.path.stat().st_size for file in files) > _SMALL else 1
 
 
-def _draw(
-    corpora: Corpora, config: DataConfig, processes: int, place: Path, on_progress: OnProgress
+def _hold_out(
+    corpora: Corpora, config: DataConfig, processes: int, directory: Path, on_progress: OnProgress
 ) -> tuple[Corpora, HeldOut]:
-    """The corpora with validation and test text that is drawn, if any is, and what must not be trained on."""
-    drawn = draw(corpora, config, _held_out(corpora, config), processes, place, on_progress)
-    return drawn.corpora, _held_out(drawn.corpora, config, drawn.sources)
+    """The corpora with held-out validation and test text, if requested, and the text that must not be trained on."""
+    sampled = sample_hold_out(corpora, config, _held_out(corpora, config), processes, directory, on_progress)
+    return sampled.corpora, _held_out(sampled.corpora, config, sampled.sources)
 
 
-def _held_out(corpora: Corpora, config: DataConfig, drawn: tuple[str, ...] = ()) -> HeldOut:
-    """Every readable line of the validation and test corpora. Raises DataError for all that is wrong with any file."""
+def _held_out(corpora: Corpora, config: DataConfig, sampled: tuple[str, ...] = ()) -> HeldOut:
+    """Every readable line of the validation and test corpora. Raises DataError with all errors in any file."""
     cleaning = config.cleaning
     if not cleaning.held_out and cleaning.held_out_ngram is None:
-        return HeldOut.of((), None, drawn)
+        return HeldOut.of((), None, sampled)
     blocks = (block.rows() for corpus in (*corpora.valid, *corpora.test) for block in corpus.reader.blocks())
     try:
-        return HeldOut.of(((rows.sources, rows.targets) for rows in blocks), cleaning.held_out_ngram, drawn)
+        return HeldOut.of(((rows.sources, rows.targets) for rows in blocks), cleaning.held_out_ngram, sampled)
     except DataError:
-        each(lambda corpus: deque(corpus.reader.blocks(), maxlen=0), corpora)  # it is not the only one, perhaps
+        each(lambda corpus: deque(corpus.reader.blocks(), maxlen=0), corpora)  # reports the errors of all files
         raise
 
 
 def _train_tokenizers(
     train: SplitRead, config: DataConfig, tags: tuple[str, ...], on_progress: OnProgress
 ) -> Tokenizers:
-    """Tokenizers from a sample of the training pairs that is the same each time; the source's knows the tags."""
+    """Train the tokenizers on a reproducible sample of the training pairs; that of the source has the tags."""
     settings = config.tokenizer
     sources, targets = sample_pairs(train, settings.training_pairs, config.seed)
     if settings.vocab_size == AUTO:
@@ -181,10 +181,10 @@ def _train_tokenizers(
         tokenizer = Tokenizer.train([*sources, *targets], settings, tags)
         tokenizers = Tokenizers(tokenizer, tokenizer)
     else:
-        reading = settings
-        if settings.normalization == "auto":  # what is only read may lose what a reader would miss
-            reading = settings.model_copy(update={"normalization": "nmt_nfkc"})
-        tokenizers = Tokenizers(Tokenizer.train(sources, reading, tags), Tokenizer.train(targets, settings))
+        source_settings = settings
+        if settings.normalization == "auto":  # the source is never output, so NFKC may change visible characters
+            source_settings = settings.model_copy(update={"normalization": "nmt_nfkc"})
+        tokenizers = Tokenizers(Tokenizer.train(sources, source_settings, tags), Tokenizer.train(targets, settings))
     on_progress("training the tokenizer", 1, 1)
     return tokenizers
 
@@ -218,7 +218,8 @@ def _require_pairs(split: SplitRead) -> None:
     if not split.kept:
         why = ", ".join(f"{rule}: {count:,}" for rule, count in counts_of(split.verdicts, split.rules).items() if count)
         raise DataError(
-            f"no {split.name} pair is left of {len(split.verdicts):,} ({why})", "nmt prepare --dry-run shows examples"
+            f"all {len(split.verdicts):,} {split.name} pairs were dropped ({why})",
+            "nmt prepare --dry-run shows examples",
         )
 
 

@@ -1,4 +1,4 @@
-"""`prepare`: text and settings to a data directory, or several data directories to one."""
+"""The library function `prepare`: make a data directory from text and settings, or merge data directories."""
 
 import json
 from collections.abc import Sequence
@@ -25,18 +25,18 @@ from nmtcli.staging import check_output, write_output
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` made or found."""
+    """The result of `prepare`."""
 
-    report: Report | None  # None for data that was merged
+    report: Report | None  # None for merged data
     merged: Manifest | None = None
     already_prepared: bool = False
     test_texts: tuple[Path, ...] = ()  # of a test set that was held out
 
 
 def prepare(options: PrepareOptions, tell: Tell = silent, on_progress: OnProgress = lambda *_: None) -> Prepared:
-    """Make a data directory, or find that it is already made of just this; without `output` only the report.
+    """Make a data directory, unless it exists with the same fingerprint; without `output` only the report.
 
-    Raises DataError for what is wrong with the text, and UserError for what cannot be.
+    Raises DataError for errors in the text, and UserError for errors in the options.
     """
     check_rules(options, RULES)
     if options.merge:
@@ -65,7 +65,7 @@ def prepare(options: PrepareOptions, tell: Tell = silent, on_progress: OnProgres
 
 
 def _with_languages(data: DataConfig, tokenizer: Path) -> DataConfig:
-    """The settings, where they name no languages with those of the data or model that the tokenizer comes from."""
+    """The settings with missing languages taken from the data or model of the tokenizer."""
     if (tokenizer / MANIFEST_FILE).is_file():
         known: Any = Manifest.load(tokenizer).data
     elif (tokenizer / INFO).is_file():
@@ -78,7 +78,7 @@ def _with_languages(data: DataConfig, tokenizer: Path) -> DataConfig:
 
 
 def _settings(options: PrepareOptions) -> DataConfig:
-    """The data settings; options of their own win, and corpora given as files take the place of those in settings."""
+    """The data settings; options override them, and corpora given as options replace those in settings files."""
     flags = {
         "data.source_language": options.source_language,
         "data.target_language": options.target_language,
@@ -108,13 +108,13 @@ def _corpora(
     if len(sources) != len(targets):
         raise UserError(
             f"{len(sources)} --{split}-source and {len(targets)} --{split}-target files:"
-            " they pair up in order, so there must be as many"
+            " they pair up in order, so their numbers must be equal"
         )
     if alignments and len(alignments) != len(sources):
         raise UserError(
             f"{len(alignments)} --{split}-alignment and {len(sources)} --{split}-source files:"
-            " they go together in order, so there must be as many",
-            "where only some corpora have one, list them in a YAML file under data.train",
+            " they pair up in order, so their numbers must be equal",
+            "if only some corpora have an alignment, list them in a YAML file under data.train",
         )
     pairs = [{"source": source, "target": target} for source, target in zip(sources, targets, strict=True)]
     if alignments:

@@ -1,6 +1,6 @@
-"""The first pass: read every pair, judge its text, count how the text looks. Nothing is written.
+"""The first pass: read and judge every pair and count statistics of the text.
 
-What is left of a pair in memory is one byte, its verdict; repeated text is found through hashes on disk.
+Memory holds one byte per pair, its verdict; repeated text is found through hashes on disk.
 """
 
 from collections import Counter
@@ -47,7 +47,7 @@ Hashes = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class RawBlock:
-    """A block on its way to a worker, of the training split or not."""
+    """A block for a worker, of the training split or not."""
 
     block: Block
     training: bool
@@ -55,7 +55,7 @@ class RawBlock:
 
 @dataclass
 class ReadBlock:
-    """What is left of a block after the first pass."""
+    """The result of the first pass for a block."""
 
     judged: Judged
     counts: tuple[TextCounts, TextCounts]
@@ -63,11 +63,11 @@ class ReadBlock:
     crlf_lines: int
     line_breaks: int
     notes: dict[str, int]
-    hashes: tuple[Hashes, Hashes] | None  # of both sides, where repeated text is looked for
+    hashes: tuple[Hashes, Hashes] | None  # of both sides, if a rule is about repeated text
 
 
 class ReadingTask:
-    """The work on one block, done in any process."""
+    """The task for one block, in any process."""
 
     def __init__(self, config: DataConfig, held_out: HeldOut, *, training: bool) -> None:
         self._rules = split_rules(config, held_out, training=training)
@@ -90,7 +90,7 @@ def split_rules(config: DataConfig, held_out: HeldOut, *, training: bool) -> lis
 
 @dataclass
 class CorpusRead:
-    """What the first pass found in one corpus."""
+    """The result of the first pass for a corpus."""
 
     corpus: Corpus
     rows: int = 0
@@ -101,7 +101,7 @@ class CorpusRead:
 
 @dataclass
 class SplitRead:
-    """What the first pass found in one split: a verdict on each row, and how the text looks."""
+    """The result of the first pass for a split: a verdict on each row, and statistics."""
 
     name: str
     rules: tuple[str, ...]  # those that are on, in order
@@ -119,16 +119,16 @@ class SplitRead:
 
     @property
     def aligned(self) -> bool:
-        """Whether any of its corpora has links between words."""
+        """Whether any of its corpora has word alignment."""
         return any(found.corpus.aligned for found in self.corpora)
 
     @property
     def kept(self) -> int:
-        """Rows that no rule has dropped so far."""
+        """The number of rows that no rule has dropped so far."""
         return int(np.count_nonzero(self.verdicts == 0))
 
     def parts(self) -> Iterator[tuple[CorpusRead, Verdicts]]:
-        """Each corpus with the verdicts on its rows; these can be changed."""
+        """Each corpus with a writable view of the verdicts on its rows."""
         ends = np.cumsum([0, *(found.rows for found in self.corpora)]).tolist()
         for found, (start, end) in zip(self.corpora, pairwise(ends), strict=True):
             yield found, self.verdicts[start:end]
@@ -142,28 +142,28 @@ class SplitRead:
                 start += block.size
             if start != found.rows:
                 raise DataError(
-                    f"{found.corpus.reader.name}: {found.rows:,} rows, then {start:,}",
-                    "did a file change meanwhile? Start again when nothing writes to it",
+                    f"{found.corpus.reader.name}: had {found.rows:,} rows in the first pass, {start:,} in the second",
+                    "the file changed while it was read: start again when nothing writes to it",
                 )
 
-    def pick(self, wanted: npt.NDArray[np.int64]) -> Iterator[tuple[int, Block, int, str, str]]:
-        """The text of some rows, whose numbers are given in order: row, block, index in the block, both sides."""
+    def pick(self, selected: npt.NDArray[np.int64]) -> Iterator[tuple[int, Block, int, str, str]]:
+        """The text of the rows with these ascending numbers: row, block, index in the block, source, target."""
         start = 0
         for _, block, _ in self.blocks():
-            inside = wanted[np.searchsorted(wanted, start) : np.searchsorted(wanted, start + block.size)]
+            inside = selected[np.searchsorted(selected, start) : np.searchsorted(selected, start + block.size)]
             if len(inside):
                 rows = block.rows()
                 for row in inside.tolist():
                     yield row, block, row - start, rows.sources[row - start], rows.targets[row - start]
             start += block.size
-            if not len(wanted) or start > wanted[-1]:
+            if not len(selected) or start > selected[-1]:
                 return
 
     def add_examples(self, found: dict[str, list[Example]]) -> None:
         """Keep the first examples of each rule."""
         for rule, examples in found.items():
-            mine = self.examples.setdefault(rule, [])
-            mine += examples[: EXAMPLES - len(mine)]
+            kept = self.examples.setdefault(rule, [])
+            kept += examples[: EXAMPLES - len(kept)]
 
 
 def read_split(
@@ -176,9 +176,9 @@ def read_split(
     spill: Path,
     on_progress: OnProgress,
 ) -> SplitRead:
-    """Read all corpora of a split to their ends. `spill` is a new directory for hashes.
+    """Read all corpora of a split. `spill` is a new directory for hashes.
 
-    Raises one DataError that lists the files that are damaged or do not fit together.
+    Raises one DataError that lists all files that are damaged or not line-aligned.
     """
     training = name == TRAIN
     rules = split_rules(config, held_out, training=training)
@@ -226,24 +226,24 @@ def _hashes(kind: str, hashes: tuple[Hashes, Hashes]) -> Hashes:
 
 
 def _drop_repeated(split: SplitRead, rule: str, store: Duplicates) -> None:
-    """Give the rows that come again their verdict, with the first few as examples."""
+    """Set the verdict of repeated rows, with the first ones as examples."""
     first_of: dict[int, int] = {}
     for rows, firsts in store.repeated(split.verdicts):
         split.verdicts[rows] = code(rule)
         lowest = np.argsort(rows)[:EXAMPLES]
         first_of |= dict(zip(rows[lowest].tolist(), firsts[lowest].tolist(), strict=True))
     shown = sorted(first_of)[:EXAMPLES]
-    wanted = np.unique(np.array([*shown, *(first_of[row] for row in shown)], np.int64))
+    selected = np.unique(np.array([*shown, *(first_of[row] for row in shown)], np.int64))
     places: dict[int, str] = {}
-    for row, block, index, source, target in split.pick(wanted):
+    for row, block, index, source, target in split.pick(selected):
         line = block.line + index
         places[row] = f"{block.file}:{line}"
         if row in shown:
-            reason = f"the same came before: {places[first_of[row]]}"
+            reason = f"repeats {places[first_of[row]]}"
             split.add_examples({rule: [example(block.file, line, reason, source, target)]})
 
 
 def counts_of(verdicts: Verdicts, rules: Sequence[str]) -> dict[str, int]:
-    """How many rows each rule dropped."""
+    """The number of rows that each rule dropped."""
     counts = np.bincount(verdicts, minlength=len(RULES) + 1)
     return {rule: int(counts[code(rule)]) for rule in rules}

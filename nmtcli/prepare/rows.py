@@ -1,7 +1,7 @@
-"""What every reader gives: blocks of some thousand rows, cheap to make, parsed where they are used.
+"""The interface of readers: blocks of some thousand rows, which are parsed where they are used.
 
-A reader hands out blocks in order; a block can be sent to another process and parsed there. A row that cannot be read
-keeps its place, with the problem beside it, so that line numbers stay true and nothing is lost silently.
+A reader returns blocks in order; a block can be sent to another process and parsed there. A row that cannot be read is
+kept as a problem, so that line numbers stay correct and nothing is lost silently.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,15 +16,15 @@ OnProgress = Callable[[str, int, int | None], None]  # stage, pairs done, all pa
 MALFORMED = "malformed"
 INVALID_UTF8 = "invalid-utf8"
 
-# What readers note beside the text, in counts
-HEADER = "header-lines"  # first lines that name columns
-QUOTED = "quoted-cells"  # cells of tab-separated columns that were quoted as spreadsheets do
-INLINE_CODES = "inline-codes"  # elements of another program within a text
+# Counts of changes that readers make to the text
+HEADER = "header-lines"  # first lines with column names
+QUOTED = "quoted-cells"  # TSV cells that were quoted as in spreadsheets
+INLINE_CODES = "inline-codes"  # inline elements with codes of a translation tool
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A row that cannot be read: which rule counts it, where, why, and the text as far as legible."""
+    """A row that cannot be read: its rule, file, reason, and the text as far as it is legible."""
 
     rule: str
     file: str
@@ -34,15 +34,15 @@ class Problem:
 
 @dataclass
 class Rows:
-    """The text of a block: one entry a row on each side, empty where there is a problem."""
+    """The text of a block: one entry per row and side, empty for a problem."""
 
     sources: list[str]
     targets: list[str]
     problems: dict[int, Problem] = field(default_factory=dict)  # by index in the block
-    crlf_lines: int = 0  # line ends that were CRLF; the CR is dropped
-    line_breaks: int = 0  # LF inside a text, which is no line end there; replaced by a blank
-    links: Links | None = None  # between words of the raw texts, where the corpus has any
-    notes: dict[str, int] = field(default_factory=dict)  # by what is counted, see above
+    crlf_lines: int = 0  # number of CRLF line ends; the CR is dropped
+    line_breaks: int = 0  # number of LF inside a text; replaced by a space
+    links: Links | None = None  # word alignment of the raw texts, if the corpus has one
+    notes: dict[str, int] = field(default_factory=dict)  # counts of changes, see above
 
 
 class Block(Protocol):
@@ -50,7 +50,7 @@ class Block(Protocol):
 
     @property
     def line(self) -> int:
-        """Line (or number of the unit, or of the row) of its first row, from 1."""
+        """The line (or number of the unit or row) of its first row, from 1."""
 
     @property
     def size(self) -> int:
@@ -58,35 +58,35 @@ class Block(Protocol):
 
     @property
     def file(self) -> str:
-        """Where the rows come from."""
+        """The file of the rows."""
 
     def rows(self) -> Rows:
-        """Parse it."""
+        """Parse the block."""
 
 
 class Reader(Protocol):
-    """A corpus as it lies on disk."""
+    """A corpus on disk."""
 
     @property
     def name(self) -> str:
-        """What the user would call it."""
+        """The name of the corpus in messages."""
 
     @property
     def files(self) -> tuple[File, ...]:
-        """The files it reads."""
+        """The files of the corpus."""
 
     def check(self) -> None:
-        """Look at its start. Raises DataError that says what is wrong."""
+        """Check the start of each file. Raises DataError."""
 
     def digest(self) -> str:
-        """What identifies its content."""
+        """A digest of the content."""
 
     def blocks(self) -> Iterator[Block]:
-        """All its rows. Raises DataError where it is damaged."""
+        """All rows. Raises DataError if a file is damaged."""
 
 
 def decode_lines(lines: bytes, size: int, line: int, file: str) -> tuple[list[str], dict[int, Problem], int]:
-    """The lines of a block without their ends; what is not UTF-8 is a problem; how many ended in CRLF.
+    """The lines of a block without their ends, the lines that are not UTF-8, and the number of CRLF line ends.
 
     Only LF ends a line. A byte order mark is dropped at the start of a file (`line` is 1).
     """
@@ -97,7 +97,7 @@ def decode_lines(lines: bytes, size: int, line: int, file: str) -> tuple[list[st
         texts = lines.decode("utf-8").split("\n")
     except UnicodeDecodeError:
         texts = [_decode_line(text, index, file, problems) for index, text in enumerate(lines.split(b"\n"))]
-    if terminated := len(texts) > size:  # an end after the last line leaves an empty rest
+    if terminated := len(texts) > size:  # a line end after the last line leaves an empty rest
         texts.pop()
     crlf = 0
     if b"\r\n" in lines:

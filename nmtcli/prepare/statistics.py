@@ -1,4 +1,4 @@
-"""Counts of how the text looks, block by block: sizes, scripts, lengths. All of them add up."""
+"""Statistics of the text of a block, which can be summed: sizes, scripts, lengths."""
 
 from dataclasses import dataclass, field, fields
 from typing import Self, TypeVar
@@ -21,11 +21,11 @@ Summed = TypeVar("Summed", "TextCounts", "TokenCounts", CharacterCounts)
 
 @dataclass
 class TextCounts:
-    """One side of readable pairs, before anything is dropped, in characters."""
+    """One side of all readable pairs before cleaning, in characters."""
 
     texts: int = 0
     characters: int = 0
-    words: int = 0  # between blanks
+    words: int = 0  # delimited by spaces
     lengths: Counts = field(default_factory=lambda: np.zeros(LONGEST + 1, np.int64))
     kinds: Counts = field(default_factory=lambda: np.zeros(256, np.int64))  # of `cleaning.characters`
     identifiers: int = 0  # texts that are numbers, or one word with a digit in it
@@ -46,19 +46,19 @@ class TextCounts:
 
 @dataclass
 class TokenCounts:
-    """One side of the pairs that stay, in tokens without BOS and EOS."""
+    """One side of the kept pairs, in tokens without BOS and EOS."""
 
     rows: int = 0
     tokens: int = 0
     unknown: int = 0
-    bytes: int = 0  # tokens that spell one byte of a rare character
+    bytes: int = 0  # byte tokens, each one byte of a rare character
     words: int = 0
     longest: int = 0
     lengths: Counts = field(default_factory=lambda: np.zeros(LONGEST + 1, np.int64))
 
     @classmethod
     def of(cls, ids: Sentences, words: int, byte_pieces: npt.NDArray[np.bool_]) -> Self:
-        """Count a block; `byte_pieces` [vocabulary] tells which ids are bytes."""
+        """Count a block; `byte_pieces` [vocabulary] marks the ids of bytes."""
         return cls(
             len(ids.lengths),
             len(ids.ids),
@@ -71,20 +71,20 @@ class TokenCounts:
 
 
 def _identifiers(texts: Texts) -> int:
-    """Texts with a digit and no blank within."""
+    """The number of texts with a digit and without a space."""
     digits = np.flatnonzero(texts.count(texts.kinds == DIGIT))
     return sum(len(texts.texts[row].split()) == 1 for row in digits.tolist())
 
 
 def add(total: Summed, other: Summed) -> None:
-    """Add the counts of another block; the longest stays the longest."""
+    """Add the counts of another block; `longest` is the maximum."""
     for item in fields(total):
         one, two = getattr(total, item.name), getattr(other, item.name)
         setattr(total, item.name, max(one, two) if item.name == "longest" else one + two)
 
 
 def ratios(source: Texts, target: Texts) -> Counts:
-    """How many pairs fall into each bin of length ratio [RATIO_BINS]; pairs with an empty side do not count."""
+    """The number of pairs in each bin of the length ratio [RATIO_BINS]; pairs with an empty side do not count."""
     both = (source.lengths > 0) & (target.lengths > 0)
     logarithm = np.log2(target.lengths[both] / source.lengths[both])
     bins = ((logarithm - _SMALLEST_RATIO) / _BIN).astype(np.int64).clip(0, RATIO_BINS - 1)

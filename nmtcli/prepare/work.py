@@ -1,4 +1,4 @@
-"""What a worker does, in this process or another: judge a block in the first pass, encode it in the second."""
+"""The task of a worker: judge a block in the first pass, encode it in the second."""
 
 from functools import cache
 from pathlib import Path
@@ -10,10 +10,10 @@ from nmtcli.prepare.reading import RawBlock, ReadBlock, ReadingTask
 
 
 class BlockWork:
-    """The work of both passes on both splits, each part made ready when its first block comes."""
+    """The task of both passes for both splits; each part is built at its first block."""
 
     def __init__(self, config: DataConfig, held_out: HeldOut, tokenizers: Path, threads: int | None) -> None:
-        """`tokenizers` is the directory they will lie in when the second pass begins."""
+        """`tokenizers` is the directory that has them when the second pass begins."""
         self._reading = cache(lambda training: ReadingTask(config, held_out, training=training))
         self._encoding = cache(lambda training: EncodingTask(config, tokenizers, training=training, threads=threads))
 

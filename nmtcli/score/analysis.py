@@ -1,4 +1,4 @@
-"""Where a score comes from: by length, by how rare the words are, and sentence by sentence.
+"""Analysis of scores: by length, by word frequency, and of single sentences.
 
 Scores by length are Bahdanau et al. 2015, section 5 and figure 2; scores by frequency follow Neubig et al. 2019
 (compare-mt), section 2.
@@ -14,27 +14,27 @@ from nmtcli.metrics.scores import Score, Variant, score_corpus, score_sentences
 
 SHOWN = 10  # sentences in a list of the worst or the most different
 _MOST_BUCKETS = 6
-_FEWEST_SENTENCES = 20  # in a bucket: BLEU of fewer says little
-_FREQUENCIES = (0, 1, 5, 20, 100, 1000)  # times a word was seen in training: where each bucket begins
-_CHARACTERS_PER_BLANK = 20  # beyond, blanks do not part words
+_FEWEST_SENTENCES = 20  # in a bucket; BLEU of fewer is unreliable
+_FREQUENCIES = (0, 1, 5, 20, 100, 1000)  # lower edges of buckets, in occurrences of a word in the training text
+_CHARACTERS_PER_BLANK = 20  # with more, spaces do not delimit words
 
 Lines = Sequence[str]
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """Some of the sentences (or words) of a test set, and how each system does on them."""
+    """A part of the sentences (or words) of a test set, with scores of each system."""
 
     label: str
     size: int
-    scores: dict[str, list[float]]  # by metric, one a system
+    scores: dict[str, list[float]]  # by metric, one per system
 
 
 @dataclass(frozen=True)
 class Breakdown:
     """A test set in buckets.
 
-    `title` is what they differ by, `unit` what the numbers of their labels count, `counted` what their sizes count.
+    `title` names the property that defines the buckets, `unit` the unit of their labels, `counted` that of their sizes.
     """
 
     title: str
@@ -50,7 +50,7 @@ class Breakdown:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of the test set beside what each system made of it; `scores` is chrF, one a system."""
+    """A sentence of the test set with the translation of each system; `scores` is chrF, one per system."""
 
     line: int  # from 1
     source: str | None
@@ -61,12 +61,12 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Analysis:
-    """What lies behind the scores of some systems."""
+    """The analysis of one or several systems."""
 
     breakdowns: list[Breakdown]
     sentence_scores: list[list[float]]  # chrF, [systems][sentences]
-    worst: list[Sentence]  # lowest on average over the systems, lowest first
-    different: list[Sentence]  # where two systems are furthest apart, furthest first; empty for one system
+    worst: list[Sentence]  # with the lowest mean score over the systems, lowest first
+    different: list[Sentence]  # with the largest difference between two systems, largest first; empty for one system
 
 
 def analyse(
@@ -78,7 +78,7 @@ def analyse(
 ) -> Analysis:
     """Analyse systems, each given by its translations; `training` is the target side of the training text.
 
-    BLEU and chrF compare with all references; what is by sentence or by word, with the first.
+    BLEU and chrF use all references; scores of sentences and words the first one.
     """
     variant = variant or Variant()
     reference = references[0]
@@ -89,7 +89,7 @@ def analyse(
     if training is not None:
         breakdowns += _by_frequency(training, systems, references, variant)
     scores = [score_sentences(system, reference, "chrf", variant) for system in systems]
-    columns = list(zip(*scores, strict=True))  # a sentence each
+    columns = list(zip(*scores, strict=True))  # one per sentence
 
     def sentence(row: int) -> Sentence:
         hypotheses = [system[row] for system in systems]
@@ -102,16 +102,16 @@ def analyse(
 
 
 def has_words(lines: Lines) -> bool:
-    """Whether blanks part words in a text, as they do not in Chinese, Japanese or Thai."""
+    """Whether spaces delimit words in a text, unlike in Chinese, Japanese or Thai."""
     blanks = sum(line.count(" ") + 1 for line in lines)
     return sum(map(len, lines)) <= _CHARACTERS_PER_BLANK * blanks
 
 
 def length_edges(lengths: Sequence[int]) -> list[int]:
-    """Where buckets of about as many sentences each begin, the first one aside."""
+    """The lower edges of buckets with about equal numbers of sentences, except the first."""
     ordered = sorted(lengths)
-    wanted = min(_MOST_BUCKETS, max(1, len(ordered) // _FEWEST_SENTENCES))
-    edges = {ordered[len(ordered) * number // wanted] for number in range(1, wanted)}
+    buckets = min(_MOST_BUCKETS, max(1, len(ordered) // _FEWEST_SENTENCES))
+    edges = {ordered[len(ordered) * number // buckets] for number in range(1, buckets)}
     return sorted(edges - {ordered[0]})
 
 
@@ -142,7 +142,7 @@ def _bucket(
 def _by_frequency(
     training: Iterable[str], systems: Sequence[Lines], references: Sequence[Lines], variant: Variant
 ) -> list[Breakdown]:
-    """Sentences by the rarest word of their reference, and single words by how often training saw them."""
+    """Sentences by the rarest word of their reference, and words by their frequency in the training text."""
     cut = _words(variant)
     reference = [cut(line) for line in references[0]]
     translated = [[cut(line) for line in system] for system in systems]
@@ -174,7 +174,7 @@ def _by_frequency(
 
 
 def _words(variant: Variant) -> Callable[[str], list[str]]:
-    """How BLEU cuts words."""
+    """The function that splits a line into words like BLEU."""
     tokenizer = variant.bleu().tokenizer
 
     def cut(line: str) -> list[str]:
@@ -185,7 +185,7 @@ def _words(variant: Variant) -> Callable[[str], list[str]]:
 
 
 def _word_scores(lines: Sequence[list[str]], reference: Sequence[list[str]], kind: dict[str, int]) -> list[float]:
-    """F1 of the words of each kind, 0 to 100: a word is right as often as its sentence's reference has it too."""
+    """F1 of the words of each frequency class, 0 to 100, with clipped counts as in BLEU."""
     right, produced, expected = ([0] * len(_FREQUENCIES) for _ in range(3))
     for words, true in zip(lines, reference, strict=True):
         found, wanted = Counter(words), Counter(true)

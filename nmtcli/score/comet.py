@@ -1,6 +1,6 @@
-"""COMET (Rei et al. 2020) as one of sacreBLEU's metrics, so that intervals and paired tests work on it too.
+"""COMET (Rei et al. 2020) as a metric of sacreBLEU, so that intervals and paired tests work with it too.
 
-The package `unbabel-comet` and its model are fetched only by those who ask for them.
+The package `unbabel-comet` and its model are optional.
 """
 
 import importlib.util
@@ -18,11 +18,11 @@ DEFAULT_MODEL = "Unbabel/wmt22-comet-da"
 
 
 class _CometSignature(Signature):
-    """References, the model, and the version of COMET in the place of sacreBLEU's."""
+    """A signature with the number of references, the model, and COMET's version in place of sacreBLEU's."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         super().__init__(values)
-        # a signature is cut at these two
+        # these two characters separate the fields of a signature
         self.info["model"] = values["model_name"].replace(":", "-").replace("|", "-")
         self.info["version"] = f"unbabel-comet-{version('unbabel-comet')}"
 
@@ -38,9 +38,9 @@ class Comet(Metric):
     def __init__(
         self, source: Sequence[str], references: Sequence[Sequence[str]], model_name: str, gpu: bool = False
     ) -> None:
-        """Load a model: the name of one of Unbabel's, which is downloaded once, or a checkpoint file.
+        """Load a model: the name of one of Unbabel's models, which is downloaded once, or a checkpoint file.
 
-        Raises UserError if `unbabel-comet` is not installed or there is no such model.
+        Raises UserError if `unbabel-comet` is not installed or the model does not exist.
         """
         super().__init__()  # type: ignore[no-untyped-call]
         require_comet()
@@ -54,7 +54,7 @@ class Comet(Metric):
         return [score for score, _ in self._extract_corpus_statistics(hypotheses, None)]
 
     def _extract_corpus_statistics(self, hypotheses: Sequence[str], references: object) -> list[list[float]]:
-        """Score and count of each sentence, [B, 2]; a system is scored once however often it is asked for."""
+        """Score and count of each sentence, [B, 2]; the result is cached for each system."""
         key = tuple(hypotheses)
         if key not in self._known:
             samples = [
@@ -85,7 +85,7 @@ class Comet(Metric):
 
 
 def require_comet() -> None:
-    """Raise UserError where COMET is not installed: to be asked before anything else is done."""
+    """Raise UserError if COMET is not installed. Call it before other work."""
     if importlib.util.find_spec("comet") is None:
         raise UserError("--metric comet needs unbabel-comet, which is not installed", "pip install 'nmtcli[comet]'")
 

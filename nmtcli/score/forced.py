@@ -1,4 +1,4 @@
-"""The log-probability of each token of given translations: the decoder reads the true words (teacher forcing)."""
+"""Forced decoding: the log-probability of each token of given translations (teacher forcing)."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -19,13 +19,13 @@ Floats = NDArray[np.float32]
 
 
 class Forced(Protocol):
-    """A model that reads given translations."""
+    """A model for forced decoding."""
 
     def __call__(self, source: Ids, source_length: Ids, target: Ids, attention: bool) -> tuple[Floats, Floats | None]:
-        """Log-probabilities [B, T] of target ids [B, T], and where the model looked [B, T, S] if asked for.
+        """Log-probabilities [B, T] of target ids [B, T], and attention weights [B, T, S] if requested.
 
-        source [B, S] has lengths source_length [B]; both sides end with EOS and are padded. Values on padding mean
-        nothing.
+        source [B, S] has lengths source_length [B]; both sides end with EOS and are padded. Values on padding are
+        undefined.
         """
 
 
@@ -52,9 +52,9 @@ class ForcedTorch:
             return log_probs.cpu().numpy(), weights
 
     def _of_tokens(self, features: "torch.Tensor", tokens: "torch.Tensor") -> "torch.Tensor":
-        """Log-probabilities [M] of tokens [M] after features [M, E].
+        """Log-probabilities [M] of tokens [M] given features [M, E].
 
-        The output layer always sees as many rows: each new shape would cost memory that is not given back.
+        The output layer always gets the same number of rows: each new shape would take memory that is never freed.
         """
         import torch
 
@@ -68,7 +68,7 @@ class ForcedTorch:
 
 
 class ForcedSteps:
-    """Any decoder on NumPy arrays, such as an ONNX model: position by position."""
+    """A decoder on NumPy arrays, such as an ONNX model: position by position."""
 
     def __init__(self, decoder: StepDecoder) -> None:
         self.decoder = decoder
@@ -88,8 +88,8 @@ class ForcedSteps:
 
 
 class ForcedScores:
-    """An engine that scores by itself, such as CTranslate2: sentences and translations without EOS to log-probabilities
-    with that of EOS. It tells nothing of attention.
+    """An engine with its own scoring, such as CTranslate2: sentences and translations without EOS to log-probabilities
+    with that of EOS. It returns no attention.
     """
 
     def __init__(self, log_probs: Callable[[list[list[int]], list[list[int]]], list[list[float]]]) -> None:
@@ -109,5 +109,5 @@ _AT_ONCE = 128  # rows of the output layer
 
 
 def _shifted(target: Ids) -> Ids:
-    """What the decoder reads where it should write `target`."""
+    """The decoder's input for `target`: BOS, then the previous tokens."""
     return np.concatenate([np.full((len(target), 1), BOS, dtype=np.int64), target[:, :-1]], axis=1)

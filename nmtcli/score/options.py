@@ -1,4 +1,4 @@
-"""The options of `nmt score`, and which of them go together."""
+"""The options of `nmt score` and their rules."""
 
 from collections.abc import Callable, Set
 from dataclasses import dataclass, fields
@@ -14,11 +14,11 @@ Work = Literal["translations", "pairs by --model", "alignments"]
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreOptions:
-    """What is scored, and against what: translations, pairs by a `model`, or alignments against `gold_alignment`."""
+    """Scoring of translations, of sentence pairs by a `model`, or of word alignments against `gold_alignment`."""
 
     hypothesis: Annotated[
         tuple[Path, ...],
-        Option("Translated text, one file a system; - or none: standard input.", metavar="HYPOTHESIS", argument=True),
+        Option("Translations, one file per system; - or none: stdin.", metavar="HYPOTHESIS", argument=True),
     ] = ()
     reference: Annotated[
         tuple[Path, ...],
@@ -29,59 +29,65 @@ class ScoreOptions:
     ] = None
     language_pair: Annotated[
         str | None,
-        Option("Such as en-de: the test set's, and for BLEU's tokenizer.", ("-l", "--language-pair"), metavar="PAIR"),
+        Option(
+            "Language pair, such as en-de, of the test set and for BLEU's tokenizer.",
+            ("-l", "--language-pair"),
+            metavar="PAIR",
+        ),
     ] = None
-    metric: Annotated[str, Option("Of bleu, chrf, ter, comet.", metavar="LIST")] = "bleu,chrf,ter"
-    lowercase: Annotated[bool, Option("BLEU and chrF ignore case, as TER always does.")] = False
+    metric: Annotated[str, Option("Metrics: bleu, chrf, ter, comet.", metavar="LIST")] = "bleu,chrf,ter"
+    lowercase: Annotated[bool, Option("Ignore case in BLEU and chrF; TER always does.")] = False
     tokenize: Annotated[
         str | None,
         Option(
             "BLEU's tokenizer: 13a (default), intl, zh, ja-mecab, ko-mecab, char, flores200, none …", metavar="NAME"
         ),
     ] = None
-    comet_model: Annotated[str | None, Option("Name or file. Default: Unbabel/wmt22-comet-da.", metavar="NAME")] = None
+    comet_model: Annotated[
+        str | None, Option("COMET model: name or file. Default: Unbabel/wmt22-comet-da.", metavar="NAME")
+    ] = None
     source: Annotated[
         Path | None,
-        Option("Source text: of the pairs; or for COMET, scores by its length.", metavar="FILE"),
+        Option("Source text: of the pairs, or for COMET and scores by length.", metavar="FILE"),
     ] = None
     paired: Annotated[
         Literal["bootstrap", "randomization"] | None,
-        Option("Is each system's difference from the first more than chance?"),
+        Option("Paired significance test against the first system."),
     ] = None
-    details: Annotated[bool, Option("Also scores by length and word frequency, and single sentences.")] = False
-    report: Annotated[Path | None, Option("Everything as one web page, with charts.", metavar="FILE.html")] = None
+    details: Annotated[bool, Option("Also print scores by length and word frequency, and single sentences.")] = False
+    report: Annotated[Path | None, Option("Write all results to a web page with charts.", metavar="FILE.html")] = None
     train_target: Annotated[
-        Path | None, Option("Training text: scores by how rare words are in it.", metavar="FILE")
+        Path | None, Option("Training text, target side, for scores by word frequency.", metavar="FILE")
     ] = None
-    at_least: Annotated[str | None, Option("Exit with code 5 where a score is lower.", metavar="METRIC=SCORE,…")] = None
-    as_json: Annotated[bool, Option("Unrounded scores for programs.", ("--json",))] = False
+    at_least: Annotated[str | None, Option("Exit with code 5 if a score is lower.", metavar="METRIC=SCORE,…")] = None
+    as_json: Annotated[bool, Option("Print unrounded scores as JSON.", ("--json",))] = False
     model: Annotated[
         Path | None,
-        Option("Score the pairs of --source and --target by this model.", ("-m", "--model"), metavar="MODEL"),
+        Option("Score the pairs of --source and --target with this model.", ("-m", "--model"), metavar="MODEL"),
     ] = None
     target: Annotated[Path | None, Option("Target text of the pairs.", metavar="FILE")] = None
     form: Annotated[
         Literal["tsv", "jsonl", "pharaoh"],
-        Option("Of the scores of pairs; pharaoh: links between their words.", ("--format",)),
+        Option("Output format of pair scores; pharaoh: word alignment.", ("--format",)),
     ] = "tsv"
-    batch_tokens: Annotated[int | None, Option("Tokens at a time. Default: the model's, 2000.", min=1)] = None
+    batch_tokens: Annotated[int | None, Option("Batch size in tokens. Default: the model's, 2000.", min=1)] = None
     gold_alignment: Annotated[
         Path | None,
         Option(
-            "Alignment error rate of HYPOTHESIS (Pharaoh), or of the model's links; 0-0 is sure, 0?0 possible.",
+            "Gold alignment for the error rate of HYPOTHESIS (Pharaoh) or the model; 0-0 is sure, 0?0 possible.",
             metavar="FILE",
         ),
     ] = None
-    device: Annotated[Literal["auto", "cpu", "cuda"], Option("Where to compute.")] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], Option("Device.")] = "auto"
 
     @property
     def work(self) -> Work:
-        """What is scored."""
+        """The kind of scoring."""
         return "pairs by --model" if self.model else "alignments" if self.gold_alignment else "translations"
 
     @property
     def hypotheses(self) -> tuple[Path, ...]:
-        """The texts or alignments that are scored."""
+        """The texts or alignments to score."""
         return self.hypothesis or (PIPE,)
 
     @property
@@ -91,22 +97,22 @@ class ScoreOptions:
 
     @property
     def ignored(self) -> str:
-        """The first option given that this kind of work has no use for, as it is written on the command line."""
+        """The first given option that this kind of scoring does not use, as on the command line."""
         return next((_written(name) for name in _given(self) if name not in _USED[self.work]), "")
 
     @property
     def users(self) -> str:
-        """The kinds of work that have a use for it."""
+        """The kinds of scoring that use the ignored option."""
         name = next((name for name in _given(self) if name not in _USED[self.work]), "")
         return " or ".join(kind for kind, names in _USED.items() if name in names)
 
     @property
     def unknown_metric(self) -> str:
-        """The first metric that there is not, quoted."""
+        """The first unknown metric, quoted."""
         return next((repr(name) for name in self.metrics if name not in METRICS), "")
 
 
-# What goes with each kind of work.
+# Options of each kind of scoring.
 _TEXTS = "reference test_set language_pair metric lowercase tokenize comet_model paired details report train_target"
 _USED: dict[Work, Set[str]] = {
     "translations": {"hypothesis", "source", "at_least", "as_json", "device", *_TEXTS.split()},
@@ -125,7 +131,7 @@ def _written(name: str) -> str:
 
 
 def _texts(broken: Callable[[ScoreOptions], object], message: str, hint: str) -> Rule[ScoreOptions]:
-    """A rule for scoring translations alone."""
+    """A rule for scoring translations."""
     return Rule(lambda o: o.work == "translations" and broken(o), message, hint)
 
 
@@ -142,7 +148,7 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
     ),
     Rule(
         lambda o: o.model and o.as_json and o.gold_alignment is None,
-        "--json: the scores of pairs have formats of their own",
+        "--json is not for scores of pairs",
         "use --format jsonl",
     ),
     Rule(
@@ -152,7 +158,7 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
     ),
     _texts(
         lambda o: bool(o.reference) == bool(o.test_set),
-        "nmt score needs what to compare with",
+        "nmt score needs a reference",
         "give either -r FILE or --test-set NAME -l PAIR, such as en-de",
     ),
     _texts(
@@ -160,7 +166,7 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
         "--test-set {o.test_set} needs a language pair",
         "give it as -l en-de",
     ),
-    _texts(lambda o: o.test_set and o.source, "--source: a test set has its source", "leave the option out"),
+    _texts(lambda o: o.test_set and o.source, "--source: a test set includes the source", "leave the option out"),
     _texts(
         lambda o: [*o.hypotheses, *o.reference, o.source].count(PIPE) > 1,
         "standard input can be read only once",
@@ -170,21 +176,21 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
     _texts(
         lambda o: o.paired and len(o.hypotheses) < 2,
         "--paired compares systems",
-        "give two files or more, the one to compare with first",
+        "give two files or more, with the baseline first",
     ),
     _texts(
         lambda o: o.train_target and not (o.details or o.report),
-        "--train-target changes no score",
-        "give --details or --report FILE.html with it",
+        "--train-target needs --details or --report",
+        "add --details or --report FILE.html",
     ),
     _texts(
         lambda o: o.comet_model and "comet" not in o.metrics,
-        "--comet-model without COMET",
+        "--comet-model needs --metric comet",
         "add it: --metric bleu,chrf,comet",
     ),
     _texts(
         lambda o: "comet" in o.metrics and not (o.source or o.test_set),
-        "--metric comet reads the source too",
-        "give it as --source FILE",
+        "--metric comet needs the source",
+        "add --source FILE",
     ),
 )

@@ -1,4 +1,4 @@
-"""What a model thinks of given pairs: the log-probability of each target, and which words belong together."""
+"""Scores of given sentence pairs by a model: log-probabilities and word alignment."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -17,25 +17,25 @@ _MULTIPLE = 8  # batches are padded to a multiple of this length: each new shape
 
 @dataclass(frozen=True)
 class PairScore:
-    """A target given its source. `links` are between words of the raw lines; None where they were not asked for."""
+    """The score of a target given its source. `links` is the word alignment of the raw lines, None if not requested."""
 
-    pieces: list[str]  # as the tokenizer made them, with the end of sentence
-    log_probs: list[float]  # natural logarithms, one a piece
+    pieces: list[str]  # of the tokenizer, with EOS
+    log_probs: list[float]  # natural logarithms, one per piece
     links: tuple[Link, ...] | None = None
 
     @property
     def log_prob(self) -> float:
-        """Of the whole target: what a search would give it if it found it."""
+        """The log-probability of the whole target, without length normalisation."""
         return math.fsum(self.log_probs)
 
     @property
     def per_token(self) -> float:
-        """The mean of the pieces, the end of sentence counted."""
+        """The mean log-probability of the pieces, EOS included."""
         return self.log_prob / len(self.log_probs)
 
     @property
     def perplexity(self) -> float:
-        """How many tokens the model was, on average, choosing between."""
+        """The perplexity of the target per token."""
         return perplexity(self.per_token)
 
 
@@ -43,11 +43,11 @@ class PairScorer:
     """A model and its tokenizers, ready to score pairs of lines."""
 
     def __init__(self, forced: Forced, tokenizers: Tokenizers, batch_tokens: int) -> None:
-        """`batch_tokens` bounds a batch, padding counted, on the side that is longer; it changes speed only."""
+        """`batch_tokens` is the batch size on the longer side, padding included; it affects speed only."""
         self._forced, self._tokenizers, self._batch_tokens = forced, tokenizers, batch_tokens
 
     def score(self, sources: Sequence[str], targets: Sequence[str], links: bool = False) -> list[PairScore | None]:
-        """A score for each pair, in order; None where nothing is left of the source, which no search translates."""
+        """A score for each pair, in order; None if the source is empty after normalisation."""
         source_ids = self._tokenizers.source.encode(list(sources))
         target_ids = self._tokenizers.target.encode(list(targets))
         scores: list[PairScore | None] = [None] * len(sources)
@@ -70,7 +70,7 @@ class PairScorer:
 
 
 def _words(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[int]:
-    """The word of the raw line of each token, that of EOS included."""
+    """The word of the raw line of each token, EOS included."""
     return [*raw_words(tokenizer, line, ids), NO_WORD]
 
 

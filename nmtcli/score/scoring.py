@@ -1,4 +1,4 @@
-"""`score`: translations against references, pairs by a model, and word alignments against gold ones."""
+"""The library function `score`: translations, sentence pairs by a model, and word alignments."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
 
 _RESAMPLES = 1000
-# 20 000 lines of 1000 resamples take 1.6 GB; the interval of so long a test set is narrow anyway
+# 1000 resamples of 20,000 lines need 1.6 GB; the interval of a longer test set is narrow anyway
 _MOST_LINES_RESAMPLED = 20_000
 _WINDOW = 2000  # pairs sorted by length and scored before the next ones
 
 
 @dataclass(frozen=True)
 class TextScores:
-    """Scores of translations, a list of a score for each metric for each system."""
+    """Scores of translations; `scores` has a list of metrics for each system."""
 
     systems: list[Text]
     references: list[Text]
@@ -50,7 +50,7 @@ class TextScores:
     minima: dict[str, float] = field(default_factory=dict)  # by metric
 
     def check(self, metrics: Sequence[str]) -> None:
-        """Raise CheckFailed where a score is below its minimum."""
+        """Raise CheckFailed if a score is below its minimum."""
         for system, of_system in zip(self.systems, self.scores, strict=True):
             for name, score in zip(metrics, of_system, strict=True):
                 if score.value < self.minima.get(name, score.value):
@@ -68,7 +68,7 @@ class PairTotals:
     first_unscored: int | None = None
 
     def add(self, scores: Sequence[PairScore | None]) -> None:
-        """Count some more."""
+        """Add more scores."""
         for score in scores:
             self.pairs += 1
             if score is None:
@@ -85,12 +85,12 @@ class AlignmentScores:
 
     names: list[str]
     qualities: list[AlignmentQuality]
-    totals: PairTotals | None = None  # where a model aligned the pairs
+    totals: PairTotals | None = None  # if a model aligned the pairs
 
 
 @dataclass(frozen=True)
 class PairScores:
-    """Scores of pairs of lines by a model, made while they are read: `windows` can be gone through once."""
+    """Scores of sentence pairs by a model, computed lazily: `windows` can be iterated once."""
 
     count: int  # of all pairs
     windows: Iterator[tuple[list[str], list[str], list[PairScore | None]]]  # sources, targets, scores
@@ -103,9 +103,9 @@ Scores = TextScores | PairScores | AlignmentScores
 def score(
     options: ScoreOptions, tell: Tell = silent, on_progress: Callable[[int, int], None] = lambda *_: None
 ) -> Scores:
-    """Score as the options ask: `TextScores` of translations, `PairScores` of pairs by a model; alignment error rates.
+    """`TextScores` of translations, `PairScores` of sentence pairs by a model, or `AlignmentScores`, by the options.
 
-    `on_progress` hears of the pairs done and of all. Raises UserError and DataError for what cannot be.
+    `on_progress` gets the number of scored pairs and the total. Raises UserError and DataError.
     """
     check_rules(options, RULES)
     texts = [*(() if options.model else options.hypotheses), *options.reference]
@@ -120,10 +120,10 @@ def score(
 
 
 def _score_texts(options: ScoreOptions, tell: Tell) -> TextScores:
-    """Score, compare, analyse and report as asked."""
+    """Score translations; compare, analyse and report if requested."""
     pair = split_pair(options.language_pair) if options.language_pair else None
     if options.language_pair and pair is None:
-        raise UserError(f"-l {options.language_pair} is no language pair", "write it as en-de")
+        raise UserError(f"-l {options.language_pair} is not a language pair", "write it as en-de")
     check_seed()
     if "comet" in options.metrics:
         from nmtcli.score.comet import require_comet
@@ -155,7 +155,7 @@ def _score_texts(options: ScoreOptions, tell: Tell) -> TextScores:
 
 
 def _read(options: ScoreOptions) -> tuple[list[Text], list[Text], Text | None]:
-    """Systems, references and source, all of one length."""
+    """Systems, references and source, all line-aligned."""
     source = read_text(options.source) if options.source else None
     if options.test_set:
         found = open_test_set(options.test_set, str(options.language_pair))
@@ -203,7 +203,7 @@ def _write_report(path: Path, found: TextScores, analysis: Analysis) -> None:
 
 
 def _minima(text: str, metrics: Sequence[str]) -> dict[str, float]:
-    """What `--at-least` asks for, by metric."""
+    """The minimum scores of `--at-least` by metric."""
     minima = {}
     for part in text.split(","):
         name, _, number = part.partition("=")
@@ -237,12 +237,12 @@ def _score_pairs(
     pairs = LinePairs(*(File(str(path), path) for path in (options.source, options.target) if path is not None))
     for file in pairs.files:
         file.check(empty=True)
-    count = sum(block.size for block in pairs.blocks())  # and that both sides have as many lines
+    count = sum(block.size for block in pairs.blocks())  # also checks that both sides have the same number of lines
     gold = None if options.gold_alignment is None else read_gold(read_text(options.gold_alignment))
     if gold is not None and len(gold) != count:
         raise DataError(
-            f"{options.gold_alignment} has {len(gold):,} lines, but {pairs.name} have {count:,}",
-            "line n has the links of pair n",
+            f"{options.gold_alignment} has {len(gold):,} lines, {pairs.name} {count:,}: the files must be line-aligned",
+            "line n of a gold alignment has the links of pair n",
         )
     links = options.form == "pharaoh" or gold is not None
     totals = PairTotals()
@@ -287,11 +287,11 @@ def _open_scorer(options: ScoreOptions, model: Path, links: bool) -> PairScorer:
     check_export(directory, info)
     if links and info.kind == "ctranslate2":
         raise UserError(
-            f"{model}: CTranslate2 does not tell where it looks at given translations",
-            "score alignments with the run it came from, or with --format tsv or jsonl",
+            f"{model}: CTranslate2 returns no attention for given translations",
+            "use the original run, or --format tsv or jsonl",
         )
     if links and not info.model.attends:
-        raise UserError(f"{model}: the model has no attention, and so no alignment", "use --format tsv or jsonl")
+        raise UserError(f"{model}: the model has no attention, so no alignment", "use --format tsv or jsonl")
     forced: Forced
     if info.kind == "onnx":
         check_onnx_device([info], options.device)

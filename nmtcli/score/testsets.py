@@ -1,4 +1,4 @@
-"""Official test sets by name, from sacreBLEU's own collection and cache."""
+"""Official test sets by name, from sacreBLEU's collection and cache."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +19,22 @@ from nmtcli.metrics.texts import Text, read_text
 class TestSet:
     """The source and the reference translations of a test set."""
 
-    __test__ = False  # no test of pytest's
+    __test__ = False  # not a test class of pytest
 
     source: Text
     references: list[Text]
 
 
 def open_test_set(names: str, pair: str) -> TestSet:
-    """The test sets of `names`, several joined by commas, for a pair of languages such as en-de.
+    """The test sets `names`, separated by commas, for a language pair such as en-de.
 
-    What is not in sacreBLEU's cache (the directory of the environment variable SACREBLEU, or ~/.sacrebleu) is
-    downloaded by sacreBLEU. Raises UserError for unknown names, DataError where a set cannot be had.
+    sacreBLEU downloads sets that are not in its cache (the directory of the environment variable SACREBLEU, or
+    ~/.sacrebleu). Raises UserError for unknown names, DataError if a download fails.
     """
     parts = [_open(name, pair) for name in names.split(",")]
     counts = {len(part.references) for part in parts}
     if len(counts) > 1:
-        raise UserError(f"--test-set {names}: these have different numbers of references", "score them one by one")
+        raise UserError(f"--test-set {names}: the sets have different numbers of references", "score them one by one")
     sources, *references = zip(*((part.source, *part.references) for part in parts), strict=True)
     return TestSet(_joined(sources), [_joined(texts) for texts in references])
 
@@ -49,15 +49,15 @@ def _open(name: str, pair: str) -> TestSet:
         raise UserError(f"the test set {name} has no {pair}", f"it has {', '.join(sorted(pairs))}")
     try:
         source, references = get_source_file(name, pair), get_reference_files(name, pair)
-    except (OSError, EOFError, BaseLockException, SystemExit) as error:  # SystemExit: the download is not what it was
+    except (OSError, EOFError, BaseLockException, SystemExit) as error:  # SystemExit: the checksum does not match
         reason = "see above" if isinstance(error, SystemExit) else f"{error}"
         raise DataError(
-            f"sacreBLEU cannot fetch the test set {name} {pair}: {reason}",
-            "run it once with network access; sacreBLEU keeps what it fetched in ~/.sacrebleu, or where the environment"
-            " variable SACREBLEU says",
+            f"sacreBLEU cannot download the test set {name} {pair}: {reason}",
+            "run it once with network access; sacreBLEU keeps downloads in ~/.sacrebleu, or the directory of the"
+            " environment variable SACREBLEU",
         ) from error
     if not references:
-        raise DataError(f"the test set {name} has no reference for {pair}", "choose another one")
+        raise DataError(f"the test set {name} has no reference for {pair}", "choose another test set")
     return TestSet(_read(source, name), [_read(path, name) for path in references])
 
 

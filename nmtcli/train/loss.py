@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nmtcli.metrics.perplexity import perplexity
-from nmtcli.models.halves import Decoded
+from nmtcli.models.interfaces import Decoded
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import Batch
 from nmtcli.vocabulary import PAD

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmtcli.data.tokenizer import Tokenizers
-from nmtcli.data.words import NO_WORD, count_through, raw_words, surfaces
+from nmtcli.data.words import NO_WORD, raw_words, surfaces, word_numbers
 from nmtcli.metrics.alignment import word_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.long_lines import joint
@@ -94,7 +94,7 @@ class Assembler:
         if not replaced and not self.keep_alignment:
             return tokenizer.decode(tokens), [], 0
         written = surfaces(tokenizer, tokens, replaced)
-        numbers, count = count_through(written)
+        numbers, count = word_numbers(written)
         text = "".join(written).strip(" ")
         return text if replaced else tokenizer.decode(tokens), numbers, count
 

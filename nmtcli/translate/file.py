@@ -15,7 +15,7 @@ from nmtcli.checkpoint import find_model, model_files, read_info
 from nmtcli.config import SearchConfig
 from nmtcli.data.files import as_text, opened
 from nmtcli.errors import DataError, Interrupted, UserError, signal_of
-from nmtcli.models.told_attention import USUAL, AttentionChoice
+from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice
 from nmtcli.options import Tell, check_rules, silent
 from nmtcli.paths import PIPE, require_apart
 from nmtcli.settings import replace_search, search_overrides
@@ -175,7 +175,7 @@ def _check_model(job: Job, options: TranslateOptions, gpus: list[str]) -> None:
     check_onnx_device(infos, job.device)
     if infos[0].model.attends:
         check_told(infos[0], job.told)
-        if job.told != USUAL and attention is None and job.alignment is None and not replaces:
+        if job.told != DEFAULT_ATTENTION and attention is None and job.alignment is None and not replaces:
             raise UserError(
                 "--attention-layer and --attention-head choose what --attention, --alignment and --replace-unknown"
                 " show, and none of these is given",

@@ -17,7 +17,7 @@ import xxhash
 from nmtcli.checkpoint import CARD, STATE, TENSORS
 from nmtcli.data.workers import Workers, warm_up
 from nmtcli.metrics.alignment import format_links
-from nmtcli.models.told_attention import USUAL, AttentionChoice
+from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.ensemble import Mean
 from nmtcli.translate.formats import Format, attention_json, json_text, render
@@ -49,7 +49,7 @@ class Job:
     quantize: "Precision | None" = None
     shortlist: bool = False
     mean: Mean = "probability"
-    told: AttentionChoice = USUAL
+    told: AttentionChoice = DEFAULT_ATTENTION
 
     def settings(self) -> dict[str, Any]:
         """All that decides what is written, as plain values."""

@@ -17,7 +17,7 @@ from nmtcli.data.batching import Sentences, length_batches, pad
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, StepDecoder
-from nmtcli.models.told_attention import USUAL, AttentionChoice, attention_name
+from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice, attention_name
 from nmtcli.settings import replace_search
 from nmtcli.translate.arguments import check, check_options, model_paths
 from nmtcli.translate.assembly import Assembler, EncodedLine
@@ -118,7 +118,7 @@ class Translator:
         *,
         weights: Sequence[float] | None = None,
         mean: Mean = "probability",
-        told: AttentionChoice = USUAL,
+        told: AttentionChoice = DEFAULT_ATTENTION,
         handling: LineHandling | None = None,
         threads: int | None = None,
         quantize: "Precision | None" = None,
@@ -149,7 +149,7 @@ class Translator:
         check_target_vocabularies({str(one): own.target for one, own in zip(paths, tokenizers, strict=True)})
         opened = zip(directories, infos, strict=True)
         runtimes = [
-            open_runtime(directory, info, device, threads, quantize, USUAL if number else told)
+            open_runtime(directory, info, device, threads, quantize, DEFAULT_ATTENTION if number else told)
             for number, (directory, info) in enumerate(opened)
         ]
         alone = len(runtimes) == 1 and weights is None
@@ -362,7 +362,7 @@ def open_runtime(
     device: str,
     threads: int | None = None,
     quantize: "Precision | None" = None,
-    told: AttentionChoice = USUAL,
+    told: AttentionChoice = DEFAULT_ATTENTION,
 ) -> Runtime | Searcher:
     """The engine for the model in `directory`, which tells that attention.
 
@@ -396,6 +396,6 @@ def open_runtime(
         from nmtcli.models.quantized import pack_floats
 
         model = pack_floats(model)
-    if told != USUAL:
-        model.tell_attention(told)
+    if told != DEFAULT_ATTENTION:
+        model.select_attention(told)
     return TorchRuntime(model, where)

@@ -24,15 +24,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-# here, not where it is used: who lacks it hears before the training, not after it
+# imported here, so that an error comes before training, not after it
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-LIMITS = (10, 100, 1000)  # of a number; without short ones to begin with, all is learned much later
+LIMITS = (10, 100, 1000)  # of numbers; without short numbers the model learns much later
 VALID, TEST = 2000, 2000
-MOST_PAIRS = 200_000  # there are half a million questions; near the end, drawing a new one takes long
+MOST_PAIRS = 200_000  # there are half a million questions; near this number, sampling a new one takes long
 PASSED = 0.98
-# name, legend, colour (told apart by the colour-blind too), line
+# name, legend, colour (safe for colour-blind readers), line
 MODELS = (
     ("attention", "attention: a new context at every step", "#0072b2", "-"),
     ("context", "the same context at every step", "#d55e00", "--"),
@@ -41,7 +41,7 @@ MODELS = (
 
 
 def questions(random: Random) -> Iterator[tuple[int, int]]:
-    """Two numbers to add, without end; none twice, nor the other way round."""
+    """An endless sequence of different pairs of numbers, in any order."""
     asked = set()
     while True:
         first, second = (random.randrange(random.choice(LIMITS)) for _ in range(2))
@@ -52,7 +52,7 @@ def questions(random: Random) -> Iterator[tuple[int, int]]:
 
 
 def write(directory: Path, seed: int, pairs: int, reverse: bool) -> None:
-    """Write the six files; short numbers, used up soon, come in all parts because the order is drawn last."""
+    """Write the six files; shuffled at the end, so that short numbers, which are few, are in all splits."""
     random = Random(seed)
     drawn = list(islice(questions(random), pairs + VALID + TEST))
     random.shuffle(drawn)
@@ -69,13 +69,13 @@ def write(directory: Path, seed: int, pairs: int, reverse: bool) -> None:
 
 @dataclass(frozen=True)
 class Curve:
-    """What one model could do, validation by validation, and its answers to the test questions at the end."""
+    """The validation results of one model, and its final score on the test questions."""
 
     epochs: list[float]
-    exact: list[float]  # share of validation answers without a mistake, translated greedily
-    accuracy: list[float]  # share of validation tokens, each after the right ones
+    exact: list[float]  # exact-match share of validation answers, by greedy decoding
+    accuracy: list[float]  # token accuracy on validation text with teacher forcing
     parameters: int
-    test: float  # share of test answers without a mistake
+    test: float  # exact-match share of test answers
 
     @classmethod
     def read(cls, run: Path, answers: Path, references: Path) -> Curve:

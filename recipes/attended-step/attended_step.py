@@ -39,7 +39,7 @@ from nmtcli.models.attention import Attention
 STEPS, FEATURES, UNITS, WIDTH = 20, 4, 16, 16
 BATCH, UPDATES, LEARNING_RATE, TEST = 64, 1500, 5e-3, 2000
 LEAST_ACCURACY, FAILED = 0.95, 5
-DECIDES, OTHERS = "#d55e00", "#56b4e9"  # told apart without red and green
+DECIDES, OTHERS = "#d55e00", "#56b4e9"  # safe for colour-blind readers
 PLACES, WEIGHTS = ("before", "after"), ("shared", "per feature")
 
 
@@ -50,7 +50,7 @@ def draw_series(count: int, step: int, random: torch.Generator) -> tuple[Tensor,
 
 
 class StepWeights(nn.Module):
-    """Weights over time: one attention on whole rows (shared), or one on each feature of them.
+    """Attention weights over time: one attention for whole rows (shared), or one for each feature.
 
     Random numbers look alike everywhere, so a learned vector for each position stands beside them.
     """
@@ -84,7 +84,7 @@ class Classifier(nn.Module):
         self.before = place == "before"
         self.lstm = nn.LSTM(FEATURES, UNITS, batch_first=True)
         self.weights = StepWeights(FEATURES if self.before else UNITS, UNITS, weights == "shared")
-        self.query = nn.Parameter(torch.randn(UNITS))  # before the LSTM there is no state yet that could ask
+        self.query = nn.Parameter(torch.randn(UNITS))  # before the LSTM there is no state to use as a query
         self.classify = nn.Linear(UNITS, 1)
 
     def forward(self, series: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,7 +102,7 @@ class Classifier(nn.Module):
 
 @dataclass(frozen=True)
 class Finding:
-    """What one classifier learned; weights [T, F] are means over the test series."""
+    """The result of one classifier; weights [T, F] are means over the test series."""
 
     place: str
     kind: str
@@ -121,7 +121,7 @@ class Finding:
 
 
 def train(place: str, kind: str, step: int, seed: int, updates: int = UPDATES) -> Finding:
-    """Train one classifier on ever new series and look at its weights on others."""
+    """Train one classifier on new series at each step and return its weights on test series."""
     torch.manual_seed(seed)
     random = torch.Generator().manual_seed(seed)
     model = Classifier(place, kind)
@@ -140,7 +140,7 @@ def train(place: str, kind: str, step: int, seed: int, updates: int = UPDATES) -
 
 
 def table(findings: list[Finding], step: int) -> Iterator[str]:
-    """Lines for a person; steps count from 1."""
+    """The table of results; steps count from 1."""
     yield f"step {step + 1} of {STEPS} decides; equal weights would be {1 / STEPS:.2f}"
     yield f"{'attention':<10} {'weights':<12} {'accuracy':>8} {'weight there':>13} {'heaviest step':>14}"
     for one in findings:
@@ -152,7 +152,7 @@ def table(findings: list[Finding], step: int) -> Iterator[str]:
 
 
 def shortfalls(findings: list[Finding], step: int) -> list[str]:
-    """What is worse than this task promises; after the LSTM attention may look at a later step, see README.md."""
+    """Failed checks; after the LSTM, attention may peak at a later step, see README.md."""
     found = []
     for one in findings:
         name = f"attention {one.place} the LSTM, {one.kind}"

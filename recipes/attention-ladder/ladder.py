@@ -25,7 +25,7 @@ SOURCE, TARGET = "en", "de"
 JOINED = (1, 2, 3)  # captions joined to one line
 QUARTERS = 4
 
-# The lines that the figures tell apart, in Okabe and Ito's colours, safe for the colour-blind; the others are grey.
+# Highlighted lines of the figures, in Okabe and Ito's colours, safe for colour-blind readers; the others are grey.
 HIGHLIGHTED = {
     "plain": ("#d55e00", "o"),
     "plain-reversed": ("#b87f00", "s"),
@@ -73,7 +73,7 @@ class Row:
 
     @property
     def family(self) -> str:
-        """What the model passes from source to target, and how."""
+        """The family of the model: how information passes from source to target."""
         model = self.config.model
         if model.decoder.type != "rnn":
             return "self-attention"
@@ -107,7 +107,7 @@ def read_row(work: Path, name: str) -> Row:
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
-    """The events of a run without those of work that was lost with its process and done again."""
+    """The events of a run without repeated ones after a resume."""
     events: list[dict[str, Any]] = []
     for line in path.read_text("utf-8").splitlines():
         event = json.loads(line)
@@ -118,7 +118,7 @@ def read_events(path: Path) -> list[dict[str, Any]]:
 
 
 def quarters(lengths: Sequence[int]) -> list[range]:
-    """Ranges of length that hold about as many lines each; lines of the same length stay together."""
+    """Ranges of length with about equal numbers of lines; lines of the same length stay together."""
     ordered = sorted(lengths)
     starts = sorted({ordered[len(ordered) * k // QUARTERS] for k in range(QUARTERS)})
     return [range(first, end) for first, end in zip(starts, [*starts[1:], ordered[-1] + 1], strict=True)]
@@ -297,7 +297,7 @@ def draw_lines(axes: Any, rows: list[Row], lines: dict[str, tuple[Any, Any]], la
 
 
 def highlighted(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of the rows that are told apart; where none of them is here, of the first rows."""
+    """Colour and marker of the highlighted rows, or of the first rows if none of them is present."""
     chosen = {name: style for name, style in HIGHLIGHTED.items() if name in names}
     return chosen or dict(zip(names, HIGHLIGHTED.values(), strict=False))
 
@@ -324,7 +324,7 @@ def main(work: Path, names: list[str]) -> None:
     rows = [read_row(work, name) for name in finished]
     if len({row.updates for row in rows}) > 1:
         budgets = ", ".join(f"{row.name} {row.updates:,}" for row in rows)
-        raise UserError(f"{work}: rows of different budgets are no comparison; updates: {budgets}")
+        raise UserError(f"{work}: rows with different budgets cannot be compared; updates: {budgets}")
     tests = {
         n: Test(*(read_text(work / "test" / f"{n}.{language}").lines for language in (SOURCE, TARGET))) for n in JOINED
     }

@@ -1,4 +1,4 @@
-"""Which words of the phrasebook translate each other: gold alignments for its files.
+"""Gold word alignments of the phrasebook.
 
     python recipes/phrasebook/gold.py TEXT_DIR
 

@@ -35,7 +35,7 @@ def is_whole(tokens) -> bool:
 
 @settings(max_examples=200)
 @given(st.lists(st.integers(-1, 255) | st.sampled_from([0xC3, 0xE0, 0xED, 0xF0, 0xF4, 0x80, 0x9F, 0xA0]), max_size=9))
-def test_what_is_kept_of_any_bytes_is_what_python_decodes(found):
+def test_repaired_bytes_equal_pythons_decoding(found):
     everything = BytePieces(np.array([-1] * SPECIAL + list(range(256)), dtype=np.int16))
     tokens = [SPECIAL + byte for byte in found]
     kept = [tokens[place] for place in everything.whole(tokens)]

@@ -1,7 +1,7 @@
-"""Many texts as one array of characters, so that rules count them at the speed of NumPy.
+"""Many texts as one array of characters, so that rules count them with NumPy.
 
-Each character is of one kind: a blank, a control character, a digit, a symbol, or a letter of some script. The script
-is the first word of the character's Unicode name, in lower case: latin, cyrillic, cjk, hiragana, hangul …
+Each character has one kind: space (BLANK), control character, digit, symbol, or letter of a script. The script is the
+first word of the character's Unicode name, in lower case: latin, cyrillic, cjk, hiragana, hangul …
 """
 
 import sys
@@ -16,9 +16,9 @@ from xxhash import xxh3_64_intdigest
 
 OTHER, BLANK, CONTROL, DIGIT, SYMBOL, FIRST_SCRIPT = range(6)
 
-_WITHOUT = frozenset(("Cn", "Co", "Cs"))  # unassigned, private, half of a pair
+_WITHOUT = frozenset(("Cn", "Co", "Cs"))  # unassigned, private use, surrogate
 _SCRIPT_OF = {"ideographic": "cjk", "katakana-hiragana": "katakana", "modifier": "combining"}
-# first words of names that tell no script: variation selectors, letters of mathematics, signs
+# first words of names that are not scripts: variation selectors, mathematical letters, signs
 _NO_SCRIPT = {"variation", "mathematical", "double-struck", "black-letter", "script", "micro", "ohm", "kelvin"} | {
     *("angstrom", "feminine", "masculine", "alef", "bet", "gimel", "dalet", "euler", "planck", "turned", "musical")
 }
@@ -64,7 +64,7 @@ def script_names() -> tuple[str, ...]:
 
 
 class Texts:
-    """One side of a block: its texts, and all their characters in a row."""
+    """One side of a block: its texts and their concatenated characters."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         """The texts must be valid Unicode."""
@@ -83,12 +83,12 @@ class Texts:
 
     @cached_property
     def kind_counts(self) -> npt.NDArray[np.int64]:
-        """How many characters of each kind there are in all texts [256]."""
+        """The number of characters of each kind in all texts [256]."""
         return np.bincount(self.kinds, minlength=256)
 
     @cached_property
     def ends(self) -> npt.NDArray[np.int64]:
-        """Where each text ends in `codes`."""
+        """The end of each text in `codes`."""
         return self.lengths.cumsum()
 
     @cached_property
@@ -98,26 +98,26 @@ class Texts:
 
     @cached_property
     def hashes(self) -> npt.NDArray[np.uint64]:
-        """64 bits that stand for each text."""
+        """A 64-bit hash of each text."""
         return np.fromiter(map(xxh3_64_intdigest, self.encoded), np.uint64, len(self.texts))
 
     def rows(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The text that each position in `codes` belongs to."""
+        """The number of the text of each position in `codes`."""
         return np.searchsorted(self.ends, positions, "right")
 
     def count(self, flags: Mask) -> npt.NDArray[np.int64]:
-        """How many characters of each text are flagged."""
+        """The number of flagged characters in each text."""
         return np.bincount(self.rows(np.flatnonzero(flags)), minlength=len(self.texts))
 
     def having(self, kind: int) -> Mask:
-        """Which texts hold a character of a kind."""
+        """Which texts have a character of a kind."""
         if not self.kind_counts[kind]:
             return np.zeros(len(self.texts), np.bool_)
         return self.count(self.kinds == kind) > 0
 
     def repeats(self, times: int) -> Mask:
-        """Which texts hold a character, not a blank, more than `times` times in a row."""
-        run = self.codes[1:] == self.codes[:-1]  # true `times` times in a row where we look for
+        """Which texts have a character other than a space more than `times` times in a row."""
+        run = self.codes[1:] == self.codes[:-1]  # true `times` times in a row at such a repetition
         done = 1
         while done < times and run.any():
             step = min(done, times - done)

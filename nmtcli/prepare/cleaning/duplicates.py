@@ -1,7 +1,7 @@
-"""Repeated text in a corpus of any size, in constant memory: hashes are spread over files by their first bits.
+"""Repeated text in a corpus of any size, with bounded memory: hashes are distributed over files by their first bits.
 
-Equal hashes meet in one file, and a file is sorted alone. 64 bits: among a billion pairs two different ones are taken
-for the same with a probability of 3 in 100.
+Equal hashes are in the same file, and each file is sorted separately. With 64 bits, a billion pairs have a hash
+collision with a probability of 3 %.
 """
 
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ Rows = npt.NDArray[np.int64]
 
 
 class Duplicates:
-    """Collects hashes of rows and finds those whose hash came before."""
+    """Collects hashes of rows and finds rows with a hash of an earlier row."""
 
     def __init__(self, directory: Path) -> None:
-        """`directory` must not exist; it is left for the caller to delete."""
+        """`directory` must not exist; the caller deletes it."""
         directory.mkdir()
         self._files = [directory / f"{number:02d}" for number in range(2**_BITS)]
 
     def add(self, hashes: npt.NDArray[np.uint64], first_row: int) -> None:
-        """The hashes of the next rows, the first of which is row `first_row`; rows must come in order."""
+        """Add the hashes of the next rows, in order, starting at row `first_row`."""
         entries = np.empty(len(hashes), _ENTRY)
         entries["hash"], entries["row"] = hashes, np.arange(first_row, first_row + len(hashes))
         part = (hashes >> np.uint64(64 - _BITS)).astype(np.uint8)
@@ -33,13 +33,13 @@ class Duplicates:
         ends = np.bincount(part, minlength=2**_BITS).cumsum()
         for file, start, end in zip(self._files, [0, *ends[:-1]], ends, strict=True):
             if end > start:
-                with file.open("ab") as part_file:  # opened anew, for a process may not have so many open at once
+                with file.open("ab") as part_file:  # not kept open, as the number of open files is limited
                     part_file.write(entries[start:end].tobytes())
 
     def repeated(self, verdicts: npt.NDArray[np.uint8]) -> Iterator[tuple[Rows, Rows]]:
-        """Part by part: the rows whose hash an earlier row has, and that earlier row, the first one of that hash.
+        """For each file: the rows whose hash an earlier row has, and the first row with that hash.
 
-        Only rows with a verdict of 0 in `verdicts` [rows] take part.
+        Only rows with verdict 0 in `verdicts` [rows] count.
         """
         for file in self._files:
             entries = np.frombuffer(file.read_bytes() if file.exists() else b"", _ENTRY)
@@ -53,7 +53,7 @@ class Duplicates:
 
 
 def pair_hashes(source: npt.NDArray[np.uint64], target: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Hashes of pairs from those of their sides; (a, b) and (b, a) differ."""
+    """Hashes of pairs from the hashes of their sides; (a, b) and (b, a) differ."""
     mixed = source * np.uint64(0x9E3779B97F4A7C15) + target
     mixed ^= mixed >> np.uint64(32)
     return mixed * np.uint64(0xD6E8FEB86659FD93)

@@ -1,4 +1,4 @@
-"""What must not be trained on: lines of the validation and test corpora, whole or in part."""
+"""Text that must not be trained on: lines and n-grams of the validation and test corpora."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from nmtcli.prepare.cleaning.characters import Mask, Texts
 
-_WORDS, _CHARACTERS = 5, 15  # shorter lines, such as "Thank you very much.", are no sign of a leak
-# Scripts written without blanks count by the character, others by the word.
+_WORDS, _CHARACTERS = 5, 15  # shorter lines, such as "Thank you very much.", do not indicate leakage
+# In scripts without spaces each character counts as a word.
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 
@@ -19,29 +19,29 @@ Hashes = npt.NDArray[np.uint64]
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The lines of each side, as hashes, and their n-grams."""
+    """Hashes and n-grams of the held-out lines of each side."""
 
     sources: Hashes
     targets: Hashes
     n: int | None
     source_ngrams: frozenset[str]
     target_ngrams: frozenset[str]
-    drawn: Hashes  # sources drawn from the training text, of any length
+    sampled: Hashes  # sources sampled from the training text, of any length
 
     @classmethod
-    def of(cls, sides: Iterable[tuple[list[str], list[str]]], n: int | None, drawn: Sequence[str] = ()) -> "HeldOut":
-        """From the texts of both sides; `n` words make an n-gram, None for no n-grams."""
+    def of(cls, sides: Iterable[tuple[list[str], list[str]]], n: int | None, sampled: Sequence[str] = ()) -> "HeldOut":
+        """From the texts of both sides; `n` is the size of n-grams in words, None for no n-grams."""
         lines: tuple[list[str], list[str]] = ([], [])
         for sources, targets in sides:
             lines[0].extend(sources)
             lines[1].extend(targets)
         hashes = [np.unique(Texts(list(filter(_long_enough, side))).hashes) for side in lines]
         ngrams = [frozenset(gram for line in side for gram in _ngrams(line, n)) for side in lines]
-        return cls(hashes[0], hashes[1], n, ngrams[0], ngrams[1], Texts(drawn).hashes)
+        return cls(hashes[0], hashes[1], n, ngrams[0], ngrams[1], Texts(sampled).hashes)
 
-    def drawn_sources(self, texts: Texts) -> Mask:
-        """Which texts are a source that was drawn from the training text."""
-        return np.isin(texts.hashes, self.drawn)
+    def sampled_sources(self, texts: Texts) -> Mask:
+        """Which texts are a source sampled from the training text."""
+        return np.isin(texts.hashes, self.sampled)
 
     def in_sources(self, texts: Texts) -> Mask:
         """Which texts are a held-out source line."""
@@ -70,7 +70,7 @@ def _long_enough(text: str) -> bool:
 
 
 def _ngrams(text: str, n: int | None) -> Iterable[str]:
-    """All runs of `n` words, without regard to case and punctuation."""
+    """All n-grams of words, ignoring case and punctuation."""
     if n is None:
         return
     words = _WORD.findall(text.casefold())

@@ -1,4 +1,4 @@
-"""Is a side in the language it should be in? Optional, by the library lingua, which needs no network."""
+"""Language identification, optional, with the library lingua, which needs no network."""
 
 from functools import cached_property
 from typing import Any
@@ -8,11 +8,11 @@ import numpy as np
 from nmtcli.errors import UserError
 from nmtcli.prepare.cleaning.characters import Mask, Texts
 
-_SHORT = 20  # characters: the language of less is a guess
+_SHORT = 20  # characters; shorter texts are identified too poorly
 
 
 class LanguageRule:
-    """Drops a pair whose side is in another language with more than a confidence."""
+    """Drops a pair with a side identified as another language with more than a given confidence."""
 
     name = "wrong-language"
 
@@ -26,10 +26,11 @@ class LanguageRule:
         return self._wrong(source, 0) | self._wrong(target, 1)
 
     def reason(self, source: str, target: str) -> str:
-        """Which side, and in which language it seems to be."""
-        side, text, wanted = ("source", source, 0) if self._wrong(Texts([source]), 0)[0] else ("target", target, 1)
-        found = self._detector.detect_language_of(text)
-        return f"the {side} seems to be {found.name.capitalize()}, not {self._languages[wanted].name.capitalize()}"
+        """The side and the language identified."""
+        side, text, number = ("source", source, 0) if self._wrong(Texts([source]), 0)[0] else ("target", target, 1)
+        identified = self._detector.detect_language_of(text)
+        expected = self._languages[number]
+        return f"the {side} seems to be {identified.name.capitalize()}, not {expected.name.capitalize()}"
 
     def _wrong(self, texts: Texts, side: int) -> Mask:
         rows = np.flatnonzero(texts.lengths >= _SHORT)
@@ -58,7 +59,7 @@ class LanguageRule:
         codes = [code.lower().replace("_", "-").split("-")[0] for code in self.codes]
         if unknown := [code for code in codes if code not in known]:
             raise UserError(
-                f"data.cleaning.min_language_confidence: no language {', '.join(unknown)} among the {len(known)} known",
+                f"data.cleaning.min_language_confidence: lingua does not know the language {', '.join(unknown)}",
                 f"set data.source_language and data.target_language to codes such as {IsoCode639_1.DE.name.lower()}",
             )
         return [known[code] for code in codes]

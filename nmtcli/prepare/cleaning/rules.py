@@ -1,8 +1,7 @@
-"""Which pairs are dropped, and why: named rules in a fixed order, each counted.
+"""Cleaning rules, in a fixed order, with counts of dropped pairs.
 
-A pair is dropped by the first rule it breaks; only that pair, and nothing in a pair that stays is changed. Training
-pairs meet every rule. Validation pairs are dropped only where they cannot be read or are empty: scores compare only
-over the whole set.
+The first rule that a pair breaks drops it. Rules drop whole pairs and never change a kept pair. Every rule applies to
+training pairs. Validation pairs are dropped only if they cannot be read or are empty, so that scores stay comparable.
 """
 
 import re
@@ -35,7 +34,7 @@ DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET = "duplicate", "duplicate-source",
 TOO_MANY_TOKENS = "too-many-tokens"
 DRAWN = "drawn"
 
-# Every rule, in the order they are applied. A verdict is 0 for a pair that stays, or 1 + the index of the rule here.
+# All rules in the order of application. A verdict is 0 for a kept pair, else 1 + the index of the rule here.
 RULES = (
     MALFORMED,
     INVALID_UTF8,
@@ -59,9 +58,9 @@ RULES = (
 )
 _CODES = {name: code for code, name in enumerate(RULES, start=1)}
 
-EXAMPLES = 10  # kept of each rule
+EXAMPLES = 10  # kept for each rule
 _EXCERPT = 120  # characters of a side shown in an example
-_SHORT = 10  # characters or bytes: ratios and shares of shorter sides say nothing
+_SHORT = 10  # characters or bytes; ratios and shares of shorter sides are meaningless
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|<!--|&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
 _INVISIBLE = re.compile(r"[\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]*")
 
@@ -69,7 +68,7 @@ Verdicts = npt.NDArray[np.uint8]
 
 
 class Example(Section):
-    """A dropped pair: where it stands and what is wrong with it."""
+    """A dropped pair, with its place and the reason."""
 
     file: str
     line: int
@@ -78,7 +77,7 @@ class Example(Section):
 
 
 def example(file: str, line: int, reason: str, *texts: str) -> Example:
-    """A dropped pair, its texts cut to what fits a line."""
+    """A dropped pair, with texts shortened to fit a line."""
     excerpt = " ||| ".join(text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…" for text in texts)
     return Example(file=file, line=line, reason=reason, excerpt=excerpt)
 
@@ -93,92 +92,92 @@ class Rule(Protocol):
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """The name in reports."""
 
     def broken(self, source: Texts, target: Texts) -> Mask:
-        """Which pairs of a block break it."""
+        """Which pairs of a block break the rule."""
 
     def reason(self, source: str, target: str) -> str:
-        """What is wrong with a pair that breaks it."""
+        """Why a pair breaks the rule."""
 
 
 @dataclass(frozen=True)
 class SideRule:
-    """A rule that looks at one side at a time, the same for both or one for each."""
+    """A rule about single sides, with the same test for both or a test for each."""
 
     name: str
-    words: str  # what is wrong with a side
+    message: str  # the predicate of the reason; the side is its subject
     source: Callable[[Texts], Mask]
     target: Callable[[Texts], Mask]
 
     def broken(self, source: Texts, target: Texts) -> Mask:
-        """Where either side breaks it."""
+        """Which pairs have a side that breaks the rule."""
         return self.source(source) | self.target(target)
 
     def reason(self, source: str, _target: str) -> str:
-        """Which side, and what is wrong with it."""
-        return f"the {'source' if self.source(Texts([source]))[0] else 'target'} {self.words}"
+        """The side that breaks the rule, and why."""
+        return f"the {'source' if self.source(Texts([source]))[0] else 'target'} {self.message}"
 
 
 @dataclass(frozen=True)
 class PairRule:
-    """A rule that looks at both sides together."""
+    """A rule about both sides."""
 
     name: str
-    words: str
+    message: str  # may have {source} and {target}, the lengths in bytes
     broken: Callable[[Texts, Texts], Mask]
 
     def reason(self, source: str, target: str) -> str:
-        """What is wrong with the pair; its lengths in bytes if it is about them."""
-        return self.words.format(source=len(source.encode()), target=len(target.encode()))
+        """Why the pair breaks the rule."""
+        return self.message.format(source=len(source.encode()), target=len(target.encode()))
 
 
 def text_rules(config: DataConfig, held_out: HeldOut) -> list[Rule]:
-    """The rules of a training pair that need only its text, in order."""
-    rules: list[Rule] = [_both(EMPTY, "is blank", _blank)]
+    """The rules for training pairs that need only the text of the pair, in order."""
+    rules: list[Rule] = [_both(EMPTY, "is empty", _blank)]
     cleaning = config.cleaning
     if cleaning.control_characters:
-        words = "holds a control character or U+FFFD"
-        rules.append(_both("control-characters", words, lambda texts: texts.having(CONTROL)))
+        message = "has a control character or U+FFFD"
+        rules.append(_both("control-characters", message, lambda texts: texts.having(CONTROL)))
     if (limit := cleaning.max_characters) is not None:
-        words = f"has more than {limit} characters"
-        rules.append(_both("too-many-characters", words, lambda texts: texts.lengths > limit))
+        message = f"has more than {limit} characters"
+        rules.append(_both("too-many-characters", message, lambda texts: texts.lengths > limit))
     if cleaning.markup:
         known = frozenset((*config.tokenizer.symbols, *(corpus.tag for corpus in config.train if corpus.tag)))
-        rules.append(_both("markup", "holds a tag or an entity", lambda texts: _markup(texts, known)))
+        rules.append(_both("markup", "has a tag or an entity", lambda texts: _markup(texts, known)))
     if (ratio := cleaning.max_length_ratio) is not None:
-        words = "{source} and {target} bytes: " + f"more than {ratio:g} to 1"
-        rules.append(PairRule("length-ratio", words, lambda source, target: _uneven(source, target, ratio)))
+        message = "{source} and {target} bytes: " + f"more than {ratio:g} to 1"
+        rules.append(PairRule("length-ratio", message, lambda source, target: _uneven(source, target, ratio)))
     if cleaning.copied:
         rules.append(PairRule("copied", "both sides are the same", _copied))
     if (share := cleaning.max_symbol_share) is not None:
-        words = f"is more than {share:.0%} digits, punctuation and symbols"
-        rules.append(_both("too-many-symbols", words, lambda texts: _symbols(texts, share)))
+        message = f"is more than {share:.0%} digits, punctuation and symbols"
+        rules.append(_both("too-many-symbols", message, lambda texts: _symbols(texts, share)))
     if (times := cleaning.max_repeats) is not None:
-        words = f"repeats a character more than {times} times"
-        rules.append(_both("repeated-characters", words, lambda texts: texts.repeats(times)))
+        message = f"repeats a character more than {times} times"
+        rules.append(_both("repeated-characters", message, lambda texts: texts.repeats(times)))
     rules += _script_rules(cleaning)
     if (confidence := cleaning.min_language_confidence) is not None:
         rules.append(LanguageRule(config.source_language, config.target_language, confidence))
     if config.hold_out or config.hold_out_test:
-        words = "the source was drawn for validation or test"
-        rules.append(PairRule(DRAWN, words, lambda source, _: held_out.drawn_sources(source)))
+        message = "the source was held out for validation or test"
+        rules.append(PairRule(DRAWN, message, lambda source, _: held_out.sampled_sources(source)))
     if cleaning.held_out:
-        words = "is a validation or test line"
-        rules.append(SideRule("held-out", words, held_out.in_sources, held_out.in_targets))
+        message = "is a validation or test line"
+        rules.append(SideRule("held-out", message, held_out.in_sources, held_out.in_targets))
     if cleaning.held_out_ngram is not None:
-        words = f"shares {cleaning.held_out_ngram} words in a row with a validation or test line"
-        rules.append(SideRule("held-out-ngram", words, held_out.ngram_in_sources, held_out.ngram_in_targets))
+        message = f"shares an n-gram of {cleaning.held_out_ngram} words with a validation or test line"
+        rules.append(SideRule("held-out-ngram", message, held_out.ngram_in_sources, held_out.ngram_in_targets))
     return rules
 
 
 def validation_rules() -> list[Rule]:
-    """The rules of a validation pair."""
-    return [_both(EMPTY, "is blank", _blank)]
+    """The rules for validation pairs."""
+    return [_both(EMPTY, "is empty", _blank)]
 
 
 def active_rules(config: CleaningConfig, text_rules: Sequence[Rule], *, training: bool) -> tuple[str, ...]:
-    """The names of all rules that are on, in order, with those that need more than one pair's text."""
+    """The names of all active rules in order, including those that need more than the text of a pair."""
     names = {MALFORMED, INVALID_UTF8, *(rule.name for rule in text_rules)}
     if training:
         names |= {name for name, _ in duplicate_rules(config)}
@@ -188,7 +187,7 @@ def active_rules(config: CleaningConfig, text_rules: Sequence[Rule], *, training
 
 
 def duplicate_rules(config: CleaningConfig) -> list[tuple[str, bool]]:
-    """The rules about repeated text that are on, in order."""
+    """The active rules about repeated text, in order."""
     switches = {
         DUPLICATE: config.duplicates,
         DUPLICATE_SOURCE: config.duplicate_sources,
@@ -199,14 +198,14 @@ def duplicate_rules(config: CleaningConfig) -> list[tuple[str, bool]]:
 
 @dataclass
 class Judged:
-    """A block with a verdict on each row, and the first examples of each rule broken."""
+    """A verdict on each row of a block, and the first examples of each broken rule."""
 
     verdicts: Verdicts
     examples: dict[str, list[Example]] = field(default_factory=dict)
 
 
 def judge(block: Block, rows: Rows, source: Texts, target: Texts, rules: Sequence[Rule]) -> Judged:
-    """Hold the rules against a block: the first that a pair breaks is its verdict."""
+    """Apply the rules to a block: the verdict of a pair is the first rule that it breaks."""
     judged = Judged(np.zeros(block.size, np.uint8))
     for index, problem in sorted(rows.problems.items()):
         judged.verdicts[index] = code(problem.rule)
@@ -214,17 +213,17 @@ def judge(block: Block, rows: Rows, source: Texts, target: Texts, rules: Sequenc
         if len(examples) < EXAMPLES:
             examples.append(example(problem.file, block.line + index, problem.reason, problem.text))
     for rule in rules:
-        found = np.flatnonzero(rule.broken(source, target) & (judged.verdicts == 0))
-        judged.verdicts[found] = code(rule.name)
-        for index in found[:EXAMPLES].tolist():
+        broken = np.flatnonzero(rule.broken(source, target) & (judged.verdicts == 0))
+        judged.verdicts[broken] = code(rule.name)
+        for index in broken[:EXAMPLES].tolist():
             pair = rows.sources[index], rows.targets[index]
-            made = example(block.file, block.line + index, rule.reason(*pair), *pair)
-            judged.examples.setdefault(rule.name, []).append(made)
+            dropped = example(block.file, block.line + index, rule.reason(*pair), *pair)
+            judged.examples.setdefault(rule.name, []).append(dropped)
     return judged
 
 
-def _both(name: str, words: str, test: Callable[[Texts], Mask]) -> SideRule:
-    return SideRule(name, words, test, test)
+def _both(name: str, message: str, test: Callable[[Texts], Mask]) -> SideRule:
+    return SideRule(name, message, test, test)
 
 
 def _blank(texts: Texts) -> Mask:
@@ -273,21 +272,21 @@ def _script_rules(config: CleaningConfig) -> list[Rule]:
     names = script_names()
     unknown = [name for side in sides for name in side or () if name not in names]
     if unknown:
-        hint = "scripts are called by their Unicode names: latin, cyrillic, greek, arabic, cjk, hiragana, hangul …"
+        hint = "scripts have their Unicode names: latin, cyrillic, greek, arabic, cjk, hiragana, hangul …"
         raise UserError(f"data.cleaning: no script {', '.join(unknown)}", hint)
     source, target = (_outside(side, names, config.min_script_share) for side in sides)
-    words = f"has less than {config.min_script_share:.0%} of its letters in the scripts asked for"
-    return [SideRule("wrong-script", words, source, target)]
+    message = f"has less than {config.min_script_share:.0%} of its letters in the given scripts"
+    return [SideRule("wrong-script", message, source, target)]
 
 
 def _outside(scripts: Sequence[str] | None, names: Sequence[str], share: float) -> Callable[[Texts], Mask]:
     if scripts is None:
         return lambda texts: np.zeros(len(texts.texts), np.bool_)
-    wanted = np.zeros(256, np.bool_)
-    wanted[[FIRST_SCRIPT + names.index(name) for name in scripts]] = True
+    allowed = np.zeros(256, np.bool_)
+    allowed[[FIRST_SCRIPT + names.index(name) for name in scripts]] = True
 
     def outside(texts: Texts) -> Mask:
         letters = texts.count(texts.kinds >= FIRST_SCRIPT)
-        return texts.count(wanted[texts.kinds]) < share * letters
+        return texts.count(allowed[texts.kinds]) < share * letters
 
     return outside

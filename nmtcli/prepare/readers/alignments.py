@@ -1,6 +1,6 @@
-"""Word alignments beside two line files, as fast_align, eflomal and awesome-align write them (Pharaoh's format).
+"""Word alignment files in Pharaoh format, as written by fast_align, eflomal and awesome-align.
 
-Line n has the links of pair n, `0-0 1-2 …`: the words between blanks of the raw lines, source first, counted from 0.
+Line n has the links of pair n, `0-0 1-2 …`: source word, target word, counted from 0 and delimited by spaces.
 """
 
 import re
@@ -17,12 +17,12 @@ from nmtcli.prepare.rows import Rows, decode_lines
 
 _LINK = "[0-9]{1,9}-[0-9]{1,9}"
 _LINE = re.compile(rf"\s*(?:{_LINK}\s+)*(?:{_LINK}\s*)?")
-_FORMAT = "a line has links between words, source and target counted from 0, such as 0-0 1-2; or none"
+_FORMAT = "each line is a word alignment in Pharaoh format, such as 0-0 1-2, counted from 0; or empty"
 
 
 @dataclass(frozen=True)
 class AlignedBlock:
-    """Lines of two files and of their alignment, as bytes."""
+    """Lines of two files and of their word alignment, as bytes."""
 
     pairs: PairBlock
     alignment: str  # the file
@@ -44,7 +44,7 @@ class AlignedBlock:
         return self.pairs.file
 
     def rows(self) -> Rows:
-        """Decode both sides and parse the links. Raises DataError for the first line whose links cannot be."""
+        """Decode both sides and parse the links. Raises DataError for the first line that is not valid."""
         rows = self.pairs.rows()
         texts, problems, _ = decode_lines(self.lines, self.size, self.line, self.alignment)
         for index, problem in sorted(problems.items()):
@@ -66,7 +66,7 @@ class AlignedBlock:
         return Links(numbers.reshape(-1, 2), counts)
 
     def _check(self, links: Links, rows: Rows) -> None:
-        """Raises DataError for a link to a word that is not there."""
+        """Raise DataError for a link to a word that does not exist."""
         readable = np.ones(self.size, np.bool_)
         readable[list(rows.problems)] = False
         for number, (side, texts) in enumerate((("source", rows.sources), ("target", rows.targets))):
@@ -77,30 +77,30 @@ class AlignedBlock:
                 index = int(links.pair[found])
                 link = "-".join(map(str, links.positions[found]))
                 raise DataError(
-                    f"{self._place(index)}: link {link}, but the {side} has {words[index]} words between blanks",
-                    "align the very lines that are given here; words count from 0, the source's first",
+                    f"{self._place(index)}: link {link}, but the {side} has {words[index]} words",
+                    "the alignment must be of these lines, with words delimited by spaces and counted from 0",
                 )
 
 
 @dataclass(frozen=True)
 class AlignedLines:
-    """Two line files, and line by line the links between their words."""
+    """Two text files and their word alignment, line by line."""
 
     pairs: LinePairs
     alignment: File
 
     @property
     def name(self) -> str:
-        """The two line files."""
+        """The names of the two text files."""
         return self.pairs.name
 
     @property
     def files(self) -> tuple[File, ...]:
-        """All three."""
+        """All three files."""
         return (*self.pairs.files, self.alignment)
 
     def check(self) -> None:
-        """Look at the start of all files; raises one DataError with all that is wrong."""
+        """Check the start of all files. Raises one DataError with all errors."""
         each(File.check, dict.fromkeys(self.files))
 
     def digest(self) -> str:
@@ -108,7 +108,7 @@ class AlignedLines:
         return f"{self.pairs.digest()} {self.alignment.digest()}"
 
     def blocks(self) -> Iterator[AlignedBlock]:
-        """As many lines of all three at a time. Raises DataError if their numbers of lines differ."""
+        """Blocks with the same lines of all three. Raises DataError if their numbers of lines differ."""
         done = 0
         with self.alignment.readable(), self.alignment.open() as file:
             reader = LineReader(file)
@@ -123,6 +123,7 @@ class AlignedLines:
 
     def _mismatch(self, pairs: int, lines: int) -> DataError:
         return DataError(
-            f"{self.pairs.source.name} has {pairs:,} lines but {self.alignment.name} has {lines:,}",
-            "line n of an alignment has the links of pair n; where there are none it is empty",
+            f"{self.pairs.source.name} has {pairs:,} lines, {self.alignment.name} {lines:,}:"
+            " the files must be line-aligned",
+            "line n of an alignment file has the links of pair n, or is empty",
         )

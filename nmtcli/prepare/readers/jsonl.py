@@ -1,4 +1,4 @@
-"""JSON lines: an object a line."""
+"""JSON Lines: one object per line."""
 
 import json
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from nmtcli.data.files import FromFile
 from nmtcli.errors import DataError
-from nmtcli.prepare.readers.records import Pair, Sides, TextBlock, find_or_say
+from nmtcli.prepare.readers.records import Pair, Sides, TextBlock, pair_or_error
 from nmtcli.prepare.rows import Rows, decode_lines
 
 
@@ -30,19 +30,19 @@ class JsonBlock:
         if not text.strip():
             return "", ""
         try:
-            return find_or_say(self.sides.find, json.loads(text))
+            return pair_or_error(self.sides.find, json.loads(text))
         except (ValueError, RecursionError) as error:
             return f"not JSON: {error}"
 
 
 @dataclass(frozen=True)
 class JsonLines(FromFile):
-    """A pair a line, as `{"source": …, "target": …}`, `{"translation": {"de": …, "en": …}}` or with given keys."""
+    """One pair per line: `{"source": …, "target": …}`, `{"translation": {"de": …, "en": …}}` or with given keys."""
 
     sides: Sides
 
     def check(self) -> None:
-        """Parse the first line that is not blank. Raises DataError."""
+        """Parse the first non-blank line. Raises DataError."""
         start = self.data.check().removeprefix(b"\xef\xbb\xbf")
         number = start[: len(start) - len(start.lstrip())].count(b"\n") + 1
         first = start.lstrip().split(b"\n", 1)[0]
@@ -50,16 +50,14 @@ class JsonLines(FromFile):
             record = json.loads(first)
         except (ValueError, RecursionError) as error:
             array = first.startswith(b"[")
-            hint = (
-                f"each line is an object of its own{': jq -c .[] FILE makes such lines of an array' if array else ''}"
-            )
+            hint = f"each line must be a JSON object{'; jq -c .[] FILE converts an array to lines' if array else ''}"
             raise DataError(f"{self.name}:{number}: not JSON: {error}", hint) from None
         if not isinstance(record, dict):
             raise DataError(f"{self.name}:{number}: not a JSON object", 'a line is {"source": …, "target": …}')
         self.sides.check(record, f"{self.name}:{number}")
 
     def digest(self) -> str:
-        """Sha256 of the file, and where the sides are looked for."""
+        """Sha256 of the file, and the columns of the sides."""
         return f"{self.data.digest()} {self.sides}"
 
     def blocks(self) -> Iterator[JsonBlock]:

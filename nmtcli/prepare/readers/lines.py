@@ -1,6 +1,6 @@
-"""Two text files, aligned line by line.
+"""Two line-aligned text files.
 
-Only LF ends a line. A lone CR, U+0085 or U+2028 is part of the text: many readers break lines there and lose the
+Only LF ends a line. A lone CR, U+0085 or U+2028 is part of the text: programs that break lines there lose the
 alignment.
 """
 
@@ -43,7 +43,7 @@ class LinePairs:
 
     @property
     def name(self) -> str:
-        """Both files."""
+        """The names of both files."""
         return f"{self.source.name} and {self.target.name}"
 
     @property
@@ -52,7 +52,7 @@ class LinePairs:
         return (self.source, self.target)
 
     def check(self) -> None:
-        """Look at the start of both files; raises one DataError with all that is wrong."""
+        """Check the start of both files. Raises one DataError with all errors."""
         each(File.check, dict.fromkeys(self.files))
 
     def digest(self) -> str:
@@ -60,7 +60,7 @@ class LinePairs:
         return f"{self.source.digest()} {self.target.digest()}"
 
     def blocks(self) -> Iterator[PairBlock]:
-        """As many lines of both at a time. Raises DataError if their numbers of lines differ."""
+        """Blocks with the same lines of both. Raises DataError if their numbers of lines differ."""
         done = 0
         files = self.source.name, self.target.name
         with self.target.readable(), self.target.open() as target:
@@ -76,6 +76,6 @@ class LinePairs:
 
     def _mismatch(self, source: int, target: int) -> DataError:
         return DataError(
-            f"{self.source.name} has {source:,} lines but {self.target.name} has {target:,}",
-            "line n of one file must translate line n of the other, and only LF ends a line",
+            f"{self.source.name} has {source:,} lines, {self.target.name} {target:,}: the files must be line-aligned",
+            "line n of one file must translate line n of the other; only LF ends a line",
         )

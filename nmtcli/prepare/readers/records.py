@@ -1,4 +1,4 @@
-"""Rows with named fields: where the two sides stand in one, and blocks of text taken from them."""
+"""Records with named fields: the fields of the two sides, and blocks of their texts."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,53 +8,53 @@ from typing import Any
 from nmtcli.errors import DataError
 from nmtcli.prepare.rows import HEADER, INVALID_UTF8, MALFORMED, Problem, Rows
 
-_BLOCK = 8192  # rows handed on together
+_BLOCK = 8192  # rows of a block
 
-Pair = tuple[Any, Any]  # both sides as found: text, if all is well
+Pair = tuple[Any, Any]  # the values of both sides, normally text
 
 
-# What the two sides are called, in the order they are looked for; languages come after the first.
+# Usual names of the two sides, in order of preference; the languages come after the first.
 _USUAL = (("source", "target"), ("src", "tgt"), ("src", "trg"), ("source_text", "target_text"), ("text", "translation"))
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Finds the two sides of a record: in the columns asked for, or in the usual places.
+    """Finds the two sides of a record: in the given columns, or by usual names.
 
-    These are `source` and `target`, the languages themselves, both languages under `translation` as in hub data, or
-    other usual names.
+    These are `source` and `target`, the languages, both languages under `translation` as in hub data, or other usual
+    names.
     """
 
     languages: tuple[str, str]
     columns: tuple[str, str] | None
 
     def find(self, record: Mapping[str, Any]) -> Pair:
-        """Both sides. Raises KeyError that says which names would do."""
+        """Both sides. Raises KeyError that lists the fields."""
         nested = record.get("translation")
-        for place in (record, nested) if isinstance(nested, Mapping) else (record,):
-            if (found := self._keys(list(place))) is not None:
-                return place[found[0]], place[found[1]]
+        for fields in (record, nested) if isinstance(nested, Mapping) else (record,):
+            if (keys := self._keys(list(fields))) is not None:
+                return fields[keys[0]], fields[keys[1]]
         names = " and ".join(self.columns or ("source", "target"))
         raise KeyError(f"no {names} among {', '.join(map(str, nested or record)) or 'no fields'}")
 
     def names(self, cells: Sequence[str]) -> tuple[int, int] | None:
-        """Which of the names of columns are those of the sides."""
-        if (found := self._keys(cells)) is None:
+        """The columns of both sides by their names; None if they are not there."""
+        if (keys := self._keys(cells)) is None:
             return None
-        return cells.index(found[0]), cells.index(found[1])
+        return cells.index(keys[0]), cells.index(keys[1])
 
     def check(self, record: Mapping[str, Any], place: str) -> None:
-        """Raises DataError unless a first record has both sides."""
+        """Raise DataError unless the first record has both sides."""
         try:
             self.find(record)
         except KeyError as error:
             hint = (
-                "name them for the corpus in a YAML file, columns: [NAME, NAME]; or give -s and -t as the data has them"
+                "set the columns of the corpus in a YAML file: columns: [NAME, NAME]; or give -s and -t as in the data"
             )
             raise DataError(f"{place}: {error.args[0]}", hint) from None
 
     def _keys(self, keys: Sequence[str]) -> tuple[str, str] | None:
-        """The keys of both sides among these; those asked for as they are written, others in upper or lower case."""
+        """The keys of both sides among these; given columns match exactly, usual names in any case."""
         if self.columns is not None:
             return self.columns if set(self.columns) <= set(keys) else None
         lower = {key.lower(): key for key in reversed(keys) if isinstance(key, str)}
@@ -66,12 +66,12 @@ class Sides:
         return (found[0], found[1]) if len(set(found)) == 2 else None
 
 
-def match_language(codes: Sequence[str], wanted: str) -> str | None:
-    """Which of some language codes means the one wanted: the same, else one of its regions, else the language of its
-    region; `de` finds `de-AT`, and `de-AT` finds `de`.
+def match_language(codes: Sequence[str], language: str) -> str | None:
+    """The code among `codes` that matches a language: the same, else a regional variant, else the language of its
+    region. `de` matches `de-AT`, and `de-AT` matches `de`.
     """
     normal = [code.lower().replace("_", "-") for code in codes]
-    name = wanted.lower().replace("_", "-")
+    name = language.lower().replace("_", "-")
     for found in (
         [code == name for code in normal],
         [code.startswith(f"{name}-") for code in normal],
@@ -84,7 +84,7 @@ def match_language(codes: Sequence[str], wanted: str) -> str | None:
 
 @dataclass(frozen=True)
 class TextBlock:
-    """Rows that came as text already. A row that is no pair of texts is a reason in words."""
+    """Rows that are read already: pairs, or the error in a row."""
 
     line: int
     size: int
@@ -93,7 +93,7 @@ class TextBlock:
     notes: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self) -> Rows:
-        """Check that both sides are text of one line."""
+        """Check that both sides are text, and replace line breaks."""
         found = Rows([""] * self.size, [""] * self.size, notes=dict(self.notes))
         for index, pair in enumerate(self.pairs):
             if isinstance(pair, str):
@@ -112,9 +112,7 @@ class TextBlock:
             (source + target).encode("utf-8")
         except UnicodeEncodeError:
             text = f"{source} ||| {target}".encode("utf-8", "replace").decode("utf-8")
-            found.problems[index] = Problem(
-                INVALID_UTF8, self.file, "not UTF-8, or half of a surrogate pair alone", text
-            )
+            found.problems[index] = Problem(INVALID_UTF8, self.file, "not UTF-8, or a lone surrogate", text)
             return
         found.line_breaks += source.count("\n") + target.count("\n")
         found.sources[index], found.targets[index] = map(_one_line, (source, target))
@@ -125,15 +123,15 @@ def _one_line(text: str) -> str:
 
 
 def text_blocks(pairs: Iterable[Pair | str], file: str, first: int = 1, header: bool = False) -> Iterator[TextBlock]:
-    """The pairs, some thousand at a time; the first stands in line `first`, perhaps after a `header`."""
+    """Blocks of some thousand pairs; the first pair is in line `first`, possibly after a `header`."""
     iterator, line = iter(pairs), first
     while chunk := list(islice(iterator, _BLOCK)):
         yield TextBlock(line, len(chunk), file, chunk, {HEADER: 1} if header and line == first else {})
         line += len(chunk)
 
 
-def find_or_say(find: Callable[[Mapping[str, Any]], Pair], record: Any) -> Pair | str:
-    """Both sides of a record, or why there are none."""
+def pair_or_error(find: Callable[[Mapping[str, Any]], Pair], record: Any) -> Pair | str:
+    """Both sides of a record, or the error in it."""
     if not isinstance(record, Mapping):
         return f"a {type(record).__name__}, not an object with fields"
     try:

@@ -14,23 +14,23 @@ import pyarrow.parquet
 from nmtcli.data.files import File, FromFile
 from nmtcli.errors import DataError
 from nmtcli.prepare.readers.layout import Layout, find_layout
-from nmtcli.prepare.readers.records import Sides, TextBlock, find_or_say, text_blocks
+from nmtcli.prepare.readers.records import Sides, TextBlock, pair_or_error, text_blocks
 
-_BATCH = 1000  # rows of Parquet read together
-_LONGEST_ROW = 100  # lines that one row of CSV may have: a quote that opens more was not meant to
+_BATCH = 1000  # rows of Parquet read at a time
+_LONGEST_ROW = 100  # maximum lines of a CSV row: a quote left open for longer is an error
 _DELIMITERS = ",;\t"
 
-csv.field_size_limit(2**31 - 1)  # the rules of cleaning say what is too long
+csv.field_size_limit(2**31 - 1)  # cleaning rules limit lengths
 
 
 @dataclass(frozen=True)
 class CsvFile(FromFile):
-    """A CSV file whose first line names the columns, or whose columns are numbered."""
+    """A CSV file with column names in the first line, or with numbered columns."""
 
     sides: Sides
 
     def check(self) -> None:
-        """Find the columns, and look for a first row. Raises DataError."""
+        """Find the columns and the first row. Raises DataError."""
         self.data.check()
         layout, _, rows = self._open()
         if layout.named:
@@ -39,11 +39,11 @@ class CsvFile(FromFile):
             raise DataError(f"{self.name}: has no rows")
 
     def digest(self) -> str:
-        """Sha256 of the file, and where the sides are looked for."""
+        """Sha256 of the file, and the columns of the sides."""
         return f"{self.data.digest()} {self.sides}"
 
     def blocks(self) -> Iterator[TextBlock]:
-        """All rows; one that is not as wide as the first line is malformed."""
+        """All rows; one with another number of cells than the first line is malformed."""
         layout, skipped, rows = self._open()
         if layout.named:
             next(rows)
@@ -51,7 +51,7 @@ class CsvFile(FromFile):
         yield from text_blocks(pairs, self.name, skipped + layout.named + 1, layout.named)
 
     def _open(self) -> tuple[Layout, int, Iterator[list[str] | str]]:
-        """The layout, how many lines stand before all rows, and all rows: cells, or what is wrong with one."""
+        """The layout, the number of lines before the rows, and the rows: cells, or the error in a row."""
         lines = read_lines(self.data)
         first = next(lines, "")
         skipped = 0
@@ -85,7 +85,7 @@ def cells_of(row: list[str] | str) -> list[str]:
 
 
 def split_rows(lines: Iterator[str], delimiter: str, layout: Layout | None = None) -> Iterator[list[str] | str]:
-    """The cells of each row, or what is wrong with it. Of a row that is wrong only its first line is lost."""
+    """The cells of each row, or the error in it. An error loses the first line of the row only."""
     waiting: deque[str] = deque()
     while (line := waiting.popleft() if waiting else next(lines, None)) is not None:
         if not line.strip("\r\n"):
@@ -102,11 +102,11 @@ def split_rows(lines: Iterator[str], delimiter: str, layout: Layout | None = Non
             yield cells
             continue
         waiting.extendleft(reversed(parts[1:]))
-        yield cells if isinstance(cells, str) else "a quote is opened and not closed"
+        yield cells if isinstance(cells, str) else "a quote is not closed"
 
 
 def _parsed(parts: Sequence[str], delimiter: str) -> list[str] | str | None:
-    """The cells of a row of some lines, what is wrong with it, or None where a quote is still open."""
+    """The cells of a row of several lines, the error in it, or None if a quote is still open."""
     try:
         return next(csv.reader(parts, delimiter=delimiter, strict=True))
     except csv.Error as error:
@@ -128,12 +128,12 @@ class Parquet(FromFile):
         self.sides.check(first, self.name)
 
     def digest(self) -> str:
-        """Sha256 of the file, and where the sides are looked for."""
+        """Sha256 of the file, and the columns of the sides."""
         return f"{self.data.digest()} {self.sides}"
 
     def blocks(self) -> Iterator[TextBlock]:
         """All rows."""
-        return text_blocks((find_or_say(self.sides.find, record) for record in self._records()), self.name)
+        return text_blocks((pair_or_error(self.sides.find, record) for record in self._records()), self.name)
 
     def _records(self) -> Iterator[dict[str, Any]]:
         with self.data.readable(), self.data.path.open("rb") as file:

@@ -1,6 +1,6 @@
-"""TMX, the translation memory exchange format: units of segments in several languages.
+"""TMX, the translation memory exchange format: translation units with segments in several languages.
 
-Units are cut out of the text and parsed one by one, so that one that is no XML costs itself alone.
+Each unit is parsed separately, so that invalid XML loses that unit only.
 """
 
 import codecs
@@ -18,12 +18,12 @@ from nmtcli.prepare.readers.records import Pair, TextBlock, match_language
 from nmtcli.prepare.rows import INLINE_CODES, Rows
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
-_CODES = {"bpt", "ept", "it", "ph", "ut"}  # inline elements that hold codes of another program, not text
-_BLOCK = 4096  # units handed on together
+_CODES = {"bpt", "ept", "it", "ph", "ut"}  # inline elements with codes of a translation tool, not text
+_BLOCK = 4096  # units of a block
 _CHUNK = 2**18  # characters
-_CERTAIN = 8  # characters of several bytes that are not there by chance
+_CERTAIN = 8  # so many valid multi-byte characters are UTF-8, not chance
 _LONGEST_CHARACTER = 4  # bytes; the last one may be cut
-_LONGEST = 2**22  # characters of a unit; what is longer has lost its end
+_LONGEST = 2**22  # maximum characters of a unit; a longer one has no end
 
 _UNIT = re.compile(r"<((?:[\w.-]+:)?tu)(?=[\s>/])")
 _DECLARED = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""")
@@ -39,25 +39,25 @@ _MARKS = {
     "<\0".encode("latin-1"): "utf-16-le",
     "\0<".encode("latin-1"): "utf-16-be",
 }
-# names of encodings that are used for what has more characters
+# encodings that are declared for text in a larger encoding
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc-kr": "cp949", "iso-8859-1": "cp1252"}
-# scripts that are written without blanks between words
+# scripts without spaces between words
 _RUNNING = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 
 
 @dataclass(frozen=True)
 class TmxBlock:
-    """Units as text."""
+    """Translation units as text."""
 
     line: int
     size: int
     file: str
     units: list[str]
-    namespaces: str  # what the root element declares
+    namespaces: str  # declarations of the root element
     languages: tuple[str, str]
 
     def rows(self) -> Rows:
-        """Parse each unit; the inline codes of its segments are left out and counted."""
+        """Parse each unit; inline codes are removed and counted."""
         pairs, codes = [], 0
         for unit in self.units:
             pair, count = self._pair(unit)
@@ -66,7 +66,7 @@ class TmxBlock:
         return TextBlock(self.line, self.size, self.file, pairs, {INLINE_CODES: codes} if codes else {}).rows()
 
     def _pair(self, unit: str) -> tuple[Pair | str, int]:
-        """Both sides or what is wrong with the unit, and the number of codes in them."""
+        """Both sides or the error in the unit, and the number of inline codes."""
         try:
             (element,) = ElementTree.fromstring(f"<r{self.namespaces}>{_REFERENCE.sub(_character, unit)}</r>")
         except (ElementTree.ParseError, ValueError) as error:
@@ -87,12 +87,12 @@ class TmxBlock:
 
 @dataclass(frozen=True)
 class Tmx(FromFile):
-    """Segments of the two languages of each unit, whatever their region (`en` finds `en-GB`)."""
+    """The segments of two languages of each unit, of any region (`en` matches `en-GB`)."""
 
     languages: tuple[str, str]
 
     def check(self) -> None:
-        """Look for a unit with both languages. Raises DataError if there is none."""
+        """Find a unit with both languages. Raises DataError if there is none."""
         self.data.check_there()
         languages: set[str] = set()
         block = None
@@ -102,11 +102,11 @@ class Tmx(FromFile):
                 return
             languages |= {code for unit in block.units for code in re.findall(r"lang\s*=\s*[\"']([^\"']*)", unit)}
         if block is None:
-            raise DataError(f"{self.name}: no translation unit (tu) in it", "is it TMX?")
+            raise DataError(f"{self.name}: has no translation unit (tu)", "give a TMX file")
         raise DataError(
             f"{self.name}: no unit has text in {' and '.join(self.languages)}"
             f" (languages: {', '.join(sorted(languages)) or 'none'})",
-            "name the languages as the file does: -s LANG -t LANG",
+            "give the language codes of the file: -s LANG -t LANG",
         )
 
     def digest(self) -> str:
@@ -119,7 +119,7 @@ class Tmx(FromFile):
         head = next(text, "")
         root = re.search(r"<(?:[\w.-]+:)?tmx\b([^>]*)>", head)
         if root is None:
-            raise DataError(f"{self.name}:1: not XML with a tmx element", "is it TMX?")
+            raise DataError(f"{self.name}:1: not XML with a tmx element", "give a TMX file")
         namespaces = "".join(_NAMESPACE.findall(root[1]))
         units, line = self._units(head[root.end() :], text), 1
         while chunk := list(islice(units, _BLOCK)):
@@ -127,7 +127,7 @@ class Tmx(FromFile):
             line += len(chunk)
 
     def _text(self) -> Iterator[str]:
-        """The characters of the file, by its byte order mark, else by its declaration; what is none is U+FFFD."""
+        """The text of the file, decoded by its byte order mark or its declaration; invalid bytes are U+FFFD."""
         with self.data.readable(), self.data.open() as file:
             start = file.read(_CHUNK)
             if not start:
@@ -140,13 +140,13 @@ class Tmx(FromFile):
                 decoder = codecs.getincrementaldecoder(_WIDER.get(encoding, encoding))("replace")
                 yield _NO_XML.sub("\ufffd", decoder.decode(start))
             except (LookupError, AttributeError):
-                raise DataError(f"{self.name}: its encoding {encoding} is not known", "convert it to UTF-8") from None
+                raise DataError(f"{self.name}: unknown encoding {encoding}", "convert it to UTF-8") from None
             while chunk := file.read(_CHUNK):
                 yield _NO_XML.sub("\ufffd", decoder.decode(chunk))
             yield _NO_XML.sub("\ufffd", decoder.decode(b"", final=True))
 
     def _units(self, text: str, more: Iterator[str]) -> Iterator[str]:
-        """Each unit from its first tag to its last; one that the next one cuts off comes as far as it goes."""
+        """Each unit from its start tag to its end tag, or to the start of the next unit."""
         ended = False
         while True:
             begin = _UNIT.search(text)
@@ -173,13 +173,13 @@ class Tmx(FromFile):
             raise self._cut_short()
 
     def _cut_short(self) -> DataError:
-        return DataError(f"{self.name}: not XML to its end: it is cut short", "copy or download it again")
+        return DataError(f"{self.name}: cut short: the XML has no end", "copy or download it again")
 
 
 def _is_utf8(start: bytes) -> bool:
-    """Whether text whose declaration can be read byte by byte is UTF-8, or was converted to it since.
+    """Whether text with a declaration in single bytes is UTF-8, for example after a conversion.
 
-    A declared UTF-16 cannot be true then, and bytes of other encodings make no UTF-8 but by chance.
+    It cannot be UTF-16 even if declared so, and text in other encodings is rarely valid UTF-8.
     """
     text = start.decode("utf-8", "ignore")
     beyond = sum(character > "\x7f" for character in text)
@@ -190,7 +190,7 @@ def _is_utf8(start: bytes) -> bool:
 
 
 def _character(reference: re.Match[str]) -> str:
-    """A reference that XML knows; what HTML knows as its character; else an ampersand that is text."""
+    """An XML reference as it is, an HTML entity as its character, and any other ampersand as text."""
     hexadecimal, decimal, name = reference.groups()
     if name in {"amp", "lt", "gt", "quot", "apos"}:
         return reference[0]
@@ -206,7 +206,7 @@ def _character(reference: re.Match[str]) -> str:
 
 
 def _segments(unit: ElementTree.Element) -> Iterator[tuple[str, ElementTree.Element]]:
-    """Language and segment of each variant."""
+    """The language and segment of each variant."""
     for variant in unit.findall("{*}tuv"):
         segment = variant.find("{*}seg")
         if segment is not None:
@@ -214,12 +214,12 @@ def _segments(unit: ElementTree.Element) -> Iterator[tuple[str, ElementTree.Elem
 
 
 def _name(element: ElementTree.Element) -> str:
-    """The name without a namespace."""
+    """The name of an element without its namespace."""
     return element.tag.rpartition("}")[2]
 
 
 def _text(element: ElementTree.Element) -> str:
-    """The text of a segment, with a blank for a code that stands between two words."""
+    """The text of a segment, with a space for an inline code between two words."""
     text = element.text or ""
     for child in element:
         code = _name(child) in _CODES
@@ -231,5 +231,5 @@ def _text(element: ElementTree.Element) -> str:
 
 
 def _in_word(character: str) -> bool:
-    """Whether a letter or digit stands there, of a script with blanks between words."""
+    """Whether a character is a letter or digit of a script with spaces between words."""
     return character.isalnum() and not unicodedata.name(character, "").startswith(_RUNNING)

@@ -1,4 +1,4 @@
-"""Tab-separated columns, a pair a line; with cells quoted as spreadsheets do, a pair a row, as in CSV."""
+"""Tab-separated columns, one pair per line, or with quoted cells as in spreadsheets one pair per row, as in CSV."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from nmtcli.prepare.readers.records import Sides, TextBlock, text_blocks
 from nmtcli.prepare.readers.tables import cells_of, read_lines, split_rows
 from nmtcli.prepare.rows import HEADER, MALFORMED, QUOTED, Problem, Rows, decode_lines
 
-_PROBE = 2**20  # bytes in which quotes are looked at
+_PROBE = 2**20  # bytes that decide whether cells are quoted
 _NEEDS_QUOTES = re.compile('[,"\\n]')
 _QUOTED_CELL = re.compile(r'(?<![^\t\n])"((?:[^"\t]|"")*)"(?![^\t\n])')
 
@@ -24,7 +24,7 @@ class TsvBlock:
     file: str
     lines: bytes
     layout: Layout
-    header: int  # lines of column names that were left out before it
+    header: int  # number of header lines skipped before it
 
     def rows(self) -> Rows:
         """Take the two columns of each line."""
@@ -42,7 +42,7 @@ class TsvBlock:
 
 @dataclass(frozen=True)
 class TsvFile(FromFile):
-    """A pair a line: two columns of those between tabs, named by the first line or numbered from 1."""
+    """One pair per line: two tab-separated columns, named by the first line or numbered from 1."""
 
     sides: Sides
 
@@ -51,11 +51,11 @@ class TsvFile(FromFile):
         self._layout(self.data.check())
 
     def digest(self) -> str:
-        """Sha256 of the file, and the columns."""
+        """Sha256 of the file, and the columns of the sides."""
         return f"{self.data.digest()} {self.sides}"
 
     def blocks(self) -> Iterator[TsvBlock | TextBlock]:
-        """The lines, or the rows where cells are quoted; those of column names are left out."""
+        """The lines, or the rows if cells are quoted, without the header."""
         line = 1
         for lines, count in self.data.blocks():
             if line == 1:
@@ -63,7 +63,7 @@ class TsvFile(FromFile):
                 if _is_quoted(lines):
                     yield from self._rows(layout)
                     return
-            names = int(line == 1 and layout.named)  # the first line is no pair then
+            names = int(line == 1 and layout.named)  # the first line is a header
             rows = lines.partition(b"\n")[2] if names else lines
             if rows:
                 yield TsvBlock(line + names, count - names, self.name, rows, layout, names)
@@ -107,7 +107,7 @@ def _cells(start: bytes) -> tuple[list[str], list[str]]:
 def _is_quoted(start: bytes) -> bool:
     """Whether cells with a comma, a quote or a line break are quoted and no others, as spreadsheets write them.
 
-    In other files a quote is a part of the text, and hardly ever stands so everywhere.
+    In other files a quote is part of the text, and rarely fits this pattern everywhere.
     """
     text = _probed(start)
     cells = _QUOTED_CELL.findall(text)

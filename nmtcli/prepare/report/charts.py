@@ -1,4 +1,4 @@
-"""Histograms of training text as bars, with those of validation text as a line over them."""
+"""Histograms of training text as bars, overlaid with validation text as a line."""
 
 import math
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ _MOST_LINES, _MOST_LABELS = 4, 8
 
 @dataclass(frozen=True)
 class _Shares:
-    """A histogram as it is drawn: the share of all texts in each bin."""
+    """A histogram as shares of all texts in each bin."""
 
     edges: tuple[float, ...]  # places on the axis
     shares: tuple[float, ...]
@@ -22,12 +22,12 @@ class _Shares:
 
 
 def length_chart(train: Histogram, valid: Histogram) -> Chart:
-    """Lengths of texts, in bins from 0 of one width each; the open last bin is drawn as wide as the others."""
+    """Lengths of texts, in bins of equal width from 0; the open last bin has the same width."""
     width, valid_width = _width(train), _width(valid)
     reach = max(train.edges[-2] + width, valid.edges[-2] + valid_width)
     bars = _lengths(train, width)
     line = _lengths(valid, valid_width)
-    # both are shares for each bin of training text, though the bins of validation text may be of another width
+    # validation bins may have another width: scale their shares to the width of training bins
     line = replace(line, shares=tuple(share * width / valid_width for share in line.shares))
     step = next(n for n in (1, 2, 5, 10, 20, 50, 100) if reach <= _MOST_LABELS * n * width)
     labels = [n * step * width for n in range(math.ceil(reach / width / step))]
@@ -35,7 +35,7 @@ def length_chart(train: Histogram, valid: Histogram) -> Chart:
 
 
 def ratio_chart(train: Histogram, valid: Histogram) -> Chart:
-    """Ratios of lengths, in bins of a share of an octave."""
+    """Length ratios, in logarithmic bins."""
     bars, line = _ratios(train), _ratios(valid)
     low, high = bars.edges[0], bars.edges[-1]
     octaves = range(math.ceil(low) + 1, math.floor(high))

@@ -1,4 +1,4 @@
-"""What each cleaning rule means, the settings that change it, and what to do when it drops much."""
+"""The meaning of each cleaning rule, its settings, and advice for when it drops many pairs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,106 +18,108 @@ from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED
 
 @dataclass(frozen=True)
 class Explanation:
-    """One rule. Its meaning is the description of its setting, unless it has none or several."""
+    """One rule. Its description is that of its setting, unless it has none or several."""
 
     advice: str
-    settings: tuple[str, ...] = ()  # of CleaningConfig; a rule without any is always on
-    own_words: str | None = None
+    settings: tuple[str, ...] = ()  # of CleaningConfig; a rule without any is always active
+    description: str | None = None
 
     @property
     def meaning(self) -> str:
-        """What is true of a pair that it drops."""
-        if self.own_words is not None:
-            return self.own_words
+        """The condition of a dropped pair."""
+        if self.description is not None:
+            return self.description
         return str(CleaningConfig.model_fields[self.settings[0]].description)
 
     def defaults(self) -> Iterator[tuple[str, str]]:
-        """The key of each setting with its default, as a settings file has it."""
+        """The key and default of each setting, as in a settings file."""
         for name in self.settings:
             yield f"data.cleaning.{name}", _yaml(CleaningConfig.model_fields[name].default)
 
 
 EXPLANATIONS = {
     MALFORMED: Explanation(
-        "Look at the rows shown: are format and columns of the corpus right?",
-        own_words="The row cannot be parsed, or has not the two texts it should have.",
+        "Check format and columns of the corpus against the examples.",
+        description="The row cannot be parsed, or does not have two texts.",
     ),
     INVALID_UTF8: Explanation(
-        "Convert the file first, for example with iconv -f LATIN1 -t UTF-8, whatever its encoding is.",
-        own_words="The line is not valid UTF-8.",
+        "Convert the file from its encoding first, for example: iconv -f LATIN1 -t UTF-8.",
+        description="The line is not valid UTF-8.",
     ),
     EMPTY: Explanation(
-        "Check that line n still translates line n: many empty lines on one side are often lines that got lost.",
-        own_words="A side is empty or blank.",
+        "Check that line n translates line n: many empty lines on one side are often lost lines.",
+        description="A side is empty.",
     ),
     "control-characters": Explanation(
-        "The text was decoded wrongly somewhere: get it again as UTF-8; data.cleaning.control_characters: false keeps"
-        " these pairs.",
+        "The text was decoded with a wrong encoding: get it again as UTF-8. data.cleaning.control_characters: false"
+        " keeps these pairs.",
         ("control_characters",),
     ),
     "too-many-characters": Explanation(
         "Split the text into sentences, or raise data.cleaning.max_characters.", ("max_characters",)
     ),
     "markup": Explanation(
-        "Strip tags and decode entities before; list tags that are to be translated in data.tokenizer.symbols;"
+        "Remove tags and decode entities first; list tags that the model should translate in data.tokenizer.symbols."
         " data.cleaning.markup: false keeps these pairs.",
         ("markup",),
     ),
     "length-ratio": Explanation(
-        "Look at the examples: if they do translate each other, raise data.cleaning.max_length_ratio; if not, the"
-        " sides are out of step.",
+        "Check the examples: if they are translations, raise data.cleaning.max_length_ratio; if not, the files are not"
+        " line-aligned.",
         ("max_length_ratio",),
     ),
     "copied": Explanation(
-        "Is one file given for both sides, or is part of it not translated? data.cleaning.copied: false keeps these"
-        " pairs, and the model learns to copy.",
+        "Check whether both sides are the same file, or a part is not translated. data.cleaning.copied: false keeps"
+        " these pairs; the model then learns to copy.",
         ("copied",),
     ),
     "too-many-symbols": Explanation(
-        "If numbers, tables or code are to be translated, raise data.cleaning.max_symbol_share.", ("max_symbol_share",)
+        "To translate numbers, tables or code, raise data.cleaning.max_symbol_share.", ("max_symbol_share",)
     ),
     "repeated-characters": Explanation(
-        "If rows of dots or dashes are to be translated, raise data.cleaning.max_repeats.", ("max_repeats",)
+        "To translate rows of dots or dashes, raise data.cleaning.max_repeats.", ("max_repeats",)
     ),
     "wrong-script": Explanation(
-        "Are the sides swapped? Otherwise check data.cleaning.source_scripts and target_scripts, or lower"
+        "Check whether the sides are swapped; else check data.cleaning.source_scripts and target_scripts, or lower"
         " min_script_share.",
         ("source_scripts", "target_scripts", "min_script_share"),
-        "A side has too few of its letters in the scripts asked for.",
+        "A side has too few letters in the given scripts.",
     ),
     "wrong-language": Explanation(
-        "Are the sides swapped, or data.source_language and data.target_language wrong? A higher"
+        "Check whether the sides are swapped, and data.source_language and data.target_language. A higher"
         " data.cleaning.min_language_confidence drops less.",
         ("min_language_confidence",),
     ),
     DRAWN: Explanation(
-        "This is no loss: the pairs that data.hold_out and data.hold_out_test ask for, and every other pair with the"
-        " source of one of them, so that scores are honest.",
-        own_words="Drawn for validation or test, or has the source of a pair that was.",
+        "Nothing to do: data.hold_out and data.hold_out_test hold out these pairs, and all other pairs with the same"
+        " sources, so that scores are not too high.",
+        description="Held out for validation or test, or with the source of a held-out pair.",
     ),
     "held-out": Explanation(
-        "These pairs stay out of training, so scores are honest; take validation and test text from elsewhere if this"
-        " costs too much.",
+        "These pairs are not trained on, so that scores are not too high; use other validation and test text if too"
+        " many are dropped.",
         ("held_out",),
     ),
     "held-out-ngram": Explanation(
-        "These pairs stay out of training, so scores are honest; a larger data.cleaning.held_out_ngram drops less.",
+        "These pairs are not trained on, so that scores are not too high; a larger data.cleaning.held_out_ngram drops"
+        " less.",
         ("held_out_ngram",),
     ),
     DUPLICATE: Explanation(
-        "One of each stays. Is a corpus listed twice? data.cleaning.duplicates: false keeps all.", ("duplicates",)
+        "The first of each is kept. Check whether a corpus is listed twice. data.cleaning.duplicates: false keeps all.",
+        ("duplicates",),
     ),
     DUPLICATE_SOURCE: Explanation(
-        "The first translation of each source stays; data.cleaning.duplicate_sources: false keeps all.",
+        "The first translation of each source is kept. data.cleaning.duplicate_sources: false keeps all.",
         ("duplicate_sources",),
     ),
     DUPLICATE_TARGET: Explanation(
-        "The first source of each target stays; data.cleaning.duplicate_targets: false keeps all.",
+        "The first source of each target is kept. data.cleaning.duplicate_targets: false keeps all.",
         ("duplicate_targets",),
     ),
     TOO_MANY_TOKENS: Explanation(
-        "Split the text into sentences, raise data.cleaning.max_tokens, or raise data.tokenizer.vocab_size so that"
-        " texts take fewer tokens.",
+        "Split the text into sentences, raise data.cleaning.max_tokens, or raise data.tokenizer.vocab_size for fewer"
+        " tokens per text.",
         ("max_tokens",),
     ),
 }

@@ -1,4 +1,4 @@
-"""A finding about a corpus, and what all checks look at."""
+"""A finding about a corpus, and functions that all checks use."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _NAMES = 5  # characters named in a sentence
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a corpus that a person should know, and what to do next."""
+    """A possible problem of a corpus, and what to do about it."""
 
     severity: Severity
     text: str
@@ -23,7 +23,7 @@ class Finding:
 
 
 def percent(share: float) -> str:
-    """A share for people: never 0% for something, nor 100% for less than all."""
+    """A share as text: never 0% for more than none, nor 100% for less than all."""
     if 0 < share < 0.0001:
         return "<0.01%"
     if 0.9995 <= share < 1:
@@ -43,13 +43,13 @@ def sides(report: Report, split: SplitReport) -> Iterator[tuple[str, str, TextRe
 
 
 def share_of(text: TextReport, system: tuple[str, ...]) -> float:
-    """The share of the letters that are of these scripts; 1 where there is no letter."""
+    """The share of letters in these scripts; 1 without letters."""
     letters = {name: share for name, share in text.scripts.items() if is_letter(name)}
     return sum(letters.get(name, 0) for name in system) / sum(letters.values()) if letters else 1.0
 
 
 def named(characters: dict[str, int]) -> str:
-    """The most frequent characters, each by its name, with how often it comes."""
+    """The most frequent characters, each with its name and count."""
     shown = list(characters.items())[:_NAMES]
     return ", ".join(
         f"{'◌' * bool(unicodedata.combining(one))}{one if one.isprintable() else ''}"

@@ -1,4 +1,4 @@
-"""What looks wrong with a corpus, told in sentences, the worst first, each with what to do next."""
+"""Findings: possible problems of a corpus, worst first, each with what to do about it."""
 
 import math
 from collections.abc import Iterator
@@ -12,57 +12,57 @@ from nmtcli.prepare.report.report import CorpusReport, Histogram, Report, SplitR
 from nmtcli.prepare.report.writing import is_letter, scripts_of, system_of
 from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED
 
-# Shares of a corpus that a rule may drop before it is a finding, and before it is a bad one. Every corpus has some
-# dirt; one in five pairs is no dirt but a mistake, or a rule that does not suit the text.
+# Shares of a corpus dropped by a rule above which it is a finding, and a bad one. Every corpus has some noise; one in
+# five pairs is a mistake, or a rule that does not fit the text.
 _DROPPED = 0.05, 0.20
 _DROPPED_BY = {
-    MALFORMED: (0.0, 0.01),  # a file is in its format or is not
+    MALFORMED: (0.0, 0.01),  # a file in the right format has none
     INVALID_UTF8: (0.0, 0.01),  # the same
-    DRAWN: (1.0, 1.0),  # what was asked for
-    EMPTY: (0.01, 0.05),  # gaps on one side hint at lost lines
-    "markup": (0.001, 0.20),  # a translation memory has tags in some texts, which a model then never writes
-    "held-out": (0.001, 0.20),  # independent texts share hardly a sentence of some length
+    DRAWN: (1.0, 1.0),  # requested by the user
+    EMPTY: (0.01, 0.05),  # empty lines on one side indicate lost lines
+    "markup": (0.001, 0.20),  # translation memories have tags in some texts, which the model then never outputs
+    "held-out": (0.001, 0.20),  # independent texts rarely share a longer sentence
     "held-out-ngram": (0.01, 0.20),
-    # crawled text repeats itself, and nothing is lost by it
+    # crawled text has many duplicates, and dropping them is harmless
     **dict.fromkeys((DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET), (0.20, 0.50)),
 }
 _LITTLE_KEPT = 0.5  # several rules together may drop most of a corpus
 
-# Lengths of translations go together. Measured on nine corpora: the logarithms correlate with 0.81 to 0.97 (0.53 where
-# all texts are short), with less than 0.34 when one side is shifted by a line, with 0.5 when half a file is shuffled.
+# Lengths of translations correlate. Measured on nine corpora: the correlation of logarithms is 0.81 to 0.97 (0.53 if
+# all texts are short), below 0.34 if one side is shifted by a line, and 0.5 if half a file is shuffled.
 _UNRELATED, _LOOSE = 0.35, 0.65
-_ENOUGH_PAIRS = 200  # a correlation of fewer is too uncertain
-_SAME_LENGTHS, _MIXED_LENGTHS = 0.25, 0.5  # deviation in octaves: below, all texts are about as long
+_ENOUGH_PAIRS = 200  # the correlation of fewer is too uncertain
+_SAME_LENGTHS, _MIXED_LENGTHS = 0.25, 0.5  # standard deviation in octaves; below the first, all lengths are similar
 
-_MOSTLY = 0.5  # share of its letters that a side must have in its own script
+_MOSTLY = 0.5  # minimum share of letters in the script of the language
 _OTHER_SCRIPT = 0.05, 0.20  # names and quotations stay below
-_LATIN = 0.20, 0.60  # Latin names, code and abbreviations are at home in every script
+_LATIN = 0.20, 0.60  # Latin names, code and abbreviations occur in text of every script
 
-_BYTES = 0.01, 0.05  # of tokens; a rare character takes up to four
-_UNKNOWN = 0.001, 0.02  # of tokens; each is a hole in a sentence
-_MUCH_MORE = 2.0  # times the share in training text: the same characters are rare in both otherwise
+_BYTES = 0.01, 0.05  # of tokens; a rare character has up to four
+_UNKNOWN = 0.001, 0.02  # of tokens; each is a missing word in a sentence
+_MUCH_MORE = 2.0  # times the share in training text
 _TOKENS_PER_WORD = 2.5  # 8,000 pieces give 1.2 to 1.7 for European languages, 2.2 for Korean
-_SPACED = 0.08  # share of blanks from which a text is written in words
+_SPACED = 0.08  # minimum share of spaces in a text with words
 
-_LINKS_LOST = 0.05, 0.50  # of pairs with links: odd blanks and characters come in every text, not in every other line
+_LINKS_LOST = 0.05, 0.50  # of pairs with word alignment; unusual spaces and characters occur in every text
 
-_FEW_PAIRS, _VERY_FEW_PAIRS = 10_000, 1_000  # the smallest corpora that translators are trained on have some 10,000
-_FEW_VALID = 200  # with fewer, BLEU moves by several points by chance
-_OTHER_LENGTH, _CLEARLY_OTHER_LENGTH = 1.3, 2.0  # times longer or shorter: another kind of text; where texts are few
-_ENOUGH_TEXTS = 100  # the mean length of fewer moves by chance
-_OTHER_SCRIPT_SHARE = 0.10  # more or less of the letters in a script than in training text
+_FEW_PAIRS, _VERY_FEW_PAIRS = 10_000, 1_000  # the smallest corpora in NMT have some 10,000
+_FEW_VALID = 200  # with fewer, BLEU varies by several points
+_OTHER_LENGTH, _CLEARLY_OTHER_LENGTH = 1.3, 2.0  # ratio of mean lengths; the second for few texts
+_ENOUGH_TEXTS = 100  # the mean length of fewer varies too much
+_OTHER_SCRIPT_SHARE = 0.10  # difference to training text in the share of a script
 
 
 def findings(report: Report) -> tuple[Finding, ...]:
-    """All that looks wrong, worst first; one that says so if nothing does."""
+    """All findings, worst first; a single one of severity `fine` if there is none."""
     found = [finding for check in _CHECKS for finding in check(report)]
     if not found:
-        return (Finding("fine", "Nothing looks wrong.", ""),)
+        return (Finding("fine", "No problems found.", ""),)
     return tuple(sorted(found, key=lambda finding: finding.severity != "bad"))
 
 
 def _scripts(report: Report) -> Iterator[Finding]:
-    """Is each side mostly in the script of its language? If no language is known, validation is like training."""
+    """Sides that are not mostly in the script of their language, or for an unknown language in that of training."""
     systems = [scripts_of(language) or system_of(text.scripts) for _, language, text, _ in sides(report, report.train)]
     for name, split in splits(report):
         both = list(sides(report, split))
@@ -71,9 +71,9 @@ def _scripts(report: Report) -> Iterator[Finding]:
         if all(share < _MOSTLY < other for share, other in zip(shares, crossed, strict=True)):
             yield Finding(
                 "bad",
-                f"The two sides of the {name} text are swapped: the source is written in the script of the target, and"
-                " the target in that of the source.",
-                f"Exchange the files of source and target, or data.source_language ({report.source_language}) and"
+                f"The two sides of the {name} text are swapped: the source has the script of the target, and the"
+                " target that of the source.",
+                f"Swap the source and target files, or data.source_language ({report.source_language}) and"
                 f" data.target_language ({report.target_language}).",
             )
             continue
@@ -83,13 +83,13 @@ def _scripts(report: Report) -> Iterator[Finding]:
                     "bad",
                     f"Only {percent(share)} of the letters of the {name} {side} ({language}) are {_and(system)}; most"
                     f" are {_and(system_of(text.scripts))}.",
-                    f"Is it the right file, in the right encoding? data.{side}_language is {language}.",
+                    f"Check the file and its encoding; data.{side}_language is {language}.",
                 )
 
 
 def _second_scripts(report: Report) -> Iterator[Finding]:
     if "wrong-script" in report.train.rules:
-        return  # the user has said what is allowed
+        return  # the user has set the scripts
     for side, language, text, _ in sides(report, report.train):
         system = scripts_of(language) or system_of(text.scripts)
         others = {name: share_of(text, (name,)) for name in text.scripts if is_letter(name) and name not in system}
@@ -101,7 +101,7 @@ def _second_scripts(report: Report) -> Iterator[Finding]:
             yield Finding(
                 "bad" if others[other] > bad else "look",
                 f"{percent(others[other])} of the letters of the {side} ({language}) are {other}.",
-                "Is text of another language mixed in, or code? To drop pairs that are mostly in another script:"
+                "Check for code, or text in another language. To drop pairs that are mostly in another script:"
                 f" data.cleaning.{side}_scripts: [{', '.join(name for name in text.scripts if name in system)}].",
             )
 
@@ -112,15 +112,15 @@ def _alignment(report: Report) -> Iterator[Finding]:
         if correlation is not None:
             unrelated = correlation < _UNRELATED
             text = (
-                f"The lengths of the two sides of the {name} text {'do not' if unrelated else 'only loosely'} go"
-                f" together (correlation {correlation:.2f}; good translations have 0.8 and more)."
+                f"The lengths of the two sides of the {name} text correlate {'too little' if unrelated else 'weakly'}"
+                f" (correlation {correlation:.2f}; good translations have 0.8 and more)."
             )
-            hint = "Does line n of the source translate line n of the target? Compare some lines in the middle."
+            hint = "Check some lines in the middle: line n of the source must translate line n of the target."
             yield Finding("bad" if unrelated else "look", text, hint)
 
 
 def _length_correlation(split: SplitReport) -> float | None:
-    """Of the logarithms of both lengths, from the variances of both and of their difference; None if it is usual."""
+    """The correlation of log lengths, from their variances and that of their difference; None if it is normal."""
     if sum(split.ratios.counts) < _ENOUGH_PAIRS:
         return None
     source, target, ratio = (_log_variance(h) for h in (split.source.lengths, split.target.lengths, split.ratios))
@@ -133,7 +133,7 @@ def _length_correlation(split: SplitReport) -> float | None:
 
 
 def _log_variance(histogram: Histogram) -> float:
-    """Of the binary logarithm, from the middles of the bins; all of the last, open bin lie at its lower edge."""
+    """The variance of the binary logarithm, from the centres of the bins and the lower edge of the last, open one."""
     edges = histogram.edges
     middles = [*((low + high) / 2 for low, high in pairwise(edges[:-1])), edges[-2]]
     logarithms = [math.log2(middle) for middle in middles]
@@ -146,17 +146,17 @@ def _corpora(report: Report) -> Iterator[Finding]:
     for name, split in splits(report):
         for corpus in split.corpora:
             if not corpus.pairs_read:
-                yield Finding("bad", f"The {name} corpus {corpus.name} is empty.", "Is it the right file?")
+                yield Finding("bad", f"The {name} corpus {corpus.name} is empty.", "Check the file.")
             elif corpus.pairs_kept < _LITTLE_KEPT * corpus.pairs_read:
-                share = percent(corpus.pairs_kept / corpus.pairs_read) if corpus.pairs_kept else "nothing"
+                share = percent(corpus.pairs_kept / corpus.pairs_read) if corpus.pairs_kept else "no pair"
                 worst = sorted(corpus.dropped.items(), key=lambda item: -item[1])[:3]
                 rules = ", ".join(f"{rule} ({count:,})" for rule, count in worst if count)
-                text = f"Of the {name} corpus {corpus.name} {share} is left."
-                yield Finding("bad", text, f"Look at the examples of the rules that dropped most: {rules}.")
+                text = f"Cleaning kept {share} of the {name} corpus {corpus.name}."
+                yield Finding("bad", text, f"Check the examples of the rules that dropped most: {rules}.")
 
 
 def _rules(report: Report) -> Iterator[Finding]:
-    """One finding a rule, about the training corpus where it drops the largest share."""
+    """One finding per rule, about the training corpus where it drops the largest share."""
     for rule, (share, corpus) in sorted(_worst(report.train).items(), key=lambda item: -item[1][0]):
         look, bad = _DROPPED_BY.get(rule, _DROPPED)
         if share > look:
@@ -168,12 +168,12 @@ def _rules(report: Report) -> Iterator[Finding]:
                 EXPLANATIONS[rule].advice,
             )
     if "held-out" not in report.train.rules:
-        text = "Training pairs were not compared with validation and test text: scores may be better than they should."
-        yield Finding("look", text, "data.cleaning.held_out: true drops the pairs that are in both.")
+        text = "Training pairs were not compared with validation and test text: scores may be too high."
+        yield Finding("look", text, "data.cleaning.held_out: true drops pairs that are in both.")
 
 
 def _worst(split: SplitReport) -> dict[str, tuple[float, CorpusReport]]:
-    """For each rule the corpus where it drops most, with the share."""
+    """For each rule the largest share of a corpus that it drops, and that corpus."""
     shares = {
         rule: [(corpus.dropped[rule] / max(corpus.pairs_read, 1), corpus) for corpus in split.corpora]
         for rule in split.rules
@@ -188,7 +188,7 @@ def _validation(report: Report) -> Iterator[Finding]:
         yield Finding(
             "look",
             f"The validation set lost {dropped:,} of its {split.pairs_read:,} pairs ({rules}).",
-            "Mend these lines: scores compare only with those of the whole set.",
+            "Fix these lines: scores on a part of a set are not comparable.",
         )
     parts = report.train, report.valid
     texts = [(part.source.texts, part.target.texts) for part in parts]
@@ -203,7 +203,7 @@ def _validation(report: Report) -> Iterator[Finding]:
             "look",
             f"Validation texts are much {kind} than training texts: {means[1]:.1f} characters on average, not"
             f" {means[0]:.1f}.",
-            "Validate on text like what is to be translated, and train on text like it, too.",
+            "Validate and train on text like the text to translate.",
         )
     for (side, language, seen, _), (_, _, text, _) in zip(*(sides(report, part) for part in parts), strict=True):
         scripts = {name for name in (*seen.scripts, *text.scripts) if is_letter(name)}
@@ -214,7 +214,7 @@ def _validation(report: Report) -> Iterator[Finding]:
                 "look",
                 f"{percent(share_of(text, (name,)))} of the letters of the validation {side} ({language}) are {name},"
                 f" in training text {percent(share_of(seen, (name,)))}.",
-                "Validate on text like what is to be translated, and train on text like it, too.",
+                "Validate and train on text like the text to translate.",
             )
 
 
@@ -227,9 +227,9 @@ def _tokens(report: Report) -> Iterator[Finding]:
             if text.scripts.get("blanks", 0) > _SPACED and tokens.tokens_per_word > _TOKENS_PER_WORD:
                 yield Finding(
                     "look",
-                    f"A word of the {here} takes {tokens.tokens_per_word:.1f} tokens on average: words are cut small.",
-                    "Raise data.tokenizer.vocab_size, or give each side its own vocabulary (data.tokenizer.joint:"
-                    " false). With data.tokenizer.type char this is as it should be.",
+                    f"A word of the {here} has {tokens.tokens_per_word:.1f} tokens on average, which is much.",
+                    "Raise data.tokenizer.vocab_size, or use separate vocabularies (data.tokenizer.joint: false). With"
+                    " data.tokenizer.type char this is normal.",
                 )
     for (side, language, _, tokens), seen in zip(sides(report, report.valid), train, strict=True):
         if tokens is not None and seen is not None:
@@ -237,20 +237,20 @@ def _tokens(report: Report) -> Iterator[Finding]:
 
 
 def _rare_characters(here: str, tokens: TokenReport, training: TokenReport | None) -> Iterator[Finding]:
-    """Tokens that hide characters; in validation text if they are much more than in `training` text."""
+    """UNK and byte tokens; in validation text only if there are many more than in `training` text."""
     unknown, spelled = (training.unknown_share, training.byte_share) if training else (0.0, 0.0)
-    new = " The text is of another kind than training text, or in another language." if training else ""
+    new = " The text is of another domain than training text, or in another language." if training else ""
     if tokens.unknown_share > max(_UNKNOWN[0], _MUCH_MORE * unknown):
         yield Finding(
             "bad" if tokens.unknown_share > _UNKNOWN[1] else "look",
-            f"{percent(tokens.unknown_share)} of the tokens of the {here} are unknown.{new}",
-            "data.tokenizer.byte_fallback: true spells rare characters; with data.tokenizer.type word raise"
+            f"{percent(tokens.unknown_share)} of the tokens of the {here} are unknown (UNK).{new}",
+            "data.tokenizer.byte_fallback: true encodes rare characters as bytes; with data.tokenizer.type word raise"
             " data.tokenizer.vocab_size.",
         )
     if tokens.byte_share > max(_BYTES[0], _MUCH_MORE * spelled):
         yield Finding(
             "bad" if tokens.byte_share > _BYTES[1] else "look",
-            f"{percent(tokens.byte_share)} of the tokens of the {here} spell single bytes of rare characters:"
+            f"{percent(tokens.byte_share)} of the tokens of the {here} are single bytes of rare characters:"
             f" {named(tokens.spelled)}.{new}",
             "Raise data.tokenizer.character_coverage (up to 1), and data.tokenizer.vocab_size with it.",
         )
@@ -262,9 +262,9 @@ def _links(report: Report) -> Iterator[Finding]:
             share = found.pairs_lost / (found.pairs + found.pairs_lost)
             yield Finding(
                 "bad" if share > _LINKS_LOST[1] else "look",
-                f"Of the {name} pairs with a word alignment {percent(share)} lost it: their words are others for the"
-                " tokenizer than those between blanks.",
-                "Clear odd blanks and invisible characters away before you align the text.",
+                f"{percent(share)} of the {name} pairs with word alignment lost it: the tokenizer splits their words"
+                " differently than the aligner.",
+                "Remove unusual spaces and invisible characters before you align the text.",
             )
 
 
@@ -272,25 +272,22 @@ def _sizes(report: Report) -> Iterator[Finding]:
     if (kept := report.train.pairs_kept) < _FEW_PAIRS:
         yield Finding(
             "bad" if kept < _VERY_FEW_PAIRS else "look",
-            f"There are {kept:,} training pairs: little to learn from.",
-            "Add corpora to data.train; translations of your own text by a model for the other direction help, with a"
-            " tag of their own.",
+            f"There are only {kept:,} training pairs.",
+            "Add corpora to data.train, for example back-translated monolingual text with a tag.",
         )
     if (kept := report.valid.pairs_kept) < _FEW_VALID:
-        text = f"There are {kept:,} validation pairs: scores will jump by chance."
+        text = f"There are only {kept:,} validation pairs: scores will vary by chance."
         yield Finding("look", text, f"Validate on {_FEW_VALID} pairs or more; 1,000 to 3,000 are usual.")
 
 
 def _line_ends(report: Report) -> Iterator[Finding]:
     corpora = (*report.train.corpora, *report.valid.corpora)
     if crlf := sum(corpus.crlf_lines for corpus in corpora):
-        text = f"{crlf:,} lines end with CRLF, as Windows writes them; the CR was removed."
-        yield Finding(
-            "look", text, "Nothing to do. Where only some lines have it, files of several origins were joined."
-        )
+        text = f"{crlf:,} lines end with CRLF (Windows line ends); the CR was removed."
+        yield Finding("look", text, "Nothing to do.")
     if breaks := sum(corpus.line_breaks for corpus in corpora):
-        text = f"{breaks:,} line breaks stood inside a text; each became a blank."
-        yield Finding("look", text, "If texts are paragraphs, split them: models are best at single sentences.")
+        text = f"{breaks:,} line breaks inside a text were replaced by spaces."
+        yield Finding("look", text, "If texts are paragraphs, split them into sentences.")
 
 
 def _and(scripts: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The report as one web page."""
+"""The data cleaning report as a web page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ def write_page(report: Report, path: Path) -> None:
 
 
 def page(report: Report) -> str:
-    """The page. All text of the corpora is escaped, and nothing is ever fetched, whatever it holds."""
+    """The page. All text of the corpora is escaped, and the page loads nothing."""
     splits = report.train, report.valid
     return render(
         "nmtcli.prepare.report",
@@ -44,7 +44,7 @@ def page(report: Report) -> str:
 
 
 def _sides(excerpt: str) -> list[str]:
-    """Both texts of an example, or the one of a row that could not be read."""
+    """Both texts of an example, or the single text of an unreadable row."""
     sides = excerpt.split(" ||| ")
     return sides if len(sides) == 2 else [excerpt]
 
@@ -78,7 +78,7 @@ def _columns(report: Report) -> tuple[_Column, ...]:
 
 @dataclass(frozen=True)
 class _RuleRow:
-    """A rule of the table of pairs, with what it dropped first from each split."""
+    """A rule of the table of pairs, with the first pairs that it dropped from each split."""
 
     name: str
     explanation: Explanation
@@ -98,14 +98,14 @@ def _dropped(report: Report, rule: str) -> list[tuple[str, RuleReport]]:
 
 
 def _other_rules(report: Report) -> Iterator[tuple[str, list[tuple[str, Explanation]]]]:
-    """The rules that dropped nothing, in two groups."""
+    """The other rules: those that dropped nothing, and inactive ones."""
     on = report.train.rules
     yield "Dropped nothing", [(rule, EXPLANATIONS[rule]) for rule in on if not _dropped(report, rule)]
     yield "Off", [(rule, EXPLANATIONS[rule]) for rule in RULES if rule not in on]
 
 
 def _charts(report: Report) -> Iterator[tuple[str, str, Chart]]:
-    """Title, what is below, shapes."""
+    """Title, axis label and shapes of each chart."""
     train, valid = report.train, report.valid
     languages = report.source_language, report.target_language
     texts = (train.source, valid.source), (train.target, valid.target)
@@ -145,6 +145,6 @@ def _facts(splits: Sequence[SplitReport]) -> Iterator[tuple[str, list[str]]]:
         yield "tokens", [f"{tokens.tokens:,}" for tokens in known]
         yield "tokens in a text, on average", [f"{tokens.mean_length:.1f}" for tokens in known]
         yield "longest text, in tokens", [f"{tokens.longest:,}" for tokens in known]
-        yield "tokens per word between blanks", [f"{tokens.tokens_per_word:.2f}" for tokens in known]
+        yield "tokens per word", [f"{tokens.tokens_per_word:.2f}" for tokens in known]
         yield "unknown tokens", [percent(tokens.unknown_share) for tokens in known]
-        yield "tokens that spell one byte", [percent(tokens.byte_share) for tokens in known]
+        yield "byte tokens", [percent(tokens.byte_share) for tokens in known]

@@ -1,4 +1,4 @@
-"""What happened to the data: how much was read, dropped and why, kept, and how both sides look."""
+"""The data cleaning report: pairs read, dropped by rule and kept, and statistics of both sides."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from nmtcli.prepare.statistics import LONGEST, Counts, TextCounts, ratio_of
 
 REPORT_FILE = "report.json"
 
-_BINS = 25  # of a histogram of lengths, about
-_NAMED = 10  # characters that are named
-_RARE = 0.0005  # share of characters below which a script is not named
+_BINS = 25  # approximate number of bins of a length histogram
+_NAMED = 10  # maximum number of characters listed
+_RARE = 0.0005  # share of characters; scripts below are not listed
 
 
 class Histogram(Section):
@@ -31,7 +31,7 @@ class Histogram(Section):
 
 
 class RuleReport(Section):
-    """What one cleaning rule dropped, with the first few pairs as examples."""
+    """The number of pairs dropped by a rule, with the first ones as examples."""
 
     dropped: int
     examples: tuple[Example, ...]
@@ -51,40 +51,40 @@ class CorpusReport(Section):
 
 
 class TextReport(Section):
-    """One side as it was read, before anything was dropped; empty texts do not count."""
+    """One side before cleaning; empty texts do not count."""
 
     texts: int
     characters: int
-    words: int  # between blanks
+    words: int  # delimited by spaces
     scripts: dict[str, float]  # share of all characters: scripts, digits, symbols, blanks; the largest first
     lengths: Histogram  # in characters
     identifiers: int = 0  # texts that are numbers, or one word with a digit in it
 
 
 class TokenReport(Section):
-    """One side of the pairs that stay, in tokens without BOS and EOS."""
+    """One side of the kept pairs, in tokens without BOS and EOS."""
 
     tokens: int
     unknown_share: float
-    byte_share: float  # tokens that spell one byte of a rare character
+    byte_share: float  # byte tokens, each one byte of a rare character
     tokens_per_word: float
     mean_length: float
     longest: int
     lengths: Histogram
-    unwritable_share: float = 0.0  # texts with a character that the tokenizer makes another one of, or none
+    unwritable_share: float = 0.0  # texts with a character that the tokenizer changes or removes
     unwritable: dict[str, int] = Field(default_factory=dict)  # the most frequent of these characters
-    spelled: dict[str, int] = Field(default_factory=dict)  # the most frequent characters that bytes spell
+    spelled: dict[str, int] = Field(default_factory=dict)  # the most frequent characters encoded as bytes
 
 
 class AlignmentReport(Section):
-    """The pairs that stay whose words are linked."""
+    """The kept pairs with word alignment."""
 
     pairs: int
-    pairs_lost: int  # it was not certain which tokens their words became, so their links were dropped
+    pairs_lost: int  # whose links were dropped, as the tokens of a word were uncertain
 
 
 class SplitReport(Section):
-    """One split. Tokens are None where nothing was encoded (a dry run)."""
+    """One split. Tokens are None in a dry run, which does not encode."""
 
     corpora: tuple[CorpusReport, ...]
     rules: dict[str, RuleReport]
@@ -93,7 +93,7 @@ class SplitReport(Section):
     ratios: Histogram  # target characters for each source character
     source_tokens: TokenReport | None
     target_tokens: TokenReport | None
-    alignment: AlignmentReport | None = None  # left out of the file where there is none
+    alignment: AlignmentReport | None = None  # not written to the file if None
 
     @model_serializer(mode="wrap")
     def _leave_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class SplitReport(Section):
 
 
 class Report(Section):
-    """Both splits and the vocabularies; None where there is none (a dry run)."""
+    """Both splits and the vocabulary sizes, which are None in a dry run."""
 
     source_language: str
     target_language: str
@@ -127,7 +127,7 @@ class Report(Section):
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read what `save` wrote. Raises DataError."""
+        """Read the file written by `save`. Raises DataError."""
         path = directory / REPORT_FILE
         try:
             return cls.model_validate_json(path.read_bytes())
@@ -138,7 +138,7 @@ class Report(Section):
 
 
 def split_report(split: SplitRead, tokens: tuple[SideCounts, SideCounts] | None) -> SplitReport:
-    """What is known of a split after the first pass, and after the second if `tokens` are given."""
+    """The report of a split after the first pass, or after the second if `tokens` are given."""
     corpora = []
     for found, verdicts in split.parts():
         dropped = counts_of(verdicts, split.rules)
@@ -207,12 +207,12 @@ def _token_report(side: SideCounts) -> TokenReport:
 
 
 def _most(characters: Counter[str]) -> list[tuple[str, int]]:
-    """The most frequent; of those alike the first by code point, however they were counted."""
+    """The most frequent characters; those with equal counts by code point."""
     return sorted(characters.items(), key=lambda item: (-item[1], item[0]))[:_NAMED]
 
 
 def _length_histogram(counts: Counts) -> Histogram:
-    """Bins of one round width that show all but the longest half a percent; these share the last bin."""
+    """Bins of one round width; the longest 0.5 % share the last bin."""
     total = counts.sum()
     reach = int(np.searchsorted(counts.cumsum(), 0.995 * total)) if total else 0
     width = next(w for w in _round_widths() if w * _BINS > reach)

@@ -1,4 +1,4 @@
-"""The report for a terminal: the pairs, the first dropped pair of each rule, both sides in tokens, what looks wrong."""
+"""The report for a terminal: pairs, the first dropped pair of each rule, tokens of both sides, findings."""
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,7 +10,7 @@ from nmtcli.prepare.report.report import CorpusReport, Report, SplitReport
 
 
 def render(report: Report) -> RenderableType:
-    """The report as rich draws it."""
+    """The report as a rich renderable."""
     parts: list[RenderableType] = [_pairs_table(report)]
     first = [
         (name, rule.examples[0])
@@ -51,7 +51,7 @@ def _pairs_table(report: Report) -> Table:
         if any(sums):
             table.add_row(title, *(f"{getattr(corpus, field):,}" for corpus in corpora), *(f"{n:,}" for n in sums))
     if any(split.alignment for split in splits):
-        for title, field in (("with word links", "pairs"), ("word links dropped", "pairs_lost")):
+        for title, field in (("with word alignment", "pairs"), ("word alignment dropped", "pairs_lost")):
             shown = (f"{getattr(split.alignment, field):,}" if split.alignment else "–" for split in splits)
             table.add_row(title, *("" for _ in corpora), *shown)
     return table
@@ -69,7 +69,7 @@ def _sides_table(report: Report) -> Table:
     table.add_row("longest", *(f"{side.longest:,}" for side in known))
     table.add_row("tokens per word", *(f"{side.tokens_per_word:.2f}" for side in known))
     table.add_row("unknown", *(f"{side.unknown_share:.2%}" for side in known))
-    table.add_row("spelled as bytes", *(f"{side.byte_share:.2%}" for side in known))
+    table.add_row("byte tokens", *(f"{side.byte_share:.2%}" for side in known))
     return table
 
 

@@ -1,4 +1,4 @@
-"""Which scripts languages are written in, as far as it is beyond doubt."""
+"""The scripts of languages, where there is no doubt."""
 
 from collections.abc import Mapping
 
@@ -34,7 +34,7 @@ _SCRIPTS_OF = {code: scripts for scripts, codes in _LANGUAGES.items() for code i
 
 
 def is_letter(kind: str) -> bool:
-    """Whether the name in a report is that of a script."""
+    """Whether a name in a report is a script."""
     return kind not in _NO_SCRIPTS
 
 
@@ -44,7 +44,7 @@ def scripts_of(language: str) -> tuple[str, ...] | None:
 
 
 def system_of(shares: Mapping[str, float]) -> tuple[str, ...]:
-    """The scripts that most letters belong to, of those that are written together."""
+    """The scripts of the writing system that has most letters."""
     systems = [*((name,) for name in shares if is_letter(name)), *_SYSTEMS]
     largest = max(systems, key=lambda system: sum(shares.get(name, 0) for name in system))
     return tuple(name for name in largest if name in shares)

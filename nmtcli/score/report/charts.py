@@ -1,4 +1,4 @@
-"""Scores as shapes for an SVG; each system has its colour."""
+"""Charts of scores as shapes for an SVG, with a colour for each system."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ from nmtcli.metrics.scores import Score
 from nmtcli.page.charts import HEIGHT, WIDTH, Bar, Chart, Line, Point, height_of
 from nmtcli.score.analysis import Breakdown
 
-_GROUP = 0.8  # the part of its place that a group of bars takes
+_GROUP = 0.8  # width of a group of bars, as a share of its place
 _MOST_LINES = 5
-_LETTER = 6.5  # units of the SVG that a letter of a label takes
+_LETTER = 6.5  # width of a letter of a label, in units of the SVG
 _BINS = 20  # of sentence scores from 0 to 100
 
 
@@ -37,14 +37,14 @@ def interval_chart(names: Sequence[str], scores: Sequence[Score]) -> Chart:
 
 
 def _short(name: str, width: float) -> str:
-    """A name that fits below its point: of one that is too long, the end, where names of outputs differ."""
+    """A name that fits below its point: the end of a long one, as file names differ at the end."""
     most = max(3, int(width / _LETTER))
     name = " ".join(name.split())
     return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 def bucket_chart(breakdown: Breakdown, metric: str, names: Sequence[str]) -> Chart:
-    """A group of bars a bucket, a bar a system."""
+    """A group of bars for each bucket, a bar for each system."""
     buckets = breakdown.buckets
     top = 1.08 * max(1.0, *chain(*(bucket.scores[metric] for bucket in buckets)))
     place = WIDTH / len(buckets)
@@ -64,7 +64,7 @@ def bucket_chart(breakdown: Breakdown, metric: str, names: Sequence[str]) -> Cha
 
 
 def distribution_chart(sentence_scores: Sequence[Sequence[float]]) -> Chart:
-    """How many sentences have which score, a line a system."""
+    """The distribution of sentence scores, a line for each system."""
     shares = [_shares(scores) for scores in sentence_scores]
     top = 1.08 * max(chain(*shares))
     place = WIDTH / _BINS
@@ -85,7 +85,7 @@ def _shares(scores: Sequence[float]) -> list[float]:
 
 
 def _grid(low: float, high: float, unit: str = "") -> tuple[tuple[float, str], ...]:
-    """Lines at round values above `low`."""
+    """Grid lines at round values above `low`."""
     rough = (high - low) / (_MOST_LINES + 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)

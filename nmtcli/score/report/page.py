@@ -1,4 +1,4 @@
-"""The scores of some systems as one web page."""
+"""The scores of one or several systems as a web page."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from nmtcli.score.report.charts import bucket_chart, distribution_chart, interva
 from nmtcli.score.significance import Comparison
 from nmtcli.staging import check_output
 
-_MOST_COMPARED = 1_000_000  # words times words; marking what differs in longer sentences takes too long
-_ALIKE = 1.0  # chrF; below, two translations of a sentence are told equal
+_MOST_COMPARED = 1_000_000  # words times words; marking differences in longer sentences takes too long
+_ALIKE = 1.0  # chrF; with a smaller difference two translations of a sentence count as equal
 
 
 @dataclass(frozen=True)
 class Results:
-    """All that is known of some systems; `scores` has a list of metrics a system."""
+    """The results of all systems; `scores` has a list of metrics for each system."""
 
     systems: list[str]
     references: list[str]
@@ -32,20 +32,20 @@ class Results:
 
 
 def check_page(path: Path, systems: int) -> None:
-    """Raise UserError when the page could not be written: to be asked before anything is scored."""
+    """Raise UserError if the page cannot be written. Call it before scoring."""
     check_output(path)
     if systems > COLOURS:
         raise UserError(f"--report shows at most {COLOURS} systems, not {systems}", "compare fewer at a time")
 
 
 def page(results: Results) -> str:
-    """The page. All text is escaped, and nothing is ever fetched, whatever it holds."""
+    """The page. All text is escaped, and the page loads nothing."""
     analysis = results.analysis
     lists = (
         ("Where the systems differ most", "", analysis.different),
         (
             "The worst translations",
-            "lowest on average over the systems; " if len(results.systems) > 1 else "",
+            "lowest mean over the systems; " if len(results.systems) > 1 else "",
             analysis.worst,
         ),
     )
@@ -74,7 +74,7 @@ class _Cell:
 
 @dataclass(frozen=True)
 class _Row:
-    """A system in the table: its scores, and the sentences it does better, alike and worse than the first."""
+    """A system in the table: its scores, and its numbers of better, equal and worse sentences than the first."""
 
     name: str
     cells: list[_Cell]
@@ -82,7 +82,7 @@ class _Row:
 
 
 def digits_of(score: Score) -> int:
-    """How many decimals a score is told with: those of papers."""
+    """The number of decimals of a score, as in papers."""
     return 4 if score.name == "COMET" else 1
 
 
@@ -130,7 +130,7 @@ def _bucket_charts(breakdown: Breakdown, names: Sequence[str]) -> Iterator[tuple
 
 @dataclass(frozen=True)
 class _Card:
-    """A sentence, with what differs from the reference marked in each translation."""
+    """A sentence, with differences from the reference marked in each translation."""
 
     sentence: Sentence
     marked: list[list[tuple[bool, str]]]
@@ -141,19 +141,19 @@ def _card(sentence: Sentence) -> _Card:
 
 
 def marked(text: str, reference: str) -> Iterator[tuple[bool, str]]:
-    """The text in pieces: True for words (characters, where blanks part none) that are not so in the reference."""
+    """The text in parts: True for words (characters, in scripts without spaces) that differ from the reference."""
     words = has_words([text, reference])
-    own, other = (line.split(" ") if words else list(line) for line in (text, reference))
-    if len(own) * len(other) > _MOST_COMPARED:
+    units, other = (line.split(" ") if words else list(line) for line in (text, reference))
+    if len(units) * len(other) > _MOST_COMPARED:
         yield False, text
         return
-    blank = " " if words else ""
+    space = " " if words else ""
     end = 0
-    for match in SequenceMatcher(None, own, other, autojunk=False).get_matching_blocks():
-        for differs, part in ((True, own[end : match.a]), (False, own[match.a : match.a + match.size])):
+    for match in SequenceMatcher(None, units, other, autojunk=False).get_matching_blocks():
+        for differs, part in ((True, units[end : match.a]), (False, units[match.a : match.a + match.size])):
             if part:
-                yield differs, blank.join(part)
-                yield False, blank
+                yield differs, space.join(part)
+                yield False, space
         end = match.a + match.size
 
 

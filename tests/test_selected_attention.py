@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nmtcli import Translator, UserError
-from nmtcli.models.told_attention import AttentionChoice, attention_heads, attention_name, told_attention
+from nmtcli.models.selected_attention import AttentionChoice, attention_heads, attention_name, select_attention
 from tests.conftest import TINY, model_config, nmt, overrides
 
 TRANSFORMER = [
@@ -21,7 +21,7 @@ TARGET = torch.tensor([[1, 9, 4], [1, 5, 6]])
 
 
 @pytest.mark.parametrize(("settings", "layers", "heads"), [(TRANSFORMER, 3, 2), (HEADS, 1, 4), ([], 1, 1)])
-def test_the_mean_of_heads_is_that_of_each_head_and_steps_tell_what_forward_tells(tiny_model, settings, layers, heads):
+def test_the_mean_of_heads_and_attention_of_steps_equals_that_of_forward(tiny_model, settings, layers, heads):
     model = tiny_model(*settings)
     assert attention_heads(model.config) == (heads,) * layers
     with torch.inference_mode():
@@ -30,7 +30,7 @@ def test_the_mean_of_heads_is_that_of_each_head_and_steps_tell_what_forward_tell
         for layer in range(1, layers + 1):
             found = []
             for head in [None, *range(1, heads + 1)]:
-                model.tell_attention(AttentionChoice(layer, head))
+                model.select_attention(AttentionChoice(layer, head))
                 found.append(model.decode(SOURCE, LENGTH, TARGET, True).attention)
                 memory, cache = model.start(SOURCE, LENGTH)
                 for position in range(TARGET.size(1)):
@@ -45,7 +45,7 @@ def test_the_mean_of_heads_is_that_of_each_head_and_steps_tell_what_forward_tell
         assert layers == 1 or not torch.allclose(means[1], means[3], atol=1e-3)
 
 
-def test_every_attention_has_a_name_and_no_other_is_told():
+def test_every_attention_has_a_name_and_others_are_refused():
     transformer, recurrent, several = model_config(*TRANSFORMER), model_config(), model_config(*HEADS)
     assert attention_name(transformer, AttentionChoice()) == "layer 2 of 3, mean of 2 heads"
     assert attention_name(transformer, AttentionChoice(3, 1)) == "layer 3 of 3, head 1 of 2"
@@ -59,7 +59,7 @@ def test_every_attention_has_a_name_and_no_other_is_told():
         (model_config("model.attention.type=none"), AttentionChoice(), "no attention"),
     ):
         with pytest.raises(UserError, match=words):
-            told_attention(config, choice)
+            select_attention(config, choice)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_pictures_and_numbers_name_the_layer_and_the_head(transformer, tmp_path,
     assert translation.candidates[0].attention.of == "layer 1 of 3, head 2 of 2"
 
 
-def test_an_attention_that_is_not_there_is_told_before_work(transformer, onnx, trained, tmp_path, capsys):
+def test_a_missing_attention_layer_or_head_is_refused_before_work(transformer, onnx, trained, tmp_path, capsys):
     for model, options, words in (
         (transformer, ["--attention-layer", "4", "--alignment", tmp_path / "l"], "the model has 1 to 3"),
         (transformer, ["--attention-head", "2"], "none of these is given"),
