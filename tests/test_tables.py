@@ -159,7 +159,7 @@ def test_cells_of_a_spreadsheet_may_have_several_lines(header, end, tmp_path):
 def test_a_row_of_a_spreadsheet_that_is_cut_costs_itself_alone(tmp_path):
     pairs, reasons = read(tmp_path, "x.tsv", 'a\t"b, c"\nonly one\n"d, e"\tf\n')
     assert pairs == [("a", "b, c"), ("d, e", "f")]
-    assert reasons == ["1 columns where the first line has 2"]
+    assert reasons == ["1 columns, but the first line has 2"]
 
 
 def test_quotes_that_are_text_stay(tmp_path):
