@@ -1,4 +1,4 @@
-"""Model directories and run directories: written whole or not at all, read without running anything in them.
+"""Model directories and run directories: written atomically, read without executing anything in them.
 
 A model directory holds `config.json` (what the model is), the tokenizer(s) and the weights; a checkpoint is one that
 also holds the trainer's state; an export is one in another format. A run directory holds checkpoints.
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 INFO, WEIGHTS, STATE, TENSORS = "config.json", "model.safetensors", "state.json", "trainer.safetensors"
-REPORT, CARD = "export.json", "README.md"  # of an export: how its check went, for programs and for people
-POINTERS = "best", "last"  # of a run; the first that is there is the model
+REPORT, CARD = "export.json", "README.md"  # of an export: the result of its check, as JSON and as text
+POINTERS = "best", "last"  # of a run, in order of preference
 Kind = Literal["pytorch", "onnx", "ctranslate2"]
 StoredPrecision = Literal["fp32", "int8", "int16", "fp16", "bf16"]
 AGAIN = "and run the same command again to go on"
 
 
 class ModelInfo(Section):
-    """`config.json` of a model directory: all that is needed to build the model and to use it."""
+    """`config.json` of a model directory: all that is needed to build and use the model."""
 
     format: int = FORMAT
     nmtcli: str = __version__
@@ -74,11 +74,11 @@ class ModelInfo(Section):
 
 
 class NewerFormat(DataError):
-    """A model of a format that only a later version knows."""
+    """The format of a model is newer than this version of nmt."""
 
 
 def upgrade(raw: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The `config.json` of an older format as one of today; a newer format is refused."""
+    """The `config.json` of an older format in the current one; raises NewerFormat for a newer one."""
     written = raw.get("format")
     if not isinstance(written, int) or written < 1:
         raise DataError(f"{path}: not the config of an nmt model (no format number)")
@@ -92,7 +92,7 @@ def upgrade(raw: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def read_info(directory: Path) -> ModelInfo:
-    """What the model in `directory` is; raises DataError where that cannot be told."""
+    """`config.json` of the model in `directory`; raises DataError where it is missing or damaged."""
     path = directory / INFO
     try:
         return ModelInfo.model_validate(upgrade(read_json(path), path))
@@ -102,7 +102,7 @@ def read_info(directory: Path) -> ModelInfo:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; raises DataError that says what is wrong with the file."""
+    """Read a JSON object from a file; raises DataError where it cannot."""
     try:
         loaded = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -138,11 +138,11 @@ def find_model(path: Path) -> Path:
 
 
 def model_files(path: Path) -> list[Path]:
-    """The files of the model that `path` means, and of its run, which no result may be written over."""
+    """The files of the model at `path` and of its run, which no output may overwrite."""
     try:
         directory = find_model(path)
     except DataError:
-        return []  # whoever opens it says why
+        return []  # opening it reports the error
     endings = {".json", ".jsonl", ".model", ".safetensors", ".onnx", ".data", ".bin", ".yaml", ".md"}
     folders = directory, RunDirectory(path).checkpoints
     files = [file for folder in folders for file in folder.rglob("*") if file.suffix in endings]
@@ -150,13 +150,13 @@ def model_files(path: Path) -> list[Path]:
 
 
 def write_model(directory: Path, info: ModelInfo, weights: dict[str, "Tensor"], tokenizers: Tokenizers) -> None:
-    """The three parts that suffice to translate, into an existing directory."""
+    """Write config, tokenizers and weights, all that translation needs, into an existing directory."""
     write_info(directory, info, tokenizers)
     _save_tensors(directory / WEIGHTS, weights)
 
 
 def write_info(directory: Path, info: ModelInfo, tokenizers: Tokenizers) -> None:
-    """The parts that every kind of model has."""
+    """Write config and tokenizers, which every kind of model has."""
     tokenizers.save(directory)
     (directory / INFO).write_text(info.model_dump_json(indent=2) + "\n", "utf-8")
 
@@ -176,7 +176,7 @@ def file_digests(directory: Path) -> dict[str, dict[str, int | str]]:
 
 
 def check_export(directory: Path, info: ModelInfo) -> None:
-    """Raise DataError unless each file of an export is there and as it was written. Checkpoints have no such list."""
+    """Raise DataError unless every file of an export exists and is unchanged. Checkpoints have no list of files."""
     if not (directory / REPORT).is_file():
         if info.kind == "pytorch" and info.precision == "fp32":
             return
@@ -196,13 +196,13 @@ def check_export(directory: Path, info: ModelInfo) -> None:
 
 
 def write_trainer_state(directory: Path, state: dict[str, Any], tensors: dict[str, "Tensor"]) -> None:
-    """What only a resume needs, beside the model in the same directory."""
+    """Write the trainer state, which only a resume needs, beside the model in the same directory."""
     _save_tensors(directory / TENSORS, tensors)
     (directory / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
 
 
 def read_trainer_state(directory: Path) -> tuple[dict[str, Any], dict[str, "Tensor"]]:
-    """What `write_trainer_state` wrote; raises DataError where it is missing or damaged."""
+    """Read the trainer state; raises DataError where it is missing or damaged."""
     return read_json(directory / STATE), load_tensors(directory / TENSORS)
 
 
@@ -212,7 +212,7 @@ def _save_tensors(path: Path, tensors: dict[str, "Tensor"]) -> None:
 
     try:
         save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path)
-    except SafetensorError as error:  # it has the number of the system's error in its words only
+    except SafetensorError as error:  # the errno is only in its message
         if (number := re.search(r"os error (\d+)", str(error))) is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
@@ -233,33 +233,34 @@ def load_tensors(path: Path) -> dict[str, "Tensor"]:
 
 
 def _another(path: Path) -> str:
-    """What can be used in place of a model whose file this is."""
+    """A hint which checkpoint to use in place of the one with this file."""
     run = RunDirectory(path.parent.parent.parent)
     others = [run.checkpoint(step) for step in run.steps() if run.checkpoint(step) != path.parent]
     return f"use another checkpoint: -m {shlex.quote(str(others[-1]))}" if others else "copy or export the model again"
 
 
 def model_weights(model: "Seq2Seq") -> dict[str, "Tensor"]:
-    """The trained weights by name; tied ones once."""
+    """The weights by name; tied ones once."""
     return {name: weight.detach() for name, weight in model.named_parameters()}
 
 
 def put_weights(model: "Seq2Seq", weights: dict[str, "Tensor"], path: Path) -> None:
-    """Copy saved weights into a model that must have just these."""
-    own = model_weights(model)
-    wrong = sorted(own.keys() ^ weights.keys()) or [n for n in own if own[n].shape != weights[n].shape]
+    """Copy saved weights into a model; raises DataError unless names and shapes are equal."""
+    current = model_weights(model)
+    wrong = sorted(current.keys() ^ weights.keys())
+    wrong = wrong or [name for name in current if current[name].shape != weights[name].shape]
     if wrong:
         raise DataError(f"{path}: weights do not fit {INFO}: {', '.join(wrong[:3])}", "the model directory is damaged")
-    for name, weight in own.items():
+    for name, weight in current.items():
         weight.copy_(weights[name])
 
 
 def load_model(directory: Path, precision: "Precision | None" = None) -> "Seq2Seq":
     """The PyTorch model of a checkpoint or a safetensors export, on the CPU, in evaluation mode.
 
-    With a precision its matrices are packed in that (`nmtcli.models.quantized`), for translation only; those that are
-    stored in int8 always are. Weights stored in bf16 or fp16 are otherwise computed with in fp32. Raises UserError
-    where int8 is stored and another precision is asked for.
+    With a precision its matrices are packed in it (`nmtcli.models.quantized`), for translation only; matrices stored in
+    int8 always are. Without, weights stored in bf16 or fp16 are converted to fp32. Raises UserError
+    where int8 is stored and another precision is given.
     """
     from nmtcli.models.quantized import assemble, empty_model, reduce_weights, stored_precision
     from nmtcli.models.seq2seq import Seq2Seq
@@ -269,7 +270,9 @@ def load_model(directory: Path, precision: "Precision | None" = None) -> "Seq2Se
     sizes = info.model, info.source_size, info.target_size
     stored = stored_precision(tensors)
     if stored == "int8" and precision not in (None, "int8"):
-        raise UserError(f"{directory}: is stored in int8, and cannot be had in {precision}", "use the run it came from")
+        raise UserError(
+            f"{directory}: is stored in int8 and cannot be loaded in {precision}", "use the run it was exported from"
+        )
     if precision is None and stored != "int8":
         model = Seq2Seq(*sizes)
         put_weights(model, tensors, path)
@@ -299,20 +302,20 @@ class RunDirectory:
         self.checkpoints = path / "checkpoints"
 
     def checkpoint(self, step: int) -> Path:
-        """Where the checkpoint of an update lies."""
+        """The path of the checkpoint of an update."""
         return self.checkpoints / f"step-{step:07d}"
 
     def steps(self) -> list[int]:
-        """The updates that have a checkpoint, in order. What is here is whole: it was renamed into place."""
+        """The updates that have a checkpoint, in order. Each is complete: it was renamed into place."""
         names = (path.name.removeprefix("step-") for path in self.checkpoints.glob("step-*"))
         return sorted(int(name) for name in names if name.isdigit())
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other processes from training into this directory, which is made if it is not there.
+        """Keep other processes from training into this directory; creates it if it does not exist.
 
-        The lock ends with the process, however that ends; who only reads a run takes no notice of it. Raises UserError
-        where another process has the lock, with its host and number.
+        The lock ends with the process; reading a run ignores it. Raises UserError, with host and process id, where
+        another process has the lock.
         """
         check_name(self.path)
         with writing(self.path):
@@ -325,7 +328,7 @@ class RunDirectory:
             yield
 
     def save(self, step: int, write: Callable[[Path], None]) -> None:
-        """Add a checkpoint and let `last` name it. What was there before is whole whatever happens.
+        """Add a checkpoint and point `last` to it, atomically.
 
         Raises ResourceError on a full disk.
         """
@@ -334,7 +337,7 @@ class RunDirectory:
         self.point("last", step)
 
     def move_damaged(self, step: int) -> Path:
-        """Take a checkpoint that cannot be read out of the way; returns where it lies now."""
+        """Rename a damaged checkpoint; returns its new path."""
         path = self.checkpoint(step)
         places = (path.with_name(f"damaged-{path.name}{f'-{n}' if n else ''}") for n in count())
         moved = next(place for place in places if not place.exists())
@@ -343,7 +346,7 @@ class RunDirectory:
         return moved
 
     def set_aside(self, steps: Sequence[int]) -> None:
-        """Hide checkpoints that lead nowhere; they are deleted when the next one is saved."""
+        """Hide checkpoints of a diverged training; saving the next one deletes them."""
         for step in steps:
             hidden = self.checkpoint(step).with_name(f".{self.checkpoint(step).name}.partial")
             shutil.rmtree(hidden, ignore_errors=True)
@@ -357,7 +360,7 @@ class RunDirectory:
                 hidden.rename(path)
 
     def point(self, name: str, checkpoint: int | Path | None) -> None:
-        """Let a pointer name the checkpoint of an update, a model directory in the run directory, or nothing."""
+        """Let a pointer name the checkpoint of an update or a model directory of the run; None removes it."""
         if checkpoint is None:
             (self.path / name).unlink(missing_ok=True)
             return
@@ -366,7 +369,7 @@ class RunDirectory:
             write_whole(self.path / name, f"{directory.relative_to(self.path).as_posix()}\n".encode())
 
     def pointer(self, name: str) -> Path | None:
-        """The checkpoint that a pointer names, if it does."""
+        """The checkpoint that a pointer names; None without the pointer. Raises DataError where that does not exist."""
         directory = self._named(name)
         if directory is not None and not (directory / INFO).is_file():
             raise DataError(
@@ -379,19 +382,19 @@ class RunDirectory:
         return self.path / path.read_text("utf-8").strip() if path.is_file() else None
 
     def prune(self, keep: set[int]) -> None:
-        """Delete our checkpoints but for those to keep, and what a killed save or prune left behind.
+        """Delete checkpoints not in `keep`, and the leftovers of a killed save or prune.
 
-        The newest stays whatever `keep` says, and so do those that `last` and `best` name.
+        The newest and those that `last` and `best` name are always kept.
         """
         needed = {self._named(name) for name in POINTERS} | {self.checkpoint(step) for step in keep}
         leftovers = list(self.checkpoints.glob(".*.partial"))
         for step in self.steps()[:-1]:
             path = self.checkpoint(step)
             if path not in needed:
-                # renamed first: a name stands for a whole checkpoint, even while it is deleted
+                # renamed first, so that no incomplete checkpoint has this name
                 leftovers.append(path.rename(path.with_name(f".{path.name}.partial")))
         for leftover in leftovers:
-            shutil.rmtree(leftover, ignore_errors=True)  # a file in use elsewhere may stay, for the next time
+            shutil.rmtree(leftover, ignore_errors=True)  # a file in use may stay until the next time
 
     def select(self, selection: str) -> list[Path]:
         """The checkpoints that `last:N` or `best:N` means; raises UserError where there are none."""

@@ -29,8 +29,8 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     # what torchrun would set, with a warning
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", uuid4().hex]
-    wanted = [*meeting, "--nproc-per-node", str(count), "-m", "nmtcli", *arguments]
-    config, command, rest = config_from_args(parse_args(wanted))  # type: ignore[no-untyped-call]
+    command_line = [*meeting, "--nproc-per-node", str(count), "-m", "nmtcli", *arguments]
+    config, command, rest = config_from_args(parse_args(command_line))  # type: ignore[no-untyped-call]
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what matters is said below
     try:
         elastic_launch(config, command)(*rest)
