@@ -45,7 +45,8 @@ class Validator:
     def measure(self, model: Seq2Seq, go_on: Callable[[int, int], bool]) -> tuple[dict[str, Any], list[Sample]] | None:
         """Loss, perplexity, accuracy (by position too), BLEU, chrF, exact match, and a few translations.
 
-        `go_on` is called with the done and total sentences of this rank; if it returns False, every rank returns None. No random number is used. The model is left in evaluation mode.
+        `go_on` is called with the done and total sentences of this rank; if it returns False, every rank returns None.
+        No random number is used. The model is left in evaluation mode.
         """
         model.eval()
         metrics = self._teacher_forced(TrainingLoss(model, self.config.train.label_smoothing))
