@@ -39,7 +39,7 @@ REPORT, CARD = "export.json", "README.md"  # of an export: the result of its che
 POINTERS = "best", "last"  # of a run, in order of preference
 Kind = Literal["pytorch", "onnx", "ctranslate2"]
 StoredPrecision = Literal["fp32", "int8", "int16", "fp16", "bf16"]
-AGAIN = "and run the same command again to go on"
+AGAIN = "and run the same command again to resume"
 
 
 class ModelInfo(Section):

@@ -70,7 +70,7 @@ def test_a_line_that_finds_the_disk_full_leaves_no_half_of_it(make_disk):
     with pytest.raises(ResourceError, match=r"metrics\.jsonl: the disk is full") as error:
         for step in range(1, 1000):
             log.updated({"step": step, "words": "x" * 100})
-    assert "run the same command again to go on" in error.value.hint
+    assert "run the same command again to resume" in error.value.hint
     steps = [strict(line)["step"] for line in log.path.read_text().splitlines()]
     assert steps == list(range(step))
     (disk / "ballast").unlink()

@@ -215,7 +215,7 @@ def test_a_full_disk_costs_no_checkpoint_and_the_run_goes_on(data, make_disk, tm
     assert nmt(*command, "-o", run) == ExitCode.RESOURCES
     words = capsys.readouterr().err
     assert re.search(rf"error: {run}.*: the disk is full\n", words), words
-    assert "hint: free some space and run the same command again to go on\n" in words
+    assert "hint: free some space and run the same command again to resume\n" in words
     assert "Traceback" not in words
     assert 3 in RunDirectory(run).steps()
     load_model(find_model(run))

@@ -67,7 +67,7 @@ _RULES: tuple[Rule[_CommandOptions], ...] = (
 
 @command(_CommandOptions)
 def train(context: typer.Context, options: _CommandOptions) -> None:
-    """Train a model. Run the same command again to go on after an interruption, exactly."""
+    """Train a model. After an interruption, run the same command again to resume exactly."""
     from nmtcli.train.options import RULES
 
     check_rules(options, RULES)

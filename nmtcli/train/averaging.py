@@ -142,7 +142,7 @@ class FinalAverage:
         return read_json(path) if path.is_file() else None
 
     def _write(self, record: dict[str, Any], write: Callable[[Path], None]) -> None:
-        if self.directory.exists():  # of an earlier end, before the run went on
+        if self.directory.exists():  # from an earlier end of the run, before it was resumed
             if self.run.pointer("best") == self.directory:
                 (self.run.path / "best").unlink()
             shutil.rmtree(self.directory)

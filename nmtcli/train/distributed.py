@@ -110,7 +110,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         if not (isinstance(error, dist.DistError) or any(word in str(error) for word in LOST)):
             raise
         raise RankLost(
-            f"rank {rank()}: another rank ended", "run the same command to go on from the last checkpoint"
+            f"rank {rank()}: another rank ended", "run the same command to resume from the last checkpoint"
         ) from error
 
 

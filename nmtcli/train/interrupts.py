@@ -45,4 +45,4 @@ def interrupted(number: int, run: Path, step: int, saved_step: int) -> Interrupt
             f"update {step} is not saved, since gradients are not finite; the last checkpoint in {run} is of update"
             f" {saved_step}"
         )
-    return Interrupted(f"{signal.Signals(number).name}: {saved}", "run the same command again to go on", signal=number)
+    return Interrupted(f"{signal.Signals(number).name}: {saved}", "run the same command again to resume", signal=number)

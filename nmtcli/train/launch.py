@@ -45,14 +45,14 @@ def launch(count: int, arguments: Sequence[str]) -> int:
             name = signal.Signals(-first.exitcode).name
         raise ResourceError(
             f"rank {first.local_rank} (pid {first.pid}) was killed by {name}, and with it all ranks ended",
-            "look for the reason in the system's log (memory?), then run the same command: it goes on from the last"
-            " checkpoint, also with another --gpus",
+            "look in the system's log for the reason (memory?), then run the same command: it resumes from the"
+            " last checkpoint, also with another --gpus",
         ) from None
     return ExitCode.DONE
 
 
 def check_count(count: int, device: str) -> None:
-    """Raises UserError where there are not so many GPUs; any number of processes may share a CPU."""
+    """Raises UserError where there are fewer GPUs; any number of processes may share a CPU."""
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     if cuda and count > torch.cuda.device_count():
         raise UserError(f"--gpus {count}: PyTorch sees {torch.cuda.device_count()}", "use fewer, or --device cpu")

@@ -275,7 +275,7 @@ class WandbLog(Observer):
             ) from error
 
     def _log(self, group: str, metrics: Metrics) -> None:
-        if metrics["step"] >= self.run.step:  # what was lost and is done again is there already
+        if metrics["step"] >= self.run.step:  # repeated updates are logged already
             self.run.log({f"{group}/{name}": value for name, value in scalars(metrics)}, step=metrics["step"])
 
     @staticmethod

@@ -89,7 +89,7 @@ def _precision(config: Config, before: Config | None, device: torch.device) -> P
         now = resolve_precision("auto", device)
         raise UserError(
             f"the run was trained in {before.train.precision}: {error.message}",
-            f"go on here with --precision {now} --allow-changes",
+            f"resume here with --precision {now} --allow-changes",
         ) from None
 
 
@@ -111,10 +111,12 @@ def _require_alignment(config: Config, data: PreparedData) -> None:
             "prepare it with --train-alignment, or set train.guided_alignment=0",
         )
     if not model.attends:
-        raise UserError("train.guided_alignment has nothing to guide: model.attention.type is none", "choose another")
+        raise UserError(
+            "train.guided_alignment needs attention, but model.attention.type is none", "choose another type"
+        )
     if config.train.subword_sampling is not None:
         raise UserError(
-            "train.guided_alignment and train.subword_sampling exclude each other: the data links the tokens it has",
+            "train.guided_alignment and train.subword_sampling exclude each other: alignments are between the stored tokens",
             "set one of them only",
         )
 
@@ -130,7 +132,7 @@ def open_run(
     run = RunDirectory(path)
     if not (path / "config.yaml").exists():
         if path.is_dir() and any(entry.name not in ("checkpoints", "fingerprint") for entry in path.glob("[!.]*")):
-            raise UserError(f"{path}: holds files, but no run", "choose another -o")
+            raise UserError(f"{path}: has files, but no run", "choose another -o")
         with writing(path):
             run.checkpoints.mkdir(parents=True, exist_ok=True)
         _write_settings(run, config, fingerprint)
@@ -138,16 +140,16 @@ def open_run(
     trained_on = path / "fingerprint"
     if not trained_on.is_file() or trained_on.read_text("utf-8").strip() != fingerprint:
         raise UserError(
-            f"{path}: this run was trained on other data", "choose another -o, or give the data it began with"
+            f"{path}: this run was trained on other data", "choose another -o, or give the data of this run"
         )
     before = settings_of(path)
     changes = list(differences(before, config))
     fixed = [(key, change) for key, change in changes if key not in FREE]
     changeable = [key.startswith("train.") or key in DROPOUTS for key, _ in fixed]
     if fixed and not (allow_changes and all(changeable)):
-        lines = "\n".join(f"{path}: the run began with other settings: {change}" for _, change in fixed)
-        hint = "choose another -o for a new run, or give the settings it began with"
-        raise UserError(lines, hint + ("; --allow-changes goes on with these" if all(changeable) else ""))
+        lines = "\n".join(f"{path}: the run has other settings: {change}" for _, change in fixed)
+        hint = "choose another -o for a new run, or give the settings of this run"
+        raise UserError(lines, hint + ("; --allow-changes resumes it with these" if all(changeable) else ""))
     if changes:
         _write_settings(run, config, fingerprint)
     return run, [change for _, change in changes]

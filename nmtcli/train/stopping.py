@@ -104,7 +104,7 @@ class EarlyStopping:
         return self.best[0].step if self.best else None
 
     def reason(self) -> str | None:
-        """Why to stop, None to go on."""
+        """The reason to stop, or None."""
         if self.patience is None or self.without_improvement < self.patience:
             return None
         metric = METRICS[self.metric]

@@ -60,7 +60,7 @@ class Training:
                     self.tell(f"changed since this run began: {change}", warning=True)
                 everyone = [*observers, *open_logs(run.path, settings), CurvesPage(run.path)]
             ranks.most(0)  # until here the others wait for the directory
-            with explain_out_of_memory("train.batch_tokens; the same command goes on from the last checkpoint"):
+            with explain_out_of_memory("train.batch_tokens; the same command resumes from the last checkpoint"):
                 return Trainer(settings, self.data, run, self.device, everyone, self.first, self.vectors, ranks).fit()
 
 
@@ -85,7 +85,10 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
         for line in first.check(settings, data, options.extend_vocabulary):
             tell(line)
     elif settings.train.objective == "mrt" and not (output / "last").exists():
-        tell("train.objective mrt begins with random weights; --finetune-from gives it a trained model", warning=True)
+        tell(
+            "train.objective mrt starts from random weights; use --finetune-from to start from a trained model",
+            warning=True,
+        )
     vectors: WordVectorPair = (None, None)
     if not RunDirectory(output).steps():  # a resumed run has trained embeddings
         vectors = read_word_vectors(settings.model.embedding, data.tokenizers)

@@ -44,7 +44,7 @@ def verify_resume(updates: int, arguments: Sequence[str], scratch: Path) -> Resu
     a training fails.
     """
     if scratch.exists():
-        raise UserError(f"{scratch}: is there already", "give --verify-resume a new directory with -o")
+        raise UserError(f"{scratch}: exists already", "give --verify-resume a new directory with -o")
     settings = {"max_updates": 2 * updates, "save_every": updates, "valid_every": updates, "max_epochs": "null"}
     given = [part for key, value in settings.items() for part in ("--set", f"train.{key}={value}")]
     straight, killed = RunDirectory(scratch / "straight"), RunDirectory(scratch / "killed")
@@ -67,7 +67,7 @@ def verify_resume(updates: int, arguments: Sequence[str], scratch: Path) -> Resu
 def _finish(command: list[str]) -> None:
     code = subprocess.run(command, check=False).returncode
     if code:
-        raise CheckFailed(f"--verify-resume: a training ended with exit code {code}", "its message stands above")
+        raise CheckFailed(f"--verify-resume: a training ended with exit code {code}", "see its message above")
 
 
 def compare(straight: RunDirectory, killed: RunDirectory, updates: int, killed_after: int) -> Resumption:
