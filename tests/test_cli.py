@@ -247,7 +247,7 @@ def test_mistakes_of_train_have_words(data, trained, tmp_path, capsys):
     )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    assert "holds files, but no run" in words(2, data, "-o", tmp_path / "mine")
+    assert "has files, but no run" in words(2, data, "-o", tmp_path / "mine")
     assert not run_dir.exists()
 
 

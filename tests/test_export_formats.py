@@ -178,7 +178,7 @@ def test_quantised_safetensors_translate_but_are_not_trained_on(trained, data, p
     assert len(Translator.load(output, "cpu").translate(LINES)) == len(LINES)
     capsys.readouterr()
     assert nmt("train", data, "-o", tmp_path / "run", "--finetune-from", output) == 3
-    assert f"an export in {precision} has rounded weights" in capsys.readouterr().err
+    assert f"an export in {precision} has quantized weights" in capsys.readouterr().err
     assert nmt("export", output, "-o", tmp_path / "again") == 3
     assert f"is an export to {precision} already" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""What a trainer survives: gradients that are not finite, memory that runs out, changed settings, a kill."""
+"""Recovery of training: gradients that are not finite, out of memory, changed settings, a killed process."""
 
 import json
 from itertools import pairwise
@@ -61,7 +61,7 @@ def test_a_loss_that_is_not_finite_is_null_in_the_log(data, tmp_path, monkeypatc
     assert "Infinity" not in lines
 
 
-def test_divergence_goes_back_to_the_checkpoint_with_half_the_rate_until_it_ends(data, tmp_path, monkeypatch, capsys):
+def test_divergence_loads_earlier_checkpoints_with_half_the_learning_rate(data, tmp_path, monkeypatch, capsys):
     tried = []
 
     def forward(self, batch, update):
@@ -80,7 +80,7 @@ def test_divergence_goes_back_to_the_checkpoint_with_half_the_rate_until_it_ends
     assert (state["recoveries"], state["rate_scale"], state["step"]) == (2, 0.25, 12)
 
 
-def test_divergence_before_the_first_checkpoint_begins_anew(data, tmp_path, monkeypatch):
+def test_divergence_before_the_first_checkpoint_restarts(data, tmp_path, monkeypatch):
     tried = []
 
     def forward(self, batch, update):
@@ -97,7 +97,7 @@ def test_divergence_before_the_first_checkpoint_begins_anew(data, tmp_path, monk
 
 
 @pytest.mark.parametrize("persistent", [True, False])
-def test_what_cannot_be_mended_stops_with_the_batch_saved(data, tmp_path, monkeypatch, capsys, persistent):
+def test_repeated_divergence_stops_with_the_batch_saved(data, tmp_path, monkeypatch, capsys, persistent):
     break_updates(monkeypatch, set(range(7, 13)))
     settings = ["train.max_skipped=3", *([] if persistent else ["train.on_divergence=stop"])]
     assert train(data, tmp_path / "run", *settings) == 5
@@ -115,7 +115,7 @@ def test_what_cannot_be_mended_stops_with_the_batch_saved(data, tmp_path, monkey
     assert train(data, tmp_path / "run", *settings) == 0
 
 
-def test_a_safer_precision_is_kept_when_the_run_goes_on(data, tmp_path, monkeypatch):
+def test_a_safer_precision_is_kept_after_a_resume(data, tmp_path, monkeypatch):
     def forward(self, batch, update):
         loss, sums = ordinary(self, batch, update)
         return (loss * float("nan") if torch.is_autocast_enabled("cpu") and update > 6 else loss), sums
@@ -131,7 +131,7 @@ def test_a_safer_precision_is_kept_when_the_run_goes_on(data, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), *OUT_OF_MEMORY], ids=str)
-def test_out_of_memory_is_told_and_changes_nothing(data, tmp_path, monkeypatch, capsys, error):
+def test_out_of_memory_is_reported_and_does_not_change_the_weights(data, tmp_path, monkeypatch, capsys, error):
     def forward(self, batch, update):
         if batch.cells > 200:
             raise error

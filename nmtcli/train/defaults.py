@@ -33,11 +33,11 @@ def automatic(config: Config, data: PreparedData, finetuning: bool) -> dict[str,
     """
     train = config.train
     given: dict[str, Any] = {name: getattr(train, name) for name in _NAMES if getattr(train, name) != AUTO}
-    found: dict[str, Any] = {}
+    settled_values: dict[str, Any] = {}
 
     def settle(name: str, value: Any) -> Any:
         if name not in given:
-            found[f"train.{name}"] = value
+            settled_values[f"train.{name}"] = value
         return given.get(name, value)
 
     batch_tokens = settle("batch_tokens", _batch_tokens(config, data))
@@ -54,8 +54,8 @@ def automatic(config: Config, data: PreparedData, finetuning: bool) -> dict[str,
     valid_every = settle("valid_every", min(2_500, _rounded(updates / VALIDATIONS)))
     settle("save_every", min(500, max(1, valid_every // 2)))
     if config.model.dropout == AUTO:
-        found["model.dropout"] = _dropout(config.model, updates / an_epoch)
-    return found
+        settled_values["model.dropout"] = _dropout(config.model, updates / an_epoch)
+    return settled_values
 
 
 def _batch_tokens(config: Config, data: PreparedData) -> int:

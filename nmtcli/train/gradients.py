@@ -1,4 +1,4 @@
-"""The gradients of one update: summed over micro-batches and ranks, in as much memory as there is."""
+"""The gradients of one update: summed over micro-batches and ranks, with smaller micro-batches when memory runs out."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,9 +18,9 @@ Backward = Callable[[Batch, float], Tensor]
 class Gradients:
     """Computes the gradients of updates.
 
-    An update is the sum of the losses of all its target tokens, on all ranks, divided once by their number. How many
-    micro-batches and ranks it takes is a matter of memory and speed only. Where memory runs out the micro-batches are
-    halved and the update begins again: its mathematics does not change.
+    An update is the sum of the losses of all its target tokens, on all ranks, divided once by their number. The number
+    of micro-batches and ranks affects memory and speed only. When memory runs out, the micro-batches are halved and the
+    update is computed again: its result does not change.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Gradients:
         seed: int,
         on_split: Callable[[Batch], None],
     ) -> None:
-        """`on_split` hears of each micro-batch that did not fit and will be halved."""
+        """`on_split` is called with each micro-batch that ran out of memory and will be halved."""
         self.parallel, self.ranks, self.device, self.seed, self.on_split = parallel, ranks, device, seed, on_split
         self.limit: int | None = None  # cells of a micro-batch, once one did not fit
         self.proven = 0  # cells of the largest micro-batch that went through

@@ -19,7 +19,7 @@ from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import Batch
 from nmtcli.vocabulary import PAD
 
-_LEAST = 1e-12  # a weight counts as at least this: outside a local window it is zero, and its logarithm infinite
+_LEAST = 1e-12  # lower bound of a weight, which is zero outside a local window
 ROUND_ROWS = 64
 # Rows whose products are made at once, and rows whose softmax stays in a CPU's cache; a GPU must be filled.
 CHUNK_ROWS, PIECE_ROWS = {"cpu": 1024, "cuda": 8192}, {"cpu": 128, "cuda": 8192}
@@ -34,7 +34,7 @@ class FusedSmoothedLoss(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """features [M, E], weight [V, E], targets [M] to the loss, a scalar in fp32; products run in `dtype`.
 
-        Beside it, without gradient: the negative log-probability and the number of tokens predicted rightly, [2].
+        Beside it, without gradient: the negative log-probability and the number of correct tokens, [2].
         """
         size, kind, real = weight.size(0), features.device.type, features.size(0)
         # Zero rows up to a round number: oneDNN makes and keeps a kernel for each shape, and `real` is seldom twice
@@ -75,7 +75,7 @@ class FusedSmoothedLoss(torch.autograd.Function):
 
 
 def plain_smoothed_loss(features: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """The same sums by PyTorch's own parts."""
+    """The same sums by PyTorch's operators."""
     logits = F.linear(features, weight).float()
     loss = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
     with torch.no_grad():
@@ -100,7 +100,7 @@ class TokenSums:
 
     loss: Tensor  # label-smoothed cross entropy
     negative_log_prob: Tensor
-    correct: Tensor  # tokens whose likeliest prediction was right
+    correct: Tensor  # tokens whose most likely prediction was correct
 
 
 class TrainingLoss(nn.Module):
@@ -154,7 +154,7 @@ class TrainingLoss(nn.Module):
 
     @staticmethod
     def _real_positions(decoded: Decoded, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Features and targets at real positions, found without asking the device how many they are."""
+        """Features and targets at real positions, without waiting for the device to count them."""
         padding = (batch.target_output == PAD).flatten()  # [B · T]
         real = padding.to(torch.uint8).argsort(stable=True)[: batch.target_tokens]  # [M]
         return decoded.features.flatten(0, 1)[real], batch.target_output.flatten()[real]  # [M, E], [M]

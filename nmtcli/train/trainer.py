@@ -76,7 +76,7 @@ class Trainer:
         """Train to the end; returns the reason to stop.
 
         Raises Interrupted after SIGINT or SIGTERM, with everything saved. Every decision is made before an update and
-        once more after the last, so that validation and saving stand here once; all ranks make the same.
+        once more after the last; all ranks make the same.
         """
         self._report_start()
         saved_step = self.state.step
@@ -119,7 +119,7 @@ class Trainer:
                     validation_due = save_due = False
 
     def _rehearse(self) -> None:
-        """Try the largest batch before the first update, so that memory runs out now or hardly ever."""
+        """Compute the largest batch before the first update, so that a lack of memory shows now."""
         reserved = []
         if (
             self.device.type == "cuda" and not self.learner.optimizer.state
@@ -170,7 +170,7 @@ class Trainer:
         return self.learner.stopping.reason()
 
     def _validate(self) -> bool:
-        """Measure the model on the validation set; False if a signal came in between, and nothing is changed."""
+        """Evaluate on the validation set; returns False, with nothing changed, after a signal."""
         if self.state.step == 0:
             return False
         with self.learner.smoothed():
@@ -187,8 +187,8 @@ class Trainer:
         return True
 
     def _average(self, selection: str) -> None:
-        """The average of the last or best checkpoints, at the end, as a checkpoint of its own. Raises Interrupted."""
-        self.ranks.most(0)  # the last checkpoint is there
+        """Save the average of the last or best checkpoints as another checkpoint. Raises Interrupted."""
+        self.ranks.most(0)  # the last checkpoint is written
         average, model = FinalAverage(self.run, selection, self.learner.stopping), self.learner.plain_model()
 
         def measure() -> dict[str, Any] | None:
@@ -205,7 +205,7 @@ class Trainer:
         self.observers.averaged({"step": self.state.step, **metrics})
 
     def _on_validating(self, done: int, total: int) -> bool:
-        """Passes progress on; False once a signal asks to stop."""
+        """Report progress; returns False after a signal."""
         self.observers.validating(done, total)
         return self.interrupts.received is None
 
