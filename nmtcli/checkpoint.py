@@ -248,7 +248,9 @@ def put_weights(model: "Seq2Seq", weights: dict[str, "Tensor"], path: Path) -> N
     wrong = sorted(current.keys() ^ weights.keys())
     wrong = wrong or [name for name in current if current[name].shape != weights[name].shape]
     if wrong:
-        raise DataError(f"{path}: weights do not match {INFO}: {', '.join(wrong[:3])}", "the model directory is damaged")
+        raise DataError(
+            f"{path}: weights do not match {INFO}: {', '.join(wrong[:3])}", "the model directory is damaged"
+        )
     for name, weight in current.items():
         weight.copy_(weights[name])
 

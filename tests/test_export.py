@@ -113,7 +113,7 @@ def test_an_export_of_other_weights_fails_its_check(trained):
 class Delayed:
     """An engine that waits at each sentence it begins."""
 
-    at_once = 1
+    parallel_batches = 1
 
     def __init__(self, runtime, seconds):
         self.runtime, self.seconds = runtime, seconds

@@ -164,7 +164,7 @@ def test_quantizing_at_export_equals_quantizing_at_load(trained, tmp_path, preci
             load_model(tmp_path, "bf16")
     tensors.popitem()
     save_file(tensors, tmp_path / checkpoint.WEIGHTS)
-    with pytest.raises(DataError, match="do not fit"):
+    with pytest.raises(DataError, match="do not match"):
         load_model(tmp_path, precision)
 
 

@@ -86,7 +86,9 @@ def test_pictures_and_numbers_name_the_layer_and_the_head(transformer, tmp_path,
         assert nmt(*run, *chosen, "--attention", "-") == 0
         assert f"attention: {name}" in capsys.readouterr().err
     assert named[None][0]["weights"] != named[1][0]["weights"]
-    (translation,) = Translator.load(transformer, "cpu", told=AttentionChoice(1, 2)).translate(["nine"], attention=True)
+    (translation,) = Translator.load(transformer, "cpu", selected_attention=AttentionChoice(1, 2)).translate(
+        ["nine"], attention=True
+    )
     assert translation.candidates[0].attention.of == "layer 1 of 3, head 2 of 2"
 
 

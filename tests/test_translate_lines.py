@@ -19,7 +19,7 @@ from nmtcli.errors import DataError
 from nmtcli.translate import lines as module
 from nmtcli.translate.formats import Format, render
 from nmtcli.translate.job import Job, translate_windows
-from nmtcli.translate.lines import LONGEST, LineReader, Prefix, Report, parse_json
+from nmtcli.translate.lines import MAX_LINE_BYTES, LineReader, Prefix, Report, parse_json
 from nmtcli.translate.long_lines import cut_points, joint
 from nmtcli.translate.translation import Candidate
 from tests.conftest import nmt
@@ -70,8 +70,8 @@ def test_windows_are_the_lines_however_they_come(lines, size):
 
 def test_what_is_in_a_window_depends_on_the_content_alone(monkeypatch):
     content = b"".join(b"x" * random.Random(n).randrange(60) + b"\n" for n in range(900)) + b"no end"
-    monkeypatch.setattr(module, "MOST_LINES", 100)
-    monkeypatch.setattr(module, "MOST_BYTES", 2000)
+    monkeypatch.setattr(module, "MAX_LINES", 100)
+    monkeypatch.setattr(module, "MAX_BYTES", 2000)
     whole = list(LineReader(io.BytesIO(content)).windows())
     assert whole == list(LineReader(dripping(content, 7)).windows())
     assert sum(len(window.lines) for window in whole) == 901
@@ -101,7 +101,7 @@ class Endless:
 
 @pytest.mark.parametrize("processes", [None, 2])
 def test_memory_holds_a_few_windows_of_an_endless_input(trained, processes, monkeypatch):
-    monkeypatch.setattr(module, "MOST_LINES", 20)
+    monkeypatch.setattr(module, "MAX_LINES", 20)
     endless = Endless()
     job = Job((next((trained / "checkpoints").iterdir()),), "cpu", {"beam_size": 1})
     results = translate_windows(job, LineReader(endless).windows(), processes)
@@ -115,10 +115,10 @@ def test_a_line_of_megabytes_is_not_kept(trained):
     parts = [b"x" * 60_000] * 40
     windows = list(LineReader(io.BufferedReader(Dripping([b"a\n", *parts, b"\nb\n"]))).windows())
     kept = [line for window in windows for line in window.lines]
-    assert [len(line) for line in kept] == [1, LONGEST + 1, 1]
+    assert [len(line) for line in kept] == [1, MAX_LINE_BYTES + 1, 1]
     report = Report()
     assert [request is None for window in windows for request in window.requests(report)] == [False, True, False]
-    assert report.found == {"overlong": (1, 2)}
+    assert report.tallies == {"overlong": (1, 2)}
 
 
 # ---- the fuzzed file ----

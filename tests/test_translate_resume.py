@@ -103,7 +103,7 @@ def test_a_worker_that_dies_ends_the_run_in_words(trained):
 
 @pytest.fixture
 def small_windows(monkeypatch):
-    monkeypatch.setattr(line_windows, "MOST_LINES", 7)
+    monkeypatch.setattr(line_windows, "MAX_LINES", 7)
 
 
 def begin(trained: Path, text: Path, folder: Path):
@@ -191,7 +191,7 @@ def test_a_report_adds_up_over_windows():
     report.note("cut", 3)
     report.note("cut", 5)
     report.add({"cut": Tally(2, 9), "refused": Tally(1, 7)})
-    assert report.found == {"cut": (4, 3), "refused": (1, 7)}
+    assert report.tallies == {"cut": (4, 3), "refused": (1, 7)}
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_what_is_drawn_depends_on_the_line_alone(run, write, trained, tmp_path, 
     assert run(text, *SAMPLING) == whole
     assert run(text, *SAMPLING[:-1], "8") != whole
     assert run(text, *SAMPLING, "--processes", "2") == whole
-    monkeypatch.setattr(line_windows, "MOST_LINES", 7)
+    monkeypatch.setattr(line_windows, "MAX_LINES", 7)
     assert run(text, *SAMPLING) == whole
     job = Job((next((trained / "checkpoints").iterdir()),), "cpu", {"method": "sampling", "seed": 3})
     windows = LineReader(text.open("rb")).windows()
@@ -220,7 +220,7 @@ def test_unmet_constraints_are_counted(run, write, capsys, monkeypatch):
 def replaced(hypothesis):
     from dataclasses import replace
 
-    return replace(hypothesis, obeys=False)
+    return replace(hypothesis, satisfied=False)
 
 
 def test_a_split_line_is_asked_part_by_part(trained):

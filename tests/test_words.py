@@ -124,7 +124,7 @@ def test_unknown_words_are_looked_up_or_copied():
 class Copying:
     """A model that writes its source word by word, looking at each; what it does not know too."""
 
-    at_once = 1
+    parallel_batches = 1
 
     def array(self, values):
         return values

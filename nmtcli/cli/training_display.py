@@ -202,12 +202,10 @@ def show_resumption(comparison: Resumption, output: Path, device: str) -> None:
         table.add_row(name, f"{difference:.1e}")
     stdout.print(table)
     worst = max(comparison.different.values(), default=0.0)
-    summary = (
-        f"{len(comparison.different)} of {comparison.tensors} tensors differ, by at most {worst:.1e} of their norm"
-    )
+    text = f"{len(comparison.different)} of {comparison.tensors} tensors differ, by at most {worst:.1e} of their norm"
     if device == "cuda" and not comparison.state and worst <= TOLERANCE:
-        stdout.print(f"equal within {TOLERANCE:.0e}: {summary}; GPU kernels are not deterministic")
+        stdout.print(f"equal within {TOLERANCE:.0e}: {text}; GPU kernels are not deterministic")
         shutil.rmtree(output)
         return
     state = f"; different training state: {', '.join(comparison.state)}" if comparison.state else ""
-    raise CheckFailed(f"the resume is not exact: {summary}{state}", f"{REPORT_IT}; both runs are in {output}")
+    raise CheckFailed(f"the resume is not exact: {text}{state}", f"{REPORT_IT}; both runs are in {output}")

@@ -13,7 +13,7 @@ from nmtcli.paths import PIPE
 from nmtcli.translate.options import TranslateOptions
 
 if TYPE_CHECKING:
-    from nmtcli.translate.file import TranslatedFile, Written
+    from nmtcli.translate.file import FileProgress, TranslatedFile
     from nmtcli.translate.lines import Report
 
 
@@ -27,7 +27,7 @@ class TranslationDisplay(ExitStack):
         self._progress, self._maps = Progress(quiet=quiet), options.attention == PIPE
         self._started = self._named = False
 
-    def written(self, written: "Written") -> None:
+    def written(self, written: "FileProgress") -> None:
         """Print the heat maps of what was written, and move the bar."""
         if not self._started:
             self.enter_context(self._progress)
@@ -69,12 +69,12 @@ def warn_of_lines(report: "Report", max_source_tokens: int) -> None:
         "contradiction": "contradictory constraints, or constraints with sampling; not translated",
     }
     for kind, sentence in warnings.items():
-        if kind in report.found:
-            warn(f"{_place(*report.found[kind])}: {sentence}")
-    if "split" in report.found:
-        say(f"{_place(*report.found['split'])}: {longer}; translated in parts")
+        if kind in report.tallies:
+            warn(f"{_place(*report.tallies[kind])}: {sentence}")
+    if "split" in report.tallies:
+        say(f"{_place(*report.tallies['split'])}: {longer}; translated in parts")
     if errors := [
-        f"{_place(*report.found[kind])}: {sentence}" for kind, sentence in lost.items() if kind in report.found
+        f"{_place(*report.tallies[kind])}: {sentence}" for kind, sentence in lost.items() if kind in report.tallies
     ]:
         raise DataError(
             "\n".join(errors), "correct these lines; they are empty in the output, all others are translated"

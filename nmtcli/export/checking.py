@@ -191,7 +191,7 @@ class _LikeCTranslate2:
     """
 
     runtime: Runtime
-    at_once = 1
+    parallel_batches = 1
 
     def share(self, batches: int) -> None:
         """See `Shared`: nothing to do for one batch at a time."""
