@@ -110,7 +110,7 @@ def test_off_a_terminal_there_are_plain_lines(tmp_path, capsys):
     assert "\x1b" not in words
     lines = words.splitlines()
     assert lines[0] == "1,000,000 parameters, 29,000 pairs, cuda in bf16, 2 processes, torch 2.9"
-    assert lines[1] == f"going on from update 100 of 20,000 in {tmp_path}"
+    assert lines[1] == f"resuming from update 100 of 20,000 in {tmp_path}"
     assert lines[2].startswith("update 12,000/20,000  epoch 3.40  loss 3.412  ppl 30.3  acc 45.1%  12,346 tok/s")
     assert "norm 0.83  data wait 1%" in lines[2]
     assert words.count("out of memory at update") == 1
