@@ -115,9 +115,9 @@ def test_off_a_terminal_there_are_plain_lines(tmp_path, capsys):
     assert "norm 0.83  data wait 1%" in lines[2]
     assert words.count("out of memory at update") == 1
     assert "a lower train.batch_tokens is faster" in words
-    assert "update 12,003: loss is nan; went back to update 12,000, now in fp32, learning rate times 0.5" in words
+    assert "update 12,003: loss is nan; returned to update 12,000, now in fp32, learning rate times 0.5" in words
     assert "BLEU 30.00  chrF 50.00  exact 10.0%  best so far" in words
-    assert "BLEU 29.00  chrF 50.00  exact 10.0%  the best was 1 before" in words
+    assert "BLEU 29.00  chrF 50.00  exact 10.0%  best score 1 validation ago" in words
     for label, text in zip(("source", "reference", "translation"), SAMPLES[2], strict=True):
         assert f"{label}: {text}" in lines
     stopped, summary, curves, _ = lines[-4:]

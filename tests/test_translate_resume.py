@@ -217,7 +217,7 @@ def test_an_interrupted_translation_says_how_to_go_on(trained, text, tmp_path, n
     assert process.returncode == 128 + number
     last, hint = words.splitlines()[-2:]
     assert re.fullmatch(rf"error: {number.name}: [\d,]+ lines are translated", last)
-    assert hint == "hint: the same command with --resume goes on"
+    assert hint == "hint: resume with the same command and --resume"
     assert "Traceback" not in words and "warn" not in words
 
 
