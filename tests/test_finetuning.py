@@ -168,7 +168,7 @@ def test_a_run_with_another_vocabulary_says_what_is_new_and_goes_on(other_data, 
     assert "joint vocabulary: " in capsys.readouterr().err
     assert nmt(*command, "--extend-vocabulary", *overrides(*mine, "train.max_updates=13")) == 0
     words = capsys.readouterr().err
-    assert "going on from update 12" in words
+    assert "resuming from update 12" in words
     assert "joint vocabulary" not in words
     assert nmt("train", other_data / "joint", "-o", tmp_path / "x", "--extend-vocabulary") == 2
     assert "goes with --finetune-from" in capsys.readouterr().err

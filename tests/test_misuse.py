@@ -41,7 +41,7 @@ TRANSLATE = [
     ("-m run -i in --device cuda:9", 2, "'cuda:9' is not one of"),
     ("-m run -i in --set beam=2", 2, "--set beam: not a setting of search"),
     ("-m run -i empty -o out", 0, ""),
-    ("-m run -i nul -o out", 0, "with control characters, which were read as blanks"),
+    ("-m run -i nul -o out", 0, "control characters, replaced by spaces"),
     ("-m run -i utf16 -o out", 3, "utf16: is UTF-16 text"),
     ("-m run -i packed -o out", 0, ""),
     ("-m run -i in -o out --input-format jsonl", 3, "2 lines (the first is line 1): not a JSON object"),

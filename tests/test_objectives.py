@@ -332,7 +332,7 @@ def test_a_run_begins_with_a_models_weights_and_settings_and_goes_on(data, halfw
     finally:
         (halfway / "elsewhere").rename(halfway / "best")
         (halfway / "gone").rename(halfway / "last")
-    assert "going on from update 12" in capsys.readouterr().err
+    assert "resuming from update 12" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_the_model_is_refused(data, corpus, trained, tmp_path, capsys):

@@ -35,7 +35,7 @@ MODEL = (Path("model"),)
     ("call", "message"),
     [
         (lambda: translate_file(TranslateOptions(models=MODEL, n_best=2)), "--n-best 2 would break"),
-        (lambda: translate_file(TranslateOptions(models=MODEL, resume=True)), "--resume goes on with a file"),
+        (lambda: translate_file(TranslateOptions(models=MODEL, resume=True)), "--resume needs an output file"),
         (lambda: translate_file(TranslateOptions(models=MODEL, weights="1")), "--weights 1: one model"),
         (lambda: export(ExportOptions(run=Path("run"))), "nothing to export"),
         (lambda: prepare(PrepareOptions()), "-o DATA is missing"),

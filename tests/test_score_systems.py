@@ -70,7 +70,7 @@ def test_the_table_tells_p_beside_the_interval(files, capsys):
     out = capsys.readouterr().out
     assert len(re.findall(r"p \d\.\d{4}", out)) == 3
     assert "ar:10000" in out
-    assert "by approximate randomisation" in out
+    assert "paired approximate randomisation" in out
 
 
 @pytest.mark.parametrize("seed", ["many", "-1", "1.5", ""])

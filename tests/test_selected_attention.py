@@ -95,7 +95,7 @@ def test_pictures_and_numbers_name_the_layer_and_the_head(transformer, tmp_path,
 def test_a_missing_attention_layer_or_head_is_refused_before_work(transformer, onnx, trained, tmp_path, capsys):
     for model, options, words in (
         (transformer, ["--attention-layer", "4", "--alignment", tmp_path / "l"], "the model has 1 to 3"),
-        (transformer, ["--attention-head", "2"], "none of these is given"),
+        (transformer, ["--attention-head", "2"], "need --attention"),
         (trained, ["--attention-layer", "2", "--attention", tmp_path / "l.html"], "the model has 1 only"),
         (onnx, ["--attention-layer", "2", "--attention", tmp_path / "l.html"], "the model has 1 only"),
     ):

@@ -138,7 +138,7 @@ def test_the_command_and_what_is_wrong(listed, trained, onnx, tmp_path, capsys):
     with pytest.raises(UserError, match="single PyTorch model"):
         Translator.load(onnx, shortlist=True)
     info = read_info(listed)
-    with pytest.raises(DataError, match="not that of this model"):
+    with pytest.raises(DataError, match="of another model"):
         Shortlist.load(listed, info.source_size + 1, info.target_size)
     (tmp_path / SHORTLIST).write_bytes((listed / SHORTLIST).read_bytes()[:-9])
     with pytest.raises(DataError, match="damaged or cut short"):

@@ -110,14 +110,14 @@ def test_off_a_terminal_there_are_plain_lines(tmp_path, capsys):
     assert "\x1b" not in words
     lines = words.splitlines()
     assert lines[0] == "1,000,000 parameters, 29,000 pairs, cuda in bf16, 2 processes, torch 2.9"
-    assert lines[1] == f"going on from update 100 of 20,000 in {tmp_path}"
+    assert lines[1] == f"resuming from update 100 of 20,000 in {tmp_path}"
     assert lines[2].startswith("update 12,000/20,000  epoch 3.40  loss 3.412  ppl 30.3  acc 45.1%  12,346 tok/s")
     assert "norm 0.83  data wait 1%" in lines[2]
     assert words.count("out of memory at update") == 1
     assert "a lower train.batch_tokens is faster" in words
-    assert "update 12,003: loss is nan; went back to update 12,000, now in fp32, learning rate times 0.5" in words
+    assert "update 12,003: loss is nan; returned to update 12,000, now in fp32, learning rate times 0.5" in words
     assert "BLEU 30.00  chrF 50.00  exact 10.0%  best so far" in words
-    assert "BLEU 29.00  chrF 50.00  exact 10.0%  the best was 1 before" in words
+    assert "BLEU 29.00  chrF 50.00  exact 10.0%  best score 1 validation ago" in words
     for label, text in zip(("source", "reference", "translation"), SAMPLES[2], strict=True):
         assert f"{label}: {text}" in lines
     stopped, summary, curves, _ = lines[-4:]

@@ -85,7 +85,7 @@ def test_what_is_in_a_window_depends_on_the_content_alone(monkeypatch):
 def test_going_on_with_another_input_is_refused():
     done = next(LineReader(io.BytesIO(b"a\nb\n")).windows()).end
     for other in (b"a\nc\n", b"a\n", b""):
-        with pytest.raises(DataError, match="not the one"):
+        with pytest.raises(DataError, match="not that of"):
             LineReader(io.BytesIO(other)).skip(done, 2)
 
 
@@ -167,7 +167,7 @@ def test_lines_that_are_refused_are_empty_and_counted(trained, tmp_path, capsys)
     assert refused[1] == ""
     assert refused[0] and refused[2]
     assert nmt(*command, "--long-lines", "cut") == 0
-    assert "line 2: more than 4 tokens; what is behind was not translated" in capsys.readouterr().err
+    assert "line 2: more than 4 tokens; the rest was not translated" in capsys.readouterr().err
     assert nmt(*command, "--format", "jsonl") == 0
     records = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert [record.get("long_line") for record in records] == [None, "split", None]
@@ -296,13 +296,13 @@ def test_options_that_exclude_each_other(trained, tmp_path, capsys):
         assert nmt("translate", "-m", trained, "-i", os.devnull, *arguments) == 2
         return capsys.readouterr().err
 
-    assert "no place beside plain text" in words("--alignment", "-")
+    assert "not possible with --format text" in words("--alignment", "-")
     assert "for one process" in words("--stream", "--processes", "2")
-    assert "give it by -o FILE" in words("--resume")
+    assert "give -o FILE" in words("--resume")
     assert "exclude each other" in words("--resume", "--stream", "-o", tmp_path / "a")
-    assert ".jsonl file can" in words("--resume", "-o", tmp_path / "a", "--attention", tmp_path / "a.html")
+    assert ".jsonl file" in words("--resume", "-o", tmp_path / "a", "--attention", tmp_path / "a.html")
     assert "given twice" in words("-o", tmp_path / "a", "--alignment", tmp_path / "a")
-    assert "for GPUs" in words("--devices", "0", "--device", "cpu")
+    assert "selects GPUs" in words("--devices", "0", "--device", "cpu")
     assert "not numbers of GPUs" in words("--devices", "cuda")
     (tmp_path / "in").write_text("one\n")
     assert nmt("translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "in") == 2

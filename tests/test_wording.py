@@ -84,7 +84,7 @@ def test_mistakes_about_the_search_are_told_before_work(trained, capsys):
     assert "temperature needs method sampling or mbr" in words("--temperature", "0.5")
     assert "--top-p" in words("--method", "mbr", "--top-p", "1.5")
     assert "not a multiple" in words("--beam-groups", "4")
-    assert "cannot be required of samples" in words("--placeholders", "--method", "mbr")
+    assert "sampling does not support" in words("--placeholders", "--method", "mbr")
 
 
 def test_what_is_drawn_depends_on_the_line_alone(run, write, trained, tmp_path, monkeypatch):
@@ -300,10 +300,10 @@ def test_what_does_not_make_an_ensemble_is_refused(corpus, trained, tmp_path, ca
         assert nmt("translate", "-m", trained, "-i", os.devnull, *arguments) == 2
         return " ".join(capsys.readouterr().err.split())
 
-    assert "one model is no ensemble" in words("--weights", "1,2")
+    assert "needs several models" in words("--weights", "1,2")
     assert "not a positive number" in words("-m", trained, "--weights", "1,0")
     assert "not numbers" in words("-m", trained, "--weights", "a,b")
-    assert "one model is no ensemble" in words("--ensemble-mean", "log-probability")
+    assert "needs several models" in words("--ensemble-mean", "log-probability")
     assert nmt(*prepare_arguments(corpus, tmp_path / "data")[:-1], "290") == 0
     settings = [*TINY, "train.max_updates=1", "train.save_every=1", "train.valid_every=1"]
     assert nmt("train", tmp_path / "data", "-o", tmp_path / "run", "--device", "cpu", *overrides(*settings)) == 0

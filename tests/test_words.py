@@ -213,7 +213,7 @@ def test_a_model_without_attention_links_nothing(data, tmp_path, capsys):
     assert nmt("train", data, "-o", run, "--device", "cpu", *settings) == 0
     for options in (["--alignment", tmp_path / "links"], ["--replace-unknown"]):
         assert nmt("translate", "-m", run, "-i", tmp_path / "absent", *options) == 2
-        assert "no attention, and so links no words" in capsys.readouterr().err
+        assert "no attention, which the alignment needs" in capsys.readouterr().err
     with pytest.raises(UserError, match="no attention"):
         Translator.load(run, "cpu").translate(["one"], alignment=True)
 
