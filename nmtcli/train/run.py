@@ -116,7 +116,7 @@ def _require_alignment(config: Config, data: PreparedData) -> None:
         )
     if config.train.subword_sampling is not None:
         raise UserError(
-            "train.guided_alignment and train.subword_sampling exclude each other: alignments are between the stored tokens",
+            "train.guided_alignment and train.subword_sampling exclude each other: alignments link the stored tokens",
             "set one of them only",
         )
 
