@@ -216,10 +216,10 @@ def test_terms_apply_where_their_source_occurs(tmp_path, writer):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("house\tHaus\nlake\n", ":2: not a row"),
-        ("a\tb\tc\n", ":1: not a row"),
-        ("\tHaus\n", ":1: not a row"),
-        ("house\tHaus\n\nlake\t\n", ":3: not a row"),
+        ("house\tHaus\nlake\n", ":2: not source term, tab, target term"),
+        ("a\tb\tc\n", ":1: not source term, tab, target term"),
+        ("\tHaus\n", ":1: not source term, tab, target term"),
+        ("house\tHaus\n\nlake\t\n", ":3: not source term, tab, target term"),
     ],
 )
 def test_a_bad_terminology_is_told_with_file_and_line(tmp_path, rows, message):
