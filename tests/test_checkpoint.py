@@ -86,7 +86,7 @@ def test_a_run_means_its_best_checkpoint(trained):
 
 
 def test_a_pointer_is_no_model(trained):
-    with pytest.raises(DataError, match="names a checkpoint") as raised:
+    with pytest.raises(DataError, match="is a pointer to a checkpoint") as raised:
         find_model(trained / "best")
     assert f"-m {trained}" in str(raised.value.hint)
 
@@ -123,7 +123,7 @@ def test_a_selection_must_be_well_formed(trained, selection):
 
 
 def test_more_checkpoints_than_kept_cannot_be_averaged(trained):
-    with pytest.raises(UserError, match="keeps 3 such checkpoints") as error:
+    with pytest.raises(UserError, match="has 3 such checkpoints") as error:
         RunDirectory(trained).select("last:9")
     assert "train.keep_last=9" in error.value.hint
 

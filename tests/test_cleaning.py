@@ -147,7 +147,7 @@ def test_the_language_rule_by_a_real_library():
     assert rule.broken(*sides).tolist() == [False, True, True, False]
     assert rule.reason(german, german) == "the source seems to be German, not English"
     assert rule.reason(english, english) == "the target seems to be English, not German"
-    with pytest.raises(UserError, match="no language xx"):
+    with pytest.raises(UserError, match="does not know the language xx"):
         text_rules(settings.model_copy(update={"source_language": "xx"}), HELD_OUT)
 
 

@@ -211,7 +211,7 @@ def test_the_vector_of_additive_attention_stays_whole(data, tmp_path):
 def test_a_shortlist_goes_with_the_export(trained, data, tmp_path, capsys):
     output = tmp_path / "model"
     assert nmt("export", trained, "-o", output, "--vocabulary-shortlist") == 2
-    assert "learnt from training data" in capsys.readouterr().err
+    assert "needs --format safetensors and the training data" in capsys.readouterr().err
     assert nmt("export", trained, "-o", output, "--vocabulary-shortlist", "--data", data, "--force") == 0
     assert "--shortlist" in capsys.readouterr().out
     assert len(Translator.load(output, "cpu", shortlist=True).translate(LINES)) == len(LINES)
@@ -237,7 +237,7 @@ def test_the_model_card_describes_the_model(transformer, ctranslate2, trained):
     assert info.data_fingerprint in card
     assert "licence | *to fill in" in card
     assert "train.max_updates=16" in card
-    assert "without terminology, banned and required phrases" in card
+    assert "does not support terminology, banned and required phrases" in card
     assert not training_settings(ctranslate2)
     (ctranslate2 / "README.md").write_text(card.replace("*to fill in", "CC0: *"), "utf-8")  # as it is meant to be
     Translator.load(ctranslate2, "cpu")

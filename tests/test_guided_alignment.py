@@ -123,7 +123,7 @@ def test_every_kind_of_attention_is_guided_with_the_gradients_of_plain_autograd(
 def test_links_are_read_only_for_guided_alignment(aligned):
     data = open_data(aligned)
     for weight in (0.0, 0.5):
-        plan = BatchPlan.training(data, TrainConfig(guided_alignment=weight))
+        plan = BatchPlan.training(data, TrainConfig(guided_alignment=weight, batch_tokens=4096))
         batch = plan.load(np.arange(20))
         assert (batch.alignment is not None) == (weight > 0)
     filled = batch.alignment.sum(dim=2)

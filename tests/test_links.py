@@ -353,4 +353,4 @@ def test_a_report_tells_where_many_pairs_lost_their_links(numbers, tmp_path, cap
     assert nmt(*arguments) == 0
     shown = capsys.readouterr().out
     assert "word alignment dropped" in shown
-    assert "with a word alignment" in " ".join(shown.split())
+    assert "with word alignment" in " ".join(shown.split())

@@ -235,7 +235,7 @@ def test_candidates_are_the_reference_and_each_drawn_translation_once(tiny_model
 
 def test_the_risk_of_a_batch_is_that_of_its_sentences_and_is_reported(tiny_model, tokenizers, few_words):
     model = tiny_model("model.dropout=0", vocabulary=SPECIAL + 2)
-    objective = risk_of(model, tokenizers)
+    objective = risk_of(model, tokenizers, "train.batch_tokens=4096")
     torch.manual_seed(0)
     loss, sums = objective(few_words, 1)
     assert not sums.requires_grad
@@ -306,7 +306,7 @@ def test_settings_of_another_objective_are_refused(data, tmp_path, capsys):
     for settings, words in {
         ("train.objective=mrt", "train.scheduled_sampling=linear"): "needs objective cross_entropy",
         ("train.mrt_samples=4",): "mrt_samples needs objective mrt",
-        ("train.teacher_forcing_floor=0.4",): "teacher_forcing_floor is for scheduled_sampling",
+        ("train.teacher_forcing_floor=0.4",): "teacher_forcing_floor needs scheduled_sampling",
     }.items():
         assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 2
         assert words in capsys.readouterr().err

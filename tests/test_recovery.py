@@ -92,7 +92,7 @@ def test_divergence_before_the_first_checkpoint_restarts(data, tmp_path, monkeyp
     assert train(data, tmp_path / "broken", "train.max_skipped=2") == 0
     assert [event["to_step"] for event in events(tmp_path / "broken", "recovered")] == [0]
     monkeypatch.setattr(TrainingLoss, "forward", ordinary)
-    assert train(data, tmp_path / "whole", "train.learning_rate=5e-4") == 0  # half the default
+    assert train(data, tmp_path / "whole", "train.learning_rate=1.5e-3") == 0  # half the default
     assert_same_run(tmp_path / "broken", tmp_path / "whole")
 
 

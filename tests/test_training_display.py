@@ -137,7 +137,7 @@ def test_a_long_run_is_warned_of_once(tmp_path, monkeypatch, capsys, total, seco
         now[0] += seconds
         display.updated({**UPDATED, "step": step, "epoch": step / 10})
     words = capsys.readouterr().err
-    assert words.count(f"{total:,} updates are {epochs} epochs over 29,000 pairs") == 1
+    assert words.count(f"{total:,} updates are {epochs} epochs of 29,000 pairs") == 1
     assert words.count("this run would take about 2 days") == days
 
 
@@ -161,7 +161,7 @@ def test_off_a_terminal_updates_are_told_once_a_minute(tmp_path, monkeypatch, ca
     display.stopped({"step": 140, "reason": "all done"})
     words = capsys.readouterr().err
     assert re.findall(r"^update (\d+)/", words, re.MULTILINE) == ["101", "111", "121", "131"]
-    assert "40 updates done in 0:04:00, 0.2 updates/s, 3 of all skipped" in words
+    assert "40 updates done in 0:04:00, 0.2 updates/s, 3 updates of the run skipped" in words
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

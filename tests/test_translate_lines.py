@@ -147,10 +147,10 @@ def test_a_fuzzed_file_comes_out_line_by_line(trained, tmp_path, capsys, form):
         assert {row.count(" ||| ") for row in text.splitlines()} == {3}
     words = capsys.readouterr().err
     invalid = [n for n, line in enumerate(lines, 1) if line.decode("utf-8", "replace").encode() != line]
-    assert f"{len(invalid)} lines (the first is line {invalid[0]}): not UTF-8" in words
+    assert f"{len(invalid)} lines (first: line {invalid[0]}): not UTF-8" in words
     controls = [n for n, line in enumerate(lines, 1) if has_control(line.removesuffix(b"\r"))]
-    assert f"{len(controls)} lines (the first is line {controls[0]}): with control characters" in words
-    assert re.search(r"4 lines \(the first is line 68\): more than 200 tokens; translated in parts", words)
+    assert f"{len(controls)} lines (first: line {controls[0]}): with control characters" in words
+    assert re.search(r"4 lines \(first: line 68\): more than 200 tokens; translated in parts", words)
     assert not (tmp_path / "out.progress").exists()
 
 
@@ -257,7 +257,7 @@ def test_json_lines_are_found_by_themselves_and_keep_their_keys(trained, tmp_pat
     (tmp_path / "in").write_text(content)
     command = ["translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out"]
     assert nmt(*command, "--format", "jsonl") == 3
-    assert '5 lines (the first is line 3): not a JSON object with text under "source"' in capsys.readouterr().err
+    assert '5 lines (first: line 3): not a JSON object with text under "source"' in capsys.readouterr().err
     found = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert [record["line"] for record in found] == list(range(1, 10))
     assert found[0]["id"] == 7 and found[0]["translation"]
@@ -297,7 +297,7 @@ def test_options_that_exclude_each_other(trained, tmp_path, capsys):
         return capsys.readouterr().err
 
     assert "not possible with --format text" in words("--alignment", "-")
-    assert "for one process" in words("--stream", "--processes", "2")
+    assert "--stream and --processes exclude each other" in words("--stream", "--processes", "2")
     assert "give -o FILE" in words("--resume")
     assert "exclude each other" in words("--resume", "--stream", "-o", tmp_path / "a")
     assert ".jsonl file" in words("--resume", "-o", tmp_path / "a", "--attention", tmp_path / "a.html")

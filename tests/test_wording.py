@@ -214,7 +214,7 @@ def test_unmet_constraints_are_counted(run, write, capsys, monkeypatch):
     records = [{"source": "one two", "required": ["7"]}] * 2
     found = run(write("in", map(json.dumps, records)), "--format", "jsonl")
     assert [json.loads(row)["problems"] for row in found] == [["unmet"]] * 2
-    assert "2 lines (the first is line 1): the translation has not all" in " ".join(capsys.readouterr().err.split())
+    assert "2 lines (first: line 1): the translation has not all" in " ".join(capsys.readouterr().err.split())
 
 
 def replaced(hypothesis):

@@ -222,6 +222,6 @@ def test_a_map_for_the_terminal():
     weights = np.array([[0.0, 0.3, 0.7], [1.0, 0.0, 0.0]], np.float32)
     drawn = terminal_map(AttentionMap(["▁ab", "▁猫", "</s>"], ["▁x", "</s>"], weights, ""), 40)
     assert drawn == "         <\n         /\n     a   s\n     b 猫>\n   x   ░░▓▓\n</s> ██\n"
-    assert "too many for 10 columns" in terminal_map(
+    assert "do not fit in 10 columns" in terminal_map(
         AttentionMap(["▁a"] * 9, ["▁x"], np.ones((1, 9), np.float32), ""), 10
     )
