@@ -51,7 +51,7 @@ def automatic(config: Config, data: PreparedData, finetuning: bool) -> dict[str,
     settle("warmup_updates", _warmup(config, updates))
     if train.schedule != "noam":
         settle("learning_rate", _rate(config) / (FINETUNING if finetuning else 1))
-    valid_every = settle("valid_every", min(2_500, _rounded(updates / VALIDATIONS)))
+    valid_every = settle("valid_every", min(2_500, max(50, _rounded(updates / VALIDATIONS))))
     settle("save_every", min(500, max(1, valid_every // 2)))
     if config.model.dropout == AUTO:
         settled_values["model.dropout"] = _dropout(config.model, updates / an_epoch)
