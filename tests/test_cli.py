@@ -241,7 +241,7 @@ def test_mistakes_of_train_have_words(data, trained, tmp_path, capsys):
     weighted = words(2, data, "-o", run_dir, "--set", "train.corpus_weights.trian=2")
     assert "there is no corpus trian; did you mean train?" in weighted
     again = words(2, data, "-o", trained, *overrides(*TINY, "train.corpus_weights.train=2"))
-    assert "began with other settings: train.corpus_weights was {}, is {'train': 2.0}" in again
+    assert "has other settings: train.corpus_weights was {}, is {'train': 2.0}" in again
     assert "data was prepared with other settings" in words(
         2, data, "-o", run_dir, "--set", "data.cleaning.max_tokens=7"
     )

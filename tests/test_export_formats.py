@@ -390,4 +390,4 @@ sys.exit(run(sys.argv[1:]))
         assert done.returncode == 0, done.stderr
     else:
         assert done.returncode == 2
-        assert "needs the package torch" in done.stderr
+        assert "the package torch is not installed" in done.stderr
