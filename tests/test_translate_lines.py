@@ -149,7 +149,7 @@ def test_a_fuzzed_file_comes_out_line_by_line(trained, tmp_path, capsys, form):
     invalid = [n for n, line in enumerate(lines, 1) if line.decode("utf-8", "replace").encode() != line]
     assert f"{len(invalid)} lines (first: line {invalid[0]}): not UTF-8" in words
     controls = [n for n, line in enumerate(lines, 1) if has_control(line.removesuffix(b"\r"))]
-    assert f"{len(controls)} lines (first: line {controls[0]}): with control characters" in words
+    assert f"{len(controls)} lines (first: line {controls[0]}): control characters, replaced by spaces" in words
     assert re.search(r"4 lines \(first: line 68\): more than 200 tokens; translated in parts", words)
     assert not (tmp_path / "out.progress").exists()
 
