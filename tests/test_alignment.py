@@ -221,7 +221,11 @@ def test_picture_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("a.svg", "not a format of attention heat maps"), ("a", "not a format of attention heat maps"), ("no/a.html", "no directory")],
+    [
+        ("a.svg", "not a format of attention heat maps"),
+        ("a", "not a format of attention heat maps"),
+        ("no/a.html", "no directory"),
+    ],
 )
 def test_unusable_paths_are_refused_before_any_work(tmp_path, name, reason):
     with pytest.raises(UserError, match=reason):
