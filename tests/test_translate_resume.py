@@ -73,7 +73,7 @@ def test_two_kills_and_a_resume_change_no_byte(trained, text, expected, tmp_path
     assert nmt(*command(trained, text, tmp_path), "--resume") == 0
     assert contents(tmp_path) == expected
     words = capsys.readouterr().err
-    assert f"going on after line {done[2]:,}" in words
+    assert f"resuming after line {done[2]:,}" in words
     assert "not UTF-8" in words  # what was odd before the kills is told too
 
 
