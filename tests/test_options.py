@@ -34,7 +34,10 @@ MODEL = (Path("model"),)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: translate_file(TranslateOptions(models=MODEL, n_best=2)), "--n-best 2 is not possible with --format text"),
+        (
+            lambda: translate_file(TranslateOptions(models=MODEL, n_best=2)),
+            "--n-best 2 is not possible with --format text",
+        ),
         (lambda: translate_file(TranslateOptions(models=MODEL, resume=True)), "--resume needs an output file"),
         (lambda: translate_file(TranslateOptions(models=MODEL, weights="1")), "--weights 1: needs several models"),
         (lambda: export(ExportOptions(run=Path("run"))), "nothing to export"),

@@ -132,6 +132,6 @@ def test_damaged_shards_are_refused_with_a_message(tmp_path):
     (split / "state.json").write_text(json.dumps({**state, "_data_files": [{"filename": first.name}]}))
     assert message() == f"{split}: damaged: has 3 pairs, was written with 6"
     (split / "state.json").write_text("[]")
-    assert "not one of nmt prepare" in message()
+    assert "not from nmt prepare" in message()
     (split / "state.json").write_text("{")
     assert "not JSON" in message()
