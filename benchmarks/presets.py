@@ -107,7 +107,7 @@ def learn(model: Seq2Seq, plan: BatchPlan, config: Config, device: torch.device)
             for group in optimizer.param_groups:
                 group["lr"] = schedule.rate(update)
             with precision.autocast():
-                loss = objective(batch)
+                loss, _ = objective(batch)
             precision.scaler.scale(loss / batch.target_tokens).backward()
             precision.step(optimizer, config.train.clip_norm)
             optimizer.zero_grad(set_to_none=True)

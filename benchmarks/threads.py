@@ -64,7 +64,7 @@ def measure(model: Path, lines: list[str], threads: int, quantize: Any, rounds: 
         for name, translator in translators.items():
             torch.set_num_threads(ways[name])
             if isinstance(translator.runtime, TorchRuntime) and name.endswith("one batch"):
-                translator.runtime.at_once = 1
+                translator.runtime.parallel_batches = 1
             start, cpu = time.perf_counter(), time.process_time()
             found = translator.translate(lines[:WARM_UP] if turn == 0 else lines)
             used = time.perf_counter() - start, time.process_time() - cpu

@@ -201,7 +201,7 @@ def our_step(config: ModelConfig, precision_name: str, batch: Batch) -> Callable
     def run() -> None:
         choose_matmul()
         with precision.autocast():
-            loss = objective(batch)
+            loss, _ = objective(batch)
         precision.scaler.scale(loss / batch.target_tokens).backward()
         precision.step(optimizer, 1.0)
         optimizer.zero_grad(set_to_none=True)

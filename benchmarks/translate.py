@@ -32,11 +32,11 @@ import torch
 from torch import Tensor
 
 from nmtcli.checkpoint import find_model, load_model, read_info
+from nmtcli.data.batching import length_batches
 from nmtcli.data.directory import open_data
 from nmtcli.models.device import choose_matmul
 from nmtcli.models.packed import PackedMatrix, best_int8_kernel, product_of
 from nmtcli.models.protocol import Cache, Memory, Step, select_rows
-from nmtcli.translate.batching import length_batches
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.shortlist import SHORTLIST, Shortlist
 from nmtcli.translate.translator import Translator

@@ -1,4 +1,4 @@
-"""nmtcli: train, use and deploy neural machine translation from the command line.
+"""nmtcli: train, use and deploy neural machine translation models from the command line.
 
 From Python: `from nmtcli import Translator`. Names are imported at first use.
 """

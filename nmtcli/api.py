@@ -1,4 +1,4 @@
-"""The verbs as library functions, each with its options object; imported when they are first used."""
+"""A library function and an options class for each command; imported at first use."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

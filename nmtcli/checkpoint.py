@@ -5,6 +5,7 @@ has the trainer state; an export may have another format. A run directory has ch
 functions that use weights: other exports are opened without it.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -34,16 +35,15 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 INFO, WEIGHTS, STATE, TENSORS = "config.json", "model.safetensors", "state.json", "trainer.safetensors"
-REPORT, CARD = "export.json", "README.md"  # of an export: the result of its check, and the model card
-POINTERS = "best", "last"  # of a run; the first one that exists is the model
+REPORT, CARD = "export.json", "README.md"  # of an export: the result of its check, as JSON and as text
+POINTERS = "best", "last"  # of a run, in order of preference
 Kind = Literal["pytorch", "onnx", "ctranslate2"]
 StoredPrecision = Literal["fp32", "int8", "int16", "fp16", "bf16"]
-_CHUNK = 2**20
 AGAIN = "and run the same command again to resume"
 
 
 class ModelInfo(Section):
-    """`config.json` of a model directory: everything needed to build and use the model."""
+    """`config.json` of a model directory: all that is needed to build and use the model."""
 
     format: int = FORMAT
     nmtcli: str = __version__
@@ -74,11 +74,11 @@ class ModelInfo(Section):
 
 
 class NewerFormat(DataError):
-    """A model in a format of a later version."""
+    """The format of a model is newer than this version of nmt."""
 
 
 def upgrade(raw: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The `config.json` of an older format in the current one; a newer format is refused."""
+    """The `config.json` of an older format in the current one; raises NewerFormat for a newer one."""
     written = raw.get("format")
     if not isinstance(written, int) or written < 1:
         raise DataError(f"{path}: not the config of an nmt model (no format number)")
@@ -92,7 +92,7 @@ def upgrade(raw: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def read_info(directory: Path) -> ModelInfo:
-    """The description of the model in `directory`. Raises DataError if it is missing or damaged."""
+    """`config.json` of the model in `directory`; raises DataError where it is missing or damaged."""
     path = directory / INFO
     try:
         return ModelInfo.model_validate(upgrade(read_json(path), path))
@@ -102,7 +102,7 @@ def read_info(directory: Path) -> ModelInfo:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file. Raises DataError."""
+    """Read a JSON object from a file; raises DataError where it cannot."""
     try:
         loaded = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -136,11 +136,11 @@ def find_model(path: Path) -> Path:
 
 
 def model_files(path: Path) -> list[Path]:
-    """The files of the model of `path` and of its run, which output files must not overwrite."""
+    """The files of the model at `path` and of its run, which no output may overwrite."""
     try:
         directory = find_model(path)
     except DataError:
-        return []  # opening the model reports the error
+        return []  # opening it reports the error
     endings = {".json", ".jsonl", ".model", ".safetensors", ".onnx", ".data", ".bin", ".yaml", ".md"}
     folders = directory, RunDirectory(path).checkpoints
     files = [file for folder in folders for file in folder.rglob("*") if file.suffix in endings]
@@ -148,13 +148,13 @@ def model_files(path: Path) -> list[Path]:
 
 
 def write_model(directory: Path, info: ModelInfo, weights: dict[str, "Tensor"], tokenizers: Tokenizers) -> None:
-    """Write the files for translation into an existing directory."""
+    """Write config, tokenizers and weights, all that translation needs, into an existing directory."""
     write_info(directory, info, tokenizers)
     _save_tensors(directory / WEIGHTS, weights)
 
 
 def write_info(directory: Path, info: ModelInfo, tokenizers: Tokenizers) -> None:
-    """Write the files that every kind of model has."""
+    """Write config and tokenizers, which every kind of model has."""
     tokenizers.save(directory)
     (directory / INFO).write_text(info.model_dump_json(indent=2) + "\n", "utf-8")
 
@@ -166,18 +166,15 @@ def file_digests(directory: Path) -> dict[str, dict[str, int | str]]:
     digests: dict[str, dict[str, int | str]] = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
-        if not path.is_file() or name in (REPORT, CARD):
-            continue
-        digest = xxhash.xxh3_128()
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        digests[name] = {"bytes": path.stat().st_size, "xxh3": digest.hexdigest()}
+        if path.is_file() and name not in (REPORT, CARD):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
+            digests[name] = {"bytes": path.stat().st_size, "xxh3": digest}
     return digests
 
 
 def check_export(directory: Path, info: ModelInfo) -> None:
-    """Raise DataError if a file of an export is missing or changed. Checkpoints have no list of files."""
+    """Raise DataError unless every file of an export exists and is unchanged. Checkpoints have no list of files."""
     if not (directory / REPORT).is_file():
         if info.kind == "pytorch" and info.precision == "fp32":
             return
@@ -197,13 +194,13 @@ def check_export(directory: Path, info: ModelInfo) -> None:
 
 
 def write_trainer_state(directory: Path, state: dict[str, Any], tensors: dict[str, "Tensor"]) -> None:
-    """Write the state for a resume into the directory of the model."""
+    """Write the trainer state, which only a resume needs, beside the model in the same directory."""
     _save_tensors(directory / TENSORS, tensors)
     (directory / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
 
 
 def read_trainer_state(directory: Path) -> tuple[dict[str, Any], dict[str, "Tensor"]]:
-    """Read the state written by `write_trainer_state`. Raises DataError if it is missing or damaged."""
+    """Read the trainer state; raises DataError where it is missing or damaged."""
     return read_json(directory / STATE), load_tensors(directory / TENSORS)
 
 
@@ -213,7 +210,7 @@ def _save_tensors(path: Path, tensors: dict[str, "Tensor"]) -> None:
 
     try:
         save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path)
-    except SafetensorError as error:  # its message has the number of the system's error
+    except SafetensorError as error:  # the errno is only in its message
         if (number := re.search(r"os error (\d+)", str(error))) is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
@@ -234,21 +231,22 @@ def load_tensors(path: Path) -> dict[str, "Tensor"]:
 
 
 def _another(path: Path) -> str:
-    """A hint for a missing or damaged file: another checkpoint to use."""
+    """A hint which checkpoint to use in place of the one with this file."""
     run = RunDirectory(path.parent.parent.parent)
     others = [run.checkpoint(step) for step in run.steps() if run.checkpoint(step) != path.parent]
     return f"use another checkpoint: -m {shlex.quote(str(others[-1]))}" if others else "copy or export the model again"
 
 
 def model_weights(model: "Seq2Seq") -> dict[str, "Tensor"]:
-    """The trained weights by name; tied weights once."""
+    """The weights by name; tied ones once."""
     return {name: weight.detach() for name, weight in model.named_parameters()}
 
 
 def put_weights(model: "Seq2Seq", weights: dict[str, "Tensor"], path: Path) -> None:
-    """Copy saved weights into a model with the same names and shapes. Raises DataError if they differ."""
+    """Copy saved weights into a model; raises DataError unless names and shapes are equal."""
     current = model_weights(model)
-    wrong = sorted(current.keys() ^ weights.keys()) or [n for n in current if current[n].shape != weights[n].shape]
+    wrong = sorted(current.keys() ^ weights.keys())
+    wrong = wrong or [name for name in current if current[name].shape != weights[name].shape]
     if wrong:
         raise DataError(
             f"{path}: weights do not match {INFO}: {', '.join(wrong[:3])}", "the model directory is damaged"
@@ -260,9 +258,9 @@ def put_weights(model: "Seq2Seq", weights: dict[str, "Tensor"], path: Path) -> N
 def load_model(directory: Path, precision: "Precision | None" = None) -> "Seq2Seq":
     """The PyTorch model of a checkpoint or a safetensors export, on the CPU, in evaluation mode.
 
-    With a precision its matrices are packed (`nmtcli.models.quantized`), for translation only; those stored in int8
-    always are. Without it, weights stored in bf16 or fp16 are used in fp32. Raises UserError if another precision is
-    requested for weights stored in int8.
+    With a precision its matrices are packed in it (`nmtcli.models.quantized`), for translation only; matrices stored in
+    int8 always are. Without, weights stored in bf16 or fp16 are converted to fp32. Raises UserError
+    where int8 is stored and another precision is given.
     """
     from nmtcli.models.quantized import assemble, empty_model, reduce_weights, stored_precision
     from nmtcli.models.seq2seq import Seq2Seq
@@ -272,7 +270,9 @@ def load_model(directory: Path, precision: "Precision | None" = None) -> "Seq2Se
     sizes = info.model, info.source_size, info.target_size
     stored = stored_precision(tensors)
     if stored == "int8" and precision not in (None, "int8"):
-        raise UserError(f"{directory}: is stored in int8; {precision} is not possible", "use the original run")
+        raise UserError(
+            f"{directory}: is stored in int8 and cannot be loaded in {precision}", "use the run it was exported from"
+        )
     if precision is None and stored != "int8":
         model = Seq2Seq(*sizes)
         put_weights(model, tensors, path)
@@ -306,16 +306,16 @@ class RunDirectory:
         return self.checkpoints / f"step-{step:07d}"
 
     def steps(self) -> list[int]:
-        """The updates with a checkpoint, in order. All are complete, since they were renamed into place."""
+        """The updates that have a checkpoint, in order. Each is complete: it was renamed into place."""
         names = (path.name.removeprefix("step-") for path in self.checkpoints.glob("step-*"))
         return sorted(int(name) for name in names if name.isdigit())
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Create the directory if needed, and keep other processes from training into it.
+        """Keep other processes from training into this directory; creates it if it does not exist.
 
-        The operating system drops the lock with the process; readers ignore it. Raises UserError if another process has
-        the lock, with its host and number.
+        The lock ends with the process; reading a run ignores it. Raises UserError, with host and process id, where
+        another process has the lock.
         """
         check_name(self.path)
         with writing(self.path):
@@ -328,13 +328,16 @@ class RunDirectory:
             yield
 
     def save(self, step: int, write: Callable[[Path], None]) -> None:
-        """Add a checkpoint atomically and point `last` to it. Raises ResourceError on a full disk."""
+        """Add a checkpoint and point `last` to it, atomically.
+
+        Raises ResourceError on a full disk.
+        """
         with staged(self.checkpoint(step), AGAIN) as directory:
             write(directory)
         self.point("last", step)
 
     def move_damaged(self, step: int) -> Path:
-        """Rename a checkpoint that cannot be read; returns the new path."""
+        """Rename a damaged checkpoint; returns its new path."""
         path = self.checkpoint(step)
         places = (path.with_name(f"damaged-{path.name}{f'-{n}' if n else ''}") for n in count())
         moved = next(place for place in places if not place.exists())
@@ -343,7 +346,7 @@ class RunDirectory:
         return moved
 
     def set_aside(self, steps: Sequence[int]) -> None:
-        """Hide checkpoints after the one to resume from; the next save deletes them."""
+        """Hide checkpoints of a diverged training; saving the next one deletes them."""
         for step in steps:
             hidden = self.checkpoint(step).with_name(f".{self.checkpoint(step).name}.partial")
             shutil.rmtree(hidden, ignore_errors=True)
@@ -357,7 +360,7 @@ class RunDirectory:
                 hidden.rename(path)
 
     def point(self, name: str, checkpoint: int | Path | None) -> None:
-        """Set a pointer to the checkpoint of an update or a model directory in the run, or remove it (None)."""
+        """Let a pointer name the checkpoint of an update or a model directory of the run; None removes it."""
         if checkpoint is None:
             (self.path / name).unlink(missing_ok=True)
             return
@@ -366,7 +369,7 @@ class RunDirectory:
             write_whole(self.path / name, f"{directory.relative_to(self.path).as_posix()}\n".encode())
 
     def pointer(self, name: str) -> Path | None:
-        """The checkpoint of a pointer; None if there is no pointer."""
+        """The checkpoint that a pointer names; None without the pointer. Raises DataError where that does not exist."""
         directory = self._named(name)
         if directory is not None and not (directory / INFO).is_file():
             raise DataError(
@@ -379,16 +382,16 @@ class RunDirectory:
         return self.path / path.read_text("utf-8").strip() if path.is_file() else None
 
     def prune(self, keep: set[int]) -> None:
-        """Delete checkpoints except those in `keep`, and leftovers of a killed save or prune.
+        """Delete checkpoints not in `keep`, and the leftovers of a killed save or prune.
 
-        The newest one and those of `last` and `best` are always kept.
+        The newest and those that `last` and `best` name are always kept.
         """
         needed = {self._named(name) for name in POINTERS} | {self.checkpoint(step) for step in keep}
         leftovers = list(self.checkpoints.glob(".*.partial"))
         for step in self.steps()[:-1]:
             path = self.checkpoint(step)
             if path not in needed:
-                # renamed first, so that a step directory is always complete
+                # renamed first, so that no incomplete checkpoint has this name
                 leftovers.append(path.rename(path.with_name(f".{path.name}.partial")))
         for leftover in leftovers:
             shutil.rmtree(leftover, ignore_errors=True)  # a file in use may stay until the next time

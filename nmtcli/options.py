@@ -1,4 +1,4 @@
-"""The options of a verb as one frozen object: what the command line shows of each field, and which go together."""
+"""Options classes of the commands: metadata for the command line, and rules about combinations of options."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,21 +11,21 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True)
 class Option:
-    """How one field is given on the command line, as metadata of its annotation."""
+    """The command-line option of a field, as metadata of its annotation."""
 
     help: str
-    names: tuple[str, ...] = ()  # the field's own name unless given
+    names: tuple[str, ...] = ()  # default: the name of the field
     metavar: str | None = None
-    panel: str | None = None  # heading of `--help` under which it stands
+    panel: str | None = None  # heading in `--help`
     min: int | None = None
     max: int | None = None
-    argument: bool = False  # given by its place, without a name
-    more: Mapping[str, Any] = field(default_factory=dict)  # for typer
+    argument: bool = False  # positional
+    more: Mapping[str, Any] = field(default_factory=dict)  # further arguments for Typer
 
 
 @dataclass(frozen=True)
 class Rule(Generic[Options]):
-    """Options that do not go together. `message` and `hint` may name fields of the options as {o.field}."""
+    """An invalid combination of options. `message` and `hint` may refer to fields as {o.field}."""
 
     broken: Callable[[Options], object]
     message: str
@@ -33,18 +33,18 @@ class Rule(Generic[Options]):
 
 
 def check_rules(options: Options, rules: Sequence[Rule[Options]]) -> None:
-    """Raise UserError for the first rule that the options break."""
+    """Raise UserError for the first broken rule."""
     for rule in rules:
         if rule.broken(options):
             raise UserError(rule.message.format(o=options), rule.hint and rule.hint.format(o=options))
 
 
 class Tell(Protocol):
-    """Receives what a verb has to say while it works, one line at a time."""
+    """A function that receives the messages and warnings of a library function."""
 
     def __call__(self, message: str, *, warning: bool = False) -> None:
-        """One line of text."""
+        """Receive one line."""
 
 
 def silent(message: str, *, warning: bool = False) -> None:
-    """Tells nobody."""
+    """Ignore the message."""

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from nmtcli.config import Config, CorpusConfig, SearchConfig, Section
 from nmtcli.config.parsing import KeyPath, Tree, parse
+from nmtcli.config.train import REMOVED
 from nmtcli.errors import UserError, nearest
 from nmtcli.paths import quoted
 
@@ -86,6 +87,13 @@ def load_tree(
     for override in overrides:
         _merge(tree, _parse_override(override, origins))
     return tree, origins
+
+
+def removed_settings(files: Sequence[Path], overrides: Sequence[str]) -> list[str]:
+    """A warning for each removed setting in these files and overrides."""
+    _, origins = load_tree(files=files, overrides=overrides)
+    given = {key: version for key, version in REMOVED.items() if ("train", key) in origins}
+    return [f"train.{key} has no effect since {version} and is ignored" for key, version in given.items()]
 
 
 def search_overrides(overrides: Sequence[str]) -> Tree:

@@ -194,7 +194,7 @@ def test_picture_says_which_characters_no_font_draws(tmp_path, monkeypatch):
     from matplotlib import font_manager
 
     monkeypatch.setattr(font_manager, "findSystemFonts", list)
-    with pytest.raises(UserError, match="no installed font draws 猫") as caught:
+    with pytest.raises(UserError, match="no installed font has 猫") as caught:
         write_attention(tmp_path / "a.png", [attention("▁猫", "▁cat")])
     assert ".html" in str(caught.value.hint)
 
@@ -220,7 +220,12 @@ def test_picture_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("a.svg", "cannot draw"), ("a", "cannot draw"), ("no/a.html", "no directory")]
+    ("name", "reason"),
+    [
+        ("a.svg", "not a format of attention heat maps"),
+        ("a", "not a format of attention heat maps"),
+        ("no/a.html", "no directory"),
+    ],
 )
 def test_unusable_paths_are_refused_before_any_work(tmp_path, name, reason):
     with pytest.raises(UserError, match=reason):

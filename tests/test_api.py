@@ -57,7 +57,7 @@ def test_mistakes_are_told_before_the_model_is_opened(trained):
     with pytest.raises(UserError, match="beam_size"):
         Translator.load(trained, "cpu", beam_size=0)
     for device in ("gpu", "cpu:1", "cuda:x"):
-        with pytest.raises(UserError, match="no such device"):
+        with pytest.raises(UserError, match="unknown device"):
             Translator.load(trained, device)
     with pytest.raises(UserError, match=r"no CUDA device|GPU 99: PyTorch sees"):
         Translator.load(trained, "cuda:99")

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtcli.config import TrainConfig
+from nmtcli.data.batching import Sentences, pad
 from nmtcli.data.directory import open_data
-from nmtcli.data.shards import Sentences
 from nmtcli.errors import UserError
-from nmtcli.train.batches import BatchPlan, make_batch, pad, share
+from nmtcli.train.batches import BatchPlan, make_batch, share
 from nmtcli.train.epochs import Epochs
 from nmtcli.vocabulary import BOS, EOS, PAD
 

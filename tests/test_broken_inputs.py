@@ -160,7 +160,10 @@ CASES = [
         words="no unit has text",
     ),
     one(
-        "cut.tmx", TMX[:-30].encode(), settings=("data.source_language=en", "data.target_language=de"), words="cut short"
+        "cut.tmx",
+        TMX[:-30].encode(),
+        settings=("data.source_language=en", "data.target_language=de"),
+        words="cut short",
     ),
     one("none.tmx", b"<tmx><body></body></tmx>", words=r"none\.tmx: has no translation unit"),
     one("text.tmx", SOURCE, words=r"text\.tmx:1: not XML"),

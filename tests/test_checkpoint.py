@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from nmtcli import checkpoint
 from nmtcli.checkpoint import RunDirectory, average_weights, find_model, load_model
-from nmtcli.data.shards import Sentences
+from nmtcli.data.batching import Sentences
 from nmtcli.errors import DataError, UserError
 from nmtcli.train.batches import make_batch
 from tests.conftest import nmt
@@ -123,7 +123,7 @@ def test_a_selection_must_be_well_formed(trained, selection):
 
 
 def test_more_checkpoints_than_kept_cannot_be_averaged(trained):
-    with pytest.raises(UserError, match="keeps 3 such checkpoints") as error:
+    with pytest.raises(UserError, match="has 3 such checkpoints") as error:
         RunDirectory(trained).select("last:9")
     assert "train.keep_last=9" in error.value.hint
 

@@ -159,7 +159,7 @@ def test_a_dry_run_shows_the_model_and_makes_nothing(data, tmp_path, capsys):
 def test_a_plan_of_very_many_epochs_is_warned_of(data, tmp_path, capsys):
     many = overrides(*TINY, "train.max_updates=2000")
     assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", "--dry-run", *many) == 0
-    assert "2,000 updates are 100 epochs over 400 pairs" in capsys.readouterr().err
+    assert "2,000 updates are 100 epochs of 400 pairs" in capsys.readouterr().err
 
 
 def test_a_run_writes_what_a_reader_expects(trained):
@@ -237,17 +237,17 @@ def test_mistakes_of_train_have_words(data, trained, tmp_path, capsys):
     assert "did you mean train.max_updates" in words(2, data, "-o", run_dir, "--set", "train.max_update=3")
     assert "no preset 'luong'" in words(2, data, "-o", run_dir, "--preset", "luong")
     assert "batch_tokens is 2" in words(2, data, "-o", run_dir, "--set", "train.batch_tokens=2")
-    assert "began with other settings: model.embedding.size was 16, is 256" in words(2, data, "-o", trained)
+    assert "has other settings: model.embedding.size was 16, is 256" in words(2, data, "-o", trained)
     weighted = words(2, data, "-o", run_dir, "--set", "train.corpus_weights.trian=2")
     assert "there is no corpus trian; did you mean train?" in weighted
     again = words(2, data, "-o", trained, *overrides(*TINY, "train.corpus_weights.train=2"))
-    assert "began with other settings: train.corpus_weights was {}, is {'train': 2.0}" in again
+    assert "has other settings: train.corpus_weights was {}, is {'train': 2.0}" in again
     assert "data was prepared with other settings" in words(
         2, data, "-o", run_dir, "--set", "data.cleaning.max_tokens=7"
     )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
-    assert "holds files, but no run" in words(2, data, "-o", tmp_path / "mine")
+    assert "has files, but no run" in words(2, data, "-o", tmp_path / "mine")
     assert not run_dir.exists()
 
 
@@ -265,7 +265,7 @@ def test_settings_that_only_prolong_a_run_may_change(data, tmp_path, capsys):
     assert nmt(*command, "--set", "train.max_updates=14") == 0
     words = capsys.readouterr().err
     assert "train.max_updates was 12, is 14" in words
-    assert "going on from update 12" in words
+    assert "resuming from update 12" in words
 
 
 # ---- translate ----
@@ -362,13 +362,13 @@ def test_a_picture_shows_the_first_six_lines(trained, tmp_path, capsys):
     path = tmp_path / "attention.png"
     assert translate(trained, b"one two\n" * 7, "--attention", str(path)).count(b"\n") == 7
     assert path.is_file()
-    assert "attention of the first 6 lines of 7" in capsys.readouterr().err
+    assert "attention of the first 6 of 7 lines" in capsys.readouterr().err
 
 
 def test_invalid_utf8_is_counted_and_named(trained, capsys):
     output = translate(trained, b"one\n\xff\xfe two\nthree\n\xc3\n")
     assert output.count(b"\n") == 4
-    assert "2 lines (the first is line 2): not UTF-8" in capsys.readouterr().err
+    assert "2 lines (first: line 2): not UTF-8" in capsys.readouterr().err
 
 
 def test_mistakes_of_translate_have_words(trained, tmp_path, capsys):
@@ -377,7 +377,7 @@ def test_mistakes_of_translate_have_words(trained, tmp_path, capsys):
         return capsys.readouterr().err
 
     assert "absent: no such file" in words(3, "-i", tmp_path / "absent")
-    assert "--format tsv or jsonl" in words(2, "--n-best", "3", "-i", os.devnull)
+    assert "--format tsv, jsonl or moses" in words(2, "--n-best", "3", "-i", os.devnull)
     assert "--beam-size" in words(2, "-b", "0", "-i", os.devnull)
     assert ".html" in words(2, "--attention", "x.gif", "-i", os.devnull)
     assert "cannot write" in words(2, "-i", os.devnull, "-o", tmp_path / "no" / "out")
@@ -401,5 +401,5 @@ def test_a_model_without_attention_has_none_to_draw(data, tmp_path, capsys):
     assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", *settings) == 0
     picture = tmp_path / "attention.html"
     assert nmt("translate", "-m", tmp_path / "run", "-i", os.devnull, "--attention", picture) == 2
-    assert "the model has no attention to draw" in capsys.readouterr().err
+    assert "the model has no attention" in capsys.readouterr().err
     assert not picture.exists()

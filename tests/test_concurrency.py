@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nmtcli import LineHandling, Translator
-from nmtcli.translate.concurrency import batches_at_once, each_batch, usable_threads
+from nmtcli.translate.concurrency import count_parallel_batches, each_batch, usable_threads
 from nmtcli.translate.constraints import Phrase, Phrases
 
 WAIT = 30.0  # seconds, for what is there at once
@@ -17,8 +17,8 @@ WAIT = 30.0  # seconds, for what is there at once
 class Engine:
     """Counts what it is told."""
 
-    def __init__(self, at_once: int) -> None:
-        self.at_once, self.shares = at_once, []
+    def __init__(self, parallel_batches: int) -> None:
+        self.parallel_batches, self.shares = parallel_batches, []
 
     def share(self, batches: int) -> None:
         """See `Shared`."""
@@ -45,9 +45,9 @@ def test_batches_meet_in_as_many_threads_as_there_are_and_come_in_order():
     assert engine.shares == [(False, 3)] * 3 + [(True, 1)]
 
 
-@pytest.mark.parametrize(("at_once", "count"), [(1, 5), (4, 1), (4, 0)])
-def test_what_is_alone_has_the_callers_thread_and_all_of_its_threads(at_once, count):
-    engine, main = Engine(at_once), threading.current_thread()
+@pytest.mark.parametrize(("parallel_batches", "count"), [(1, 5), (4, 1), (4, 0)])
+def test_what_is_alone_has_the_callers_thread_and_all_of_its_threads(parallel_batches, count):
+    engine, main = Engine(parallel_batches), threading.current_thread()
     seen = list(each_batch(engine, lambda number: (number, threading.current_thread() is main), range(count)))
     assert seen == [(number, True) for number in range(count)] and engine.shares == []
 
@@ -88,7 +88,7 @@ def test_threads_are_those_of_openmp_or_the_processors(monkeypatch):
     for nothing in ("", "0", "many"):
         monkeypatch.setenv("OMP_NUM_THREADS", nothing)
         assert usable_threads() >= 1
-    assert [batches_at_once(threads) for threads in (1, 2, 4, 64)] == [1, 2, 4, 4]
+    assert [count_parallel_batches(threads) for threads in (1, 2, 4, 64)] == [1, 2, 4, 4]
 
 
 def found_by(model, threads, lines, handling=None, **options):
@@ -97,7 +97,7 @@ def found_by(model, threads, lines, handling=None, **options):
     translator = Translator.load(
         model, "cpu", threads=threads, weights=weights, handling=handling, batch_tokens=40, max_length=20, **options
     )
-    assert translator.runtime.at_once == min(threads, 4)
+    assert translator.runtime.parallel_batches == min(threads, 4)
     return [[(one.text, one.log_prob) for one in found.candidates] for found in translator.translate(lines, n_best=2)]
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from nmtcli.config import Config, SearchConfig
 from nmtcli.errors import UserError
 from nmtcli.settings import dump_config, keys, load_config, presets, replace_search
+from tests.conftest import TINY, nmt, overrides
 
 
 def write(tmp_path, text, name="conf.yaml"):
@@ -187,3 +188,12 @@ def test_a_setting_that_was_removed_is_accepted_and_dropped(tmp_path, value):
     (tmp_path / "config.yaml").write_text(f"train: {{cuda_graphs: {str(value).lower()}, patience: 3}}\n")
     config = load_config(files=[tmp_path / "config.yaml"], overrides=["train.cuda_graphs=true"])
     assert config == load_config(overrides=["train.patience=3"])
+
+
+@pytest.mark.parametrize("place", ["file", "override"])
+def test_a_removed_setting_is_ignored_with_one_warning(data, tmp_path, capsys, place):
+    (tmp_path / "config.yaml").write_text("train: {cuda_graphs: true}\n")
+    given = ["-c", tmp_path / "config.yaml"] if place == "file" else ["--set", "train.cuda_graphs=true"]
+    settings = overrides(*TINY, "train.max_updates=1")
+    assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", *settings, *given) == 0
+    assert capsys.readouterr().err.count("train.cuda_graphs has no effect since 0.2.0 and is ignored") == 1

@@ -29,7 +29,7 @@ def test_loss_and_gradients_equal_those_of_the_cpu(tiny_model, settings):
     results = []
     for device in ("cpu", "cuda"):
         model = tiny_model(*settings, "model.dropout=0", vocabulary=30).to(device).train()
-        loss = TrainingLoss(model, smoothing=0.1)(batch.to(torch.device(device)))
+        loss, _ = TrainingLoss(model, smoothing=0.1)(batch.to(torch.device(device)))
         loss.backward()
         results.append([loss.detach().cpu(), *(weight.grad.cpu() for weight in model.parameters())])
     for ours, theirs in zip(*results, strict=True):

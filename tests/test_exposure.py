@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from nmtcli.cli.training_display import show_accuracy
+from nmtcli.data.batching import Sentences
 from nmtcli.data.directory import open_data
-from nmtcli.data.shards import Sentences
 from nmtcli.models.protocol import Step
 from nmtcli.train.batches import BatchPlan, make_batch
 from nmtcli.train.epochs import Epochs

@@ -111,7 +111,7 @@ def test_columns_of_identifiers_are_reported(found):
 def test_skipped_header_lines_are_reported(found):
     rows = "".join(f"{s}\t{t}\n" for s, t in zip(source_lines(300), target_lines(300), strict=True))
     (text,) = about(found(train="source\ttarget\n" + rows), "header line")
-    assert text.startswith("1 header line")
+    assert text.startswith("1 header line skipped")
     assert not about(found(train=rows), "header line")
 
 

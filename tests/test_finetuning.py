@@ -34,11 +34,11 @@ def test_a_frozen_part_has_no_gradient_and_leaves_those_of_the_others(settings, 
     own = ["model.embedding.tie=none", "model.dropout=0", *settings]
     model = Seq2Seq(model_config(*own), 30, 30)
     objective, batch = TrainingLoss(model, smoothing=0.1), tiny_batch()
-    objective(batch).backward()
+    objective(batch)[0].backward()
     whole = {name: weight.grad for name, weight in model.named_parameters()}
     model.zero_grad()
     freeze(model, [part])
-    objective(batch).backward()
+    objective(batch)[0].backward()
     frozen = part_names(model, part)
     assert frozen
     for name, weight in model.named_parameters():
@@ -162,13 +162,13 @@ def test_a_run_with_another_vocabulary_says_what_is_new_and_goes_on(other_data, 
     assert "give --extend-vocabulary" in capsys.readouterr().err
     frozen = "train.freeze=[source_embedding, target_embedding, output]"
     assert nmt(*command, "--extend-vocabulary", *overrides(*mine, frozen)) == 2
-    assert "random weights for ever" in capsys.readouterr().err
+    assert "would leave the embeddings of new pieces random" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert nmt(*command, "--extend-vocabulary", *overrides(*mine)) == 0
     assert "joint vocabulary: " in capsys.readouterr().err
     assert nmt(*command, "--extend-vocabulary", *overrides(*mine, "train.max_updates=13")) == 0
     words = capsys.readouterr().err
-    assert "going on from update 12" in words
+    assert "resuming from update 12" in words
     assert "joint vocabulary" not in words
     assert nmt("train", other_data / "joint", "-o", tmp_path / "x", "--extend-vocabulary") == 2
     assert "goes with --finetune-from" in capsys.readouterr().err

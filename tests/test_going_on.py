@@ -47,7 +47,7 @@ def test_a_damaged_newest_checkpoint_is_moved_and_the_one_before_goes_on(data, r
     assert train(data, run, *MORE) == 0
     assert [event["step"] for event in events(run, "started")] == [0, 6]
     told = capsys.readouterr().err
-    assert "going on from update 6" in told and "damaged-step-0000009" in told
+    assert "resuming from update 6" in told and "damaged-step-0000009" in told
     assert (run / "checkpoints" / "damaged-step-0000009").is_dir()
     assert 9 in RunDirectory(run).steps() and RunDirectory(run).pointer("last") == RunDirectory(run).checkpoint(12)
 

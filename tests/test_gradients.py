@@ -11,7 +11,7 @@ import torch
 import torch.multiprocessing
 from torch import nn
 
-from nmtcli.data.shards import Sentences
+from nmtcli.data.batching import Sentences
 from nmtcli.errors import ResourceError
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.settings import load_config, presets
@@ -19,7 +19,6 @@ from nmtcli.train.batches import Batch, make_batch, share
 from nmtcli.train.distributed import Ranks, joined, whole
 from nmtcli.train.gradients import Gradients
 from nmtcli.train.loss import TrainingLoss
-from nmtcli.train.objectives import CrossEntropy
 from nmtcli.train.precision import MixedPrecision
 from tests.test_presets import WIDTH, shrunk
 
@@ -55,11 +54,11 @@ class Scarce(nn.Module):
         self.objective, self.room = objective, room
 
     def forward(self, batch, update):
-        loss = self.objective(batch, update)
+        loss, sums = self.objective(batch, update)
         if batch.cells > self.room:
             loss.backward()  # leaves gradients of no use behind
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return loss
+        return loss, sums
 
 
 def make_model(preset="luong-general", sets=()):
@@ -71,21 +70,21 @@ def make_model(preset="luong-general", sets=()):
 
 
 def gradients(model, batches, room=10**9, ranks=None, sharded=False):
-    """By name, the loss sum over the ranks, and the splits that were told."""
+    """By name, the loss sum over the ranks, and the tokens of each split."""
     ranks = ranks or Ranks()
-    objective = CrossEntropy(TrainingLoss(model, smoothing=0.1))
+    objective = TrainingLoss(model, smoothing=0.1)
     model.zero_grad()
-    told = []
+    splits = []
     parallel = ranks.share(Scarce(objective, room), sharded, CPU)
-    computer = Gradients(parallel, ranks, CPU, seed=1, on_split=lambda batch: told.append(batch.cells))
+    computer = Gradients(parallel, ranks, CPU, seed=1, on_split=lambda batch: splits.append(batch.cells))
     filler = Pairs().load(0, slice(1))
-    found = {}
+    computed = {}
     for _ in range(2):  # the second time nothing is larger than before: the engine's own way
         model.zero_grad()
-        tokens, loss = computer.compute(batches, filler, 1, MixedPrecision("fp32", CPU))
+        tokens, sums = computer.compute(batches, filler, 1, MixedPrecision("fp32", CPU))
         assert tokens == sum(batch.target_tokens for batch in Pairs().whole())
-        found = {name: whole(weight.grad).clone() for name, weight in model.named_parameters()}
-    return found, ranks.sum(loss.item())[0], told
+        computed = {name: whole(weight.grad).clone() for name, weight in model.named_parameters()}
+    return computed, ranks.sum(sums[0].item())[0], splits
 
 
 def assert_close(found, expected):
@@ -96,17 +95,17 @@ def assert_close(found, expected):
 
 @pytest.mark.parametrize("room", [60, 30])
 def test_where_memory_runs_out_batches_are_halved_and_the_update_is_the_same(room):
-    expected, loss, told = gradients(make_model(), Pairs().whole())
-    assert not told
-    found, scarce_loss, told = gradients(make_model(), Pairs().whole(), room)
+    expected, loss, splits = gradients(make_model(), Pairs().whole())
+    assert not splits
+    found, scarce_loss, splits = gradients(make_model(), Pairs().whole(), room)
     assert_close(found, expected)
     assert scarce_loss == pytest.approx(loss, rel=1e-5)
-    assert told
-    assert all(cells > room for cells in told)
-    assert told == sorted(told, reverse=True)
+    assert splits
+    assert all(cells > room for cells in splits)
+    assert splits == sorted(splits, reverse=True)
 
 
-def test_a_link_to_a_missing_word_is_refused():
+def test_a_pair_that_does_not_fit_is_reported():
     with pytest.raises(ResourceError, match=r"one pair of . source and . target tokens does not fit"):
         gradients(make_model(), Pairs().whole(), room=2)
 
@@ -133,10 +132,10 @@ def in_two_ranks(rank, port, room, path):
             )
         assert ranks.gather({"rank": rank, "ü": [1.5, None]}) == [{"rank": r, "ü": [1.5, None]} for r in range(2)]
         assert ranks.most(rank) == 1
-        told = ranks.gather([len(told) for _, _, told in results.values()])
+        splits = ranks.gather([len(splits) for _, _, splits in results.values()])
     if rank == 0:
         torch.save({key: found for key, (found, _, _) in results.items()}, path)
-        path.with_suffix(".json").write_text(json.dumps([told, {key: loss for key, (_, loss, _) in results.items()}]))
+        path.with_suffix(".json").write_text(json.dumps([splits, {key: loss for key, (_, loss, _) in results.items()}]))
 
 
 def test_two_ranks_are_one_for_each_preset_also_where_memory_runs_out_on_one(tmp_path):
@@ -146,14 +145,14 @@ def test_two_ranks_are_one_for_each_preset_also_where_memory_runs_out_on_one(tmp
     path = tmp_path / "found.pt"
     torch.multiprocessing.spawn(in_two_ranks, (port, 60, path), nprocs=2)
     results = torch.load(path, weights_only=True)
-    told, losses = json.loads(path.with_suffix(".json").read_text())
+    splits, losses = json.loads(path.with_suffix(".json").read_text())
     assert set(results) >= set(presets())
     for name, found in results.items():
         expected, loss, _ = gradients(make_model(name.split()[0]), Pairs().whole())
         assert_close(found, expected)
         assert losses[name] == pytest.approx(loss, rel=1e-5)
-    assert not any(told[0])
-    assert all(told[1][: len(presets())])
+    assert not any(splits[0])
+    assert all(splits[1][: len(presets())])
 
 
 def test_a_rank_without_a_pair_takes_part():

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from nmtcli.checkpoint import find_model, load_model
 from nmtcli.config import TrainConfig
+from nmtcli.data.batching import Sentences
 from nmtcli.data.directory import open_data
 from nmtcli.data.links import Links
-from nmtcli.data.shards import Sentences
 from nmtcli.models import recurrent
 from nmtcli.models.loop import plain_product
 from nmtcli.train.batches import BatchPlan, make_batch
@@ -81,12 +81,12 @@ def test_the_loss_is_that_of_a_slow_loop(pairs, seed, window):
 def test_the_objective_adds_it_times_its_weight(tiny_model):
     batch = batch_of([((4, 3), [(0, 0), (3, 1), (2, 1)]), ((2, 5), [(1, 4)]), ((3, 3), [])])
     model = tiny_model()
-    plain = TrainingLoss(model, 0.1)(replace(batch, alignment=None))
+    plain, _ = TrainingLoss(model, 0.1)(replace(batch, alignment=None))
     attention = model.decode(batch.source, batch.source_length, batch.target_input, need_attention=True).attention
     added = guided_alignment_loss(attention, batch.alignment)
     assert added > 0
     for weight in (0.5, 2.0):
-        loss = TrainingLoss(model, 0.1, guidance=weight)(batch)
+        loss, _ = TrainingLoss(model, 0.1, guidance=weight)(batch)
         torch.testing.assert_close(loss, plain + weight * added)
     torch.testing.assert_close(TrainingLoss(model, 0.1, 2.0).evaluate(batch).loss, plain, rtol=1e-5, atol=1e-4)
 
@@ -123,7 +123,7 @@ def test_every_kind_of_attention_is_guided_with_the_gradients_of_plain_autograd(
 def test_links_are_read_only_for_guided_alignment(aligned):
     data = open_data(aligned)
     for weight in (0.0, 0.5):
-        plan = BatchPlan.training(data, TrainConfig(guided_alignment=weight))
+        plan = BatchPlan.training(data, TrainConfig(guided_alignment=weight, batch_tokens=4096))
         batch = plan.load(np.arange(20))
         assert (batch.alignment is not None) == (weight > 0)
     filled = batch.alignment.sum(dim=2)

@@ -38,7 +38,7 @@ def test_blank_lines_before_the_first_object(start, tmp_path):
     report = Report()
     assert window.jsonl
     assert [request and request.source for request in window.requests(report)][-1] == "one"
-    assert not report.found
+    assert not report.tallies
     content = start + b'{"source": "one", "target": "eins"}\n'
     assert pairs_of(open_corpus(tmp_path, path=write(tmp_path / "x.jsonl", content)).reader)[-1] == ("one", "eins")
 
@@ -72,7 +72,7 @@ def test_what_looks_like_json_and_is_read_as_text_is_told(text, line):
     report = Report()
     window.requests(report)
     assert not window.jsonl
-    assert (report.found["json"].first if "json" in report.found else None) == line
+    assert (report.tallies["json"].first if "json" in report.tallies else None) == line
 
 
 @pytest.mark.parametrize("key", ["requierd", "Required", "ban", "placeholder", "prefx"])
@@ -80,7 +80,7 @@ def test_a_misspelt_key_is_reported(key):
     (window,) = LineReader(io.BytesIO(json.dumps({"source": "one", key: ["x"]}).encode())).windows()
     report = Report()
     window.requests(report)
-    assert ("misspelt" in report.found) == (key != "ban")
+    assert ("misspelt" in report.tallies) == (key != "ban")
 
 
 @pytest.mark.parametrize("key", ["id", "prompt", "requirements", "lang", "page"])
@@ -88,7 +88,7 @@ def test_additional_keys_are_accepted(key):
     (window,) = LineReader(io.BytesIO(json.dumps({"source": "one", key: "x"}).encode())).windows()
     report = Report()
     window.requests(report)
-    assert not report.found
+    assert not report.tallies
 
 
 @pytest.mark.parametrize("key", ["prefix", "required", "banned", "placeholders"])

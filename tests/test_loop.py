@@ -32,7 +32,7 @@ def loss_and_gradients(model, batch, plain=False, dtype=None):
             real = batch.target_output != PAD
             loss, _ = plain_smoothed_loss(features[real], model.output.weight, batch.target_output[real], 0.1)
         else:
-            loss = TrainingLoss(model, 0.1)(batch)
+            loss, _ = TrainingLoss(model, 0.1)(batch)
     loss.backward()
     return loss.detach(), {name: weight.grad.clone() for name, weight in model.named_parameters()}
 

@@ -31,8 +31,8 @@ TRANSLATE = [
     ("-m run -i in -o in", 2, "in: given twice"),
     ("-m run -i in --alignment in", 2, "in: given twice"),
     ("-m run -i in --attention no/x.html", 2, "no/x.html: cannot write: no directory no"),
-    ("-m run -i in --attention x.pdf", 2, "cannot draw attention as x.pdf"),
-    ("-m run -i in --terminology terms", 3, "terms:1: not a row of source term, tab, target term"),
+    ("-m run -i in --attention x.pdf", 2, "x.pdf: not a format of attention heat maps"),
+    ("-m run -i in --terminology terms", 3, "terms:1: not source term, tab, target term"),
     ("-m run -i in --ban folder", 3, "folder: cannot read"),
     ("-m run -i in -b 0", 2, "--beam-size: beam_size: input should be greater"),
     ("-m run -i in --beam-groups 2 -b 5", 2, "--beam-size: beam_size 5 is not a multiple"),
@@ -41,10 +41,10 @@ TRANSLATE = [
     ("-m run -i in --device cuda:9", 2, "'cuda:9' is not one of"),
     ("-m run -i in --set beam=2", 2, "--set beam: not a setting of search"),
     ("-m run -i empty -o out", 0, ""),
-    ("-m run -i nul -o out", 0, "with control characters, which were read as blanks"),
+    ("-m run -i nul -o out", 0, "control characters, replaced by spaces"),
     ("-m run -i utf16 -o out", 3, "utf16: is UTF-16 text"),
     ("-m run -i packed -o out", 0, ""),
-    ("-m run -i in -o out --input-format jsonl", 3, "2 lines (the first is line 1): not a JSON object"),
+    ("-m run -i in -o out --input-format jsonl", 3, "2 lines (first: line 1): not a JSON object"),
 ]
 SCORE = [
     ("ref", 2, "needs a reference"),
@@ -105,6 +105,6 @@ def test_a_closed_stream_is_no_bug(place, monkeypatch, capsys, stream, words):
 def test_a_missing_package_is_named_with_what_to_install():
     for name, words in (("torch", "pip install torch; without it nmt translates exports"), ("datasets.x", "nmtcli")):
         found = _explain(ModuleNotFoundError(name=name))
-        assert f"needs the package {name.partition('.')[0]}" in found.message
+        assert f"the package {name.partition('.')[0]} is not installed" in found.message
         assert words in found.hint
         assert found.exit_code == 2

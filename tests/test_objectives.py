@@ -11,15 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtcli.checkpoint import find_model, load_model
+from nmtcli.data.batching import Sentences
 from nmtcli.data.directory import open_data
-from nmtcli.data.shards import Sentences
 from nmtcli.metrics.scores import score_sentences
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.settings import load_config
 from nmtcli.train.batches import Batch, make_batch
-from nmtcli.train.distributed import Ranks
 from nmtcli.train.loss import TrainingLoss
-from nmtcli.train.objectives import CrossEntropy, make_objective
+from nmtcli.train.objectives import make_objective
 from nmtcli.train.risk import MinimumRisk, sequence_log_probs
 from nmtcli.train.sampling import draw, sample_translations
 from nmtcli.train.scheduled_sampling import ScheduledSampling, mixed_input, sigmoid_constant, teacher_forcing
@@ -122,12 +121,13 @@ def test_always_the_true_token_is_cross_entropy_and_draws_nothing(tiny_model):
     model, batch = tiny_model(vocabulary=30).train(), tiny_batch()
     objective = sampling(model, "train.teacher_forcing_floor=1")
     state = torch.get_rng_state()
-    expected = gradients(model, CrossEntropy(objective.loss)(batch, 5))
+    expected = gradients(model, objective.loss(batch, 5)[0])
     after = torch.get_rng_state()
     torch.set_rng_state(state)
-    assert_same(gradients(model, objective(batch, 5)), expected, atol=0, rtol=0)
+    assert_same(gradients(model, objective(batch, 5)[0]), expected, atol=0, rtol=0)
     assert torch.equal(torch.get_rng_state(), after)
-    assert objective.report(5, Ranks())["teacher_forcing"] == 1.0
+    metrics = objective.metrics([4 * math.log(2), 3], 4, 5)
+    assert metrics == {"perplexity": pytest.approx(2.0), "accuracy": 0.75, "teacher_forcing": 1.0}
 
 
 @pytest.mark.parametrize("settings", [[], FEEDING, GNMT])
@@ -160,7 +160,7 @@ def test_the_model_stays_in_training_and_every_weight_gets_a_gradient_in_bf16_to
     model, batch = tiny_model(vocabulary=30).train(), tiny_batch()
     objective = sampling(model, "train.teacher_forcing_half_life=1")
     with torch.autocast("cpu", torch.bfloat16):
-        loss = objective(batch, 2)
+        loss, _ = objective(batch, 2)
     assert all(module.training for module in model.modules())
     found = gradients(model, loss)
     assert found.keys() == dict(model.named_parameters()).keys()
@@ -235,11 +235,12 @@ def test_candidates_are_the_reference_and_each_drawn_translation_once(tiny_model
 
 def test_the_risk_of_a_batch_is_that_of_its_sentences_and_is_reported(tiny_model, tokenizers, few_words):
     model = tiny_model("model.dropout=0", vocabulary=SPECIAL + 2)
-    objective = risk_of(model, tokenizers)
+    objective = risk_of(model, tokenizers, "train.batch_tokens=4096")
     torch.manual_seed(0)
-    total = sum(objective(few_words, update).item() for update in (1, 2))
-    assert objective.report(2, Ranks())["risk"] == pytest.approx(total / 6)
-    assert objective.report(2, Ranks())["risk"] == 0
+    loss, sums = objective(few_words, 1)
+    assert not sums.requires_grad
+    assert sums.tolist() == [loss.item(), 3]
+    assert objective.metrics([6.0, 3], 1, 1) == {"risk": 2.0}
     candidates = objective.draw_candidates(few_words)
     alone = []
     for row, own in enumerate(candidates):
@@ -305,7 +306,7 @@ def test_settings_of_another_objective_are_refused(data, tmp_path, capsys):
     for settings, words in {
         ("train.objective=mrt", "train.scheduled_sampling=linear"): "needs objective cross_entropy",
         ("train.mrt_samples=4",): "mrt_samples needs objective mrt",
-        ("train.teacher_forcing_floor=0.4",): "teacher_forcing_floor is for scheduled_sampling",
+        ("train.teacher_forcing_floor=0.4",): "teacher_forcing_floor needs scheduled_sampling",
     }.items():
         assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 2
         assert words in capsys.readouterr().err
@@ -331,7 +332,7 @@ def test_a_run_begins_with_a_models_weights_and_settings_and_goes_on(data, halfw
     finally:
         (halfway / "elsewhere").rename(halfway / "best")
         (halfway / "gone").rename(halfway / "last")
-    assert "going on from update 12" in capsys.readouterr().err
+    assert "resuming from update 12" in capsys.readouterr().err
 
 
 def test_what_does_not_fit_the_model_is_refused(data, corpus, trained, tmp_path, capsys):

@@ -34,9 +34,12 @@ MODEL = (Path("model"),)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: translate_file(TranslateOptions(models=MODEL, n_best=2)), "--n-best 2 would break"),
-        (lambda: translate_file(TranslateOptions(models=MODEL, resume=True)), "--resume goes on with a file"),
-        (lambda: translate_file(TranslateOptions(models=MODEL, weights="1")), "--weights 1: one model"),
+        (
+            lambda: translate_file(TranslateOptions(models=MODEL, n_best=2)),
+            "--n-best 2 is not possible with --format text",
+        ),
+        (lambda: translate_file(TranslateOptions(models=MODEL, resume=True)), "--resume needs an output file"),
+        (lambda: translate_file(TranslateOptions(models=MODEL, weights="1")), "--weights 1: needs several models"),
         (lambda: export(ExportOptions(run=Path("run"))), "nothing to export"),
         (lambda: prepare(PrepareOptions()), "-o DATA is missing"),
         (lambda: prepare(PrepareOptions(output=Path("x"), merge=MODEL, hold_out=3)), "--merge takes no other options"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nmtcli.config import TokenizerConfig
 from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import DataError, UserError
-from nmtcli.translate.constraints import obeys
+from nmtcli.translate.constraints import satisfies
 from nmtcli.translate.phrases import PhraseWriter, joins_words
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.translate.terminology import Terminology, read_phrases, read_terms
@@ -56,8 +56,8 @@ def test_words_count_as_whole_words_wherever_they_stand(writer, word):
     for sentence in SENTENCES[:5]:
         tokens = ids(writer, sentence)
         if "(" + word not in sentence:  # a required word has a blank before it
-            assert obeys(required, tokens) == says(sentence, word, writer.tokenizer.type), sentence
-        assert obeys(banned, tokens) == (not says(sentence, word, writer.tokenizer.type)), sentence
+            assert satisfies(required, tokens) == says(sentence, word, writer.tokenizer.type), sentence
+        assert satisfies(banned, tokens) == (not says(sentence, word, writer.tokenizer.type)), sentence
 
 
 @settings(max_examples=60, deadline=None)
@@ -68,7 +68,7 @@ def test_a_banned_word_is_known_in_every_segmentation(seed, word, text):
         constraint = writer.constraint(phrases=[writer.banned(word)])
         (row,) = writer.tokenizer.encode([text])
         (drawn,) = writer.tokenizer.sample([row], 0.1 if kind == "unigram" else 0.5, seed)
-        assert obeys(constraint, (*drawn, EOS)) == (not says(text, word))
+        assert satisfies(constraint, (*drawn, EOS)) == (not says(text, word))
 
 
 _TOKENIZERS = {kind: tokenizer(kind) for kind in ("unigram", "bpe")}
@@ -78,7 +78,7 @@ def translate(writer, seeds, constraints, beam=4):
     table = Table(len(writer.tokenizer), 7, sharpness=1.0)
     limits = [30] * len(seeds)
     found = beam_search(table, *table.arrays(seeds), limits, SearchOptions(beam), constraints=constraints)
-    assert all(own[0].obeys for own in found)
+    assert all(own[0].satisfied for own in found)
     return [writer.tokenizer.decode(own[0].tokens) for own in found]
 
 
@@ -105,11 +105,11 @@ def test_a_banned_word_of_rare_letters_is_known_by_its_bytes():
     writer = PhraseWriter(tokenizer("bpe", byte_fallback=True, vocab_size=340))
     banned = writer.constraint(phrases=[writer.banned("Straße"), writer.banned("東京")])
     for text in ("die Straße am See", "in 東京"):
-        assert not obeys(banned, ids(writer, text))
-    assert obeys(banned, ids(writer, "die Straßen am See"))
+        assert not satisfies(banned, ids(writer, text))
+    assert satisfies(banned, ids(writer, "die Straßen am See"))
     for text in ("die Straße; am See", "die Straße!", "(Straße) am See"):  # ; and ! are bytes, too
-        assert not obeys(banned, ids(writer, text))
-    assert obeys(banned, ids(writer, "die Straße7 am See"))
+        assert not satisfies(banned, ids(writer, text))
+    assert satisfies(banned, ids(writer, "die Straße7 am See"))
 
 
 KOREAN = ["나는 안나를 안 본다", "매일 열매를 먹는다", "불안한 매미가 운다", "안나는 안경을 산다", "하나 둘 셋"] * 6
@@ -128,7 +128,7 @@ def test_what_anything_may_follow_is_banned_in_every_segmentation(kind, seed, te
         (row,) = writer.tokenizer.encode([sentence])
         if kind != "char" and seed:
             (row,) = writer.tokenizer.sample([row], 0.1 if kind == "unigram" else 0.5, seed)
-        assert obeys(constraint, (*row, EOS)) == (text not in sentence), (sentence, writer.tokenizer.pieces(row))
+        assert satisfies(constraint, (*row, EOS)) == (text not in sentence), (sentence, writer.tokenizer.pieces(row))
 
 
 @pytest.mark.parametrize("banned", ["안안나", "안나안", "나나", "안안", "안나안나안"])
@@ -146,7 +146,7 @@ def test_a_banned_text_that_overlaps_itself_is_known_in_every_segmentation(banne
         text = "".join(letters)
         for tokens in segmentations("▁" + text):
             told = writer.tokenizer.pieces(tokens)
-            assert obeys(constraint, (*tokens, EOS)) == (banned not in text), told
+            assert satisfies(constraint, (*tokens, EOS)) == (banned not in text), told
 
 
 def test_a_translation_begins_with_its_prefix(writer):
@@ -207,8 +207,8 @@ def test_terms_apply_where_their_source_occurs(tmp_path, writer):
     assert terms.occurring("house") == [haus]
     constraint = writer.constraint(phrases=[haus])
     for target in ("das Haus am See", "ein Boot"):  # either will do
-        assert obeys(constraint, ids(writer, target))
-    assert not obeys(constraint, ids(writer, "das Hausboot"))
+        assert satisfies(constraint, ids(writer, target))
+    assert not satisfies(constraint, ids(writer, "das Hausboot"))
     (text,) = translate(writer, [3], [constraint])
     assert says(text, "Haus") or says(text, "Boot")
 
@@ -216,10 +216,10 @@ def test_terms_apply_where_their_source_occurs(tmp_path, writer):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("house\tHaus\nlake\n", ":2: not a row"),
-        ("a\tb\tc\n", ":1: not a row"),
-        ("\tHaus\n", ":1: not a row"),
-        ("house\tHaus\n\nlake\t\n", ":3: not a row"),
+        ("house\tHaus\nlake\n", ":2: not source term, tab, target term"),
+        ("a\tb\tc\n", ":1: not source term, tab, target term"),
+        ("\tHaus\n", ":1: not source term, tab, target term"),
+        ("house\tHaus\n\nlake\t\n", ":3: not source term, tab, target term"),
     ],
 )
 def test_a_bad_terminology_is_told_with_file_and_line(tmp_path, rows, message):

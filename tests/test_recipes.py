@@ -307,7 +307,7 @@ def test_collected_results_tell_the_spread_of_seeds_and_keep_each_run_once(tmp_p
     collect.add(record, [result(1, 40.0), result(2, 41.0)])
     results = collect.add(record, [result(2, 42.0, "2026-11-28")])
     assert len(results) == len(record.read_text().splitlines()) == 2
-    assert "| 41.0 ± 1.4 (40.0, 42.0) | `BLEU|case:lc` |" in collect.table(results).replace("\\|", "|")
+    assert "| 41.00 ± 1.41 (40.00, 42.00) | `BLEU|case:lc` |" in collect.table(results).replace("\\|", "|")
     page = tmp_path / "README.md"
     page.write_text(f"# Results\n\n{collect.MARK}old\n{collect.MARK}\nmore\n")
     collect.write(page, "new\n")

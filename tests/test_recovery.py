@@ -1,4 +1,4 @@
-"""What a trainer survives: gradients that are not finite, memory that runs out, changed settings, a kill."""
+"""Recovery of training: gradients that are not finite, out of memory, changed settings, a killed process."""
 
 import json
 from itertools import pairwise
@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from nmtcli.checkpoint import RunDirectory
-from nmtcli.train.objectives import CrossEntropy
+from nmtcli.train.loss import TrainingLoss
 from tests.conftest import TINY, nmt, overrides
 from tests.laws.test_training_laws import assert_same_run, weights
 
 WITHOUT_DROPOUT = ["model.dropout=0", "train.precision=fp32", "train.log_every=1"]
-ordinary = CrossEntropy.forward
+ordinary = TrainingLoss.forward
 
 
 # as PyTorch (older and newer) and NumPy say it on a CPU
@@ -38,10 +38,10 @@ def break_updates(monkeypatch, updates, broken=float("nan")):
     """The loss of these updates, as often as they are tried, is not finite."""
 
     def forward(self, batch, update):
-        loss = ordinary(self, batch, update)
-        return loss * broken if update in updates else loss
+        loss, sums = ordinary(self, batch, update)
+        return (loss * broken if update in updates else loss), sums
 
-    monkeypatch.setattr(CrossEntropy, "forward", forward)
+    monkeypatch.setattr(TrainingLoss, "forward", forward)
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
@@ -61,15 +61,15 @@ def test_a_loss_that_is_not_finite_is_null_in_the_log(data, tmp_path, monkeypatc
     assert "Infinity" not in lines
 
 
-def test_divergence_goes_back_to_the_checkpoint_with_half_the_rate_until_it_ends(data, tmp_path, monkeypatch, capsys):
+def test_divergence_loads_earlier_checkpoints_with_half_the_learning_rate(data, tmp_path, monkeypatch, capsys):
     tried = []
 
     def forward(self, batch, update):
         tried.append(update)
-        loss = ordinary(self, batch, update)
-        return loss * float("nan") if 7 <= update <= 12 and tried.count(7) < 3 else loss
+        loss, sums = ordinary(self, batch, update)
+        return (loss * float("nan") if 7 <= update <= 12 and tried.count(7) < 3 else loss), sums
 
-    monkeypatch.setattr(CrossEntropy, "forward", forward)
+    monkeypatch.setattr(TrainingLoss, "forward", forward)
     assert train(data, tmp_path / "run", "train.max_skipped=3", "train.schedule=constant") == 0
     recovered = events(tmp_path / "run", "recovered")
     assert [(event["step"], event["to_step"]) for event in recovered] == [(9, 6), (9, 3)]  # further back each time
@@ -80,24 +80,24 @@ def test_divergence_goes_back_to_the_checkpoint_with_half_the_rate_until_it_ends
     assert (state["recoveries"], state["rate_scale"], state["step"]) == (2, 0.25, 12)
 
 
-def test_divergence_before_the_first_checkpoint_begins_anew(data, tmp_path, monkeypatch):
+def test_divergence_before_the_first_checkpoint_restarts(data, tmp_path, monkeypatch):
     tried = []
 
     def forward(self, batch, update):
         tried.append(update)
-        loss = ordinary(self, batch, update)
-        return loss * float("nan") if tried.count(1) < 3 else loss  # once in the rehearsal
+        loss, sums = ordinary(self, batch, update)
+        return (loss * float("nan") if tried.count(1) < 3 else loss), sums  # once in the rehearsal
 
-    monkeypatch.setattr(CrossEntropy, "forward", forward)
+    monkeypatch.setattr(TrainingLoss, "forward", forward)
     assert train(data, tmp_path / "broken", "train.max_skipped=2") == 0
     assert [event["to_step"] for event in events(tmp_path / "broken", "recovered")] == [0]
-    monkeypatch.setattr(CrossEntropy, "forward", ordinary)
-    assert train(data, tmp_path / "whole", "train.learning_rate=5e-4") == 0  # half the default
+    monkeypatch.setattr(TrainingLoss, "forward", ordinary)
+    assert train(data, tmp_path / "whole", "train.learning_rate=1.5e-3") == 0  # half the default
     assert_same_run(tmp_path / "broken", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("persistent", [True, False])
-def test_what_cannot_be_mended_stops_with_the_batch_saved(data, tmp_path, monkeypatch, capsys, persistent):
+def test_repeated_divergence_stops_with_the_batch_saved(data, tmp_path, monkeypatch, capsys, persistent):
     break_updates(monkeypatch, set(range(7, 13)))
     settings = ["train.max_skipped=3", *([] if persistent else ["train.on_divergence=stop"])]
     assert train(data, tmp_path / "run", *settings) == 5
@@ -111,16 +111,16 @@ def test_what_cannot_be_mended_stops_with_the_batch_saved(data, tmp_path, monkey
         for pair in pairs
     )
     assert RunDirectory(tmp_path / "run").steps()[-1] == 6
-    monkeypatch.setattr(CrossEntropy, "forward", ordinary)
+    monkeypatch.setattr(TrainingLoss, "forward", ordinary)
     assert train(data, tmp_path / "run", *settings) == 0
 
 
-def test_a_safer_precision_is_kept_when_the_run_goes_on(data, tmp_path, monkeypatch):
+def test_a_safer_precision_is_kept_after_a_resume(data, tmp_path, monkeypatch):
     def forward(self, batch, update):
-        loss = ordinary(self, batch, update)
-        return loss * float("nan") if torch.is_autocast_enabled("cpu") and update > 6 else loss
+        loss, sums = ordinary(self, batch, update)
+        return (loss * float("nan") if torch.is_autocast_enabled("cpu") and update > 6 else loss), sums
 
-    monkeypatch.setattr(CrossEntropy, "forward", forward)
+    monkeypatch.setattr(TrainingLoss, "forward", forward)
     settings = ["train.max_skipped=3", "train.on_divergence=safer_precision", "train.precision=bf16"]
     assert train(data, tmp_path / "run", *settings, "train.max_updates=10") == 0
     (recovered,) = events(tmp_path / "run", "recovered")
@@ -131,7 +131,7 @@ def test_a_safer_precision_is_kept_when_the_run_goes_on(data, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), *OUT_OF_MEMORY], ids=str)
-def test_out_of_memory_is_told_and_changes_nothing(data, tmp_path, monkeypatch, capsys, error):
+def test_out_of_memory_is_reported_and_does_not_change_the_weights(data, tmp_path, monkeypatch, capsys, error):
     def forward(self, batch, update):
         if batch.cells > 200:
             raise error
@@ -139,7 +139,7 @@ def test_out_of_memory_is_told_and_changes_nothing(data, tmp_path, monkeypatch, 
 
     assert train(data, tmp_path / "whole") == 0
     capsys.readouterr()
-    monkeypatch.setattr(CrossEntropy, "forward", forward)
+    monkeypatch.setattr(TrainingLoss, "forward", forward)
     assert train(data, tmp_path / "split") == 0
     for left, right in zip(*(weights(tmp_path / name) for name in ("whole", "split")), strict=True):
         for name, tensor in left.items():
@@ -157,10 +157,10 @@ def test_settings_that_change_the_mathematics_are_refused_until_allowed(data, tm
     more = ["train.max_updates=14", "train.learning_rate=5e-4"]
     assert train(data, tmp_path / "run", *more) == 2
     words = capsys.readouterr().err
-    assert "train.learning_rate was 0.001, is 0.0005" in words
+    assert "train.learning_rate was 0.003, is 0.0005" in words
     assert "--allow-changes" in words
     assert train(data, tmp_path / "run", *more, options=["--allow-changes"]) == 0
-    assert "changed since this run began: train.learning_rate was 0.001, is 0.0005" in capsys.readouterr().err
+    assert "changed since this run began: train.learning_rate was 0.003, is 0.0005" in capsys.readouterr().err
     assert train(data, tmp_path / "run", *more) == 0  # what was allowed stays
 
 
@@ -188,7 +188,7 @@ def test_verify_resume_says_that_no_bit_differs(data, tmp_path, capsys):
     assert nmt(*command, *overrides(*settings)) == 0
     found = capsys.readouterr()
     assert "identical: all" in found.out
-    assert "killed by SIGKILL" in found.err
+    assert "killed after update" in found.err
     assert not (tmp_path / "scratch").exists()
 
 
@@ -201,7 +201,7 @@ def test_verify_resume_finds_what_differs(data, tmp_path, trained, capsys):
     found = compare(RunDirectory(trained), RunDirectory(tmp_path / "other"), 6, 6)
     assert len(found.different) > 10
     assert "target_tokens" in found.state or "best" in found.state
-    with pytest.raises(CheckFailed, match="resuming is not exact"):
+    with pytest.raises(CheckFailed, match="the resume is not exact"):
         show_resumption(found, tmp_path / "other", "cuda")
     assert (tmp_path / "other").exists()
 

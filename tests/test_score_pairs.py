@@ -117,7 +117,7 @@ def test_pairs_that_cannot_be_scored_are_counted(trained, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert [row.split("\t")[4] == "0" for row in out.splitlines()] == [False, True, True, False]
     assert "2 pairs have no score" in err
-    assert "the first is pair 2" in err
+    assert "the first one is pair 2" in err
     assert "perplexity" in err
 
 

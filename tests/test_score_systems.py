@@ -70,7 +70,7 @@ def test_the_table_tells_p_beside_the_interval(files, capsys):
     out = capsys.readouterr().out
     assert len(re.findall(r"p \d\.\d{4}", out)) == 3
     assert "ar:10000" in out
-    assert "by approximate randomisation" in out
+    assert "paired approximate randomisation" in out
 
 
 @pytest.mark.parametrize("seed", ["many", "-1", "1.5", ""])
@@ -314,7 +314,7 @@ def test_a_test_set_that_cannot_be_downloaded_is_reported(cache):
         (["-r", "ref", "--train-target", "hyp"], "--details or --report"),
         (["-r", "ref", "--report", "no/where.html"], "mkdir -p no"),
         (["-r", "ref", "--target", "ref"], "belongs to scoring pairs by --model"),
-        (["-r", "ref", "--metric", "bleu,comet"], "pip install 'nmtcli[comet]'"),
+        (["-r", "ref", "--metric", "bleu,comet", "--source", "ref"], "pip install 'nmtcli[comet]'"),
         (["-r", "ref", "--comet-model", "x"], "--comet-model needs --metric comet"),
     ],
 )

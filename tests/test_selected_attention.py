@@ -86,14 +86,16 @@ def test_pictures_and_numbers_name_the_layer_and_the_head(transformer, tmp_path,
         assert nmt(*run, *chosen, "--attention", "-") == 0
         assert f"attention: {name}" in capsys.readouterr().err
     assert named[None][0]["weights"] != named[1][0]["weights"]
-    (translation,) = Translator.load(transformer, "cpu", told=AttentionChoice(1, 2)).translate(["nine"], attention=True)
+    (translation,) = Translator.load(transformer, "cpu", selected_attention=AttentionChoice(1, 2)).translate(
+        ["nine"], attention=True
+    )
     assert translation.candidates[0].attention.of == "layer 1 of 3, head 2 of 2"
 
 
 def test_a_missing_attention_layer_or_head_is_refused_before_work(transformer, onnx, trained, tmp_path, capsys):
     for model, options, words in (
         (transformer, ["--attention-layer", "4", "--alignment", tmp_path / "l"], "the model has 1 to 3"),
-        (transformer, ["--attention-head", "2"], "none of these is given"),
+        (transformer, ["--attention-head", "2"], "need --attention"),
         (trained, ["--attention-layer", "2", "--attention", tmp_path / "l.html"], "the model has 1 only"),
         (onnx, ["--attention-layer", "2", "--attention", tmp_path / "l.html"], "the model has 1 only"),
     ):

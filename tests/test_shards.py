@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmtcli.data.shards import Sentences, Shards, ShardWriter, record_batch
+from nmtcli.data.batching import Sentences
+from nmtcli.data.shards import Shards, ShardWriter, record_batch
 from nmtcli.errors import DataError
 
 SENTENCE = st.lists(st.integers(0, 65_535), max_size=30)
@@ -131,6 +132,6 @@ def test_damaged_shards_are_refused_with_a_message(tmp_path):
     (split / "state.json").write_text(json.dumps({**state, "_data_files": [{"filename": first.name}]}))
     assert message() == f"{split}: damaged: has 3 pairs, was written with 6"
     (split / "state.json").write_text("[]")
-    assert "is not from nmt prepare" in message()
+    assert "not from nmt prepare" in message()
     (split / "state.json").write_text("{")
     assert "not JSON" in message()

@@ -8,7 +8,7 @@ from nmtcli.checkpoint import find_model, model_weights, read_info
 from nmtcli.data.directory import open_data
 from nmtcli.errors import DataError, UserError
 from nmtcli.models.quantized import assemble, reduce_weights
-from nmtcli.translate.constraints import ForcedPrefix, Phrase, Phrases, Together, obeys
+from nmtcli.translate.constraints import AllOf, ForcedPrefix, Phrase, Phrases, satisfies
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.translate.shortlist import SHORTLIST, Candidates, Shortlist
@@ -54,7 +54,7 @@ def test_each_sentence_may_use_its_own_tokens_and_what_it_must_say():
     likely = np.zeros((9, 2), dtype=np.int32)
     likely[5], likely[6] = (7, 8), (9, 0)
     shortlist = Shortlist(likely, np.array([10], dtype=np.int32), 20)
-    constraints = [None, Together((ForcedPrefix((12,)), Phrases((Phrase.of([(13, 14)]), Phrase.of([(15,)], 0, 0)))))]
+    constraints = [None, AllOf((ForcedPrefix((12,)), Phrases((Phrase.of([(13, 14)]), Phrase.of([(15,)], 0, 0)))))]
     found = shortlist.candidates(np.array([[5, 2], [6, 2]]), constraints)
     assert found.tokens.tolist() == list(range(20))  # filled up to a round number, or all there are
     own = [set(found.tokens[row].tolist()) - set(range(SPECIAL)) for row in found.allowed]
@@ -109,15 +109,15 @@ def test_a_search_among_candidates_finds_what_a_search_of_a_model_without_the_ot
     candidates = Candidates(tokens, np.ones((3, len(tokens)), dtype=np.bool_))
     banned = [Phrases(tuple(Phrase.of([(token,)], 0, 0) for token in range(12) if token not in tokens))] * 3
     options = SearchOptions(beam_size=4, n_best=1, length_penalty=0.0)
-    among = whole.among(candidates.tokens, candidates.allowed)
+    among = whole.restricted_to(candidates.tokens, candidates.allowed)
     constraints = candidates.constraints([ForcedPrefix((8,))] * 3)
     found = candidates.originals(beam_search(among, source, length, [6] * 3, options, constraints=constraints))
     for (one,) in found:
         assert set(one.tokens) <= set(tokens.tolist())
-        assert obeys(ForcedPrefix((8,)), one.tokens)
-        assert obeys(banned[0], one.tokens)
+        assert satisfies(ForcedPrefix((8,)), one.tokens)
+        assert satisfies(banned[0], one.tokens)
     small = assemble(model.config, 12, 12, reduce_weights(model, model_weights(model), "int8"))
-    packed = TorchRuntime(small, torch.device("cpu")).among(candidates.tokens, candidates.allowed)
+    packed = TorchRuntime(small, torch.device("cpu")).restricted_to(candidates.tokens, candidates.allowed)
     memory, cache = packed.start(source, length)
     step = packed.step(torch.tensor([[1], [1], [1]]), memory, cache)
     inner, inner_cache = small.start(source, length)
@@ -138,7 +138,7 @@ def test_the_command_and_what_is_wrong(listed, trained, onnx, tmp_path, capsys):
     with pytest.raises(UserError, match="single PyTorch model"):
         Translator.load(onnx, shortlist=True)
     info = read_info(listed)
-    with pytest.raises(DataError, match="not that of this model"):
+    with pytest.raises(DataError, match="of another model"):
         Shortlist.load(listed, info.source_size + 1, info.target_size)
     (tmp_path / SHORTLIST).write_bytes((listed / SHORTLIST).read_bytes()[:-9])
     with pytest.raises(DataError, match="damaged or cut short"):

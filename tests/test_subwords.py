@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmtcli.data.shards import Sentences
+from nmtcli.data.batching import Sentences
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.epochs import Epochs

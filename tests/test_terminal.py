@@ -41,7 +41,7 @@ def test_an_average_and_a_validation_are_shown(terminal, tmp_path, capsys):
     display.averaged(metrics)
     told = capsys.readouterr().err
     assert told.count(TEXT) == 3
-    assert "best so far" in told and "the best was 2 before" in told and "best of all" in told
+    assert "best so far" in told and "best score 2 validations ago" in told and "best of all" in told
 
 
 def test_the_line_of_a_mistake_in_a_file(tmp_path, capsys):

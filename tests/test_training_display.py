@@ -110,14 +110,14 @@ def test_off_a_terminal_there_are_plain_lines(tmp_path, capsys):
     assert "\x1b" not in words
     lines = words.splitlines()
     assert lines[0] == "1,000,000 parameters, 29,000 pairs, cuda in bf16, 2 processes, torch 2.9"
-    assert lines[1] == f"going on from update 100 of 20,000 in {tmp_path}"
+    assert lines[1] == f"resuming from update 100 of 20,000 in {tmp_path}"
     assert lines[2].startswith("update 12,000/20,000  epoch 3.40  loss 3.412  ppl 30.3  acc 45.1%  12,346 tok/s")
     assert "norm 0.83  data wait 1%" in lines[2]
     assert words.count("out of memory at update") == 1
     assert "a lower train.batch_tokens is faster" in words
-    assert "update 12,003: loss is nan; went back to update 12,000, now in fp32, learning rate times 0.5" in words
+    assert "update 12,003: loss is nan; returned to update 12,000, now in fp32, learning rate times 0.5" in words
     assert "BLEU 30.00  chrF 50.00  exact 10.0%  best so far" in words
-    assert "BLEU 29.00  chrF 50.00  exact 10.0%  the best was 1 before" in words
+    assert "BLEU 29.00  chrF 50.00  exact 10.0%  best score 1 validation ago" in words
     for label, text in zip(("source", "reference", "translation"), SAMPLES[2], strict=True):
         assert f"{label}: {text}" in lines
     stopped, summary, curves, _ = lines[-4:]
@@ -137,7 +137,7 @@ def test_a_long_run_is_warned_of_once(tmp_path, monkeypatch, capsys, total, seco
         now[0] += seconds
         display.updated({**UPDATED, "step": step, "epoch": step / 10})
     words = capsys.readouterr().err
-    assert words.count(f"{total:,} updates are {epochs} epochs over 29,000 pairs") == 1
+    assert words.count(f"{total:,} updates are {epochs} epochs of 29,000 pairs") == 1
     assert words.count("this run would take about 2 days") == days
 
 
@@ -161,7 +161,7 @@ def test_off_a_terminal_updates_are_told_once_a_minute(tmp_path, monkeypatch, ca
     display.stopped({"step": 140, "reason": "all done"})
     words = capsys.readouterr().err
     assert re.findall(r"^update (\d+)/", words, re.MULTILINE) == ["101", "111", "121", "131"]
-    assert "40 updates done in 0:04:00, 0.2 updates/s, 3 of all skipped" in words
+    assert "40 updates done in 0:04:00, 0.2 updates/s, 3 updates of the run skipped" in words
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])

@@ -19,7 +19,7 @@ from nmtcli.errors import DataError
 from nmtcli.translate import lines as module
 from nmtcli.translate.formats import Format, render
 from nmtcli.translate.job import Job, translate_windows
-from nmtcli.translate.lines import LONGEST, LineReader, Prefix, Report, parse_json
+from nmtcli.translate.lines import MAX_LINE_BYTES, LineReader, Prefix, Report, parse_json
 from nmtcli.translate.long_lines import cut_points, joint
 from nmtcli.translate.translation import Candidate
 from tests.conftest import nmt
@@ -70,8 +70,8 @@ def test_windows_are_the_lines_however_they_come(lines, size):
 
 def test_what_is_in_a_window_depends_on_the_content_alone(monkeypatch):
     content = b"".join(b"x" * random.Random(n).randrange(60) + b"\n" for n in range(900)) + b"no end"
-    monkeypatch.setattr(module, "MOST_LINES", 100)
-    monkeypatch.setattr(module, "MOST_BYTES", 2000)
+    monkeypatch.setattr(module, "MAX_LINES", 100)
+    monkeypatch.setattr(module, "MAX_BYTES", 2000)
     whole = list(LineReader(io.BytesIO(content)).windows())
     assert whole == list(LineReader(dripping(content, 7)).windows())
     assert sum(len(window.lines) for window in whole) == 901
@@ -85,7 +85,7 @@ def test_what_is_in_a_window_depends_on_the_content_alone(monkeypatch):
 def test_going_on_with_another_input_is_refused():
     done = next(LineReader(io.BytesIO(b"a\nb\n")).windows()).end
     for other in (b"a\nc\n", b"a\n", b""):
-        with pytest.raises(DataError, match="not the one"):
+        with pytest.raises(DataError, match="not that of"):
             LineReader(io.BytesIO(other)).skip(done, 2)
 
 
@@ -101,7 +101,7 @@ class Endless:
 
 @pytest.mark.parametrize("processes", [None, 2])
 def test_memory_holds_a_few_windows_of_an_endless_input(trained, processes, monkeypatch):
-    monkeypatch.setattr(module, "MOST_LINES", 20)
+    monkeypatch.setattr(module, "MAX_LINES", 20)
     endless = Endless()
     job = Job((next((trained / "checkpoints").iterdir()),), "cpu", {"beam_size": 1})
     results = translate_windows(job, LineReader(endless).windows(), processes)
@@ -115,10 +115,10 @@ def test_a_line_of_megabytes_is_not_kept(trained):
     parts = [b"x" * 60_000] * 40
     windows = list(LineReader(io.BufferedReader(Dripping([b"a\n", *parts, b"\nb\n"]))).windows())
     kept = [line for window in windows for line in window.lines]
-    assert [len(line) for line in kept] == [1, LONGEST + 1, 1]
+    assert [len(line) for line in kept] == [1, MAX_LINE_BYTES + 1, 1]
     report = Report()
     assert [request is None for window in windows for request in window.requests(report)] == [False, True, False]
-    assert report.found == {"overlong": (1, 2)}
+    assert report.tallies == {"overlong": (1, 2)}
 
 
 # ---- the fuzzed file ----
@@ -147,10 +147,10 @@ def test_a_fuzzed_file_comes_out_line_by_line(trained, tmp_path, capsys, form):
         assert {row.count(" ||| ") for row in text.splitlines()} == {3}
     words = capsys.readouterr().err
     invalid = [n for n, line in enumerate(lines, 1) if line.decode("utf-8", "replace").encode() != line]
-    assert f"{len(invalid)} lines (the first is line {invalid[0]}): not UTF-8" in words
+    assert f"{len(invalid)} lines (first: line {invalid[0]}): not UTF-8" in words
     controls = [n for n, line in enumerate(lines, 1) if has_control(line.removesuffix(b"\r"))]
-    assert f"{len(controls)} lines (the first is line {controls[0]}): with control characters" in words
-    assert re.search(r"4 lines \(the first is line 68\): more than 200 tokens; translated in parts", words)
+    assert f"{len(controls)} lines (first: line {controls[0]}): control characters, replaced by spaces" in words
+    assert re.search(r"4 lines \(first: line 68\): more than 200 tokens; translated in parts", words)
     assert not (tmp_path / "out.progress").exists()
 
 
@@ -167,7 +167,7 @@ def test_lines_that_are_refused_are_empty_and_counted(trained, tmp_path, capsys)
     assert refused[1] == ""
     assert refused[0] and refused[2]
     assert nmt(*command, "--long-lines", "cut") == 0
-    assert "line 2: more than 4 tokens; what is behind was not translated" in capsys.readouterr().err
+    assert "line 2: more than 4 tokens; the rest was not translated" in capsys.readouterr().err
     assert nmt(*command, "--format", "jsonl") == 0
     records = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert [record.get("long_line") for record in records] == [None, "split", None]
@@ -257,7 +257,7 @@ def test_json_lines_are_found_by_themselves_and_keep_their_keys(trained, tmp_pat
     (tmp_path / "in").write_text(content)
     command = ["translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out"]
     assert nmt(*command, "--format", "jsonl") == 3
-    assert '5 lines (the first is line 3): not a JSON object with text under "source"' in capsys.readouterr().err
+    assert '5 lines (first: line 3): not a JSON object with text under "source"' in capsys.readouterr().err
     found = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
     assert [record["line"] for record in found] == list(range(1, 10))
     assert found[0]["id"] == 7 and found[0]["translation"]
@@ -296,13 +296,13 @@ def test_options_that_exclude_each_other(trained, tmp_path, capsys):
         assert nmt("translate", "-m", trained, "-i", os.devnull, *arguments) == 2
         return capsys.readouterr().err
 
-    assert "no place beside plain text" in words("--alignment", "-")
-    assert "for one process" in words("--stream", "--processes", "2")
-    assert "give it by -o FILE" in words("--resume")
+    assert "not possible with --format text" in words("--alignment", "-")
+    assert "--stream and --processes exclude each other" in words("--stream", "--processes", "2")
+    assert "give -o FILE" in words("--resume")
     assert "exclude each other" in words("--resume", "--stream", "-o", tmp_path / "a")
-    assert ".jsonl file can" in words("--resume", "-o", tmp_path / "a", "--attention", tmp_path / "a.html")
+    assert ".jsonl file" in words("--resume", "-o", tmp_path / "a", "--attention", tmp_path / "a.html")
     assert "given twice" in words("-o", tmp_path / "a", "--alignment", tmp_path / "a")
-    assert "for GPUs" in words("--devices", "0", "--device", "cpu")
+    assert "selects GPUs" in words("--devices", "0", "--device", "cpu")
     assert "not numbers of GPUs" in words("--devices", "cuda")
     (tmp_path / "in").write_text("one\n")
     assert nmt("translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "in") == 2

@@ -73,7 +73,7 @@ def test_two_kills_and_a_resume_change_no_byte(trained, text, expected, tmp_path
     assert nmt(*command(trained, text, tmp_path), "--resume") == 0
     assert contents(tmp_path) == expected
     words = capsys.readouterr().err
-    assert f"going on after line {done[2]:,}" in words
+    assert f"resuming after line {done[2]:,}" in words
     assert "not UTF-8" in words  # what was odd before the kills is told too
 
 
@@ -103,7 +103,7 @@ def test_a_worker_that_dies_ends_the_run_in_words(trained):
 
 @pytest.fixture
 def small_windows(monkeypatch):
-    monkeypatch.setattr(line_windows, "MOST_LINES", 7)
+    monkeypatch.setattr(line_windows, "MAX_LINES", 7)
 
 
 def begin(trained: Path, text: Path, folder: Path):
@@ -167,10 +167,10 @@ def test_what_does_not_belong_together_is_refused(trained, tmp_path, small_windo
     files.close(finished=False)
     settings = job.settings()
     assert read_progress(tmp_path / "out", settings)
-    with pytest.raises(UserError, match="begun with beam_size 1, now it is 2"):
+    with pytest.raises(UserError, match="started with beam_size 1, not 2"):
         read_progress(tmp_path / "out", settings | {"beam_size": 2})
     text.write_text("one two\n" * 5 + "one too\n" * 25)
-    with pytest.raises(DataError, match="the input is not the one"):
+    with pytest.raises(DataError, match="the input is not that of"):
         outputs(resume=True)
     text.write_text("one two\n" * 14 + "three\n")  # only what is done must be the same
     outputs(resume=True)
@@ -182,7 +182,7 @@ def test_what_does_not_belong_together_is_refused(trained, tmp_path, small_windo
     with pytest.raises(DataError, match="damaged"):
         read_progress(tmp_path / "out", settings)
     (tmp_path / "out.progress").unlink()
-    with pytest.raises(UserError, match="nothing to go on with"):
+    with pytest.raises(UserError, match="nothing to resume"):
         read_progress(tmp_path / "out", settings)
 
 
@@ -191,7 +191,7 @@ def test_a_report_adds_up_over_windows():
     report.note("cut", 3)
     report.note("cut", 5)
     report.add({"cut": Tally(2, 9), "refused": Tally(1, 7)})
-    assert report.found == {"cut": (4, 3), "refused": (1, 7)}
+    assert report.tallies == {"cut": (4, 3), "refused": (1, 7)}
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_an_interrupted_translation_says_how_to_go_on(trained, text, tmp_path, n
     assert process.returncode == 128 + number
     last, hint = words.splitlines()[-2:]
     assert re.fullmatch(rf"error: {number.name}: [\d,]+ lines are translated", last)
-    assert hint == "hint: the same command with --resume goes on"
+    assert hint == "hint: resume with the same command and --resume"
     assert "Traceback" not in words and "warn" not in words
 
 

@@ -124,7 +124,7 @@ def test_unknown_words_are_looked_up_or_copied():
 class Copying:
     """A model that writes its source word by word, looking at each; what it does not know too."""
 
-    at_once = 1
+    parallel_batches = 1
 
     def array(self, values):
         return values
@@ -213,7 +213,7 @@ def test_a_model_without_attention_links_nothing(data, tmp_path, capsys):
     assert nmt("train", data, "-o", run, "--device", "cpu", *settings) == 0
     for options in (["--alignment", tmp_path / "links"], ["--replace-unknown"]):
         assert nmt("translate", "-m", run, "-i", tmp_path / "absent", *options) == 2
-        assert "no attention, and so links no words" in capsys.readouterr().err
+        assert "no attention, which the alignment needs" in capsys.readouterr().err
     with pytest.raises(UserError, match="no attention"):
         Translator.load(run, "cpu").translate(["one"], alignment=True)
 
@@ -222,6 +222,6 @@ def test_a_map_for_the_terminal():
     weights = np.array([[0.0, 0.3, 0.7], [1.0, 0.0, 0.0]], np.float32)
     drawn = terminal_map(AttentionMap(["▁ab", "▁猫", "</s>"], ["▁x", "</s>"], weights, ""), 40)
     assert drawn == "         <\n         /\n     a   s\n     b 猫>\n   x   ░░▓▓\n</s> ██\n"
-    assert "too many for 10 columns" in terminal_map(
+    assert "do not fit in 10 columns" in terminal_map(
         AttentionMap(["▁a"] * 9, ["▁x"], np.ones((1, 9), np.float32), ""), 10
     )

@@ -1,7 +1,4 @@
-"""The command line: five verbs and a demonstration, one short file each.
-
-Heavy imports wait inside the commands, so `--help` is quick.
-"""
+"""The command line, one module per command. Commands import heavy packages when they run, so `--help` is fast."""
 
 import errno
 import io
@@ -41,52 +38,53 @@ _UsageError: Any = typer.BadParameter.__base__  # Typer does not name it
 app = typer.Typer(
     name="nmt",
     help="Neural machine translation from the command line: prepare → train → translate → score → export.",
-    epilog="Exit codes: 0 done, 1 our bug, 2 usage or config, 3 data, 4 out of memory or disk, 5 a check failed,"
+    epilog="Exit codes: 0 success, 1 bug in nmt, 2 usage or config, 3 data, 4 out of memory or disk, 5 check failed,"
     " 129/130/143 interrupted after saving.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 
 
-def _in_words(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, of which a signal becomes an error like any; Typer would end without a word."""
+def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, with `Interrupted` raised for a signal: Typer would exit without a message."""
 
     @wraps(command)
-    def interruptible(*arguments: Any, **options: Any) -> None:
+    def wrapped(*arguments: Any, **options: Any) -> None:
         try:
             command(*arguments, **options)
         except KeyboardInterrupt as stop:
             number = signal_of(stop)
-            words = f"{number.name}: stopped; nothing was written"
-            raise Interrupted(words, "run the same command again", signal=number) from None
+            message = f"{number.name}: stopped; nothing was written"
+            raise Interrupted(message, "run the same command again", signal=number) from None
 
-    return interruptible
+    return wrapped
 
 
 for command in (prepare, train, translate, score, export, demo):
-    app.command()(_in_words(command))
+    app.command()(_interruptible(command))
 
 
-def _print_version(context: typer.Context, wanted: bool) -> None:
-    """Called after --verbose, which is eager, was read."""
+def _print_version(context: typer.Context, version: bool) -> None:
+    """Callback of --version; --verbose is eager, so it has been read."""
     verbose = bool(context.params.get("verbose"))
-    if wanted and verbose:
+    if version and verbose:
         from nmtcli.cli.version import describe
 
         for name, value in describe():
             print(f"{name:<18} {value}")
-    elif wanted:
+    elif version:
         print(f"nmt {__version__}")
     elif verbose:
-        raise UserError("--verbose goes with --version", "nmt --version --verbose")
-    if wanted:
+        raise UserError("--verbose needs --version", "nmt --version --verbose")
+    if version:
         raise typer.Exit
 
 
 @app.callback()
 def _main(
     show_traceback: Annotated[
-        bool, typer.Option("--traceback", help="Show the Python traceback of an error too; also behind the verb.")
+        bool,
+        typer.Option("--traceback", help="Also show the Python traceback of an error; allowed after the command too."),
     ] = False,
     version: Annotated[bool, typer.Option("--version", callback=_print_version, help="Print the version.")] = False,
     verbose: Annotated[
@@ -94,11 +92,11 @@ def _main(
         typer.Option(
             "--verbose",
             is_eager=True,
-            help="With --version: also the platform, packages, CPU features and kernels, for a bug report.",
+            help="With --version: also print platform, packages, CPU features and kernels, for a bug report.",
         ),
     ] = False,
 ) -> None:
-    del show_traceback, version, verbose  # run() takes the first, wherever it stands
+    del show_traceback, version, verbose  # run() reads --traceback, at any place
 
 
 def main() -> None:
@@ -107,20 +105,20 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # an ASCII terminal shows ? for an arrow, not an error
+            stream.reconfigure(errors="replace")  # an ASCII terminal shows ? for an arrow
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
-        sys.stdout.reconfigure(encoding="utf-8")  # results are files for programs, whatever the locale
+        sys.stdout.reconfigure(encoding="utf-8")  # files and pipes are UTF-8 in any locale
     with stopping():
         code = run(sys.argv[1:])
         try:
-            _flush()  # after an error too
+            _flush()  # also after an error
         except OSError:
-            _read_no_more()
+            _discard_stdout()
     sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code; every error becomes words on stderr."""
+    """Run one command line and return its exit code; errors are printed on stderr."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     rest = [one for one in options if one != "--traceback"] + arguments[len(options) :]
     try:
@@ -129,37 +127,37 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if len(rest) < len(arguments):
             traceback.print_exc()
-        code = _tell(error)
+        code = _report(error)
     return code
 
 
 def _flush() -> None:
-    """Write what stdout still holds: whether there is room for it is known only then."""
+    """Flush stdout, which may fail: the disk may be full."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
-def _read_no_more() -> None:
-    """What stdout still holds goes nowhere; otherwise Python would complain of it at its end."""
-    with suppress(OSError, ValueError):  # it may be no file
+def _discard_stdout() -> None:
+    """Discard the buffer of stdout; Python would print an error for it at exit."""
+    with suppress(OSError, ValueError):  # stdout may not be a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _tell(error: Exception) -> ExitCode:
-    """Put an error into words, on stderr; returns its exit code."""
+def _report(error: Exception) -> ExitCode:
+    """Print an error on stderr and return its exit code."""
     if isinstance(error, _UsageError):
-        if words := error.format_message().rstrip("."):  # without any argument the help has been shown instead
-            show_error(words, f"{error.ctx.command_path if error.ctx else 'nmt'} --help lists the options")
+        if message := error.format_message().rstrip("."):  # empty without arguments: Typer printed the help
+            show_error(message, f"{error.ctx.command_path if error.ctx else 'nmt'} --help lists the options")
         return ExitCode.USAGE
-    if isinstance(error, BrokenPipeError):  # whoever reads, head for example, has had enough
-        _read_no_more()
+    if isinstance(error, BrokenPipeError):  # the reader, such as head, closed the pipe
+        _discard_stdout()
         return ExitCode.DONE
-    found = error if isinstance(error, UserError) else _explain(error)
-    # of several processes that train together and find the same mistake, one says so
-    own = isinstance(found, ResourceError) and not isinstance(found, RankLost)
-    if os.environ.get("RANK", "0") == "0" or own or not isinstance(error, UserError):
-        show_error(found.message, found.hint)
-    return found.exit_code
+    explained = error if isinstance(error, UserError) else _explain(error)
+    # ranks of a distributed training raise the same UserError, so only rank 0 prints it
+    of_rank = isinstance(explained, ResourceError) and not isinstance(explained, RankLost)
+    if os.environ.get("RANK", "0") == "0" or of_rank or not isinstance(error, UserError):
+        show_error(explained.message, explained.hint)
+    return explained.exit_code
 
 
 class _Bug(UserError):
@@ -167,18 +165,18 @@ class _Bug(UserError):
 
 
 def _explain(error: Exception) -> UserError:
-    """What is no UserError as one."""
+    """The UserError for any other exception."""
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("nmtcli"):
-        hint = "pip install nmtcli brings it"
+        hint = "install nmt with its dependencies: pip install nmtcli"
         if error.name.partition(".")[0] == "torch":
             hint = "pip install torch; without it nmt translates exports to ONNX and CTranslate2 only (docs/export.md)"
-        return UserError(f"this needs the package {error.name.partition('.')[0]}, which is not installed", hint)
+        return UserError(f"the package {error.name.partition('.')[0]} is not installed", hint)
     if memory_ran_out(error):
-        return out_of_memory(error, "free some memory, or ask for less at a time: --batch-tokens, --processes")
+        return out_of_memory(error, "free some memory, or lower --batch-tokens or --processes")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         place = f"{error.filename}: " if error.filename else ""
-        return ResourceError(f"{place}cannot write the result: {error.strerror}", "free some space")
+        return ResourceError(f"{place}cannot write the result: {error.strerror}", "free some disk space")
     if isinstance(error, OSError) and error.filename:
-        return UserError(f"{error.filename}: {error.strerror}", "mend that, or give another place")
-    words = f"this is a bug in nmt: {type(error).__name__}: {error}"
-    return _Bug(words, f"nmt --traceback … shows where; {REPORT_IT}")
+        return UserError(f"{error.filename}: {error.strerror}", "correct that, or use another path")
+    message = f"this is a bug in nmt: {type(error).__name__}: {error}"
+    return _Bug(message, f"nmt --traceback … shows where; {REPORT_IT}")

@@ -1,4 +1,4 @@
-"""What a person sees: results on stdout, everything else on stderr, quiet when piped."""
+"""Terminal output: results on stdout, everything else on stderr."""
 
 from rich.console import Console
 from rich.text import Text
@@ -6,33 +6,33 @@ from rich.text import Text
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Whoever reads has had enough: an error like any other, not an exit with code 1."""
+        """Raise the error; rich would exit with code 1."""
         raise BrokenPipeError
 
 
-# rich honours NO_COLOR and draws no live display where stderr is not a terminal. What is printed is text as it is: a
-# file may be called [b] and a line be :100:, so style comes with `Text` only.
+# rich honours NO_COLOR and shows no live display if stderr is not a terminal. Markup and emoji are off, because text
+# may contain [b] or :100:; styles are set by `Text` only.
 stderr = _Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 stdout = _Console(highlight=False, markup=False, emoji=False)
 
 
 def say(message: str) -> None:
-    """One line for the person at the terminal, on stderr."""
+    """Print one line on stderr."""
     stderr.print(Text(message))
 
 
 def warn(message: str) -> None:
-    """A warning on stderr."""
+    """Print a warning on stderr."""
     stderr.print(Text.assemble(("warning:", "yellow"), f" {message}"))
 
 
 def tell(message: str, *, warning: bool = False) -> None:
-    """What a library function has to say while it works: see `nmtcli.options.Tell`."""
+    """Print a message of a library function: the `nmtcli.options.Tell` of the command line."""
     (warn if warning else say)(message)
 
 
 def show_error(message: str, hint: str | None = None) -> None:
-    """An error on stderr: a line for each mistake, then what to do next."""
+    """Print an error on stderr: one line per error, then the hint."""
     for line in message.splitlines():
         stderr.print(Text.assemble(("error:", "bold red"), f" {line}"))
     if hint:

@@ -1,4 +1,4 @@
-"""`nmt demo`: the whole path on an embedded corpus, by the commands one would type."""
+"""`nmt demo`: all commands on a generated corpus."""
 
 import shlex
 from importlib import resources
@@ -17,18 +17,18 @@ _SHOWN = 5  # sentences
 def demo(
     context: typer.Context,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Directory for text, data, run and model.")
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Directory of text, data, run and model.")
     ] = Path("nmt-demo"),
     text_only: Annotated[
-        bool, typer.Option("--text-only", help="Write the text and recipe.yaml, its settings; run nothing.")
+        bool, typer.Option("--text-only", help="Only write the text and its settings, recipe.yaml.")
     ] = False,
-    pairs: Annotated[int, typer.Option("--pairs", metavar="N", min=2000, help="Sentence pairs for training.")] = 20_000,
+    pairs: Annotated[int, typer.Option("--pairs", metavar="N", min=2000, help="Number of training pairs.")] = 20_000,
     overrides: Overrides = None,
 ) -> None:
-    """Try it: train a small English-Korean translator on an embedded phrasebook, in a few minutes on one core.
+    """Train a small English-Korean model on a generated phrasebook, in a few minutes on one core.
 
-    It runs the other verbs and shows how they were called. Interrupted, it goes on by the same command. The text is
-    made by a grammar: sentences of the test have combinations of words that training has not. --set goes to nmt train.
+    Runs the other commands and prints each one. The same command resumes an interrupted demo. A grammar generates the
+    text; test sentences have combinations of words that are not in the training text. --set is passed to nmt train.
     """
     from nmtcli.staging import check_name
 
@@ -36,7 +36,7 @@ def demo(
     text, settings = output / "text", output / "recipe.yaml"
     _write_text(text, settings, pairs)
     if text_only:
-        say(f"{text}: train, valid and test, English (.en) and Korean (.ko); {settings}: settings for them")
+        say(f"{text}: train, valid and test text, English (.en) and Korean (.ko); {settings}: their settings")
         return
     data, run, model, translated = output / "data", output / "run", output / "model", output / "test.ko"
     files = [
@@ -45,12 +45,12 @@ def demo(
         for side, language in (("source", "en"), ("target", "ko"))
         for argument in (f"--{part}-{side}", text / f"{part}.{language}")
     ]
-    settings_of_training = [argument for override in overrides or [] for argument in ("--set", override)]
-    source, drawing = text / "test.en", output / "attention.html"
+    train_settings = [argument for override in overrides or [] for argument in ("--set", override)]
+    source, heat_maps = text / "test.en", output / "attention.html"
     commands: list[list[str | Path]] = [
         ["prepare", "-o", data, "-c", settings, *files],
-        ["train", data, "-o", run, "-c", settings, *settings_of_training],
-        ["translate", "-m", run, "-i", source, "-o", translated, "--attention", drawing],
+        ["train", data, "-o", run, "-c", settings, *train_settings],
+        ["translate", "-m", run, "-i", source, "-o", translated, "--attention", heat_maps],
         ["score", translated, "-r", text / "test.ko"],
     ]
     if not model.exists():
@@ -58,7 +58,7 @@ def demo(
     for command in commands:
         _run([as_argument(part) if isinstance(part, Path) else part for part in command], context)
     _show(source, text / "test.ko", translated)
-    say(f"Where the model looked, word by word: {drawing}")
+    say(f"Attention heat maps: {heat_maps}")
     say(f"Try it: echo 'My friend bought three apples at the market.' | nmt translate -m {quoted(model)} --attention -")
 
 
@@ -72,7 +72,7 @@ def _write_text(text: Path, settings: Path, pairs: int) -> None:
 
 
 def _run(arguments: list[str], context: typer.Context) -> None:
-    """One verb in this process, as if it had been typed; ends with its exit code if that is not 0."""
+    """Run one command in this process; exits with its exit code if that is not 0."""
     from nmtcli.cli import run
 
     stderr.print(f"\n$ nmt {shlex.join(arguments)}", style="bold cyan")
@@ -81,10 +81,10 @@ def _run(arguments: list[str], context: typer.Context) -> None:
 
 
 def _show(source: Path, reference: Path, translated: Path) -> None:
-    """Some sentences of the test beside their translations."""
-    stdout.print("\nCombinations of words that training had never seen:", style="bold")
+    """Print some test sentences with their translations."""
+    stdout.print("\nTest sentences, with combinations of words that are not in the training text:", style="bold")
     texts = (path.read_text("utf-8").split("\n")[:_SHOWN] for path in (source, reference, translated))
-    for english, korean, ours in zip(*texts, strict=True):
-        for name, sentence in (("English", english), ("reference", korean), ("translation", ours)):
+    for english, korean, translation in zip(*texts, strict=True):
+        for name, sentence in (("English", english), ("reference", korean), ("translation", translation)):
             stdout.print(f"  {name:11}  {sentence}", soft_wrap=True)
         stdout.print()

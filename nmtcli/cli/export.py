@@ -1,4 +1,4 @@
-"""`nmt export`: a run to a model directory for use."""
+"""`nmt export`: write a model directory for deployment."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _CommandOptions(ExportOptions):
-    """With what only looks at settings and exports nothing."""
+    """The options of `export`, and --check, which exports nothing."""
 
-    check: Annotated[bool, Option("Only tell which formats a model of these settings can have, and why not.")] = False
-    preset: Annotated[str | None, Option("Named model to start from.", metavar="NAME")] = None
+    check: Annotated[bool, Option("List the possible formats, and what prevents the others; export nothing.")] = False
+    preset: Annotated[str | None, Option("With --check: preset.", metavar="NAME")] = None
 
     @property
     def exporting(self) -> str:
-        """The options given that have no part in --check."""
+        """The given options that --check does not use."""
         given: dict[str, object] = {"-o": self.output, "--average": self.average, "--data": self.data}
         given |= {"--vocabulary-shortlist": self.vocabulary_shortlist, "--force": self.force}
         return ", ".join(name for name, value in given.items() if value)
@@ -37,19 +37,19 @@ class _CommandOptions(ExportOptions):
 _RULES: tuple[Rule[_CommandOptions], ...] = (
     Rule(
         lambda o: o.check and o.exporting,
-        "{o.exporting}: --check exports nothing",
-        "leave it out, or leave --check out",
+        "{o.exporting} and --check exclude each other",
+        "leave one of them out",
     ),
     Rule(
         lambda o: o.preset is not None and not o.check,
-        "--preset goes with --check: a preset has no weights to export",
+        "--preset needs --check: a preset has no weights to export",
     ),
 )
 
 
 @command(_CommandOptions)
 def export(context: typer.Context, options: _CommandOptions) -> None:
-    """Export a model: small, without the trainer's state, checked against the one it came from."""
+    """Export a model for deployment: without the training state, and compared with the original model."""
     del context
     check_rules(options, _RULES)
     if options.check:
@@ -76,7 +76,7 @@ def _show(report: "ExportReport", output: Path) -> None:
     table.add_row("from", ", ".join(report.checkpoints))
     table.add_row(
         "checked",
-        f"{comparison.match_rate:.1%} of {comparison.probes} translated alike;"
+        f"{comparison.match_rate:.1%} equal translations of {comparison.probes};"
         f" log-probabilities differ by at most {comparison.largest_log_prob_difference:.1e} a token",
     )
     for before, after in zip(comparison.model_scores, comparison.export_scores, strict=True):
@@ -84,27 +84,29 @@ def _show(report: "ExportReport", output: Path) -> None:
     table.add_row("speed", f"{speed.model:.0f} sentences/s before, {speed.export:.0f} now")
     table.add_row("use it", f"nmt translate -m {quoted(output)}{' --shortlist' if report.shortlist else ''}")
     stdout.print(table)
-    for one in (*comparison.failures, *(f"{report.format} cannot search so: {one}" for one in report.replaced)):
-        warn(one)
+    for failure in comparison.failures:
+        warn(failure)
+    for setting in report.replaced:
+        warn(f"{report.format} does not support this decoding setting: {setting}")
 
 
 def _check(run: Path | None, preset: str | None, form: "ExportFormat | None", quantize: str | None) -> None:
-    """Print what stands in the way of each format; raises CheckFailed for one that was asked for and cannot be."""
+    """Print what prevents each format. Raises CheckFailed if `form` or `quantize` is impossible."""
     from nmtcli.export.conditions import PRECISIONS, reachable_formats, unmet
 
     name, model = _settings(run, preset)
     show_formats(model)
     if form is not None and unmet(model, form):
         raise CheckFailed(f"{name}: cannot be exported to {form}", "change the settings named above")
-    having = [one for one in reachable_formats(model) if quantize is None or quantize in PRECISIONS[one]]
-    if not having or (form is not None and form not in having):
+    possible = [one for one in reachable_formats(model) if quantize is None or quantize in PRECISIONS[one]]
+    if not possible or (form is not None and form not in possible):
         to = f" to {form}" if form else ""
-        others = f"--format {' or '.join(having)} has it" if having else "take another precision"
-        raise CheckFailed(f"{name}: cannot be exported{to} in {quantize}", others)
+        hint = f"{quantize} is possible with --format {' or '.join(possible)}" if possible else "use another precision"
+        raise CheckFailed(f"{name}: cannot be exported{to} in {quantize}", hint)
 
 
 def show_formats(model: "ModelConfig") -> None:
-    """Print a row for each format: its precisions, or why a model of these settings cannot have it."""
+    """Print a row for each format: its precisions, or what prevents it."""
     from typing import get_args
 
     from rich.table import Table
@@ -114,26 +116,26 @@ def show_formats(model: "ModelConfig") -> None:
     table = Table("export to", "", box=None, pad_edge=False)
     for form in get_args(ExportFormat):
         conditions = unmet(model, form)
-        words = [f"no: {one}" for one in conditions] or [", ".join(PRECISIONS[form])]
+        lines = [f"no: {one}" for one in conditions] or [", ".join(PRECISIONS[form])]
         if form == "ctranslate2" and not conditions:
-            words.append(f"refuses {CTRANSLATE2_REFUSES}")
-        table.add_row(form, "\n".join(words))
+            lines.append(f"without {CTRANSLATE2_REFUSES}")
+        table.add_row(form, "\n".join(lines))
     stdout.print(table)
 
 
 def _settings(run: Path | None, preset: str | None) -> tuple[str, "ModelConfig"]:
-    """The settings of a model in a run, a checkpoint, an export, a config file, or a preset under another config."""
+    """Name and settings of the model of a run, checkpoint, export, config file or preset."""
     from nmtcli.checkpoint import INFO, find_model, read_info
     from nmtcli.settings import load_config
 
     if run is None:
         if preset is None:
-            raise UserError("--check needs settings to look at", "nmt export RUN --check, or --preset NAME")
+            raise UserError("--check needs a run or a preset", "nmt export RUN --check, or --preset NAME")
         return preset, load_config(preset).model
     if run.is_file():
         return str(run), load_config(preset, files=[run]).model
     if preset is not None:
-        raise UserError(f"{run}: has settings of its own", "leave --preset out, or give a config file")
+        raise UserError(f"{run}: --preset does not apply, it has settings", "leave --preset out, or give a config file")
     if not (run / INFO).is_file() and (run / "config.yaml").is_file():
         return str(run), load_config(files=[run / "config.yaml"]).model
     return str(run), read_info(find_model(run)).model

@@ -1,4 +1,4 @@
-"""One line of figures that fits any terminal: what matters most stays longest."""
+"""The live line of training: figures in the width of the terminal, the most important ones first to stay."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 GAP = "  "
-_BAR = 24  # columns, at most
-_LEAST_BAR = 8
+_MAX_BAR = 24  # columns
+_MIN_BAR = 8
 _WARNING = "yellow"
 
 
 class Figure(NamedTuple):
-    """A part of the line; of those that do not fit all, the ones of high rank go first."""
+    """A part of the line; in a narrow terminal, parts of high rank are omitted first."""
 
     rank: int
     text: str
@@ -26,12 +26,12 @@ class Figure(NamedTuple):
 
 
 def figures(metrics: dict[str, Any], total: int, left: float | None) -> list[Figure]:
-    """What is known of an update, in the order it is shown; `left` are seconds."""
+    """The figures of an update, in the order of display; `left` in seconds."""
     return [Figure(0, f"{metrics['step']:,}/{total:,}", "bold"), *_known(metrics), *_left(left)]
 
 
 def _known(metrics: dict[str, Any]) -> Iterator[Figure]:
-    # key, rank, words
+    # key, rank, format
     known: list[tuple[str, int, Callable[[Any], str]]] = [
         ("epoch", 8, "epoch {:.2f}".format),
         ("loss", 1, "loss {:.3f}".format),
@@ -45,9 +45,9 @@ def _known(metrics: dict[str, Any]) -> Iterator[Figure]:
         ("gpu_memory", 11, lambda value: f"GPU {value / 1e9:.1f} GB"),
         ("teacher_forcing", 12, "teacher forcing {:.1%}".format),
     ]
-    for key, rank, words in known:
+    for key, rank, form in known:
         if metrics.get(key) is not None:
-            yield Figure(rank, words(metrics[key]))
+            yield Figure(rank, form(metrics[key]))
     for key, word in (("skipped", "skipped"), ("out_of_memory", "split")):
         if metrics.get(key):
             yield Figure(3, f"{word} {metrics[key]:,}", _WARNING)
@@ -59,7 +59,7 @@ def _left(seconds: float | None) -> Iterator[Figure]:
 
 
 def fitting(shown: list[Figure], width: int) -> list[Figure]:
-    """Those that stay in a line of so many columns, in the same order: a wider line has all of a narrower one."""
+    """The figures that fit in `width` columns, in the same order; a wider line has all figures of a narrower one."""
     kept: list[Figure] = []
     for figure in sorted(shown, key=lambda figure: figure.rank):
         if len(line([*kept, figure]).plain) > width:
@@ -69,43 +69,43 @@ def fitting(shown: list[Figure], width: int) -> list[Figure]:
 
 
 def line(shown: list[Figure]) -> Text:
-    """The figures beside each other."""
+    """The figures as one line."""
     return Text(GAP).join(Text(figure.text, style=figure.style) for figure in shown)
 
 
 class LiveLine:
-    """What training is at, drawn anew whenever it is looked at."""
+    """Progress of training; rendered at each refresh."""
 
     def __init__(self) -> None:
         self.total = 0
         self.metrics: dict[str, Any] = {"step": 0}
-        self.validating: tuple[int, int] | None = None  # sentences done, of all
+        self.validating: tuple[int, int] | None = None  # sentences done, and their total
         self.spinner = Spinner("dots")
-        self.began = self.moved = (0, 0.0)  # an update, and when it was done
+        self.began = self.moved = (0, 0.0)  # update, and its time
 
     def start(self, step: int, total: int) -> None:
-        """Begin to reckon the time left."""
+        """Start at an update: the estimate of the time left counts from here."""
         self.metrics, self.total = {"step": step}, total
         self.began = self.moved = (step, time.monotonic())
 
     def move(self, metrics: dict[str, Any]) -> None:
-        """Show the figures of an update."""
+        """Set the figures of an update."""
         self.metrics, self.moved = metrics, (metrics["step"], time.monotonic())
 
     def left(self) -> float | None:
-        """Seconds to the end at the mean speed since the start, validation and saving counted; None if not known."""
+        """Seconds to the end at the mean speed since the start, with validation and saving; None if unknown."""
         (first, began), (step, moved) = self.began, self.moved
         if step <= first:
             return None
         return (moved - began) / (step - first) * (self.total - step) - (time.monotonic() - moved)
 
     def plain(self) -> str:
-        """All figures in words, for a log file."""
+        """All figures as text, for a log file."""
         return line(figures(self.metrics, self.total, self.left())).plain
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The spinner, the figures that fit, and a bar where there is room for it."""
-        width = options.max_width - 3  # the spinner, and the last column, which makes some terminals wrap
+        """The spinner, the figures that fit, and a bar if there is room."""
+        width = options.max_width - 3  # spinner, and the last column, where some terminals wrap
         done, total = (self.metrics["step"], self.total) if self.validating is None else self.validating
         if self.validating is None:
             shown = line(fitting(figures(self.metrics, total, self.left()), width))
@@ -113,8 +113,8 @@ class LiveLine:
             shown = line([*figures(self.metrics, self.total, None)[:1], Figure(1, f"validating {done:,}/{total:,}")])
         shown.truncate(width)
         cells: list[Any] = [self.spinner.render(console.get_time()), shown]
-        if (room := width - shown.cell_len - 1) >= _LEAST_BAR:
-            cells.append(ProgressBar(total=max(total, 1), completed=done, width=min(room, _BAR)))
+        if (room := width - shown.cell_len - 1) >= _MIN_BAR:
+            cells.append(ProgressBar(total=max(total, 1), completed=done, width=min(room, _MAX_BAR)))
         grid = Table.grid(padding=(0, 1, 0, 0))
         for _ in cells:
             grid.add_column(no_wrap=True)

@@ -1,4 +1,4 @@
-"""Commands of typer, made of the options objects of the verbs."""
+"""Typer commands generated from the options classes."""
 
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
@@ -15,49 +15,49 @@ Values = TypeVar("Values")
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="One setting, for example train.learning_rate=3e-4; wins over files."
+        "--set", metavar="KEY=VALUE", help="One setting, for example train.learning_rate=3e-4; overrides files."
     ),
 ]
 
 
 def command(options: type[Values]) -> Callable[[Callable[[typer.Context, Values], None]], Callable[..., None]]:
-    """Makes a command of a function that takes an object of the dataclass `options`; its fields are `Option`s."""
+    """Decorator: a Typer command from a function that takes a dataclass `options` with `Option` fields."""
 
     def decorate(function: Callable[[typer.Context, Values], None]) -> Callable[..., None]:
         declared = [one for one in fields(cast(Any, options)) if one.name in _annotated(options)]
-        several = {one.name for one in declared if get_origin(_annotated(options)[one.name][0]) is tuple}
+        repeatable = {one.name for one in declared if get_origin(_annotated(options)[one.name][0]) is tuple}
 
         @wraps(function)
-        def called(context: typer.Context, **given: Any) -> None:
-            values = {name: tuple(value or ()) if name in several else value for name, value in given.items()}
+        def wrapped(context: typer.Context, **given: Any) -> None:
+            values = {name: tuple(value or ()) if name in repeatable else value for name, value in given.items()}
             function(context, options(**values))
 
         parameters = [_parameter(one, *_annotated(options)[one.name]) for one in declared]
         parameters.insert(0, Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context))
-        called.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-        called.__annotations__ = {one.name: one.annotation for one in parameters}
-        return called
+        wrapped.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
+        return wrapped
 
     return decorate
 
 
 def _annotated(options: type[Any]) -> dict[str, tuple[Any, Option]]:
-    """Type and option of each field that the command line has."""
+    """Type and `Option` of each field with one."""
     hints = get_type_hints(options, include_extras=True)
     return {name: get_args(hint) for name, hint in hints.items() if get_origin(hint) is Annotated}
 
 
 def _parameter(field: Field[Any], kind: Any, option: Option) -> Parameter:
-    """The field as a parameter of typer, which knows lists in place of tuples of any length."""
+    """The field as a Typer parameter; a tuple of any length becomes a list, which Typer requires."""
     default = Parameter.empty if field.default is MISSING else field.default
     if get_origin(kind) is tuple:
         kind = list[get_args(kind)[0]] if default is Parameter.empty else list[get_args(kind)[0]] | None  # type: ignore[misc]
         default = default or None if default is not Parameter.empty else default
-    about: dict[str, Any] = {"help": option.help, "metavar": option.metavar, **option.more}
+    attributes: dict[str, Any] = {"help": option.help, "metavar": option.metavar, **option.more}
     names = option.names or (f"--{field.name.replace('_', '-')}",)
     declared = (
-        typer.Argument(**about)
+        typer.Argument(**attributes)
         if option.argument
-        else typer.Option(*names, rich_help_panel=option.panel, min=option.min, max=option.max, **about)
+        else typer.Option(*names, rich_help_panel=option.panel, min=option.min, max=option.max, **attributes)
     )
     return Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, declared])

@@ -1,4 +1,4 @@
-"""The plan of a training run, before it begins, and warnings of one that would be long."""
+"""The plan of a training run, and warnings of a long run."""
 
 import math
 
@@ -15,13 +15,13 @@ from nmtcli.export.conditions import reachable_formats
 from nmtcli.train.plan import LONG, MANY_EPOCHS, RunPlan, plan_run
 from nmtcli.train.run import derived
 
-_METRICS = {"bleu": "BLEU", "chrf": "chrF"}  # the others are called as they are written
+_METRICS = {"bleu": "BLEU", "chrf": "chrF"}  # others have the name of the setting
 
 
 def show_plan(given: Config, config: Config, data: PreparedData, device: torch.device, verbose: bool) -> None:
-    """Print what training would be, on stdout; `config` are the settings `given` with all found out.
+    """Print the plan on stdout; `config` is `given` with its derived settings.
 
-    With `verbose` also all weights, and why a format cannot be exported to.
+    With `verbose` also all parameters, and what prevents each export format.
     """
     plan = plan_run(config, data, device)
     if verbose:
@@ -29,8 +29,8 @@ def show_plan(given: Config, config: Config, data: PreparedData, device: torch.d
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
-    for name, words in rows(plan, given, config, data, device):
-        table.add_row(name, Text(words))
+    for name, value in rows(plan, given, config, data, device):
+        table.add_row(name, Text(value))
     stdout.print(table)
     if verbose:
         show_formats(config.model)
@@ -50,7 +50,7 @@ def rows(
     better = (
         "" if settings.patience is None else f" better {_METRICS.get(settings.valid_metric, settings.valid_metric)}"
     )
-    found = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in derived(given, config).items())
+    automatic = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in derived(given, config).items())
     rate = "" if settings.learning_rate is None else f"peak learning rate {settings.learning_rate:g}, "
     return [
         ("model", describe(config.model)),
@@ -59,7 +59,7 @@ def rows(
         ("training", f"{plan.total:,} updates at most, {plan.epochs:,.1f} epochs"),
         ("schedule", f"{settings.optimizer}, {rate}{settings.warmup_updates:,} warm-up updates, {settings.schedule}"),
         ("validation", f"every {settings.valid_every:,} updates; {patience}{better}"),
-        ("derived", found or "nothing"),
+        ("derived", automatic or "nothing"),
         ("largest batch", f"{sentences:,} sentences of {longest_source} source and {longest_target} target tokens"),
         (
             "memory",
@@ -76,37 +76,37 @@ def rows(
 
 
 def describe(model: ModelConfig) -> str:
-    """A model in a line: encoder, attention, decoder."""
+    """A model in one line: encoder, decoder, attention."""
     encoder, decoder = model.encoder, model.decoder
-    reads = {True: "bidirectional ", "first": "first layer bidirectional ", False: ""}
-    read = f"{reads[encoder.bidirectional]}{encoder.cell.upper()}" if encoder.type == "rnn" else "Transformer"
-    write = {"rnn": decoder.cell.upper(), "transformer": "Transformer", "ssru": "SSRU"}[decoder.type]
+    directions = {True: "bidirectional ", "first": "first layer bidirectional ", False: ""}
+    cell = f"{directions[encoder.bidirectional]}{encoder.cell.upper()}" if encoder.type == "rnn" else "Transformer"
+    decoder_cell = {"rnn": decoder.cell.upper(), "transformer": "Transformer", "ssru": "SSRU"}[decoder.type]
     attention = f"{decoder.heads} attention heads"
     if decoder.type == "rnn":
         kind = model.attention.type.replace("_", " ")
         attention = "no attention" if kind == "none" else f"{kind} attention"
-    halves = (
+    parts = (
         f"{kind}, {part.layers} layer{'s' if part.layers > 1 else ''} of {part.hidden_size}"
-        for kind, part in ((f"{read} encoder", encoder), (f"{write} decoder", decoder))
+        for kind, part in ((f"{cell} encoder", encoder), (f"{decoder_cell} decoder", decoder))
     )
-    return "; ".join((*halves, attention))
+    return "; ".join((*parts, attention))
 
 
 def warn_of_many_epochs(updates: int, epochs: float, pairs: int) -> None:
-    """Say so where a run would see its pairs very often."""
+    """Warn of a run with very many epochs."""
     if epochs > MANY_EPOCHS:
         warn(
-            f"{updates:,} updates are {epochs:,.0f} epochs over {pairs:,} pairs; --set train.max_epochs={MANY_EPOCHS}"
-            " or a lower train.max_updates makes the run shorter and its learning rate fall in time"
+            f"{updates:,} updates are {epochs:,.0f} epochs of {pairs:,} pairs; --set train.max_epochs={MANY_EPOCHS}"
+            " or a lower train.max_updates shortens the run and its learning-rate schedule"
         )
 
 
 def warn_of_long_time(seconds: float) -> None:
-    """Say so where a run would take more than a day."""
+    """Warn of a run of more than a day."""
     if seconds > LONG:
         warn(
-            f"this run would take about {format_time(seconds)}; fewer train.max_updates, a smaller model or a"
-            " GPU make it shorter"
+            f"this run would take about {format_time(seconds)}; a lower train.max_updates, a smaller model or a"
+            " GPU shortens it"
         )
 
 

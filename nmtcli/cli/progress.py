@@ -1,4 +1,4 @@
-"""How far long work is, with its rate and the time left: a bar on a terminal, elsewhere a plain line a minute."""
+"""Progress with rate and time left: a bar on a terminal, elsewhere one line per minute."""
 
 import time
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ EVERY = 60.0  # seconds between two plain lines
 
 @dataclass
 class Stage:
-    """A part of the work. What was done before its first `move` counts neither for the rate nor for the time left."""
+    """A stage of the work. Rate and time left ignore what was done before the first `move`."""
 
     name: str
     done: int
-    share: float | None = None  # of the whole, from 0 to 1, where that is known
+    share: float | None = None  # of the total, 0 to 1, if known
     total: int | None = None
 
     def __post_init__(self) -> None:
@@ -30,30 +30,30 @@ class Stage:
         self._first = self.done, self.share or 0.0
 
     def move(self, done: int, total: int | None, share: float | None) -> None:
-        """So much is done by now."""
+        """Set what is done."""
         self.done, self.total, self.moved = done, total, time.monotonic()
         self.share = done / total if share is None and total else share
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """Seconds from the start to the last `move`."""
         return self.moved - self.began
 
     @property
     def rate(self) -> float | None:
-        """How many a second, on average since the start."""
+        """Mean number per second since the start."""
         done = self.done - self._first[0]
         return done / self.seconds if done > 0 and self.seconds > 0 else None
 
     @property
     def left(self) -> float | None:
-        """Seconds to the end at the mean speed since the start. An estimate of the total may change meanwhile."""
+        """Seconds to the end at the mean speed since the start."""
         if self.share is None or self.share <= (first := self._first[1]):
             return None
         return max(0.0, self.seconds * (1 - self.share) / (self.share - first) - (time.monotonic() - self.moved))
 
     def figures(self) -> Iterator[str]:
-        """What is known, in words."""
+        """What is known, as text."""
         yield f"{self.done:,}" if self.total is None else f"{self.done:,}/{self.total:,}"
         if self.total is None and self.share is not None:
             yield f"{self.share:.0%}"
@@ -64,7 +64,7 @@ class Stage:
 
 
 class Progress:
-    """Shows the stages of some work on stderr, and says at the end what was done."""
+    """Shows the stages of some work on stderr, and a summary at the end."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         """`quiet` shows nothing."""
@@ -84,7 +84,7 @@ class Progress:
         self._bars.stop()
 
     def move(self, name: str, done: int, total: int | None = None, share: float | None = None) -> None:
-        """A stage has come so far: `done` of `total`, or that share of the whole where the total is not known."""
+        """Set the progress of a stage: `done` of `total`, or `share` if the total is unknown."""
         if name not in self._stages:
             stage = Stage(name, done, share if share is not None else done / total if total else None)
             self._stages[name] = stage, self._bars.add_task(name, total=None, stage=stage)
@@ -96,30 +96,30 @@ class Progress:
             self._said = time.monotonic()
 
     def summary(self, done: int, unit: str, verb: str) -> None:
-        """Say what was done, how long it took and how fast it was."""
+        """Print what was done, the time and the rate."""
         if self._quiet:
             return
         say(summary(done, unit, verb, time.monotonic() - self._began))
 
 
 class _Figures(ProgressColumn):
-    """The figures of a stage, reckoned anew whenever they are looked at."""
+    """The figures of a stage, computed at each refresh."""
 
     def render(self, task: Task) -> Text:
         return Text("  ".join(task.fields["stage"].figures()))
 
 
 def format_rate(rate: float) -> str:
-    """A number of things a second: thousands separated, one decimal where it is small."""
+    """A rate per second with thousands separators; below 100 with one decimal."""
     return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
 
 
 def format_time(seconds: float) -> str:
-    """Hours, minutes and seconds; below a minute seconds with a decimal."""
+    """Hours, minutes and seconds; below a minute, seconds with one decimal."""
     return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
 
 
 def summary(done: int, unit: str, verb: str, seconds: float) -> str:
-    """What was done in so many seconds, and how fast it was."""
+    """What was done, the time and the rate, as one line."""
     units = unit if done != 1 else unit.removesuffix("s")
     return f"{done:,} {units} {verb} in {format_time(seconds)}, {format_rate(done / max(seconds, 1e-3))} {unit}/s"

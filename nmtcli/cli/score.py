@@ -1,4 +1,4 @@
-"""`nmt score`: translations, pairs by a model, or alignments; scores as tables, JSON or lines."""
+"""`nmt score`: score translations, sentence pairs or word alignments; print tables, JSON or lines."""
 
 import os
 import sys
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 def score(context: typer.Context, options: ScoreOptions) -> None:
     """Score translations with sacreBLEU: BLEU, chrF and TER with 95 % intervals and signatures.
 
-    Give plain text: joined to words, detokenised, one sentence a line. Several systems are compared side by side.
+    The input is detokenised text, one sentence per line. Several systems are compared in one table.
 
-    With -m, score given pairs by a model: a line for each pair with its number, log-probability, mean over tokens,
+    With -m, score sentence pairs with a model: one line per pair with its number, log-probability, mean per token,
     perplexity and number of tokens. With --gold-alignment, score word alignments.
     """
     del context
-    check_rules(options, RULES)  # before anything heavy is imported
+    check_rules(options, RULES)  # before heavy imports
     from nmtcli.cli.progress import Progress
     from nmtcli.score import scoring
 
@@ -41,62 +41,62 @@ def score(context: typer.Context, options: ScoreOptions) -> None:
                 stack.enter_context(progress)
             progress.move("pairs", done, total)
 
-        found = scoring.score(options, tell, on_progress)
-        if isinstance(found, scoring.PairScores):
-            _write_pairs(found, options.form)
+        scores = scoring.score(options, tell, on_progress)
+        if isinstance(scores, scoring.PairScores):
+            _write_pairs(scores, options.form)
             stack.close()
-            _tell_totals(found.totals)
-    if isinstance(found, scoring.AlignmentScores):
-        print_qualities(found.names, found.qualities, options.as_json)
-        if found.totals is not None:
-            _tell_totals(found.totals)
-    elif isinstance(found, scoring.TextScores):
-        _show(found, options)
-        found.check(options.metrics)
+            _print_totals(scores.totals)
+    if isinstance(scores, scoring.AlignmentScores):
+        print_qualities(scores.names, scores.qualities, options.as_json)
+        if scores.totals is not None:
+            _print_totals(scores.totals)
+    elif isinstance(scores, scoring.TextScores):
+        _show(scores, options)
+        scores.check(options.metrics)
 
 
-def _show(found: "TextScores", options: ScoreOptions) -> None:
+def _show(result: "TextScores", options: ScoreOptions) -> None:
     if options.as_json:
-        print(_json(found))
+        print(_json(result))
         return
-    names = [system.name for system in found.systems]
-    print_scores(names, found.scores, found.comparison)
-    if options.details and found.analysis:
-        print_details(names, found.analysis)
+    names = [system.name for system in result.systems]
+    print_scores(names, result.scores, result.comparison)
+    if options.details and result.analysis:
+        print_details(names, result.analysis)
 
 
-def _json(found: "TextScores") -> str:
+def _json(result: "TextScores") -> str:
     rows = [
         {"system": system.name, "lines": len(system.lines), "empty_lines": system.lines.count(""), "scores": of_system}
-        for system, of_system in zip(found.systems, found.scores, strict=True)
+        for system, of_system in zip(result.systems, result.scores, strict=True)
     ]
-    document = {"systems": rows, "references": [one.name for one in found.references], "warnings": found.warnings}
-    if found.comparison:
-        document["paired"] = found.comparison
-    if found.analysis:
+    document = {"systems": rows, "references": [one.name for one in result.references], "warnings": result.warnings}
+    if result.comparison:
+        document["paired"] = result.comparison
+    if result.analysis:
         document["details"] = {
-            "breakdowns": found.analysis.breakdowns,
-            "worst": found.analysis.worst,
-            "different": found.analysis.different,
+            "breakdowns": result.analysis.breakdowns,
+            "worst": result.analysis.worst,
+            "different": result.analysis.different,
         }
     return strict_json.dumps(document, indent=2)
 
 
-def _write_pairs(found: "PairScores", form: str) -> None:
-    for sources, targets, scores in found.windows:
-        first = found.totals.pairs - len(scores) + 1
+def _write_pairs(result: "PairScores", form: str) -> None:
+    for sources, targets, scores in result.windows:
+        first = result.totals.pairs - len(scores) + 1
         rows = zip(range(first, first + len(scores)), sources, targets, scores, strict=True)
         text = "".join(_render(*row, form) + "\n" for row in rows)
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
-        except BrokenPipeError:  # whoever reads, head for example, has had enough
+        except BrokenPipeError:  # the reader, such as head, closed the pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             break
 
 
 def _render(line: int, source: str, target: str, score: "PairScore | None", form: str) -> str:
-    """What is written for a pair, always one line."""
+    """The output line of a pair."""
     from nmtcli.metrics.alignment import format_links
 
     if form == "pharaoh":
@@ -115,13 +115,13 @@ def _render(line: int, source: str, target: str, score: "PairScore | None", form
     return strict_json.dumps(record)
 
 
-def _tell_totals(totals: "PairTotals") -> None:
-    from nmtcli.score.pairs import perplexity
+def _print_totals(totals: "PairTotals") -> None:
+    from nmtcli.metrics.perplexity import perplexity
 
     if totals.scored < totals.pairs:
         warn(
             f"{totals.pairs - totals.scored:,} pairs have no score: no source text, or not UTF-8;"
-            f" the first is pair {totals.first_unscored:,}"
+            f" the first one is pair {totals.first_unscored:,}"
         )
     if totals.tokens:
         ppl = perplexity(totals.log_prob / totals.tokens)

@@ -1,4 +1,4 @@
-"""Scores as tables for a terminal."""
+"""Tables of scores for a terminal."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from nmtcli.score.analysis import Analysis, Breakdown, Sentence
     from nmtcli.score.significance import Comparison
 
-_SENTENCES = 3  # of a list; the report shows more
+_SENTENCES = 3  # of each list; the report has more
 
 
 def print_scores(names: list[str], scores: list[list[Score]], comparison: Comparison | None) -> None:
-    """A row a system, then what the numbers mean."""
+    """Print a row for each system, then the signatures."""
     from rich.text import Text
 
     table = _table()
@@ -37,37 +37,37 @@ def print_scores(names: list[str], scores: list[list[Score]], comparison: Compar
                 cells.append(Text(f"{one.low:.{digits}f}–{one.high:.{digits}f}"))
             compared = comparison.systems[number][one.name] if comparison else None
             if compared is not None and compared.p_value is not None:
-                found = f"* {'better' if compared.better else 'worse'}" if compared.p_value < 0.05 else ""
-                cells[-1].append(f"\np {compared.p_value:.4f}{found}")
+                verdict = f"* {'better' if compared.better else 'worse'}" if compared.p_value < 0.05 else ""
+                cells[-1].append(f"\np {compared.p_value:.4f}{verdict}")
         table.add_row(*cells)
     stdout.print(table)
     stdout.print()
     for one in scores[0]:
-        # a signature is copied into papers: one line, whatever the width of the terminal
+        # one line in any terminal, as it is copied into papers
         signature = comparison.signatures[one.name] if comparison else one.signature
         stdout.print(Text(f"{one.name}|{signature}", style="dim"), soft_wrap=True)
         if one.detail and len(scores) == 1:
             stdout.print(Text(f"  {one.detail}", style="dim"), soft_wrap=True)
     if comparison:
-        words = "by paired bootstrap resampling" if comparison.method == "bootstrap" else "by approximate randomisation"
-        note = f"p: how probable so large a difference from {names[0]} is by chance, {words}; * below 0.05"
+        test = "paired bootstrap resampling" if comparison.method == "bootstrap" else "paired approximate randomisation"
+        note = f"p: p-value of the difference from {names[0]}, {test}; * significant (p < 0.05)"
         stdout.print(Text(note, style="dim"), soft_wrap=True)
 
 
 def print_details(names: list[str], analysis: Analysis) -> None:
-    """Scores by length and frequency, then single sentences."""
+    """Print scores by length and word frequency, then single sentences."""
     from rich.text import Text
 
     if len(names) > 1:
         listed = "   ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
-        stdout.print(Text(f"\nBelow, the systems are {listed}"), soft_wrap=True)
+        stdout.print(Text(f"\nSystems in the tables below: {listed}"), soft_wrap=True)
     for breakdown in analysis.breakdowns:
         if breakdown.buckets:
             stdout.print()
             stdout.print(_breakdown(len(names), breakdown))
     if analysis.different:
-        _print_sentences("Where the systems differ most", analysis.different)
-    _print_sentences("The worst translations", analysis.worst)
+        _print_sentences("Largest differences between the systems", analysis.different)
+    _print_sentences("Worst translations", analysis.worst)
 
 
 def _breakdown(systems: int, breakdown: Breakdown) -> Table:
@@ -87,7 +87,7 @@ def _print_sentences(title: str, sentences: list[Sentence]) -> None:
     from rich.text import Text
 
     stdout.print()
-    stdout.print(Text(f"{title}, by chrF of the sentence", style="bold"))
+    stdout.print(Text(f"{title}, by sentence chrF", style="bold"))
     for one in sentences[:_SENTENCES]:
         grid = _table()
         grid.show_header = False
@@ -110,7 +110,7 @@ def _table(title: str | None = None) -> Table:
 
 
 def print_qualities(names: list[str], qualities: list[AlignmentQuality], as_json: bool) -> None:
-    """Alignment error rates as a table or as JSON."""
+    """Print alignment error rates as a table or as JSON."""
     if as_json:
         rows = [
             {"system": name, "error_rate": one.error_rate, "precision": one.precision, "recall": one.recall}

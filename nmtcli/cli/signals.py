@@ -1,4 +1,4 @@
-"""SIGTERM and SIGHUP end a command as Ctrl-C does: what was begun is cleared away, and one line tells of it."""
+"""SIGTERM and SIGHUP end a command like Ctrl-C: with clean-up and one message."""
 
 import os
 import signal
@@ -15,8 +15,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def stopping() -> Iterator[None]:
-    """While in it, a signal raises `Stopped`; a second one ends the process at once, and so does any after it."""
-    # Semaphores of workers that a killed process leaves behind are cleared away without a warning.
+    """Context in which a signal raises `Stopped`, and a second one ends the process at once."""
+    # no warning when semaphores of a killed process are removed
     sys.warnoptions.append("ignore:resource_tracker")
     warnings.filterwarnings("ignore", "resource_tracker")
     received = 0
@@ -29,11 +29,11 @@ def stopping() -> Iterator[None]:
         raise Stopped(number)
 
     for number in SIGNALS:
-        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+        if signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
             signal.signal(number, stop)
     try:
         yield
     finally:
         for number in SIGNALS:
             if signal.getsignal(number) is stop:
-                signal.signal(number, signal.SIG_DFL)  # nothing is left to be done
+                signal.signal(number, signal.SIG_DFL)  # no clean-up is left

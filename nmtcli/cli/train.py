@@ -1,4 +1,4 @@
-"""`nmt train`: a data directory and settings to a run directory."""
+"""`nmt train`: train a model on a data directory, in a run directory."""
 
 import sys
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from nmtcli.train.options import TrainOptions
 
 
 def _plot(runs: list[Path] | None) -> None:
-    """Print the page of curves of these runs, and end."""
+    """Print the page of learning curves of these runs, and exit."""
     if not runs:
         return
     from nmtcli.errors import each
@@ -33,15 +33,13 @@ def _plot(runs: list[Path] | None) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _CommandOptions(TrainOptions):
-    """With what is of the command line alone: what begins it again in other processes, and what trains nothing."""
+    """The options of `train`, and those of the command line only: other processes, and no training."""
 
-    gpus: Annotated[
-        int | None, Option("Train on so many GPUs of this machine; with --device cpu, processes.", min=1)
-    ] = None
+    gpus: Annotated[int | None, Option("Number of GPUs; with --device cpu: of processes.", min=1)] = None
     verify_resume: Annotated[
         int,
         Option(
-            "Train 2N updates straight, and N, a kill and the rest; compare all bits. RUN must be new.",
+            "Test the resume: 2N updates against N, a kill and N; compare bit for bit. RUN must be new.",
             metavar="N",
             min=0,
         ),
@@ -49,25 +47,27 @@ class _CommandOptions(TrainOptions):
     plot: Annotated[
         tuple[Path, ...],
         Option(
-            "Only draw the curves of runs that are there, as a web page on stdout. Repeatable.",
+            "Write the learning curves of existing runs to stdout as a web page; train nothing. Repeatable.",
             metavar="RUN",
             more={"callback": _plot, "is_eager": True},
         ),
     ] = ()
-    dry_run: Annotated[bool, Option("Show the plan (model, epochs, memory, time on this machine); train nothing.")] = (
+    dry_run: Annotated[bool, Option("Print the plan (model, epochs, memory, time on this machine); train nothing.")] = (
         False
     )
-    verbose: Annotated[bool, Option("With --dry-run: also each weight and export format.")] = False
+    verbose: Annotated[bool, Option("With --dry-run: also print parameters and export formats.")] = False
 
 
 _RULES: tuple[Rule[_CommandOptions], ...] = (
-    Rule(lambda o: o.verbose and not o.dry_run, "--verbose goes with --dry-run"),
+    Rule(
+        lambda o: o.verbose and not o.dry_run, "--verbose needs --dry-run", "nmt train DATA -o RUN --dry-run --verbose"
+    ),
 )
 
 
 @command(_CommandOptions)
 def train(context: typer.Context, options: _CommandOptions) -> None:
-    """Train a model. Run the same command again to go on after an interruption, exactly."""
+    """Train a model. Run the same command again to resume it."""
     from nmtcli.train.options import RULES
 
     check_rules(options, RULES)
@@ -82,8 +82,8 @@ def train(context: typer.Context, options: _CommandOptions) -> None:
     if options.dry_run:
         from nmtcli.cli.plan_display import show_plan
 
-        begun = library.open_training(options, tell)
-        show_plan(begun.given, begun.settings, begun.data, begun.device, options.verbose)
+        training = library.open_training(options, tell)
+        show_plan(training.given, training.settings, training.data, training.device, options.verbose)
         return
     from nmtcli.cli.training_display import TrainingDisplay
 
@@ -96,12 +96,12 @@ def _verify(options: _CommandOptions, arguments: list[str]) -> None:
     from nmtcli.models.device import open_device
     from nmtcli.train.verify import verify_resume
 
-    where = open_device(options.device)
-    show_resumption(verify_resume(options.verify_resume, arguments, options.output), options.output, where.type)
+    device = open_device(options.device)
+    show_resumption(verify_resume(options.verify_resume, arguments, options.output), options.output, device.type)
 
 
 def _launch(options: _CommandOptions, arguments: list[str]) -> bool:
-    """Train in so many other processes; False where this is one of them."""
+    """Train in other processes, one per GPU; False if this is one of them."""
     from nmtcli.train.distributed import launched
     from nmtcli.train.launch import check_count, launch
 

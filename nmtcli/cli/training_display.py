@@ -1,4 +1,4 @@
-"""Training as a person sees it: one live line, a table at each validation, the model as a table."""
+"""Display of training: a live line, and a table at each validation."""
 
 import math
 import shutil
@@ -24,7 +24,7 @@ from nmtcli.train.verify import TOLERANCE, Resumption
 
 
 class TrainingDisplay(Observer):
-    """A live line on a terminal with a table at each validation, plain lines elsewhere, all on stderr."""
+    """Observer that prints on stderr: a live line and tables on a terminal, plain lines elsewhere."""
 
     def __init__(self, run: Path) -> None:
         self.run = run
@@ -36,7 +36,7 @@ class TrainingDisplay(Observer):
         self.split_before = False
         self.began = self.said = -math.inf
         self.first_step = self.pairs = self.skipped = 0
-        self.updates = 0  # told so far
+        self.updates = 0  # observed so far
 
     def __enter__(self) -> Self:
         return self
@@ -48,7 +48,7 @@ class TrainingDisplay(Observer):
             self.live.stop()
 
     def started(self, metrics: Metrics) -> None:
-        """Say what is trained, where, and whether it goes on."""
+        """Print the size of the model and data, the device, and the update at which a run resumes."""
         if self.live:
             self.live.start()
         ranks = f", {metrics['ranks']} processes" if metrics.get("ranks", 1) > 1 else ""
@@ -58,12 +58,12 @@ class TrainingDisplay(Observer):
             f" {metrics['device']} in {metrics['precision']}{ranks}, torch {metrics['torch']}"
         )
         if metrics["step"]:
-            say(f"going on from update {metrics['step']:,} of {metrics['total']:,} in {self.run}")
+            say(f"resuming from update {metrics['step']:,} of {metrics['total']:,} in {self.run}")
         self.line.start(metrics["step"], metrics["total"])
         self.first_step, self.pairs, self.began = metrics["step"], metrics["pairs"], time.monotonic()
 
     def updated(self, metrics: Metrics) -> None:
-        """Move the line; off a terminal print the first one, and then one a minute."""
+        """Move the line; without a terminal, print the first update and then one line per minute."""
         self._warn(metrics)
         self.line.move(metrics)
         self.skipped = metrics.get("skipped", 0)
@@ -72,42 +72,42 @@ class TrainingDisplay(Observer):
             self.said = time.monotonic()
 
     def _warn(self, metrics: Metrics) -> None:
-        """Say once, as soon as it is known, that the run will visit its pairs very often or take very long."""
+        """Warn once, as soon as it is known, of very many epochs or a very long time."""
         step, total = metrics["step"], self.line.total
         if self.first_step == 0 and not self.updates:
             warn_of_many_epochs(total, metrics["epoch"] * total / step, self.pairs)
         before, then = self.line.moved
-        if self.updates == 1:  # from here to the first update there may have been a validation
+        if self.updates == 1:  # not before: the time to the first update may include a validation
             warn_of_long_time((time.monotonic() - then) / (step - before) * (total - step))
         self.updates += 1
 
     def split(self, metrics: Metrics) -> None:
-        """Name the setting to change, the first time; the line counts."""
+        """Warn the first time, with the setting to change; the live line has the count."""
         if not self.split_before:
             warn(
-                f"out of memory at update {metrics['step']:,}: a batch of {metrics['tokens']:,} tokens was done in"
-                f" {metrics['parts']} parts, with the same result; a lower {metrics['setting']} is faster"
+                f"out of memory at update {metrics['step']:,}: a batch of {metrics['tokens']:,} tokens was split into"
+                f" {metrics['parts']} micro-batches, with the same result; a lower {metrics['setting']} is faster"
             )
         self.split_before = True
 
     def recovered(self, metrics: Metrics) -> None:
-        """Say what was undone, and what is different now."""
+        """Warn of a return to an earlier checkpoint, with the new precision and learning rate."""
         warn(
-            f"update {metrics['step']:,}: {metrics['reason']}; went back to update {metrics['to_step']:,}, now in"
+            f"update {metrics['step']:,}: {metrics['reason']}; returned to update {metrics['to_step']:,}, now in"
             f" {metrics['precision']}, learning rate times {metrics['rate_scale']:g}"
         )
         self.line.start(metrics["to_step"], self.line.total)
 
     def passed_over(self, metrics: Metrics) -> None:
-        """Name the damaged checkpoint, and where training goes on from."""
-        warn(f"{metrics['reason']}; moved to {metrics['moved']}, going on from update {metrics['step']:,}")
+        """Warn of a damaged checkpoint, with the update at which training resumes."""
+        warn(f"{metrics['reason']}; moved to {metrics['moved']}, resuming from update {metrics['step']:,}")
 
     def validating(self, done: int, total: int) -> None:
-        """Show how far the translation of the validation set is."""
+        """Show the progress of translating the validation set."""
         self.line.validating = (done, total) if done < total else None
 
     def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
-        """Print the scores, what changed, and a few translations."""
+        """Print the scores, their changes, and a few translations."""
         self.line.validating = None
         if stderr.is_terminal:
             stderr.print(
@@ -127,18 +127,18 @@ class TrainingDisplay(Observer):
         stderr.print(Text.assemble((title, "bold"), f"  {scores(metrics)}  ", mark))
 
     def stopped(self, metrics: Metrics) -> None:
-        """Say why, and what to do next."""
+        """Print the reason, a summary and the next command."""
         if self.live:
             self.live.stop()
         say(f"stopped: {metrics['reason']}")
         done = summary(metrics["step"] - self.first_step, "updates", "done", time.monotonic() - self.began)
-        say(f"{done}, {self.skipped:,} of all skipped" if self.skipped else done)
+        say(f"{done}, {self.skipped:,} updates of the run skipped" if self.skipped else done)
         say(f"curves: {self.run / PAGE_FILE}")
         say(f"next: nmt translate -m {quoted(self.run)} -i FILE -o FILE")
 
 
 def scores(metrics: Metrics) -> str:
-    """What was measured in a validation, in a line."""
+    """The scores of a validation, as one line."""
     return "  ".join(f"{name} {form.format(metrics[key])}" for key, name, form in SCORES)
 
 
@@ -146,11 +146,12 @@ def _standing(metrics: Metrics) -> Text:
     if metrics["improved"]:
         return Text("  best so far", style="green")
     ago = metrics["without_improvement"]
-    return Text(f"  the best was {ago} before" if ago else "  nothing but zero so far", style="yellow")
+    text = f"  best score {ago} validation{'s' if ago != 1 else ''} ago" if ago else "  all scores zero so far"
+    return Text(text, style="yellow")
 
 
 def score_table(metrics: Metrics, before: Metrics) -> Table:
-    """The scores, and by how much they are other than before."""
+    """The scores, and their changes since the last validation."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for _, name, _ in SCORES:
         table.add_column(name, justify="right")
@@ -162,7 +163,7 @@ def score_table(metrics: Metrics, before: Metrics) -> Table:
 
 
 def show_samples(samples: list[Sample]) -> None:
-    """Translations below their references: a table on a terminal, elsewhere lines."""
+    """Print sources, references and translations: a table on a terminal, elsewhere lines."""
     table = Table(show_header=False, box=None, padding=(0, 1))
     for sample in samples:
         for label, text in zip(("source", "reference", "translation"), sample, strict=True):
@@ -176,9 +177,9 @@ def show_samples(samples: list[Sample]) -> None:
 
 
 def show_accuracy(by_position: Accuracies) -> None:
-    """Accuracy after the true words and after the model's own: a table on a terminal, elsewhere a line."""
+    """Print teacher-forced and free-running accuracy: a table on a terminal, elsewhere a line."""
     rows = {"teacher-forced": "teacher_forced", "free-running": "free_running"}
-    cells = [[f"{found[key]:.1%}" for found in by_position.values()] for key in rows.values()]
+    cells = [[f"{accuracy[key]:.1%}" for accuracy in by_position.values()] for key in rows.values()]
     if stderr.is_terminal:
         table = Table("accuracy at position", *by_position, box=None, padding=(0, 1))
         for name, values in zip(rows, cells, strict=True):
@@ -189,22 +190,22 @@ def show_accuracy(by_position: Accuracies) -> None:
         say(f"accuracy by position, {'/'.join(rows)}: {'  '.join(parts)}")
 
 
-def show_resumption(found: Resumption, output: Path, device: str) -> None:
-    """Say whether a killed run was the uninterrupted one; raises CheckFailed where it was not."""
-    say(f"{found.updates} updates straight, and killed by SIGKILL with the checkpoint of update {found.killed_after}:")
-    if found.exact:
-        stdout.print(f"identical: all {found.tensors} tensors and the state of training, bit for bit")
+def show_resumption(comparison: Resumption, output: Path, device: str) -> None:
+    """Print the comparison of a resumed and an uninterrupted run. Raises CheckFailed if they differ."""
+    say(f"{comparison.updates} uninterrupted updates, against a run killed after update {comparison.killed_after}:")
+    if comparison.exact:
+        stdout.print(f"identical: all {comparison.tensors} tensors and the training state, bit for bit")
         shutil.rmtree(output)
         return
     table = Table("tensor", "relative difference")
-    for name, difference in sorted(found.different.items(), key=lambda entry: -entry[1])[:10]:
+    for name, difference in sorted(comparison.different.items(), key=lambda entry: -entry[1])[:10]:
         table.add_row(name, f"{difference:.1e}")
     stdout.print(table)
-    worst = max(found.different.values(), default=0.0)
-    words = f"{len(found.different)} of {found.tensors} tensors differ, by {worst:.1e} of their norm at most"
-    if device == "cuda" and not found.state and worst <= TOLERANCE:
-        stdout.print(f"equal within {TOLERANCE:.0e}: {words}; kernels of a GPU do not repeat themselves to the bit")
+    worst = max(comparison.different.values(), default=0.0)
+    text = f"{len(comparison.different)} of {comparison.tensors} tensors differ, by at most {worst:.1e} of their norm"
+    if device == "cuda" and not comparison.state and worst <= TOLERANCE:
+        stdout.print(f"equal within {TOLERANCE:.0e}: {text}; GPU kernels are not deterministic")
         shutil.rmtree(output)
         return
-    state = f"; of the state differ: {', '.join(found.state)}" if found.state else ""
-    raise CheckFailed(f"resuming is not exact: {words}{state}", f"{REPORT_IT}; both runs are in {output}")
+    state = f"; different training state: {', '.join(comparison.state)}" if comparison.state else ""
+    raise CheckFailed(f"the resume is not exact: {text}{state}", f"{REPORT_IT}; both runs are in {output}")

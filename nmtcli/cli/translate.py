@@ -1,4 +1,4 @@
-"""`nmt translate`: text in, translations out, line by line."""
+"""`nmt translate`: translate text line by line."""
 
 import typer
 
@@ -10,13 +10,13 @@ from nmtcli.translate.options import TranslateOptions
 
 @command(TranslateOptions)
 def translate(context: typer.Context, options: TranslateOptions) -> None:
-    """Translate text: one line out for each line in, in order; an empty line stays empty.
+    """Translate text: one output line for each input line, in order; empty lines stay empty.
 
-    tsv: line number, score, log-probability, translation. jsonl: an object for each
-    line. moses: number from 0 ||| translation ||| log-probability ||| score. While
-    -o FILE is being written, FILE.progress tells how far it is; after an interruption
-    the same command with --resume goes on from there, with --overwrite it begins
-    again. docs/translate.md has more, and docs/search.md about the search.
+    Formats: tsv: line number, score, log-probability, translation. jsonl: one object
+    per line. moses: number from 0 ||| translation ||| log-probability ||| score.
+    FILE.progress stores the progress of -o FILE; after an interruption, the same
+    command with --resume continues, and with --overwrite starts again.
+    See docs/translate.md, and docs/search.md for decoding.
     """
     del context
     from nmtcli.translate.file import translate_file

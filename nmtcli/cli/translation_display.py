@@ -1,4 +1,4 @@
-"""What a person sees of `nmt translate`: the bar, attention in the terminal, what was odd about the lines."""
+"""Display of `nmt translate`: progress bar, heat maps in the terminal, warnings about lines."""
 
 import sys
 from contextlib import ExitStack
@@ -13,21 +13,22 @@ from nmtcli.paths import PIPE
 from nmtcli.translate.options import TranslateOptions
 
 if TYPE_CHECKING:
-    from nmtcli.translate.file import TranslatedFile, Written
+    from nmtcli.translate.file import FileProgress, TranslatedFile
     from nmtcli.translate.lines import Report
 
 
 class TranslationDisplay(ExitStack):
-    """A bar from the first window on, and attention as characters where that was asked for."""
+    """A progress bar, and with --attention - a heat map of each line."""
 
     def __init__(self, options: TranslateOptions) -> None:
         super().__init__()
-        quiet = options.output == PIPE and sys.stdout.isatty()  # it would stand between the translations
+        closed = sys.stdout is None  # reported later
+        quiet = options.output == PIPE and not closed and sys.stdout.isatty()  # no bar between translations
         self._progress, self._maps = Progress(quiet=quiet), options.attention == PIPE
         self._started = self._named = False
 
-    def written(self, written: "Written") -> None:
-        """Move the bar, after the attention of what was written."""
+    def written(self, written: "FileProgress") -> None:
+        """Print the heat maps of what was written, and move the bar."""
         if not self._started:
             self.enter_context(self._progress)
             self._started = True
@@ -41,42 +42,44 @@ class TranslationDisplay(ExitStack):
             stderr.print(Text(terminal_map(one, stderr.width)), end="")
 
     def summarize(self, done: "TranslatedFile", options: TranslateOptions) -> None:
-        """The speed, and what was odd about the lines. Raises DataError where some have no translation."""
+        """Print the speed and warnings about lines. Raises DataError if some have no translation."""
         if not done.closed_early:
             self._progress.summary(done.lines, "lines", "translated")
-        tell_of_lines(done.report, options.max_source_tokens)
+        warn_of_lines(done.report, options.max_source_tokens)
 
 
-def tell_of_lines(report: "Report", max_source_tokens: int) -> None:
-    """What was odd about the lines. Raises DataError where some are left without a translation."""
+def warn_of_lines(report: "Report", max_source_tokens: int) -> None:
+    """Print warnings about lines. Raises DataError if some have no translation."""
     longer = f"more than {max_source_tokens} tokens"
-    words = {
-        "json": "looks like JSON without text under source, src, text, sentence or input (an object a line);"
+    warnings = {
+        "json": "looks like JSON without text under source, src, text, sentence or input (one object per line);"
         " translated as plain text",
-        "misspelt": "with a key nearly like prefix, required, banned or placeholders, which asks nothing",
-        "invalid-utf8": "not UTF-8; what could not be read was translated as U+FFFD",
-        "control-characters": "with control characters, which were read as blanks",
-        "cut": f"{longer}; what is behind was not translated",
-        "unmet": "the translation has not all that it must; the one that comes closest is written",
-        "incomplete": "CTranslate2 wrote bytes that form no character; they are left out",
-        "unwritable": "with words or placeholders that the target tokenizer cannot write, asked for in vain",
+        "misspelt": "ignored a key similar to prefix, required, banned or placeholders; correct its spelling",
+        "invalid-utf8": "not UTF-8; invalid bytes were translated as U+FFFD",
+        "control-characters": "control characters, replaced by spaces",
+        "cut": f"{longer}; the rest was not translated",
+        "unmet": "no translation meets all constraints; the output is the closest one",
+        "incomplete": "removed bytes by CTranslate2 that are not a character",
+        "unwritable": "required words or placeholders that the target tokenizer cannot write, ignored",
     }
     lost = {
-        "refused": f"{longer}, not translated as --long-lines refuse has it",
+        "refused": f"{longer}, not translated because of --long-lines refuse",
         "overlong": "longer than a megabyte, not translated",
-        "malformed": 'not a JSON object with text under "source" and what may be asked of it, not translated',
-        "contradiction": "the translation must have what it must not, or samples must have words; not translated",
+        "malformed": 'not a JSON object with text under "source" and valid constraints, not translated',
+        "contradiction": "contradictory constraints, or constraints with sampling; not translated",
     }
-    for what, sentence in words.items():
-        if what in report.found:
-            warn(f"{_place(*report.found[what])}: {sentence}")
-    if "split" in report.found:
-        say(f"{_place(*report.found['split'])}: {longer}; translated in parts")
+    for kind, sentence in warnings.items():
+        if kind in report.tallies:
+            warn(f"{_place(*report.tallies[kind])}: {sentence}")
+    if "split" in report.tallies:
+        say(f"{_place(*report.tallies['split'])}: {longer}; translated in parts")
     if errors := [
-        f"{_place(*report.found[what])}: {sentence}" for what, sentence in lost.items() if what in report.found
+        f"{_place(*report.tallies[kind])}: {sentence}" for kind, sentence in lost.items() if kind in report.tallies
     ]:
-        raise DataError("\n".join(errors), "all other lines are translated; these are empty in the output")
+        raise DataError(
+            "\n".join(errors), "correct these lines; they are empty in the output, all others are translated"
+        )
 
 
 def _place(count: int, first: int) -> str:
-    return f"line {first:,}" if count == 1 else f"{count:,} lines (the first is line {first:,})"
+    return f"line {first:,}" if count == 1 else f"{count:,} lines (first: line {first:,})"

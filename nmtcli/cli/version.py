@@ -1,4 +1,4 @@
-"""`nmt --version --verbose`: what a bug report tells about the machine, the packages and the kernels."""
+"""`nmt --version --verbose`: machine, packages and kernels, for bug reports."""
 
 import importlib.metadata
 import os
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 from nmtcli.version import __version__
 
-# Variables that change how many threads compute, or with which instructions.
+# Environment variables about threads or instruction sets.
 VARIABLES = re.compile(r"(ATEN_CPU|CT2|CUDA_VISIBLE|DNNL|KMP|MKL|NVIDIA_TF32|OMP|ONEDNN|OPENBLAS|TORCH)_?\w*")
 NOT_FOR_USERS = {"dev", "docs"}  # extras
 
 
 def describe() -> Iterator[tuple[str, str]]:
-    """Names and values, a line each."""
+    """Names and values, one line each."""
     from nmtcli.translate.concurrency import usable_threads
 
     yield "nmt", __version__
@@ -44,10 +44,10 @@ def _torch(threads: int) -> Iterator[tuple[str, str]]:
     libraries += [f"BLAS {name}" for name in re.findall(r"BLAS_INFO=(\w+)", built)[:1]]
     libraries.append(f"CUDA {torch.version.cuda or 'none'}")
     yield "torch", f"{torch.__version__} ({', '.join(libraries)})"
-    # Older versions of torch do not tell the features.
+    # Older versions of torch do not list the features.
     features: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     yield "CPU", str(features.get("cpu_name") or platform.processor() or platform.machine())
-    yield "CPU features", " ".join(sorted(name for name, value in features.items() if value is True)) or "not known"
+    yield "CPU features", " ".join(sorted(name for name, value in features.items() if value is True)) or "unknown"
     yield "threads", f"{threads} usable, {torch.get_num_threads()} used by PyTorch"
     yield "instruction set", f"{torch.backends.cpu.get_cpu_capability()} (what PyTorch uses)"
     yield "fp32 products", f"{product_of(torch.float32)}, matmul precision {choose_matmul()}"
@@ -60,11 +60,11 @@ def _torch(threads: int) -> Iterator[tuple[str, str]]:
 
 
 def _packages() -> Iterator[tuple[str, str]]:
-    """Versions of what `nmtcli` requires, and of each extra; nothing is imported."""
+    """Versions of the requirements of `nmtcli` and of each extra, without importing them."""
     try:
         requirements = importlib.metadata.requires("nmtcli") or []
     except importlib.metadata.PackageNotFoundError:
-        yield "packages", "not known: nmtcli is run from its source and is not installed"
+        yield "packages", "unknown: nmtcli is not installed, only run from its source"
         return
     groups: dict[str, list[str]] = {"packages": []}
     for requirement in requirements:

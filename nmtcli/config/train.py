@@ -12,6 +12,9 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 ModelPart = Literal["source_embedding", "target_embedding", "encoder", "decoder", "attention", "output"]
 
 
+REMOVED = {"cuda_graphs": "0.2.0"}  # settings of train that are ignored, and since which version
+
+
 class TrainConfig(Section):
     """One training run."""
 
@@ -26,8 +29,8 @@ class TrainConfig(Section):
     )
     batch_tokens: OrAuto[Annotated[int, Field(ge=1, le=1_000_000_000)]] = Field(
         AUTO,
-        description="Tokens in a batch, padding counted: sentences times the longest side; auto: 1,000 to 4,096, at"
-        " least 300 batches an epoch.",
+        description="Tokens in a batch, padding counted: sentences times the longest side; auto: 1,000 to 4,096, by"
+        " the tokens of an epoch (docs/training.md).",
     )
     update_tokens: int | None = Field(
         None,
@@ -198,9 +201,9 @@ class TrainConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _without_removed(cls, given: Any) -> Any:
-        """Without settings that did something in 0.1.0 only, so that its runs and configs still open."""
+        """Accept settings that were removed, so that runs and configs of older versions still open."""
         if isinstance(given, dict):
-            return {key: value for key, value in given.items() if key != "cuda_graphs"}
+            return {key: value for key, value in given.items() if key not in REMOVED}
         return given
 
     @field_validator("average")

@@ -14,7 +14,8 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from nmtcli.data.shards import Lengths, Sentences
+from nmtcli.data.batching import Sentences
+from nmtcli.data.shards import Lengths
 from nmtcli.data.tokenizer import Tokenizer
 
 _OTHER_SPACE = re.compile(r"[^\S \t]")  # a space for some aligners, a part of a word for others

@@ -8,9 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -19,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from nmtcli.data.batching import Sentences
 from nmtcli.data.dataset_info import describe
 from nmtcli.errors import DataError
 
@@ -45,31 +44,6 @@ class TextPair(NamedTuple):
 
     source: str
     target: str
-
-
-@dataclass(frozen=True)
-class Sentences:
-    """Concatenated ids of several sentences without BOS and EOS."""
-
-    ids: npt.NDArray[np.int64]  # [sum of lengths]
-    lengths: Lengths  # [B]
-
-    @classmethod
-    def of(cls, rows: Sequence[Sequence[int]]) -> Self:
-        """The sentences of a list of ids each."""
-        lengths = np.fromiter(map(len, rows), np.int32, len(rows))
-        return cls(np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum())), lengths)
-
-    def rows(self) -> list[list[int]]:
-        """A list of ids for each sentence."""
-        ids, ends = self.ids.tolist(), self.lengths.cumsum().tolist()
-        return [ids[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-    def select(self, rows: npt.NDArray[np.bool_]) -> "Sentences":
-        """The sentences that are true in `rows` [B]."""
-        if rows.all():
-            return self
-        return Sentences(self.ids[np.repeat(rows, self.lengths)], self.lengths[rows])
 
 
 def record_batch(

@@ -23,7 +23,7 @@ import sentencepiece
 from numpy.typing import NDArray
 
 from nmtcli.config import TokenizerConfig
-from nmtcli.config.section import settled
+from nmtcli.config.section import AUTO, settled
 from nmtcli.data import normalization
 from nmtcli.data.piece_model import (
     read_pieces,
@@ -98,6 +98,8 @@ class Tokenizer:
         nonblank = [line for line in sentences if line.strip()]
         if not nonblank:
             raise _no_text()
+        if config.vocab_size == AUTO:
+            config = config.model_copy(update={"vocab_size": vocabulary_size(config.type, nonblank, share=1)})
         words = config.type == "word"
         byte_fallback = config.byte_fallback and not words  # bytes would encode a word's space too, as ▁
         # with type word, SentencePiece gives a symbol two pieces, one of them with a space before it

@@ -83,9 +83,13 @@ class Workers:
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+    def __exit__(self, error: object, *_: object) -> None:
+        if self._pool is None:
+            return
+        if error is not None:  # nobody wants the rest; a worker that dies while the pool waits for it may hang the pool
+            for process in list((self._pool._processes or {}).values()):  # 3.14 has kill_workers
+                process.kill()
+        self._pool.shutdown(cancel_futures=True)
 
     def map(self, items: Iterable[Any]) -> Iterator[Any]:
         """The results, in order. Raises the errors of the task; ResourceError if a process is killed."""

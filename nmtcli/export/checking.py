@@ -13,20 +13,20 @@ import torch
 
 from nmtcli.checkpoint import Kind, ModelInfo, StoredPrecision
 from nmtcli.config import SearchConfig
+from nmtcli.data.batching import Sentences, pad
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.metrics.scores import Score, score_corpus
 from nmtcli.models.protocol import Array, Cache, Memory, Step
 from nmtcli.models.quantized import pack_floats
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.translate.batching import padded
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.decoding import decode
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import Hypothesis
 from nmtcli.translate.translation import LineHandling, Translation
 from nmtcli.translate.translator import Runtime, Searcher, Translator
-from nmtcli.vocabulary import BOS, PAD, SPECIAL
+from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL
 
 PROBES, PROBE_LENGTH, PROBE_LIMIT = 64, 24, 40
 TEXT_PROBES = 200
@@ -191,7 +191,7 @@ class _LikeCTranslate2:
     """
 
     runtime: Runtime
-    at_once = 1
+    parallel_batches = 1
 
     def share(self, batches: int) -> None:
         """See `Shared`: nothing to do for one batch at a time."""
@@ -208,7 +208,7 @@ class _LikeCTranslate2:
         byte_pieces: BytePieces | None,
     ) -> list[list[Hypothesis]]:
         """See `Searcher`."""
-        source, length = padded(sentences)
+        source, length = pad(Sentences.of(sentences), after=EOS)
         arrays = self.runtime.array(source), self.runtime.array(length)
         found = decode(self, *arrays, length.tolist(), config, lambda rows: [], n_best=n_best)
         return found if byte_pieces is None else [[_whole(one, byte_pieces) for one in pool] for pool in found]

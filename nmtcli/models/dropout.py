@@ -8,22 +8,31 @@ from torch.nn import functional as F
 
 from nmtcli.config.section import settled
 
+Share = float | Literal["auto"]
+
 
 class Dropout(nn.Module):
     """`nn.Dropout`; on a CPU the share is rounded to 1/256."""
 
-    def __init__(self, share: float | Literal["auto"]) -> None:
-        """Raises ValueError for a share that is still auto."""
+    def __init__(self, share: Share) -> None:
+        """A share that is still auto does for a model that is only read; training with it raises ValueError."""
         super().__init__()
-        self.share = settled(share)
+        self.share = share
+
+    @property
+    def rate(self) -> float:
+        """The share. Raises ValueError where it is still auto."""
+        return settled(self.share)
 
     def forward(self, states: Tensor) -> Tensor:
         """Any shape; in training a share of the elements is zero and the others are scaled to keep the mean."""
-        if not self.training or self.share == 0:
+        if not self.training:
+            return states
+        if self.rate == 0:
             return states
         if states.device.type == "cpu":
-            return states * dropout_mask(states, states.shape, self.share)
-        return F.dropout(states, self.share)
+            return states * dropout_mask(states, states.shape, self.rate)
+        return F.dropout(states, self.rate)
 
 
 def dropout_mask(like: Tensor, shape: tuple[int, ...], share: float) -> Tensor:

@@ -328,8 +328,8 @@ class RecurrentDecoder(nn.Module):
         masks: dict[str, Any] = {}
         if self.recurrent_dropout:
             masks["recurrent"] = tuple(dropout_mask(like, (batch, width), self.recurrent_dropout) for _ in self.layers)
-        if self.dropout.share:
-            masks["outputs"] = dropout_mask(like, (size, count, batch, width), self.dropout.share)
+        if self.dropout.rate:
+            masks["outputs"] = dropout_mask(like, (size, count, batch, width), self.dropout.rate)
         return masks
 
     def _stack(self) -> list[RecurrentLayer]:

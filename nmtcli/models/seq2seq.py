@@ -4,21 +4,34 @@ Training calls `forward`, all target positions at once; search calls `start` and
 equal.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from nmtcli.config import ModelConfig
-from nmtcli.models.build import make_decoder, make_encoder
 from nmtcli.models.cells import flip_index, take
 from nmtcli.models.dropout import dropout_mask
 from nmtcli.models.interfaces import Decoded
 from nmtcli.models.protocol import Cache, Memory, Step
+from nmtcli.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from nmtcli.models.selected_attention import AttentionChoice, select_attention
+from nmtcli.models.ssru import SsruDecoder
+from nmtcli.models.transformer import TransformerDecoder, TransformerEncoder
 from nmtcli.vocabulary import PAD
 
 _ROWS = 96  # rows of the output layer at a time; with fewer, oneDNN spends more time on packing than on multiplying
+
+ENCODERS: dict[str, Callable[[ModelConfig], RecurrentEncoder | TransformerEncoder]] = {
+    "rnn": RecurrentEncoder,
+    "transformer": TransformerEncoder,
+}
+DECODERS: dict[str, Callable[[ModelConfig], RecurrentDecoder | TransformerDecoder | SsruDecoder]] = {
+    "rnn": RecurrentDecoder,
+    "transformer": TransformerDecoder,
+    "ssru": SsruDecoder,
+}
 
 
 class Seq2Seq(nn.Module):
@@ -34,8 +47,8 @@ class Seq2Seq(nn.Module):
         self.source_embedding = nn.Embedding(source_size, width, padding_idx=PAD)
         self.target_embedding = nn.Embedding(target_size, width, padding_idx=PAD)
         self.output = nn.Linear(width, target_size, bias=False)
-        self.encoder = make_encoder(config)
-        self.decoder = make_decoder(config)
+        self.encoder = ENCODERS[config.encoder.type](config)
+        self.decoder = DECODERS[config.decoder.type](config)
         self._initialise()
         if config.embedding.tie in ("all", "target"):
             self.output.weight = self.target_embedding.weight

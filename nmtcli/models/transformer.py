@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nmtcli.config import DecoderConfig, EncoderConfig, ModelConfig
-from nmtcli.models.dropout import Dropout
+from nmtcli.models.dropout import Dropout, Share
 from nmtcli.models.interfaces import Decoded, Encoded
 from nmtcli.models.multihead import CrossAttention, SelfAttention
 from nmtcli.models.positions import SinusoidalPositions
@@ -22,7 +22,7 @@ from nmtcli.models.protocol import Cache, Memory
 class Residual(nn.Module):
     """The residual connection of a sublayer: x + f(norm(x)) with norm `pre`, norm(x + f(x)) with `post`."""
 
-    def __init__(self, width: int, norm: Literal["pre", "post"], dropout: float) -> None:
+    def __init__(self, width: int, norm: Literal["pre", "post"], dropout: Share) -> None:
         super().__init__()
         self.pre = norm == "pre"
         self.norm = nn.LayerNorm(width)
@@ -70,7 +70,7 @@ class FeedForward(nn.Module):
 class EncoderLayer(nn.Module):
     """Self-attention and feed-forward."""
 
-    def __init__(self, settings: EncoderConfig, dropout: float) -> None:
+    def __init__(self, settings: EncoderConfig, dropout: Share) -> None:
         super().__init__()
         width = settings.hidden_size
         self.attention = SelfAttention(width, settings.heads, settings.positions == "rotary")
@@ -127,7 +127,7 @@ class Mixer(Protocol):
 class DecoderLayer(nn.Module):
     """A mixer, cross-attention and feed-forward."""
 
-    def __init__(self, settings: DecoderConfig, source_width: int, dropout: float, mixer: Mixer) -> None:
+    def __init__(self, settings: DecoderConfig, source_width: int, dropout: Share, mixer: Mixer) -> None:
         super().__init__()
         width = settings.hidden_size
         self.mixer = mixer

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from nmtcli.config import DataConfig
+from nmtcli.data.batching import Sentences
 from nmtcli.data.links import EncodedSide, LinkCounts, Links, token_links
-from nmtcli.data.shards import Sentences, ShardWriter, record_batch
+from nmtcli.data.shards import ShardWriter, record_batch
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.data.workers import Workers
 from nmtcli.prepare.cleaning.characters import Mask, Texts

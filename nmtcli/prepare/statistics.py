@@ -6,7 +6,7 @@ from typing import Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from nmtcli.data.shards import Sentences
+from nmtcli.data.batching import Sentences
 from nmtcli.prepare.cleaning.characters import BLANK, DIGIT, Texts
 from nmtcli.prepare.losses import CharacterCounts
 from nmtcli.vocabulary import UNK

@@ -4,13 +4,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from nmtcli.data.batching import Sentences, length_batches, pad, round_up
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.data.words import NO_WORD, raw_words
 from nmtcli.metrics.alignment import Link, word_links
-from nmtcli.score.forced import Floats, Forced, Ids
-from nmtcli.vocabulary import EOS, PAD
+from nmtcli.metrics.perplexity import perplexity
+from nmtcli.score.forced import Floats, Forced
+from nmtcli.vocabulary import EOS
+
+_MULTIPLE = 8  # batches are padded to a multiple of this length: each new shape costs memory that is not given back
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,6 @@ class PairScore:
         return perplexity(self.per_token)
 
 
-def perplexity(per_token: float) -> float:
-    """The perplexity of a mean log-probability; infinite on overflow."""
-    return math.exp(-per_token) if per_token > -700 else math.inf
-
-
 class PairScorer:
     """A model and its tokenizers, ready to score pairs of lines."""
 
@@ -55,8 +52,8 @@ class PairScorer:
         target_ids = self._tokenizers.target.encode(list(targets))
         scores: list[PairScore | None] = [None] * len(sources)
         pairs = zip(source_ids, target_ids, strict=True)
-        lengths = [_rounded(max(map(len, pair)) + 1) if pair[0] else 0 for pair in pairs]
-        for rows in _batches(lengths, self._batch_tokens):
+        lengths = [round_up(max(map(len, pair)) + 1, _MULTIPLE) if pair[0] else 0 for pair in pairs]
+        for rows in length_batches(lengths, self._batch_tokens):
             batch = [source_ids[row] for row in rows], [target_ids[row] for row in rows]
             found = score_ids(self._forced, *batch, attention=links)
             for row, (log_probs, weights) in zip(rows, found, strict=True):
@@ -80,33 +77,10 @@ def _words(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[int]:
 def score_ids(
     forced: Forced, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], attention: bool = False
 ) -> Iterator[tuple[list[float], Floats | None]]:
-    """Log-probabilities [T] and attention [T, S] of each pair of a batch, EOS included; ids are without EOS."""
-    source, source_length = _padded(sources)
-    target, target_length = _padded(targets)
+    """One batch of ids without EOS: log-probabilities [T] and attention [T, S] of each pair, with those of EOS."""
+    (source, source_length), (target, target_length) = (
+        pad(Sentences.of(side), after=EOS, multiple=_MULTIPLE) for side in (sources, targets)
+    )
     log_probs, weights = forced(source, source_length, target, attention)
     for row, (read, written) in enumerate(zip(source_length.tolist(), target_length.tolist(), strict=True)):
         yield log_probs[row, :written].tolist(), None if weights is None else weights[row, :written, :read]
-
-
-def _batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Batches of rows of similar length, longest first, within the budget or of one row; without rows of length 0."""
-    rows = sorted((row for row, length in enumerate(lengths) if length), key=lambda row: -lengths[row])
-    start = 0
-    while start < len(rows):
-        count = max(1, budget // lengths[rows[start]])
-        yield rows[start : start + count]
-        start += count
-
-
-def _rounded(length: int) -> int:
-    """The padded length of a batch: each new shape would take memory that is never freed."""
-    return -(-length // 8) * 8
-
-
-def _padded(sentences: Sequence[Sequence[int]]) -> tuple[Ids, Ids]:
-    """Ids [B, L] with EOS, padded, and their lengths [B]."""
-    lengths = np.array([len(sentence) + 1 for sentence in sentences], dtype=np.int64)
-    ids = np.full((len(sentences), _rounded(int(lengths.max()))), PAD, dtype=np.int64)
-    for row, sentence in enumerate(sentences):
-        ids[row, : lengths[row]] = [*sentence, EOS]
-    return ids, lengths

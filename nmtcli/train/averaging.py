@@ -1,4 +1,4 @@
-"""Means of weights: a moving one while training, and one of several checkpoints at its end."""
+"""Exponential moving average of the weights while training, and checkpoint averaging at its end."""
 
 import json
 import shutil
@@ -24,8 +24,8 @@ _RAW = "raw."
 class MovingAverage:
     """The exponential moving average of the weights that are trained.
 
-    It begins as the model is when it is made. The first updates would hardly leave that place under a decay close to
-    one, so the decay itself grows: min(decay, (1 + t) / (10 + t)) at update t.
+    It starts from the current weights. With a decay close to one the average would stay near them for long, so the
+    decay grows: min(decay, (1 + t) / (10 + t)) at update t.
     """
 
     def __init__(self, model: Seq2Seq, decay: float) -> None:
@@ -35,14 +35,14 @@ class MovingAverage:
         self._swapped = False
 
     def update(self, update: int) -> None:
-        """Take in the weights after update number `update`, from 1."""
+        """Add the weights after update number `update`, from 1, to the average."""
         decay = min(self.decay, (1 + update) / (10 + update))
         move = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         move(list(self.averages.values()), list(self.weights.values()), update)
 
     @contextmanager
     def swap(self) -> Iterator[None]:
-        """The model holds the average meanwhile, and afterwards its own weights again, bit for bit."""
+        """Context in which the model has the average weights; afterwards it has the trained ones again, bit for bit."""
         self._exchange()
         try:
             yield
@@ -50,14 +50,14 @@ class MovingAverage:
             self._exchange()
 
     def tensors(self) -> dict[str, Tensor]:
-        """The model's own weights, in or out of `swap`: what a resume needs beside a saved average."""
+        """The trained weights, inside or outside of `swap`: what a resume needs besides the saved average."""
         raw = self.averages if self._swapped else self.weights
         return {_RAW + name: weight for name, weight in raw.items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Where the model holds a saved average: keep it, and give the model its own weights of `tensors`.
+        """Take the model's weights, a saved average, as the average, and load the trained weights from `tensors`.
 
-        Other tensors are left alone. A weight that is not there was not averaged before, and begins as it is.
+        Other tensors are ignored. A weight missing in `tensors` was not averaged before and keeps its value.
         """
         for name, weight in self.weights.items():
             self.averages[name].copy_(weight)
@@ -75,20 +75,20 @@ class MovingAverage:
 
 @contextmanager
 def averaged(model: Seq2Seq, directories: list[Path]) -> Iterator[None]:
-    """The model with the mean weights of checkpoints meanwhile; afterwards its own again, bit for bit."""
-    own = {name: weight.clone() for name, weight in model_weights(model).items()}
+    """Context in which the model has the mean weights of checkpoints; afterwards its own again, bit for bit."""
+    before = {name: weight.clone() for name, weight in model_weights(model).items()}
     with torch.no_grad():
         put_weights(model, average_weights(directories), directories[0] / WEIGHTS)
     try:
         yield
     finally:
         for name, weight in model_weights(model).items():
-            weight.copy_(own[name])
+            weight.copy_(before[name])
 
 
 @dataclass(frozen=True)
 class FinalAverage:
-    """The average of checkpoints at the end of a run: `checkpoints/average`, with what it is of in `average.json`."""
+    """The average of checkpoints at the end of a run: `checkpoints/average`, described in its `average.json`."""
 
     run: RunDirectory
     selection: str  # last:5 or best:3
@@ -96,11 +96,11 @@ class FinalAverage:
 
     @property
     def directory(self) -> Path:
-        """Where it lies."""
+        """Its path."""
         return self.run.checkpoints / AVERAGE
 
     def parts(self) -> list[Path]:
-        """The checkpoints to average: as many as were asked for, or all there are in a short run."""
+        """The checkpoints to average: as many as `selection` says, or all of a short run."""
         kind, _, number = self.selection.partition(":")
         steps = self.run.steps()
         if kind == "best":
@@ -116,9 +116,9 @@ class FinalAverage:
     ) -> dict[str, Any] | None:
         """Average, measure, write and let `best` name it if it scores better than every checkpoint.
 
-        `measure` gives the validation metrics of `model` as it then is, or None after a signal: then nothing is
-        written. `write` puts the model into a directory. With several processes each calls this; one has `writing`.
-        Returns the metrics, with `checkpoints` and `improved`. An average that is there already is not made again.
+        `measure` returns the validation metrics of the averaged `model`, or None after a signal: then nothing is
+        written. `write` saves the model to a directory. All ranks call this; one has `writing`. Returns the metrics,
+        with `checkpoints` and `improved`. An existing average of the same checkpoints is not computed again.
         """
         parts = self.parts()
         names = [directory.name for directory in parts]
@@ -142,7 +142,7 @@ class FinalAverage:
         return read_json(path) if path.is_file() else None
 
     def _write(self, record: dict[str, Any], write: Callable[[Path], None]) -> None:
-        if self.directory.exists():  # of an earlier end, before the run went on
+        if self.directory.exists():  # from an earlier end of the run, before it was resumed
             if self.run.pointer("best") == self.directory:
                 (self.run.path / "best").unlink()
             shutil.rmtree(self.directory)

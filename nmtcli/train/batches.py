@@ -1,6 +1,6 @@
-"""Token-budgeted batches of sentences of like length, in an order that is a pure function of seed and epoch.
+"""Token-budgeted batches of sentences of similar length, in an order that is a pure function of seed and epoch.
 
-So a place (epoch, block, position) is all that a resume needs, and cost follows real tokens.
+So a resume needs only the position (epoch, block, position), and little computation is spent on padding.
 """
 
 import json
@@ -16,9 +16,10 @@ from torch import Tensor
 
 from nmtcli.config import TrainConfig
 from nmtcli.config.section import settled
+from nmtcli.data.batching import Sentences, cut, pad
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.links import Links
-from nmtcli.data.shards import Rows, Sentences, Shards
+from nmtcli.data.shards import Rows, Shards
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import UserError
 from nmtcli.staging import write_whole
@@ -36,7 +37,7 @@ class Batch:
     target_input: Tensor  # [B, T]
     target_output: Tensor  # [B, T]
     target_tokens: int  # real target tokens, EOS counted; known on the host, so counting never waits for the device
-    alignment: Tensor | None = None  # [B, T, S], what `guide` gives, where the objective asks for it
+    alignment: Tensor | None = None  # [B, T, S], as from `guide`, with guided alignment
 
     @property
     def cells(self) -> int:
@@ -44,7 +45,7 @@ class Batch:
         return len(self.source) * (self.source.size(1) + self.target_input.size(1))
 
     def halves(self) -> "list[Batch]":
-        """The batch as two, each with its own padding; itself where it has but one pair. For a batch on the host."""
+        """The batch as two, each with its own padding; itself if it has one pair. For a batch on the host."""
         middle = len(self.source) // 2
         return [self._part(part) for part in (slice(middle), slice(middle, None))] if middle else [self]
 
@@ -96,47 +97,15 @@ def make_batch(source: Sentences, target: Sentences, links: Links | None = None)
 
 
 def guide(links: Links, target_size: int, source_size: int) -> NDArray[np.float32]:
-    """Where attention should lie, [B, T, S]: evenly on the source tokens a target token is linked to.
+    """Target attention weights [B, T, S]: uniform over the source tokens that a target token is linked to.
 
-    A target token without links has a row of zeros, and so has EOS: no aligner speaks of it, and attention need not be
-    anywhere to know that a sentence ends.
+    A target token without links has a row of zeros, and so has EOS: aligners leave it out, and a model can predict the
+    end of a sentence without attention.
     """
     weights = np.zeros((len(links.counts), target_size, source_size), np.float32)
     weights[links.pair, links.positions[:, 1], links.positions[:, 0]] = 1
     weights /= np.maximum(weights.sum(axis=2, keepdims=True), 1)
     return weights
-
-
-def pad(
-    sentences: Sentences, before: int | None = None, after: int | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ids [B, L] padded with PAD, each sentence between `before` and `after`, and lengths [B]."""
-    first = 0 if before is None else 1
-    lengths = sentences.lengths.astype(np.int64)
-    total = lengths + first + (after is not None)
-    padded = np.full((len(lengths), total.max(initial=1)), PAD, dtype=np.int64)
-    inner = padded[:, first:]
-    inner[np.arange(inner.shape[1]) < lengths[:, None]] = sentences.ids
-    if before is not None:
-        padded[:, 0] = before
-    if after is not None:
-        padded[np.arange(len(lengths)), first + lengths] = after
-    return padded, total
-
-
-def cut(longest: NDArray[np.integer], budget: int) -> NDArray[np.int64]:
-    """Where batches begin, and the end of the last, in pairs whose longest sides are given, shortest first.
-
-    A batch has at most `budget` tokens, pairs times the longest side; a pair that is longer is one alone.
-    """
-    bounds, start = [0], 0
-    while start < len(longest):
-        window = longest[start : start + max(1, budget // int(longest[start]))]
-        # the last of a window is its longest, so the cost only grows
-        fitting = np.searchsorted(window * np.arange(1, len(window) + 1), budget, side="right")
-        start += max(1, int(fitting))
-        bounds.append(start)
-    return np.array(bounds)
 
 
 @dataclass(frozen=True)
@@ -163,7 +132,7 @@ class BatchPlan:
     """Cuts the pairs of each block of an epoch into batches, and the batches into updates.
 
     A batch holds at most `batch_tokens` tokens: sentences times the longest side, EOS and padding counted. An update is
-    one batch, or with `update_tokens` the batches that together have about so many target tokens.
+    one batch, or with `update_tokens` as many batches as have about that number of target tokens.
     """
 
     shards: Shards
@@ -200,7 +169,7 @@ class BatchPlan:
         return Updates(rows[order], bounds, shuffled, self._group(tokens[shuffled]))
 
     def updates(self, epochs: int) -> int:
-        """How many updates so many epochs have: the first block's, in proportion to the pairs of them all."""
+        """The number of updates in `epochs`, extrapolated from the first block by its share of the pairs."""
         first = self.block(0, 0)
         return max(1, round(len(first) * self.epochs.pairs(epochs) / max(1, len(first.rows))))
 
@@ -218,7 +187,7 @@ class BatchPlan:
         return make_batch(*self.shards.gather(rows), links)
 
     def _group(self, tokens: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where in the batches with so many target tokens each update begins, and the end of the last."""
+        """The first batch of each update, and the end of the last, from the target tokens of each batch."""
         if self.update_tokens is None:
             return np.arange(len(tokens) + 1)
         group = (tokens.cumsum() - tokens / 2) // self.update_tokens
@@ -239,7 +208,7 @@ def share(batches: Sequence[Rows], rank: int, ranks: int) -> list[tuple[int, sli
 
 
 def write_pairs(path: Path, batches: Sequence[Batch], tokenizers: Tokenizers, ranks: Ranks) -> None:
-    """The pairs of an update, of all ranks, as text in JSON lines: to be looked at."""
+    """Write the pairs of an update, of all ranks, as text in JSON lines, for inspection."""
     pairs = [
         {"source": tokenizers.source.decode(source), "target": tokenizers.target.decode(target)}
         for batch in batches

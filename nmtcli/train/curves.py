@@ -148,7 +148,7 @@ def _turns(run: History) -> Iterator[tuple[int, str]]:
         match turn["event"]:
             case "started":
                 words = f"{turn.get('device')} in {turn.get('precision')}, torch {turn.get('torch')}"
-                yield step, f"{'went on' if step else 'began'}: {words}"
+                yield step, f"{'resumed' if step else 'started'}: {words}"
             case "recovered":
                 words = f"went back to update {_cell(turn.get('to_step'), '{:,}')}: {turn.get('reason')}"
                 yield step, f"{words}; now {turn.get('precision')}, learning rate times {turn.get('rate_scale')}"

@@ -14,7 +14,7 @@ from nmtcli.data.directory import PreparedData
 from nmtcli.train.batches import BatchPlan
 
 BATCH_TOKENS = 1_000, 4_096  # least and most
-BATCHES = 300  # of an epoch, at least, while batches are larger than the least
+SMALL = 300_000  # tokens of an epoch up to which batches are the smallest
 EPOCHS = 20, 30_000  # so many for so many pairs
 FEWEST, MOST_EPOCHS = 5, 40
 FINETUNING = 10  # times lower a learning rate for weights that are trained already, and
@@ -33,11 +33,11 @@ def automatic(config: Config, data: PreparedData, finetuning: bool) -> dict[str,
     """
     train = config.train
     given: dict[str, Any] = {name: getattr(train, name) for name in _NAMES if getattr(train, name) != AUTO}
-    found: dict[str, Any] = {}
+    settled_values: dict[str, Any] = {}
 
     def settle(name: str, value: Any) -> Any:
         if name not in given:
-            found[f"train.{name}"] = value
+            settled_values[f"train.{name}"] = value
         return given.get(name, value)
 
     batch_tokens = settle("batch_tokens", _batch_tokens(config, data))
@@ -51,19 +51,24 @@ def automatic(config: Config, data: PreparedData, finetuning: bool) -> dict[str,
     settle("warmup_updates", _warmup(config, updates))
     if train.schedule != "noam":
         settle("learning_rate", _rate(config) / (FINETUNING if finetuning else 1))
-    valid_every = settle("valid_every", min(2_500, _rounded(updates / VALIDATIONS)))
+    valid_every = settle("valid_every", min(2_500, max(50, _rounded(updates / VALIDATIONS))))
     settle("save_every", min(500, max(1, valid_every // 2)))
     if config.model.dropout == AUTO:
-        found["model.dropout"] = _dropout(config.model, updates / an_epoch)
-    return found
+        settled_values["model.dropout"] = _dropout(config.model, updates / an_epoch)
+    return settled_values
 
 
 def _batch_tokens(config: Config, data: PreparedData) -> int:
-    """Small batches for little text, which needs the updates; never less than the longest pair."""
+    """Small batches for little text, which needs the updates: they grow with the square root of an epoch's tokens.
+
+    Never less than the longest pair.
+    """
     size = data.manifest.train
     tokens = max(size.source_tokens, size.target_tokens) + size.pairs  # EOS
     least, most = BATCH_TOKENS
-    fitting = most if config.train.update_tokens is not None else min(max(tokens // BATCHES, least), most)
+    fitting = min(max(round(least / 10 * math.sqrt(tokens / SMALL)) * 10, least), most)
+    if config.train.update_tokens is not None:
+        fitting = most
     return max(fitting, data.train.longest + 1)
 
 

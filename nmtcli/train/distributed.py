@@ -1,4 +1,4 @@
-"""Many processes, one training: who is who, what they agree on, and whole models out of shares.
+"""Distributed training: the ranks, what they exchange on the host, and sharded weights.
 
 Each process is a rank with a device of its own. Gradients travel over NCCL or gloo by PyTorch's own engines; what the
 processes agree on beside them (token counts, a signal, scores) goes through gloo on the host, so that no GPU is waited
@@ -39,7 +39,7 @@ def rank() -> int:
 
 
 def local_rank() -> int:
-    """The number of this process among those on this machine: which GPU is its own."""
+    """The number of this process among those on this machine: which GPU it uses."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
@@ -52,7 +52,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this rank is the one that writes and speaks."""
+        """Whether this rank writes files and output."""
         return self.rank == 0
 
     def sum(self, *values: float) -> list[float]:
@@ -67,9 +67,9 @@ class Ranks:
         """The largest value that a rank has."""
         if self.host is None:
             return value
-        found = torch.tensor(value)
-        dist.all_reduce(found, dist.ReduceOp.MAX, group=self.host)
-        return int(found)
+        largest = torch.tensor(value)
+        dist.all_reduce(largest, dist.ReduceOp.MAX, group=self.host)
+        return int(largest)
 
     def gather(self, value: Any) -> list[Any]:
         """What each rank has, in their order, on all of them. JSON: nothing that is received is ever run."""
@@ -110,7 +110,7 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         if not (isinstance(error, dist.DistError) or any(word in str(error) for word in LOST)):
             raise
         raise RankLost(
-            f"rank {rank()}: another rank ended", "run the same command to go on from the last checkpoint"
+            f"rank {rank()}: another rank ended", "run the same command to resume from the last checkpoint"
         ) from error
 
 
@@ -119,17 +119,17 @@ class Parallel(Protocol):
 
     even: bool  # whether every rank must call it equally often
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any) -> tuple[Tensor, Tensor]:
         """The objective."""
 
     def unsynchronised(self) -> AbstractContextManager[Any]:
-        """A context in which the gradients stay this rank's own, for `reduce` or a call outside to reduce."""
+        """Context without gradient exchange; `reduce` or a call outside of it does that later."""
 
     def reduce(self) -> None:
-        """Average the gradients that are this rank's own so far."""
+        """Average the gradients over the ranks, after calls in `unsynchronised`."""
 
     def forget(self) -> None:
-        """Let go of gradients that are of no use."""
+        """Discard the gradients."""
 
 
 class Single:
@@ -140,7 +140,7 @@ class Single:
     def __init__(self, objective: nn.Module) -> None:
         self.objective = objective
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any) -> tuple[Tensor, Tensor]:
         """See `Parallel`."""
         return self.objective(*inputs)  # type: ignore[no-any-return]
 
@@ -168,7 +168,7 @@ class Replicated:
             warnings.simplefilter("ignore", FutureWarning)
             self.module = DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any) -> tuple[Tensor, Tensor]:
         """See `Parallel`."""
         return self.module(*inputs)  # type: ignore[no-any-return]
 
@@ -205,7 +205,7 @@ class Sharded:
                 fully_shard(module, mesh=mesh)
         self.module: FSDPModule = fully_shard(objective, mesh=mesh)
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any) -> tuple[Tensor, Tensor]:
         """See `Parallel`."""
         return self.module(*inputs)  # type: ignore[operator,no-any-return]
 
@@ -222,12 +222,12 @@ class Sharded:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor put together from its shards; all ranks must ask for it."""
+    """A tensor gathered from its shards; all ranks must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def divided(tensor: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor that every rank has, divided as `like` is."""
+    """A whole tensor, present on every rank, sharded like `like`."""
     if not isinstance(like, DTensor):
         return tensor
     return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)

@@ -68,7 +68,7 @@ class Epochs:
     """The epochs of some corpora whose rows follow each other.
 
     An epoch is cut into blocks of about `block_rows`, each shuffled as a whole: a corpus of any length needs the memory
-    of one block, and (epoch, block) is a place to go on from.
+    of one block, and (epoch, block) is enough to resume.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The batches that a rank computes, update after update, from wherever training stands."""
+"""The batches that a rank computes, update after update, from any position in the data."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -39,20 +39,20 @@ class Feed:
             state.epoch, state.block = state.epoch + 1, 0
 
     def largest(self, state: TrainState) -> list[Batch]:
-        """The batch of the block with the most tokens, as an update of it alone would come to this rank."""
+        """The batch of the block with the most tokens, as this rank gets it in an update of this batch alone."""
         rows = self.plan.largest(state.epoch, state.block)
         if self.plan.update_tokens is None:
             rows = rows[self.ranks.rank :: self.ranks.size]
         return [self.plan.load(rows)] if len(rows) else []
 
     def one_pair(self) -> Batch:
-        """Any pair, for a rank that has none where others have."""
+        """A batch of one pair, for a rank that has none while others do."""
         return self.plan.load(np.zeros(1, np.int64))
 
     def _load(self, update: list[Rows], state: TrainState) -> list[Batch]:
-        own = share(update, self.ranks.rank, self.ranks.size)
+        parts = share(update, self.ranks.rank, self.ranks.size)
         if self.subwords is None:
-            return [self.plan.load(update[number][taken]) for number, taken in own]
+            return [self.plan.load(update[number][taken]) for number, taken in parts]
         place = (state.epoch, state.block, state.position)
-        loaded = (self.subwords.load(update[number], (*place, number), taken) for number, taken in own)
+        loaded = (self.subwords.load(update[number], (*place, number), taken) for number, taken in parts)
         return list(chain.from_iterable(loaded))

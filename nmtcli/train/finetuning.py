@@ -20,16 +20,16 @@ from nmtcli.vocabulary import SPECIAL
 
 @dataclass(frozen=True)
 class FirstModel:
-    """The model directory a run begins with, and what its model is."""
+    """The model directory whose weights a run starts from, and the settings of its model."""
 
     directory: Path
     model: ModelConfig
 
     @classmethod
     def find(cls, path: Path, output: Path) -> Self:
-        """The model that `path` means; or the run's own newest checkpoint where `output` has one and goes on from it.
+        """The model at `path`, or the newest checkpoint of the run `output` if it has one and is resumed.
 
-        Raises DataError where there is no model or it has no weights to train.
+        Raises DataError where there is no model or its weights cannot be trained.
         """
         run = RunDirectory(output)
         steps = run.steps()
@@ -43,20 +43,20 @@ class FirstModel:
         check_export(directory, info)
         if info.precision != "fp32":
             raise DataError(
-                f"{path}: an export in {info.precision} has rounded weights, which training would not begin well with",
+                f"{path}: an export in {info.precision} has quantized weights, which cannot be trained",
                 "give the run, one of its checkpoints or an export without --quantize",
             )
-        # the weights come from the model, vectors that it once began with do not matter
+        # the weights come from the model, not from its word vectors
         embedding = info.model.embedding.model_copy(update={"source_vectors": None, "target_vectors": None})
         return cls(directory, info.model.model_copy(update={"embedding": embedding}))
 
     def check(self, config: Config, data: PreparedData, extend: bool = False) -> list[str]:
-        """What becomes of the vocabulary if it is another, in words; `extend` allows that.
+        """Lines that describe how the vocabulary changes, if it does; only `extend` allows that.
 
-        Raises UserError where the settings are of another model, or the data has other tokenizers and may not.
+        Raises UserError where the settings are of another model, or, without `extend`, the data has other tokenizers.
         """
-        own = config.model_copy(update={"model": self.model})
-        if changes := [change for key, change in differences(own, config) if key not in DROPOUTS]:
+        original = config.model_copy(update={"model": self.model})
+        if changes := [change for key, change in differences(original, config) if key not in DROPOUTS]:
             lines = "\n".join(f"{self.directory}: the model has other settings: {change}" for change in changes)
             raise UserError(lines, "leave out the model settings: with --finetune-from they are the given model's")
         theirs, ours = Tokenizers.load(self.directory), data.tokenizers
@@ -71,7 +71,7 @@ class FirstModel:
             part for part in config.train.freeze if part in ("source_embedding", "target_embedding", "output")
         ]:
             raise UserError(
-                f"train.freeze {', '.join(frozen)} would leave new pieces with random weights for ever",
+                f"train.freeze {', '.join(frozen)} would leave the embeddings of new pieces random",
                 "leave that out with --extend-vocabulary",
             )
         return list(self._extension(theirs, ours))

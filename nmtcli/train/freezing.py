@@ -29,16 +29,16 @@ def part_names(model: nn.Module, part: ModelPart) -> dict[str, nn.Parameter]:
 
 
 def freeze(model: nn.Module, parts: Sequence[ModelPart]) -> None:
-    """Take the weights of these parts out of training; before the optimizer is made."""
+    """Freeze the parameters of these parts; call this before making the optimizer."""
     for part in parts:
         for weight in part_names(model, part).values():
             weight.requires_grad_(False)
 
 
 def check_freeze(config: Config) -> None:
-    """Raises UserError, in all words, where `train.freeze` does not fit the model."""
+    """Raises UserError, with all mistakes, where `train.freeze` does not fit the model."""
     parts = config.train.freeze
-    with torch.device("meta"):  # names and ties alone
+    with torch.device("meta"):  # only names and ties are needed
         model = Seq2Seq(config.model, SPECIAL, SPECIAL)
     mistakes = [f"train.freeze: {part} has no weights in this model" for part in parts if not part_names(model, part)]
     freeze(model, parts)
@@ -52,4 +52,4 @@ def check_freeze(config: Config) -> None:
     if not any(weight.requires_grad for weight in model.parameters()):
         mistakes.append("train.freeze leaves nothing to train")
     if mistakes:
-        raise UserError("\n".join(mistakes), "name all that is to stay as it is, and nothing else")
+        raise UserError("\n".join(mistakes), "name every part to freeze, and no other")

@@ -1,4 +1,4 @@
-"""The gradients of one update: summed over micro-batches and ranks, in as much memory as there is."""
+"""The gradients of one update: summed over micro-batches and ranks, with smaller micro-batches when memory runs out."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,9 +18,9 @@ Backward = Callable[[Batch, float], Tensor]
 class Gradients:
     """Computes the gradients of updates.
 
-    An update is the sum of the losses of all its target tokens, on all ranks, divided once by their number. How many
-    micro-batches and ranks it takes is a matter of memory and speed only. Where memory runs out the micro-batches are
-    halved and the update begins again: its mathematics does not change.
+    An update is the sum of the losses of all its target tokens, on all ranks, divided once by their number. The number
+    of micro-batches and ranks affects memory and speed only. When memory runs out, the micro-batches are halved and the
+    update is computed again: its result does not change.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Gradients:
         seed: int,
         on_split: Callable[[Batch], None],
     ) -> None:
-        """`on_split` hears of each micro-batch that did not fit and will be halved."""
+        """`on_split` is called with each micro-batch that ran out of memory and will be halved."""
         self.parallel, self.ranks, self.device, self.seed, self.on_split = parallel, ranks, device, seed, on_split
         self.limit: int | None = None  # cells of a micro-batch, once one did not fit
         self.proven = 0  # cells of the largest micro-batch that went through
@@ -41,9 +41,10 @@ class Gradients:
     ) -> tuple[int, Tensor]:
         """Give the weights the gradients of update number `update`; `batches` are this rank's share of it.
 
-        Returns the target tokens of the whole update, and the loss sum of this rank's share, on the device. Random
-        numbers are a function of seed, update and rank, so that a resume has nothing to remember. `filler` is what a
-        rank of `even` engines computes where others have more. Raises ResourceError where a single pair does not fit.
+        Returns the target tokens of the whole update, and [3] on the device, of this rank's share: the loss sum and the
+        objective's two sums. Random numbers are a function of seed, update and rank, so that a resume has no state to
+        restore. `filler` is what a rank of `even` engines computes where others have more micro-batches. Raises
+        ResourceError where a single pair does not fit.
         """
         micro = self._fitting(batches)
         risky = not micro or max(batch.cells for batch in micro) > self.proven
@@ -52,16 +53,16 @@ class Gradients:
 
         def backward(batch: Batch, weight: float = 1.0) -> Tensor:
             with precision.autocast():
-                loss = self.parallel(batch.to(self.device), update)
+                loss, sums = self.parallel(batch.to(self.device), update)
             precision.scaler.scale(loss * (scale * weight)).backward()  # type: ignore[no-untyped-call]
-            return loss.detach() * weight
+            return torch.cat([loss.detach()[None], sums]) * weight
 
         self._seed(update)
         if self.parallel.even:
             return int(tokens), self._evenly(micro, filler, backward)
         if risky_ranks or self.ranks.size == 1:
             return int(tokens), self._carefully(micro, backward, update)
-        total = torch.zeros((), device=self.device)
+        total = torch.zeros(3, device=self.device)
         with self.parallel.unsynchronised():
             for batch in micro[:-1]:
                 total += backward(batch, 1.0)
@@ -74,7 +75,7 @@ class Gradients:
         """
         while True:
             failed = None
-            total = torch.zeros((), device=self.device)
+            total = torch.zeros(3, device=self.device)
             for batch in micro:
                 try:
                     with self.parallel.unsynchronised():
@@ -95,7 +96,7 @@ class Gradients:
 
     def _evenly(self, micro: list[Batch], filler: Batch | None, backward: Backward) -> Tensor:
         """As many micro-batches on every rank, the missing ones without weight."""
-        total = torch.zeros((), device=self.device)
+        total = torch.zeros(3, device=self.device)
         count = self.ranks.most(len(micro))
         for batch in micro:
             total += backward(batch, 1.0)

@@ -1,6 +1,6 @@
-"""SIGINT, SIGTERM and SIGHUP ask for a stop; the trainer saves and obeys. A second SIGINT does not wait.
+"""After SIGINT, SIGTERM or SIGHUP the trainer saves and stops. A second SIGINT stops at once.
 
-Of several ranks each may hear one Ctrl-C twice, from the terminal and from what launched it, so there it does wait.
+With several ranks, one Ctrl-C may reach each twice, from the terminal and the launcher; there a second is ignored.
 """
 
 import signal
@@ -12,7 +12,7 @@ from nmtcli.errors import Interrupted
 
 
 class Interrupts:
-    """While entered, notes the first signal in `received` instead of dying of it."""
+    """Context that records a signal in `received` instead of ending the process."""
 
     def __init__(self, alone: bool = True) -> None:
         self.alone = alone
@@ -38,11 +38,11 @@ class Interrupts:
 
 
 def interrupted(number: int, run: Path, step: int, saved_step: int) -> Interrupted:
-    """What is said of a signal at an update."""
+    """The exception for a signal at an update."""
     saved = f"saved update {saved_step} in {run}"
     if saved_step != step:
         saved = (
             f"update {step} is not saved, since gradients are not finite; the last checkpoint in {run} is of update"
             f" {saved_step}"
         )
-    return Interrupted(f"{signal.Signals(number).name}: {saved}", "run the same command again to go on", signal=number)
+    return Interrupted(f"{signal.Signals(number).name}: {saved}", "run the same command again to resume", signal=number)

@@ -29,8 +29,8 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     # what torchrun would set, with a warning
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
     meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", uuid4().hex]
-    wanted = [*meeting, "--nproc-per-node", str(count), "-m", "nmtcli", *arguments]
-    config, command, rest = config_from_args(parse_args(wanted))  # type: ignore[no-untyped-call]
+    command_line = [*meeting, "--nproc-per-node", str(count), "-m", "nmtcli", *arguments]
+    config, command, rest = config_from_args(parse_args(command_line))  # type: ignore[no-untyped-call]
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what matters is said below
     try:
         elastic_launch(config, command)(*rest)
@@ -45,14 +45,14 @@ def launch(count: int, arguments: Sequence[str]) -> int:
             name = signal.Signals(-first.exitcode).name
         raise ResourceError(
             f"rank {first.local_rank} (pid {first.pid}) was killed by {name}, and with it all ranks ended",
-            "look for the reason in the system's log (memory?), then run the same command: it goes on from the last"
-            " checkpoint, also with another --gpus",
+            "look in the system's log for the reason (memory?), then run the same command: it resumes from the"
+            " last checkpoint, also with another --gpus",
         ) from None
     return ExitCode.DONE
 
 
 def check_count(count: int, device: str) -> None:
-    """Raises UserError where there are not so many GPUs; any number of processes may share a CPU."""
+    """Raises UserError where there are fewer GPUs; any number of processes may share a CPU."""
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     if cuda and count > torch.cuda.device_count():
         raise UserError(f"--gpus {count}: PyTorch sees {torch.cuda.device_count()}", "use fewer, or --device cpu")

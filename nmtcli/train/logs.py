@@ -1,4 +1,4 @@
-"""What a run writes down: `metrics.jsonl`, and TensorBoard and Weights & Biases where they are wanted."""
+"""The logs of a run: `metrics.jsonl`, TensorBoard and Weights & Biases."""
 
 import os
 import secrets
@@ -22,22 +22,22 @@ Sample = tuple[str, str, str]  # source, reference, translation
 
 
 class Observer:
-    """Told what happens in training. `metrics` always holds `step`; a subclass hears only what it defines."""
+    """Receives the events of a training. `metrics` always has `step`; a subclass overrides the events it needs."""
 
     def started(self, metrics: Metrics) -> None:
-        """Training starts or goes on: `step`, `total`, `epoch`, sizes, settings found out."""
+        """Training starts or resumes: `step`, `total`, `epoch`, sizes, resolved settings."""
 
     def updated(self, metrics: Metrics) -> None:
         """The averages since the last call, every `train.log_every` updates."""
 
     def split(self, metrics: Metrics) -> None:
-        """Memory ran out: a batch of so many `tokens` was done in `parts`; `setting` is the one to lower."""
+        """Out of memory: a batch of `tokens` tokens was computed in `parts`; lower `setting` to avoid this."""
 
     def recovered(self, metrics: Metrics) -> None:
         """Training went back to the checkpoint of `to_step`, for `reason`, with `precision` and `rate_scale`."""
 
     def passed_over(self, metrics: Metrics) -> None:
-        """A checkpoint is damaged for `reason` and was `moved`; training goes on from that of `step`."""
+        """A checkpoint is damaged (`reason`) and was `moved`; training resumes from that of `step`."""
 
     def validating(self, done: int, total: int) -> None:
         """`done` of `total` validation sentences are translated."""
@@ -46,7 +46,7 @@ class Observer:
         """Scores on the validation set, and a few translations."""
 
     def saved(self, path: Path) -> None:
-        """A checkpoint lies at `path`."""
+        """A checkpoint was saved at `path`."""
 
     def averaged(self, metrics: Metrics) -> None:
         """Scores of the average of `checkpoints`, at the end of training; `improved` where it is the best."""
@@ -56,7 +56,7 @@ class Observer:
 
 
 class Observers(Observer):
-    """Several as one, told in order."""
+    """Several observers as one, called in order."""
 
     def __init__(self, members: Sequence[Observer]) -> None:
         self.members = members
@@ -115,9 +115,8 @@ class Observers(Observer):
 class MetricsLog(Observer):
     """`metrics.jsonl`, append-only: one object a line, all events but `validating` and `saved`.
 
-    A `started` line tells the step that training went on from; lines above it with a later step are of work that was
-    lost with its process and done again. So it is with the `to_step` of a `recovered` line. A number that is not
-    finite, which JSON does not know, is null.
+    A `started` line has the step that training resumed from; earlier lines with a later step are of work that was lost
+    and repeated. The same holds for `to_step` of a `recovered` line. A number that is not finite is null.
     """
 
     def __init__(self, path: Path) -> None:
@@ -137,7 +136,7 @@ class MetricsLog(Observer):
                 raise
 
     def _drop_half_a_line(self) -> None:
-        """Cut off what a killed process left without an end."""
+        """Remove an incomplete last line, left by a killed process."""
         if self.path.exists():
             with self.path.open("r+b") as file:
                 content = file.read()
@@ -191,7 +190,7 @@ def scalars(metrics: Metrics, prefix: str = "") -> Iterator[tuple[str, float]]:
 class TensorBoardLog(Observer):
     """The numbers of updates and validations as TensorBoard scalars, under `train/` and `valid/`.
 
-    Written here and now, not by the thread of torch's `SummaryWriter`: so a full disk is an error like any other.
+    Written in this thread, unlike by torch's `SummaryWriter`, so that a full disk is reported like any other error.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -199,7 +198,7 @@ class TensorBoardLog(Observer):
 
     @staticmethod
     def installed() -> bool:
-        """Whether the extra is there."""
+        """Whether the extra is installed."""
         return find_spec("tensorboard") is not None
 
     def _write(self, step: int, **event: Any) -> None:
@@ -216,7 +215,7 @@ class TensorBoardLog(Observer):
         self._write(metrics["step"], summary=Summary(value=values))
 
     def started(self, metrics: Metrics) -> None:
-        """Begin a file of this process; what is later than `step` in earlier files was lost and is not drawn."""
+        """Begin a file of this process; TensorBoard hides what earlier files have after `step`."""
         from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415 - an extra
 
         with writing(self.directory, AGAIN):
@@ -249,10 +248,10 @@ class TensorBoardLog(Observer):
 
 
 class WandbLog(Observer):
-    """The same numbers at Weights & Biases; a run that goes on goes on there, too."""
+    """The same numbers in Weights & Biases; a resumed run continues there."""
 
     def __init__(self, project: str, run: Path, settings: dict[str, Any]) -> None:
-        """Raises UserError where wandb is missing or does not let us in."""
+        """Raises UserError where wandb is missing or the login fails."""
         self.require()
         import wandb  # noqa: PLC0415 - an extra
 
@@ -276,7 +275,7 @@ class WandbLog(Observer):
             ) from error
 
     def _log(self, group: str, metrics: Metrics) -> None:
-        if metrics["step"] >= self.run.step:  # what was lost and is done again is there already
+        if metrics["step"] >= self.run.step:  # repeated updates are logged already
             self.run.log({f"{group}/{name}": value for name, value in scalars(metrics)}, step=metrics["step"])
 
     @staticmethod
@@ -301,7 +300,7 @@ class WandbLog(Observer):
 
 
 def open_logs(run: Path, config: Config) -> list[Observer]:
-    """All that are there and wanted, for a run directory. Raises UserError where one cannot be."""
+    """The logs of a run: those installed, and those chosen in the settings. Raises UserError where one fails."""
     logs: list[Observer] = [MetricsLog(run / METRICS_FILE)]
     if TensorBoardLog.installed():
         logs.append(TensorBoardLog(run / "tensorboard"))

@@ -5,7 +5,7 @@ chunk of rows at a time, so the logits [tokens, V] never exist whole; the plain 
 against, and serves validation and fp16.
 """
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nmtcli.metrics.perplexity import perplexity
 from nmtcli.models.interfaces import Decoded
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import Batch
-from nmtcli.train.distributed import Ranks
 from nmtcli.vocabulary import PAD
 
-_LEAST = 1e-12  # a weight counts as at least this: outside a local window it is zero, and its logarithm infinite
+_LEAST = 1e-12  # lower bound of a weight, which is zero outside a local window
 ROUND_ROWS = 64
 # Rows whose products are made at once, and rows whose softmax stays in a CPU's cache; a GPU must be filled.
 CHUNK_ROWS, PIECE_ROWS = {"cpu": 1024, "cuda": 8192}, {"cpu": 128, "cuda": 8192}
@@ -34,7 +34,7 @@ class FusedSmoothedLoss(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """features [M, E], weight [V, E], targets [M] to the loss, a scalar in fp32; products run in `dtype`.
 
-        Beside it, without gradient: the negative log-probability and the number of tokens predicted rightly, [2].
+        Beside it, without gradient: the negative log-probability and the number of correct tokens, [2].
         """
         size, kind, real = weight.size(0), features.device.type, features.size(0)
         # Zero rows up to a round number: oneDNN makes and keeps a kernel for each shape, and `real` is seldom twice
@@ -75,7 +75,7 @@ class FusedSmoothedLoss(torch.autograd.Function):
 
 
 def plain_smoothed_loss(features: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
-    """The same sums by PyTorch's own parts."""
+    """The same sums by PyTorch's operators."""
     logits = F.linear(features, weight).float()
     loss = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
     with torch.no_grad():
@@ -94,53 +94,42 @@ def guided_alignment_loss(attention: Tensor, alignment: Tensor) -> Tensor:
     return -(alignment * attention.float().clamp_min(_LEAST).log()).sum()
 
 
-def perplexity(negative_log_prob: float) -> float:
-    """Of a negative log-probability a token; finite, however bad."""
-    return math.exp(min(negative_log_prob, 700))
-
-
 @dataclass(frozen=True)
 class TokenSums:
     """Sums over the real target tokens of a batch, as tensors on the device."""
 
     loss: Tensor  # label-smoothed cross entropy
     negative_log_prob: Tensor
-    correct: Tensor  # tokens whose likeliest prediction was right
+    correct: Tensor  # tokens whose most likely prediction was correct
 
 
 class TrainingLoss(nn.Module):
-    """A model and its objective as one module: batch in, loss sum out."""
+    """A model and label-smoothed cross entropy as one module, with guided alignment where a batch has an alignment."""
 
     def __init__(self, model: Seq2Seq, smoothing: float, guidance: float = 0.0) -> None:
-        """`guidance` is the weight of guided alignment, for batches that have one."""
+        """`guidance` is the weight of the guided-alignment loss."""
         super().__init__()
         self.model = model
         self.smoothing = smoothing
         self.guidance = guidance
-        self.sums: Tensor | float = 0.0  # [2] since the last report: negative log-probability, tokens right
-        self.tokens = 0
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Sum of the loss over the real target tokens, to be divided once by the tokens of the whole update.
+    def forward(self, batch: Batch, update: int = 0) -> tuple[Tensor, Tensor]:
+        """See `Objective`. The sums are the negative log-probability and the number of correct tokens.
 
         Guided alignment adds its sum times `guidance`. It is divided by all target tokens as well: those without links
         count as zero, so that sparse alignments weigh less than dense ones.
         """
         decoded = self._decode(batch, need_attention=batch.alignment is not None)
         loss, sums = self._token_loss(*self._real_positions(decoded, batch))
-        self.sums = self.sums + sums
-        self.tokens += batch.target_tokens
-        if batch.alignment is None:
-            return loss
-        assert decoded.attention is not None
-        return loss + self.guidance * guided_alignment_loss(decoded.attention, batch.alignment)
+        if batch.alignment is not None:
+            assert decoded.attention is not None
+            loss = loss + self.guidance * guided_alignment_loss(decoded.attention, batch.alignment)
+        return loss, sums
 
-    def report(self, ranks: Ranks) -> dict[str, float]:
-        """Perplexity and accuracy over what all ranks have seen since the last report; waits for the device."""
-        sums = self.sums.tolist() if isinstance(self.sums, Tensor) else [0.0, 0.0]
-        negative_log_prob, right, tokens = ranks.sum(*sums, self.tokens)
-        self.sums, self.tokens = 0.0, 0
-        return {"perplexity": perplexity(negative_log_prob / tokens), "accuracy": right / tokens} if tokens else {}
+    def metrics(self, sums: Sequence[float], tokens: int, update: int) -> dict[str, float]:
+        """See `Objective`."""
+        negative_log_prob, correct = sums
+        return {"perplexity": perplexity(-negative_log_prob / tokens), "accuracy": correct / tokens}
 
     def _token_loss(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """features [M, E], targets [M]."""
@@ -148,8 +137,8 @@ class TrainingLoss(nn.Module):
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
         if dtype == torch.float16:  # the stored gradients would not carry the scale that keeps fp16 from underflow
             return plain_smoothed_loss(features, weight, targets, self.smoothing)
-        found: tuple[Tensor, Tensor] = FusedSmoothedLoss.apply(features, weight, targets, self.smoothing, dtype)  # type: ignore[no-untyped-call]
-        return found
+        fused: tuple[Tensor, Tensor] = FusedSmoothedLoss.apply(features, weight, targets, self.smoothing, dtype)  # type: ignore[no-untyped-call]
+        return fused
 
     @torch.no_grad()
     def evaluate(self, batch: Batch) -> TokenSums:
@@ -165,7 +154,7 @@ class TrainingLoss(nn.Module):
 
     @staticmethod
     def _real_positions(decoded: Decoded, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Features and targets at real positions, found without asking the device how many they are."""
+        """Features and targets at real positions, without waiting for the device to count them."""
         padding = (batch.target_output == PAD).flatten()  # [B · T]
         real = padding.to(torch.uint8).argsort(stable=True)[: batch.target_tokens]  # [M]
         return decoded.features.flatten(0, 1)[real], batch.target_output.flatten()[real]  # [M, E], [M]

@@ -1,4 +1,4 @@
-"""What the training log says of the updates since its last line."""
+"""Averages over the updates since the last line of the training log."""
 
 import math
 import time
@@ -7,32 +7,36 @@ import torch
 from torch import Tensor
 
 from nmtcli.train.distributed import Ranks
+from nmtcli.train.objectives import Objective
+from nmtcli.train.state import TrainState
 
 
 class Meter:
-    """Averages over the updates since the last reading. Loss and norm stay on the device until they are read."""
+    """Averages over the updates since the last reading. Sums and norm stay on the device until they are read."""
 
-    def __init__(self) -> None:
+    def __init__(self, objective: Objective, ranks: Ranks) -> None:
+        self.objective, self.ranks = objective, ranks
+        self.splits = 0  # micro-batches that ran out of memory and were halved, since the start
         self.restart()
 
     def restart(self) -> None:
-        """Forget what was measured; called after time spent on something else."""
-        self.loss: Tensor | float = 0.0
+        """Discard what was measured; called after time spent on something else."""
+        self.sums: Tensor | float = 0.0  # [3]
         self.norm: Tensor | float = 0.0
         self.tokens = self.updates = 0
         self.seconds = self.waiting = 0.0
         self.clock = time.perf_counter()
 
     def data_ready(self) -> None:
-        """The batches of an update have come."""
+        """The batches of an update are loaded."""
         self.waiting += time.perf_counter() - self.clock
 
-    def update_done(self, loss: Tensor, tokens: int, norm: Tensor) -> float:
-        """Count an update of so many tokens on all ranks, `loss` being the sum of this one's share.
+    def update_done(self, sums: Tensor, tokens: int, norm: Tensor) -> float:
+        """Count an update of `tokens` target tokens on all ranks; `sums` are those of this rank (`Gradients.compute`).
 
         Returns the seconds since the last one, data included.
         """
-        self.loss = self.loss + loss
+        self.sums = self.sums + sums
         self.tokens += tokens
         self.updates += 1
         self.norm = self.norm + norm
@@ -41,9 +45,11 @@ class Meter:
         self.seconds += seconds
         return seconds
 
-    def read(self, ranks: Ranks) -> dict[str, float]:
-        """Loss a token, gradient norm, target tokens a second, share of the time spent waiting for data."""
-        loss = ranks.sum(float(self.loss))[0] / self.tokens
+    def read(self, state: TrainState, learning_rate: float) -> dict[str, float]:
+        """The averages over all ranks, the counts of the run so far and the objective's metrics; then restarts."""
+        assert isinstance(self.sums, Tensor)
+        loss_sum, *sums = self.ranks.sum(*self.sums.tolist())
+        loss = loss_sum / self.tokens
         metrics = {
             "loss": loss if math.isfinite(loss) else math.inf,
             "gradient_norm": float(self.norm) / self.updates,
@@ -52,5 +58,7 @@ class Meter:
         }
         if isinstance(self.norm, Tensor) and self.norm.is_cuda:
             metrics["gpu_memory"] = torch.cuda.max_memory_allocated(self.norm.device)
+        metrics |= {"learning_rate": learning_rate, "skipped": state.skipped_updates, "out_of_memory": self.splits}
+        metrics |= self.objective.metrics(sums, self.tokens, state.step)
         self.restart()
         return metrics

@@ -39,7 +39,7 @@ def is_matrix(weight: Tensor) -> bool:
 
 
 def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
-    """What the optimizer remembers of each weight: `adam.exp_avg.decoder.feed.weight` and so on."""
+    """The optimizer state of each weight: `adam.exp_avg.decoder.feed.weight` and so on."""
     kind = _kind(optimizer)
     names = {id(weight): name for name, weight in model.named_parameters()}
     return {
@@ -51,7 +51,7 @@ def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tenso
 
 
 def load_optimizer(optimizer: Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Take up what `optimizer_tensors` gave; other tensors are left alone, a weight without any begins anew."""
+    """Load what `optimizer_tensors` returned; other tensors are ignored, a weight without tensors starts anew."""
     kind = _kind(optimizer)
     saved: dict[str, dict[str, Tensor]] = {}  # name of the weight, key, value
     for name, tensor in tensors.items():

@@ -9,10 +9,10 @@ from nmtcli.options import Option, Rule
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """What `train` trains on, where to, and by which settings: a preset, then files, then single ones."""
+    """Options of `nmt train`. Settings come from a preset, then files, then single overrides."""
 
     data: Annotated[Path, Option("Data directory made by nmt prepare.", metavar="DATA", argument=True)]
-    output: Annotated[Path, Option("Run directory; one that is there goes on.", ("-o", "--output"), metavar="RUN")]
+    output: Annotated[Path, Option("Run directory; an existing run is resumed.", ("-o", "--output"), metavar="RUN")]
     preset: Annotated[str | None, Option("Named model to start from.", metavar="NAME")] = None
     config: Annotated[
         tuple[Path, ...], Option("Settings file; later files win.", ("-c", "--config"), metavar="YAML")
@@ -26,12 +26,15 @@ class TrainOptions:
         Literal["auto", "fp32", "bf16", "fp16"] | None, Option("Arithmetic; same as --set train.precision=…")
     ] = None
     finetune_from: Annotated[
-        Path | None, Option("Run, checkpoint or export that gives the first weights.", metavar="MODEL")
+        Path | None, Option("Run, checkpoint or export with the initial weights.", metavar="MODEL")
     ] = None
     extend_vocabulary: Annotated[
-        bool, Option("With --finetune-from: data with other tokenizers; pieces in both stay.")
+        bool,
+        Option(
+            "With --finetune-from: allow data with other tokenizers; pieces in both vocabularies keep their embeddings."
+        ),
     ] = False
-    allow_changes: Annotated[bool, Option("Go on with a run under other training settings than it began with.")] = False
+    allow_changes: Annotated[bool, Option("Resume a run with changed training settings.")] = False
 
 
 RULES: tuple[Rule[TrainOptions], ...] = (

@@ -14,15 +14,15 @@ from nmtcli.train.distributed import whole
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def resolve_precision(wanted: Precision, device: torch.device) -> Precision:
-    """What `auto` means on a device. A run keeps its answer, so that a resume computes alike."""
-    if wanted == "auto":
+def resolve_precision(precision: Precision, device: torch.device) -> Precision:
+    """The precision, with `auto` replaced for this device. A run keeps it, so that a resume computes the same."""
+    if precision == "auto":
         if has_bf16(device):
             return "bf16"
         return "fp16" if device.type == "cuda" else "fp32"
-    if wanted == "fp16" and device.type == "cpu":
+    if precision == "fp16" and device.type == "cpu":
         raise UserError("train.precision fp16 needs a CUDA device", "use bf16 or fp32 on a CPU")
-    return wanted
+    return precision
 
 
 def safer(precision: Precision, device: torch.device) -> Precision | None:
@@ -40,10 +40,10 @@ class MixedPrecision:
         self.name, self.dtype = precision, DTYPES.get(precision)
         self.device = device
         self.fixed = precision != "fp16"
-        # Of bf16 and fp32 the scale is one for ever: there it only skips updates that are not finite, on the device,
-        # without waiting for it. A CPU needs no such help.
-        wanted = not self.fixed or (device.type == "cuda" and not sharded)
-        self.scaler = torch.amp.GradScaler(device.type, init_scale=1.0 if self.fixed else 2.0**16, enabled=wanted)
+        # For bf16 and fp32 the scale stays one: the scaler only skips updates that are not finite, without waiting for
+        # the device. On a CPU the check costs nothing.
+        enabled = not self.fixed or (device.type == "cuda" and not sharded)
+        self.scaler = torch.amp.GradScaler(device.type, init_scale=1.0 if self.fixed else 2.0**16, enabled=enabled)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context of a forward pass."""
@@ -66,6 +66,6 @@ class MixedPrecision:
         return {} if self.fixed else dict(self.scaler.state_dict())
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take up saved numbers."""
+        """Load saved numbers."""
         if state and not self.fixed:
             self.scaler.load_state_dict(state)

@@ -1,65 +1,90 @@
-"""Where training goes on from: the newest checkpoint that is whole, or an earlier one where training diverged."""
+"""Recovery from divergence: back to an earlier checkpoint, with a lower learning rate or a safer precision."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from pydantic import TypeAdapter
-from torch import Tensor
-
-from nmtcli import checkpoint
-from nmtcli.checkpoint import RunDirectory
-from nmtcli.errors import DataError
+from nmtcli.errors import CheckFailed
+from nmtcli.train.batches import Batch, write_pairs
+from nmtcli.train.checkpointing import Learner
+from nmtcli.train.precision import safer
 from nmtcli.train.state import TrainState
-from nmtcli.train.stopping import EarlyStopping
+
+RECOVERIES = 5  # at most, in a run
 
 
-def load_newest(run: RunDirectory, load: Callable[[Path], None]) -> list[tuple[int, DataError]]:
-    """Take up the newest checkpoint that is whole; returns the damaged ones after it, newest first.
+class Recovery:
+    """Detects divergence of a run and recovers from it."""
 
-    Raises DataError where none is whole, or one is of a newer format.
-    """
-    damaged: list[tuple[int, DataError]] = []
-    steps = run.steps()
-    for step in reversed(steps):
-        try:
-            load(run.checkpoint(step))
-            return damaged
-        except checkpoint.NewerFormat:
-            raise
-        except DataError as error:
-            damaged.append((step, error))
-    if damaged:
-        lines = "\n".join(error.message for _, error in damaged)
-        raise DataError(lines, "no checkpoint of this run is whole: choose another -o to begin anew")
-    return []
+    def __init__(self, learner: Learner, total: int) -> None:
+        """`total` is the number of updates of the run."""
+        self.learner, self.total = learner, total
+
+    def diverged(self) -> bool:
+        """Whether too many updates in a row were skipped, or all of the last ones.
+
+        It waits for the device, but only every `train.max_skipped` updates.
+        """
+        step, most = self.learner.state.step, self.learner.config.train.max_skipped
+        last = step >= self.total
+        if last and not self.learner.is_finite():
+            return True
+        return (last or step % most == 0) and self.learner.skipped.in_a_row >= min(most, self.total)
+
+    def is_sound(self) -> bool:
+        """Whether the last update was applied and left finite weights."""
+        return self.learner.skipped.in_a_row == 0 and self.learner.is_finite()
+
+    def recover(self, batches: Sequence[Batch]) -> dict[str, Any]:
+        """Go back to a checkpoint as `train.on_divergence` says; returns a report. All ranks must call this.
+
+        The checkpoint is the last one; where training diverges again soon after it, the one before. Raises CheckFailed
+        where the settings or the number of recoveries forbid it; the `batches` of the last update are then saved.
+        """
+        learner, settings, state, run = self.learner, self.learner.config.train, self.learner.state, self.learner.run
+        step = state.step
+        reason = f"{learner.skipped.in_a_row} updates in a row, up to {step:,}, had gradients that are not finite"
+        steps = run.steps()
+        if settings.on_divergence == "stop" or state.recoveries >= RECOVERIES:
+            self._give_up(batches, reason)
+        precision = (
+            safer(learner.precision.name, learner.device) if settings.on_divergence == "safer_precision" else None
+        )
+        recoveries, rate_scale = state.recoveries + 1, state.rate_scale * (1.0 if precision else 0.5)
+        precision = precision or state.precision
+        kept = steps_to_keep(steps, state, settings.max_skipped)
+        learner.ranks.most(0)  # every rank has read the directory
+        if learner.ranks.first:
+            run.set_aside(steps[len(kept) :])
+        if kept:
+            learner.load(run.checkpoint(kept[-1]))
+        else:
+            learner.restart()
+        learner.set_precision(precision)
+        learner.skipped.reset(0)
+        state = learner.state
+        state.recoveries, state.rate_scale, state.diverged_at, state.returned_to = (
+            recoveries,
+            rate_scale,
+            step,
+            state.step,
+        )
+        report = {"step": step, "to_step": state.step, "reason": reason}
+        return {**report, "precision": learner.precision.name, "rate_scale": rate_scale}
+
+    def _give_up(self, batches: Sequence[Batch], reason: str) -> None:
+        run, ranks = self.learner.run, self.learner.ranks
+        ranks.most(0)  # every rank has read the directory
+        if ranks.first:
+            run.bring_back()
+        path = run.path / f"diverged-{self.learner.state.step}.jsonl"
+        write_pairs(path, batches, self.learner.data.tokenizers, ranks)
+        raise CheckFailed(
+            f"training diverged: {reason}; the last batch is in {path}",
+            "lower train.learning_rate, or choose train.precision=fp32; the last checkpoint is unchanged",
+        )
 
 
 def steps_to_keep(steps: Sequence[int], state: TrainState, max_skipped: int) -> list[int]:
-    """The checkpoints up to the one to go back to: the last, or where training diverges again at once, the one before
-    that of the last time.
-    """
+    """The checkpoints up to the one to go back to: the last, or the one before it after a quick second divergence."""
     again = 0 < state.step <= state.diverged_at + max_skipped
     return [step for step in steps if not again or step < state.returned_to] or list(steps[:1])
-
-
-def read_state(
-    directory: Path, step: int, stopping: EarlyStopping
-) -> tuple[TrainState, EarlyStopping, dict[str, Any], dict[str, Tensor]]:
-    """The state of training at an update, validations like `stopping`, the loss scale's numbers, and the tensors beside
-    the weights; raises DataError where something is missing or damaged.
-    """
-    raw, tensors = checkpoint.read_trainer_state(directory)
-    try:
-        scaler = dict(raw["scaler"])
-        stopping = replace(stopping)
-        stopping.load(raw)
-        names = {field.name for field in fields(TrainState)} & raw.keys()
-        state = TypeAdapter(TrainState).validate_python({name: raw[name] for name in names})
-        if state.step != step:
-            raise ValueError(f"it is of update {state.step:,}")
-    except (KeyError, TypeError, ValueError) as error:
-        words = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
-        raise DataError(f"{directory / checkpoint.STATE}: damaged ({words})") from None
-    return state, stopping, scaler, tensors

@@ -15,12 +15,11 @@ from torch.utils.checkpoint import checkpoint
 
 from nmtcli.config import Config
 from nmtcli.config.section import settled
-from nmtcli.data.shards import Sentences
+from nmtcli.data.batching import Sentences, cut, pad
 from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.metrics.scores import Variant, score_sentences
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.train.batches import Batch, cut, pad
-from nmtcli.train.distributed import Ranks
+from nmtcli.train.batches import Batch
 from nmtcli.train.sampling import sample_translations
 from nmtcli.vocabulary import BOS, EOS, PAD
 
@@ -30,8 +29,8 @@ Candidates = list[list[tuple[int, ...]]]  # of each sentence, each up to and wit
 class MinimumRisk(nn.Module):
     """The sum of the risks of a batch's sentences: every sentence counts alike, as in the paper.
 
-    The trainer divides it by target tokens, a matter of scale that Adam does not feel; `report` tells the risk a
-    sentence.
+    The trainer divides it by target tokens, a matter of scale that does not change Adam's updates; `metrics` has the
+    mean risk of a sentence.
     """
 
     def __init__(self, model: Seq2Seq, tokenizer: Tokenizer, config: Config) -> None:
@@ -39,20 +38,17 @@ class MinimumRisk(nn.Module):
         super().__init__()
         self.model, self.tokenizer, self.settings, self.search = model, tokenizer, config.train, config.search
         self.variant = Variant.in_training(config.data.target_language, config.data.tokenizer.lowercase)
-        self.total, self.sentences = torch.zeros(()), 0
 
-    def forward(self, batch: Batch, update: int) -> Tensor:
-        """See `Objective`."""
-        risk = self.risks(batch, self.draw_candidates(batch)).sum()
-        self.total = self.total.to(risk.device) + risk.detach()
-        self.sentences += len(batch.source)
-        return risk
+    def forward(self, batch: Batch, update: int) -> tuple[Tensor, Tensor]:
+        """See `Objective`. The sums are the risk and the number of sentences."""
+        risks = self.risks(batch, self.draw_candidates(batch))
+        risk = risks.sum()
+        return risk, torch.stack([risk.detach(), torch.full_like(risk, len(risks), requires_grad=False)])
 
-    def report(self, update: int, ranks: Ranks) -> dict[str, float]:
+    def metrics(self, sums: Sequence[float], tokens: int, update: int) -> dict[str, float]:
         """See `Objective`."""
-        total, sentences = ranks.sum(self.total.item(), self.sentences)
-        self.total, self.sentences = torch.zeros(()), 0
-        return {"risk": total / max(1, sentences)}
+        risk, sentences = sums
+        return {"risk": risk / sentences}
 
     def draw_candidates(self, batch: Batch) -> Candidates:
         """The reference of each sentence and what the model says itself, as it is used: no dropout, length limited."""

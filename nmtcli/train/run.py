@@ -1,4 +1,4 @@
-"""Start a run, or go on with the one that is there: settings found out, compared and written down."""
+"""Start or resume a run: resolve its settings, compare them with those of an earlier start, and write them."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from nmtcli.train.freezing import check_freeze
 from nmtcli.train.precision import resolve_precision
 
 DROPOUTS = {f"model.{key}" for key in ("dropout", "recurrent_dropout", "word_dropout")}  # shape no weight
-# Settings that a run may go on with changed: they decide what is written down, or how long it lasts.
+# Settings that may change when a run is resumed: they decide what is logged and saved, or how long it lasts.
 FREE = {
     *(f"train.{key}" for key in ("max_updates", "max_epochs", "patience", "valid_every", "save_every")),
     *(f"train.{key}" for key in ("keep_last", "keep_best", "average", "log_every", "valid_sentences")),
@@ -35,10 +35,10 @@ def resolve(
     before: Config | None = None,
     finetuning: bool = False,
 ) -> Config:
-    """The settings with every `auto` and null that depends on data or device found out, and the data's own section.
+    """Resolve the settings that are `auto` or null and depend on data or device; the data section is that of the data.
 
-    What is auto stays as a run had it `before`, whatever machine it goes on on. A new run is either `finetuning` a
-    trained model or begins with random weights.
+    A resumed run keeps the values it had `before`, also on another machine. A new run is either `finetuning` a trained
+    model or starts from random weights. Raises UserError for settings that do not fit the data.
     """
     config = config.model_copy(update={"data": config.data.settings()})
     prepared = config.model_copy(update={"data": data.manifest.data})
@@ -64,15 +64,15 @@ def resolve(
     config = config.model_copy(update={"model": config.model.model_copy(update={"embedding": embedding})})
     if config.train.freeze:
         check_freeze(config)
-    found_out = {
+    resolved = {
         "precision": _precision(config, before, device),
         "threads": config.train.threads or torch.get_num_threads(),
     }
-    return config.model_copy(update={"train": config.train.model_copy(update=found_out)})
+    return config.model_copy(update={"train": config.train.model_copy(update=resolved)})
 
 
 def _automatic(config: Config, data: PreparedData, before: Config | None, finetuning: bool) -> dict[str, Any]:
-    """The values of settings that are auto: those of the run that goes on, or worked out."""
+    """The values of settings that are auto: those of the resumed run, or computed."""
     if before is None:
         return automatic(config, data, finetuning)
     values = {key: _value(before, key.split(".")) for key in AUTOMATIC if _value(config, key.split(".")) == AUTO}
@@ -80,30 +80,36 @@ def _automatic(config: Config, data: PreparedData, before: Config | None, finetu
 
 
 def _precision(config: Config, before: Config | None, device: torch.device) -> Precision:
-    wanted = config.train.precision
-    if wanted != "auto" or before is None:
-        return resolve_precision(wanted, device)
+    precision = config.train.precision
+    if precision != "auto" or before is None:
+        return resolve_precision(precision, device)
     try:
         return resolve_precision(before.train.precision, device)
     except UserError as error:
         now = resolve_precision("auto", device)
         raise UserError(
             f"the run was trained in {before.train.precision}: {error.message}",
-            f"go on here with --precision {now} --allow-changes",
+            f"resume here with --precision {now} --allow-changes",
         ) from None
 
 
+def automatic_values(given: Config, settings: Config) -> str:
+    """The settings that were `auto`, with the values they have now, in a line."""
+    values = [(key, _value(settings, key.split("."))) for key in AUTOMATIC if _value(given, key.split(".")) == AUTO]
+    return ", ".join(f"{key.partition('.')[2]} {value:,}" for key, value in values if value != AUTO)
+
+
 def derived(before: Config, now: Config) -> dict[str, Any]:
-    """The settings that `resolve` found out, by their keys."""
-    found = {}
+    """The settings that `resolve` changed, by their keys."""
+    changed = {}
     for path, _ in keys():
         if path[0] != "data" and (value := _value(now, path)) != _value(before, path):
-            found[".".join(path)] = value
-    return found
+            changed[".".join(path)] = value
+    return changed
 
 
 def _require_alignment(config: Config, data: PreparedData) -> None:
-    """Raises UserError where attention cannot be guided."""
+    """Raises UserError where guided alignment is not possible."""
     model = config.model
     if not data.train.aligned:
         raise UserError(
@@ -111,10 +117,12 @@ def _require_alignment(config: Config, data: PreparedData) -> None:
             "prepare it with --train-alignment, or set train.guided_alignment=0",
         )
     if not model.attends:
-        raise UserError("train.guided_alignment has nothing to guide: model.attention.type is none", "choose another")
+        raise UserError(
+            "train.guided_alignment needs attention, but model.attention.type is none", "choose another type"
+        )
     if config.train.subword_sampling is not None:
         raise UserError(
-            "train.guided_alignment and train.subword_sampling exclude each other: the data links the tokens it has",
+            "train.guided_alignment and train.subword_sampling exclude each other: alignments are of the stored tokens",
             "set one of them only",
         )
 
@@ -122,15 +130,15 @@ def _require_alignment(config: Config, data: PreparedData) -> None:
 def open_run(
     path: Path, config: Config, fingerprint: str, allow_changes: bool = False
 ) -> tuple[RunDirectory, list[str]]:
-    """The run directory for these settings: a new one, or an earlier run of the same settings to go on with.
+    """The run directory for these settings: a new one, or an earlier run to resume.
 
-    Returns it with the settings that changed, each in words. Raises UserError where the run there is another one: with
-    other data or another model always, with other training settings unless `allow_changes`.
+    Returns it with a line for each changed setting. Raises UserError where the earlier run has other data or another
+    model, or, without `allow_changes`, other training settings.
     """
     run = RunDirectory(path)
     if not (path / "config.yaml").exists():
         if path.is_dir() and any(entry.name not in ("checkpoints", "fingerprint") for entry in path.glob("[!.]*")):
-            raise UserError(f"{path}: holds files, but no run", "choose another -o")
+            raise UserError(f"{path}: has files, but no run", "choose another -o")
         with writing(path):
             run.checkpoints.mkdir(parents=True, exist_ok=True)
         _write_settings(run, config, fingerprint)
@@ -138,23 +146,23 @@ def open_run(
     trained_on = path / "fingerprint"
     if not trained_on.is_file() or trained_on.read_text("utf-8").strip() != fingerprint:
         raise UserError(
-            f"{path}: this run was trained on other data", "choose another -o, or give the data it began with"
+            f"{path}: this run was trained on other data", "choose another -o, or give the data of this run"
         )
     before = settings_of(path)
     changes = list(differences(before, config))
     fixed = [(key, change) for key, change in changes if key not in FREE]
     changeable = [key.startswith("train.") or key in DROPOUTS for key, _ in fixed]
     if fixed and not (allow_changes and all(changeable)):
-        lines = "\n".join(f"{path}: the run began with other settings: {change}" for _, change in fixed)
-        hint = "choose another -o for a new run, or give the settings it began with"
-        raise UserError(lines, hint + ("; --allow-changes goes on with these" if all(changeable) else ""))
+        lines = "\n".join(f"{path}: the run has other settings: {change}" for _, change in fixed)
+        hint = "choose another -o for a new run, or give the settings of this run"
+        raise UserError(lines, hint + ("; --allow-changes resumes it with these" if all(changeable) else ""))
     if changes:
         _write_settings(run, config, fingerprint)
     return run, [change for _, change in changes]
 
 
 def settings_of(run: Path) -> Config:
-    """The settings a run was trained with last."""
+    """The settings a run was last trained with."""
     return load_config(files=[run / "config.yaml"])
 
 
@@ -164,7 +172,7 @@ def _write_settings(run: RunDirectory, config: Config, fingerprint: str) -> None
 
 
 def differences(before: Config, now: Config) -> Iterator[tuple[str, str]]:
-    """The settings that differ: which, and how in words."""
+    """The settings that differ: the key, and a line with both values."""
     for path, _ in keys():
         old, new = _value(before, path), _value(now, path)
         if old != new:

@@ -40,7 +40,7 @@ class Schedule:
         return self.peak * self._share(update) * rate_scale
 
     def after_validation(self, rate_scale: float, without_improvement: int) -> float:
-        """The factor to go on with, after so many validations in a row without improvement."""
+        """The next factor of the learning rate, after this number of validations in a row without improvement."""
         halve = without_improvement > 0 and without_improvement % self.plateau_patience == 0
         return rate_scale / 2 if self.kind == "plateau" and halve else rate_scale
 

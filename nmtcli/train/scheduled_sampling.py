@@ -1,6 +1,7 @@
 """Scheduled sampling (Bengio et al. 2015): ever more often the model reads its own words instead of the true ones."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -10,7 +11,6 @@ from torch import Tensor, nn
 from nmtcli.config import TrainConfig
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import Batch
-from nmtcli.train.distributed import Ranks
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.sampling import as_in_search, draw
 from nmtcli.vocabulary import PAD
@@ -74,16 +74,16 @@ class ScheduledSampling(nn.Module):
         super().__init__()
         self.loss, self.settings = loss, settings
 
-    def forward(self, batch: Batch, update: int) -> Tensor:
+    def forward(self, batch: Batch, update: int) -> tuple[Tensor, Tensor]:
         """See `Objective`."""
         probability = self._probability(update)
         if probability < 1:
             batch = replace(batch, target_input=mixed_input(self.loss.model, batch, probability))
         return self.loss(batch)  # type: ignore[no-any-return]
 
-    def report(self, update: int, ranks: Ranks) -> dict[str, float]:
+    def metrics(self, sums: Sequence[float], tokens: int, update: int) -> dict[str, float]:
         """See `Objective`."""
-        return {**self.loss.report(ranks), "teacher_forcing": self._probability(update)}
+        return {**self.loss.metrics(sums, tokens, update), "teacher_forcing": self._probability(update)}
 
     def _probability(self, update: int) -> float:
         settings = self.settings

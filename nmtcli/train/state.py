@@ -1,4 +1,4 @@
-"""Where training stands."""
+"""The position of a training run."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from nmtcli.config import Precision
 
 @dataclass
 class TrainState:
-    """Where training stands, beside weights, optimizer and the best validations. JSON."""
+    """Counters and factors of a run, beside weights, optimizer and the best validations. Saved as JSON."""
 
     step: int = 0  # updates done
     epoch: int = 0
@@ -18,7 +18,7 @@ class TrainState:
     skipped_in_a_row: int = 0
     seconds: float = 0.0  # spent in updates
     rate_scale: float = 1.0  # of the learning rate
-    precision: Precision | None = None  # where it is no longer that of the settings
-    recoveries: int = 0  # how often training went back to a checkpoint
-    diverged_at: int = 0  # the update at which it last had to
-    returned_to: int = 0  # and the checkpoint it went back to
+    precision: Precision | None = None  # after recovery, another than that of the settings
+    recoveries: int = 0  # number of recoveries from divergence
+    diverged_at: int = 0  # the update of the last divergence
+    returned_to: int = 0  # and the checkpoint loaded after it

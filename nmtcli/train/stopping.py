@@ -83,11 +83,11 @@ class EarlyStopping:
 
         While BLEU, chrF or accuracy is zero, as at the beginning, patience is not used up.
         """
-        found = self.validation(metrics, step)
-        finite = math.isfinite(found.score)
-        improved = finite and (not self.best or found.rank < self.best[0].rank)
+        new = self.validation(metrics, step)
+        finite = math.isfinite(new.score)
+        improved = finite and (not self.best or new.rank < self.best[0].rank)
         if finite:
-            self.best = sorted([*self.best, found], key=lambda one: (one.rank, one.step))[: self.keep_best]
+            self.best = sorted([*self.best, new], key=lambda one: (one.rank, one.step))[: self.keep_best]
         started = not (METRICS[self.metric].sign > 0 and finite and self.best[0].score == 0)
         if improved or started:
             self.without_improvement = 0 if improved else self.without_improvement + 1
@@ -104,16 +104,16 @@ class EarlyStopping:
         return self.best[0].step if self.best else None
 
     def reason(self) -> str | None:
-        """Why to stop, None to go on."""
+        """The reason to stop, or None."""
         if self.patience is None or self.without_improvement < self.patience:
             return None
         metric = METRICS[self.metric]
         if not self.best:
             return f"{metric.name} was never a number in {self.without_improvement} validations"
         score, _, step = self.best[0]
-        found = format(abs(score), metric.form)
+        value = format(abs(score), metric.form)
         waited = f"{self.without_improvement} of {self.patience} validations"
-        return f"{metric.name} did not improve in {waited}; best {found} at {step:,}"
+        return f"{metric.name} did not improve in {waited}; best {value} at {step:,}"
 
     def state(self) -> dict[str, Any]:
         """For JSON; `checkpoint.RunDirectory.select` reads `best`."""
@@ -123,8 +123,8 @@ class EarlyStopping:
         return {**state, "best": finite}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Take up what `state` gave, out of a dictionary that may hold more. Another measure begins anew."""
-        if state.get("measure", self.measure) != self.measure:  # older versions did not tell
+        """Load what `state` returned, from a dictionary that may have more keys. With another measure, start anew."""
+        if state.get("measure", self.measure) != self.measure:  # older versions lack the key
             self.best, self.without_improvement, self.validated_step = [], 0, 0
             return
         self.best = [Validation.of(entry) for entry in state["best"]][: self.keep_best]

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nmtcli.data.shards import Rows, Sentences
+from nmtcli.data.batching import Sentences, cut
+from nmtcli.data.shards import Rows
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
-from nmtcli.train.batches import Batch, BatchPlan, cut, make_batch
+from nmtcli.train.batches import Batch, BatchPlan, make_batch
 from nmtcli.train.epochs import Purpose, seeds
 
 

@@ -1,4 +1,4 @@
-"""`train`: a data directory and settings to a run directory."""
+"""The library function behind `nmt train`: a data directory and settings in, a run directory out."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -11,35 +11,35 @@ from nmtcli.config import Config
 from nmtcli.data.directory import PreparedData, open_data
 from nmtcli.models.device import explain_out_of_memory, has_bf16, open_device
 from nmtcli.options import Tell, check_rules, silent
-from nmtcli.settings import load_config
+from nmtcli.settings import load_config, removed_settings
 from nmtcli.staging import writing
 from nmtcli.train.curves import CurvesPage
 from nmtcli.train.distributed import joined, local_rank
 from nmtcli.train.finetuning import FirstModel
 from nmtcli.train.logs import Observer, WandbLog, open_logs
 from nmtcli.train.options import RULES, TrainOptions
-from nmtcli.train.run import open_run, resolve, settings_of
+from nmtcli.train.run import automatic_values, open_run, resolve, settings_of
 from nmtcli.train.trainer import Trainer
 from nmtcli.train.vectors import WordVectorPair, read_word_vectors
 
 
 def train(options: TrainOptions, observers: Sequence[Observer] = (), tell: Tell = silent) -> str:
-    """Train a model, or go on with the run that is there, exactly; returns why training stopped.
+    """Train a model, or resume the run in `options.output` exactly; returns the reason why training stopped.
 
-    `observers` hear of every validation and checkpoint beside the logs of the run. Where torchrun started this process
-    it is one of several ranks. Raises UserError and DataError before training for what cannot be, and Interrupted with
-    everything saved after a signal.
+    `observers` receive events besides the logs of the run. A process started by torchrun is one of several ranks.
+    Raises UserError and DataError before training where options, settings and data do not fit, and Interrupted after a
+    signal, with everything saved.
     """
     return open_training(options, tell).run(observers)
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training that can begin: everything is read and checked, and nothing is written."""
+    """A training ready to start: everything is read and checked, nothing is written yet."""
 
     options: TrainOptions
-    given: Config  # the settings as they were given
-    settings: Config  # and with all found out
+    given: Config  # the settings as given
+    settings: Config  # and resolved
     data: PreparedData
     device: torch.device
     first: FirstModel | None
@@ -51,21 +51,21 @@ class Training:
         run, settings, fingerprint = RunDirectory(self.options.output), self.settings, self.data.manifest.fingerprint
         with ExitStack() as stack:
             ranks = stack.enter_context(joined(self.device))
-            hearing: list[Observer] = []
+            everyone: list[Observer] = []
             if ranks.first:
                 stack.enter_context(run.lock())
                 with writing(run.path, AGAIN):
                     _, changes = open_run(run.path, settings, fingerprint, self.options.allow_changes)
                 for change in changes:
                     self.tell(f"changed since this run began: {change}", warning=True)
-                hearing = [*observers, *open_logs(run.path, settings), CurvesPage(run.path)]
+                everyone = [*observers, *open_logs(run.path, settings), CurvesPage(run.path)]
             ranks.most(0)  # until here the others wait for the directory
-            with explain_out_of_memory("train.batch_tokens; the same command goes on from the last checkpoint"):
-                return Trainer(settings, self.data, run, self.device, hearing, self.first, self.vectors, ranks).fit()
+            with explain_out_of_memory("train.batch_tokens; the same command resumes from the last checkpoint"):
+                return Trainer(settings, self.data, run, self.device, everyone, self.first, self.vectors, ranks).fit()
 
 
 def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
-    """Read and check everything that a training begins with."""
+    """Read and check everything that a training needs. Raises UserError and DataError."""
     check_rules(options, RULES)
     output = options.output
     data = open_data(options.data)
@@ -73,9 +73,13 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
     base = {"data": data.manifest.data.model_dump(), **({"model": first.model.model_dump()} if first else {})}
     overrides = [*options.overrides, *([f"train.precision={options.precision}"] if options.precision else [])]
     given = load_config(options.preset, options.config, overrides, base=base)
+    for warning in removed_settings(options.config, options.overrides):
+        tell(warning, warning=True)
     device = open_device(options.device, given.train.threads, local_rank())
     before = settings_of(output) if (output / "config.yaml").exists() else None
     settings = resolve(given, data, device, before, finetuning=first is not None)
+    if before is None and (values := automatic_values(given, settings)):
+        tell(f"automatic settings: {values}")
     if settings.train.precision == "bf16" and not has_bf16(device):
         slow = f"this {device.type.upper()} has no bf16 instructions: --precision fp32 is several times faster"
         tell(slow, warning=True)
@@ -83,9 +87,12 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
         for line in first.check(settings, data, options.extend_vocabulary):
             tell(line)
     elif settings.train.objective == "mrt" and not (output / "last").exists():
-        tell("train.objective mrt begins with random weights; --finetune-from gives it a trained model", warning=True)
+        tell(
+            "train.objective mrt starts from random weights; use --finetune-from to start from a trained model",
+            warning=True,
+        )
     vectors: WordVectorPair = (None, None)
-    if not RunDirectory(output).steps():  # a run that goes on has embeddings of its own
+    if not RunDirectory(output).steps():  # a resumed run has trained embeddings
         vectors = read_word_vectors(settings.model.embedding, data.tokenizers)
         for one in dict.fromkeys(filter(None, vectors)):
             tell(one.summary, warning=one.few)

@@ -1,4 +1,4 @@
-"""Measures a model in training: loss by teacher forcing, BLEU and chrF by translating with the search settings."""
+"""Evaluates a model in training: loss by teacher forcing, BLEU and chrF by translating with the search settings."""
 
 import operator
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from nmtcli.config import Config
 from nmtcli.config.section import settled
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.shards import Rows
+from nmtcli.metrics.perplexity import perplexity
 from nmtcli.metrics.scores import Variant, score_corpus
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import BatchPlan
@@ -19,7 +20,7 @@ from nmtcli.train.distributed import Ranks
 from nmtcli.train.epochs import Epochs
 from nmtcli.train.exposure import by_bucket, count_by_position
 from nmtcli.train.logs import Sample
-from nmtcli.train.loss import TrainingLoss, perplexity
+from nmtcli.train.loss import TrainingLoss
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.translator import Translator
 
@@ -27,7 +28,7 @@ SAMPLES = 3
 
 
 class Validator:
-    """The validation set, ready to measure a model as often as asked; each rank measures its share."""
+    """The validation set, to evaluate a model repeatedly; each rank evaluates its share."""
 
     def __init__(self, data: PreparedData, config: Config, device: torch.device, ranks: Ranks) -> None:
         self.config, self.device, self.ranks, self.tokenizers = config, device, ranks, data.tokenizers
@@ -44,14 +45,14 @@ class Validator:
     def measure(self, model: Seq2Seq, go_on: Callable[[int, int], bool]) -> tuple[dict[str, Any], list[Sample]] | None:
         """Loss, perplexity, accuracy (by position too), BLEU, chrF, exact match, and a few translations.
 
-        `go_on` hears of done and all sentences of this rank and may answer False: then there is no result, on no rank.
+        `go_on` is called with the done and total sentences of this rank; if it returns False, every rank returns None.
         No random number is used. The model is left in evaluation mode.
         """
         model.eval()
         metrics = self._teacher_forced(TrainingLoss(model, self.config.train.label_smoothing))
-        own = self.sources[self.ranks.rank :: self.ranks.size]
-        positions = self._by_position(model, lambda: go_on(0, len(own)))
-        translated = self._translate(model, own, go_on) if positions is not None else None
+        sources = self.sources[self.ranks.rank :: self.ranks.size]
+        positions = self._by_position(model, lambda: go_on(0, len(sources)))
+        translated = self._translate(model, sources, go_on) if positions is not None else None
         if self.ranks.most(int(translated is None)):
             return None
         everyone = self.ranks.gather([translated, positions])
@@ -82,7 +83,7 @@ class Validator:
 
     def _by_position(self, model: Seq2Seq, go_on: Callable[[], bool]) -> list[list[int]] | None:
         total = torch.zeros(0)
-        for number, rows in enumerate(self._own(self.few)):
+        for number, rows in enumerate(self._share(self.few)):
             counts = count_by_position(model, self.few.load(rows).to(self.device))
             total = counts if number == 0 else total + counts
             if not go_on():
@@ -91,7 +92,7 @@ class Validator:
 
     def _teacher_forced(self, objective: TrainingLoss) -> dict[str, Any]:
         loss = negative_log_prob = correct = tokens = 0.0
-        for rows in self._own(self.plan):
+        for rows in self._share(self.plan):
             batch = self.plan.load(rows)
             sums = objective.evaluate(batch.to(self.device))
             loss += sums.loss.item()
@@ -101,11 +102,11 @@ class Validator:
         loss, negative_log_prob, correct, tokens = self.ranks.sum(loss, negative_log_prob, correct, tokens)
         return {
             "loss": loss / tokens,
-            "perplexity": perplexity(negative_log_prob / tokens),
+            "perplexity": perplexity(-negative_log_prob / tokens),
             "accuracy": correct / tokens,
         }
 
-    def _own(self, plan: BatchPlan) -> list[Rows]:
-        """The batches that this rank measures."""
+    def _share(self, plan: BatchPlan) -> list[Rows]:
+        """The batches that this rank evaluates."""
         blocks = (plan.block(0, number) for number in range(plan.epochs.blocks(0)))
         return [rows for (rows,) in chain.from_iterable(blocks)][self.ranks.rank :: self.ranks.size]

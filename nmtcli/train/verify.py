@@ -1,4 +1,4 @@
-"""Does a run that was killed end as one that was not? Tried for real, with the user's own data and settings."""
+"""`--verify-resume`: does a killed and resumed run end like an uninterrupted one, with the user's data and settings?"""
 
 import math
 import os
@@ -17,13 +17,13 @@ from nmtcli.checkpoint import RunDirectory
 from nmtcli.errors import CheckFailed, UserError
 from nmtcli.train.launch import own_command
 
-TOLERANCE = 1e-3  # of the norm of a tensor, where kernels do not repeat themselves to the bit
-TIMES = {"seconds"}  # of the state, what no two runs share
+TOLERANCE = 1e-3  # relative to the norm of a tensor, for kernels that are not deterministic
+TIMES = {"seconds"}  # keys of the state that differ between any two runs
 
 
 @dataclass(frozen=True)
 class Resumption:
-    """How two runs of the same updates compare, one of them killed."""
+    """The comparison of an uninterrupted run with a killed and resumed one."""
 
     updates: int
     killed_after: int  # the last checkpoint the killed run had
@@ -38,13 +38,13 @@ class Resumption:
 
 
 def verify_resume(updates: int, arguments: Sequence[str], scratch: Path) -> Resumption:
-    """Train 2N updates straight, and N, a kill -9 and the rest; compare all that the last checkpoints hold.
+    """Train 2N updates in one run; in another, kill it with SIGKILL after N and resume; compare the last checkpoints.
 
-    `arguments` are those of `nmt train`; the runs are made in `scratch`, which must not be there. Raises CheckFailed
-    where a run does not end well.
+    `arguments` are those of `nmt train`; the runs are made in `scratch`, which must not exist. Raises CheckFailed where
+    a training fails.
     """
     if scratch.exists():
-        raise UserError(f"{scratch}: is there already", "give --verify-resume a new directory with -o")
+        raise UserError(f"{scratch}: exists already", "give --verify-resume a new directory with -o")
     settings = {"max_updates": 2 * updates, "save_every": updates, "valid_every": updates, "max_epochs": "null"}
     given = [part for key, value in settings.items() for part in ("--set", f"train.{key}={value}")]
     straight, killed = RunDirectory(scratch / "straight"), RunDirectory(scratch / "killed")
@@ -67,7 +67,7 @@ def verify_resume(updates: int, arguments: Sequence[str], scratch: Path) -> Resu
 def _finish(command: list[str]) -> None:
     code = subprocess.run(command, check=False).returncode
     if code:
-        raise CheckFailed(f"--verify-resume: a training ended with exit code {code}", "its message stands above")
+        raise CheckFailed(f"--verify-resume: a training ended with exit code {code}", "see its message above")
 
 
 def compare(straight: RunDirectory, killed: RunDirectory, updates: int, killed_after: int) -> Resumption:

@@ -1,4 +1,4 @@
-"""Attention drawn: one heat map a sentence, as a web page (`.html`) or a picture (`.png`)."""
+"""Attention heat maps, one per sentence, as a web page (`.html`) or a picture (`.png`)."""
 
 import importlib.util
 import io
@@ -22,10 +22,10 @@ _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁
 _MARKS = {"<s>", "</s>"}
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 _BYTES = re.compile(f"(?:{_BYTE.pattern})+")
-_FAINT = 0.005  # a weight that rounds to 0.00 is left white: pages stay small
+_FAINT = 0.005  # weights that round to 0.00 are white, for smaller pages
 
-MOST_PNG_MAPS = 6
-_MOST_PIXELS = 16_000  # a side of a picture; what is larger opens in few programs
+MAX_PNG_MAPS = 6
+_MAX_PIXELS = 16_000  # maximum side of a picture; few programs open larger ones
 _DPI = 144
 # inches: one weight; label to map; a line of a title; below a map; around everything
 _CELL, _GAP, _LINE, _SPACE, _MARGIN = 0.22, 0.07, 0.22, 0.5, 0.2
@@ -35,10 +35,10 @@ _TITLE = {"fontweight": "bold", "fontsize": 10}
 
 @dataclass(frozen=True, eq=False)
 class AttentionMap:
-    """The attention over one sentence: `weights[t, s]` is how much target piece t drew on source piece s.
+    """The attention weights of one sentence: `weights[t, s]` of source piece s for target piece t.
 
     `weights` is [T, S], rows summing to 1; `target` ends with the end-of-sentence piece when the model produced one.
-    Pieces come as the tokenizer made them, with SentencePiece's ▁. `of` says which attention it is where a model has
+    Pieces are those of the tokenizer, with SentencePiece's ▁. `of` is the selected layer and head of a model with
     several: `layer 5 of 6, mean of 8 heads`. `title` is the translation.
     """
 
@@ -47,7 +47,7 @@ class AttentionMap:
     weights: NDArray[np.float32]
     title: str
     of: str = ""
-    source_text: str = ""  # the line that was translated
+    source_text: str = ""  # the source line
     reference: str = ""
 
     def __post_init__(self) -> None:
@@ -56,23 +56,23 @@ class AttentionMap:
 
 
 def check_attention_path(path: Path) -> None:
-    """Raise UserError when `write_attention` could not write `path`: to be asked before hours of translating."""
+    """Raise UserError if `write_attention` cannot write `path`; to be called before a long translation."""
     if path.suffix.lower() not in {".html", ".png"}:
         raise UserError(
-            f"cannot draw attention as {path}",
-            "name the file .html (any number of sentences) or .png; .json and .jsonl have the numbers",
+            f"{path}: not a format of attention heat maps",
+            "use .html (any number of sentences) or .png; .json and .jsonl have the weights",
         )
     check_output(path)
     if path.suffix.lower() == ".png" and importlib.util.find_spec("matplotlib") is None:
-        raise UserError("a .png needs matplotlib, which is not installed", "pip install 'nmtcli[plot]', or write .html")
+        raise UserError("a .png needs matplotlib, which is not installed", "pip install 'nmtcli[plot]', or use .html")
 
 
 def write_attention(path: Path, maps: Sequence[AttentionMap]) -> None:
-    """Draw attention maps into one file; its suffix chooses a web page (`.html`) or a picture (`.png`).
+    """Write heat maps as a web page (`.html`) or a picture (`.png`), by the suffix of `path`.
 
-    The page needs no network and no script, and takes hundreds of sentences; a picture takes six. The file appears
-    whole or not at all. Raises UserError for another suffix, a missing directory, a missing matplotlib, or a picture
-    that would be too large or has characters that no installed font draws.
+    The page needs no network and no script, and can have hundreds of sentences; a picture has up to six. The file is
+    written atomically. Raises UserError for another suffix, a missing directory, a missing matplotlib, or a picture
+    that is too large or has characters without an installed font.
     """
     check_attention_path(path)
     data = _page(maps).encode() if path.suffix.lower() == ".html" else _picture(maps)
@@ -80,9 +80,9 @@ def write_attention(path: Path, maps: Sequence[AttentionMap]) -> None:
 
 
 def labels(pieces: Sequence[str]) -> list[str]:
-    """Pieces as a person reads them: words plain, a piece that continues a word behind a dot: quick ·ly.
+    """Readable labels: a piece that continues a word starts with a dot: quick ·ly.
 
-    Without spaces between words (Chinese, Japanese, or a vocabulary of words) there is nothing to tell apart.
+    There are no dots without spaces between words (Chinese, Japanese, or a vocabulary of words).
     """
     spaced = sum(piece.startswith(_WORD_START) for piece in pieces) > 1
     labels = []
@@ -94,7 +94,7 @@ def labels(pieces: Sequence[str]) -> list[str]:
 
 
 def by_words(one: AttentionMap) -> AttentionMap:
-    """The map between words, where pieces and bytes of a word are joined: columns are summed, rows averaged."""
+    """The map between words: the columns of a word's pieces and bytes are summed, its rows averaged."""
     (source, columns), (target, rows) = (_words(pieces) for pieces in (one.source, one.target))
     weights = np.zeros((len(target), len(source)), np.float32)
     np.add.at(weights, (np.array(rows, int)[:, None], np.array(columns, int)), one.weights)
@@ -103,33 +103,32 @@ def by_words(one: AttentionMap) -> AttentionMap:
 
 
 def _words(pieces: Sequence[str]) -> tuple[list[str], list[int]]:
-    """Words as labels, and the word of each piece. In text without blanks only the bytes of a character are joined."""
+    """Words as labels, and the word number of each piece. Without spaces, only bytes of a character are joined."""
     spaced = sum(piece.startswith(_WORD_START) for piece in pieces) > 1
-    found: list[list[str]] = []
+    words: list[list[str]] = []
     numbers = []
     for before, piece in zip(["", *pieces], pieces, strict=False):
         if spaced:
             begins = piece.startswith(_WORD_START) or piece in _MARKS or before in _MARKS
         else:
             begins = not (_BYTE.fullmatch(piece) and _BYTE.fullmatch(before))
-        if begins or not found:
-            found.append([])
-        found[-1].append(piece)
-        numbers.append(len(found) - 1)
-    words = [_joined("".join(word)).replace(_WORD_START, "") or "_" for word in found]
-    return words, numbers
+        if begins or not words:
+            words.append([])
+        words[-1].append(piece)
+        numbers.append(len(words) - 1)
+    return [_joined("".join(word)).replace(_WORD_START, "") or "_" for word in words], numbers
 
 
 def _joined(text: str) -> str:
-    """The text with its bytes, `<0xE2><0x80><0x99>`, as the characters they spell."""
+    """The text with byte pieces, `<0xE2><0x80><0x99>`, decoded."""
     return _BYTES.sub(
         lambda run: bytes.fromhex(run[0].replace("<0x", "").replace(">", "")).decode("utf-8", "replace"), text
     )
 
 
 def _is_upright(label: str) -> bool:
-    """Whether a vertical label stands as it is (punctuation, which turned would be read as another one; Chinese,
-    Japanese and Korean, one character below the other) or is turned.
+    """Whether a vertical label is not rotated: Chinese, Japanese and Korean, and punctuation, which looks different
+    when rotated.
     """
     if len(label) == 1 and not label.isalnum():
         return True
@@ -197,7 +196,7 @@ def _page(maps: Sequence[AttentionMap]) -> str:
 
 
 def _of(maps: Sequence[AttentionMap]) -> str:
-    """Which attention maps of one model show."""
+    """The selected layer and head of the maps, which are of one model."""
     return maps[0].of if maps else ""
 
 
@@ -238,21 +237,21 @@ def _cells(target: str, source: Sequence[str], weights: NDArray[np.float32]) -> 
 
 
 def _picture(maps: Sequence[AttentionMap]) -> bytes:
-    """A PNG, laid out in inches from the measured labels, so that nothing overlaps or is cut."""
+    """A PNG with a layout in inches by the size of the labels, without overlaps."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - an extra, and slow to import
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # a title that is not bold is no news
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # no warning of a title that is not bold
 
-    drawn = [one for one in maps if one.weights.size]
-    if not 0 < len(drawn) <= MOST_PNG_MAPS:
+    shown = [one for one in maps if one.weights.size]
+    if not 0 < len(shown) <= MAX_PNG_MAPS:
         raise UserError(
-            f"a .png shows 1 to {MOST_PNG_MAPS} sentences, not {len(drawn)}",
-            "write .html, which takes any number, or translate fewer lines",
+            f"a .png has 1 to {MAX_PNG_MAPS} sentences, not {len(shown)}",
+            "use .html, for any number of sentences, or translate fewer lines",
         )
     figure = Figure(dpi=_DPI, facecolor="white")
     canvas: Any = FigureCanvasAgg(figure)
-    family = _fonts("".join("".join([one.title, *one.source, *one.target]) for one in drawn))
+    family = _fonts("".join("".join([one.title, *one.source, *one.target]) for one in shown))
     style: dict[str, Any] = {"family": family, "fontsize": 9, "color": "#1b1b1b", "parse_math": False}
 
     def measure(text: str, **more: Any) -> tuple[float, float]:
@@ -260,39 +259,39 @@ def _picture(maps: Sequence[AttentionMap]) -> bytes:
         figure.texts[-1].remove()
         return box.width / _DPI, box.height / _DPI
 
-    left = _MARGIN + _GAP + max(measure(label)[0] for one in drawn for label in labels(one.target))
-    width = max(left + _CELL * max(len(one.source) for one in drawn), 4.0) + _MARGIN
-    titles = [_wrapped(one.title, measure(one.title, **_TITLE)[0], width - 2 * _MARGIN) for one in drawn]
-    heads = [max(measure(**_column_label(label))[1] for label in labels(one.source)) for one in drawn]
+    left = _MARGIN + _GAP + max(measure(label)[0] for one in shown for label in labels(one.target))
+    width = max(left + _CELL * max(len(one.source) for one in shown), 4.0) + _MARGIN
+    titles = [_wrapped(one.title, measure(one.title, **_TITLE)[0], width - 2 * _MARGIN) for one in shown]
+    heads = [max(measure(**_column_label(label))[1] for label in labels(one.source)) for one in shown]
     panels = [
         _LINE * len(title) + head + _CELL * len(one.target) + _SPACE
-        for title, head, one in zip(titles, heads, drawn, strict=True)
+        for title, head, one in zip(titles, heads, shown, strict=True)
     ]
-    height = sum(panels) + 2 * _MARGIN + (_LINE if _of(drawn) else 0)
-    if max(width, height) * _DPI > _MOST_PIXELS:
-        raise UserError("these sentences are too long for one picture", "write .html, or draw fewer at a time")
+    height = sum(panels) + 2 * _MARGIN + (_LINE if _of(shown) else 0)
+    if max(width, height) * _DPI > _MAX_PIXELS:
+        raise UserError("the sentences are too long for one .png", "use .html, or translate fewer lines")
 
     figure.set_size_inches(width, height)
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))  # inches, from the top left
     axes.set_axis_off()
     y = _MARGIN
-    for one, title, head, panel in zip(drawn, titles, heads, panels, strict=True):
+    for one, title, head, panel in zip(shown, titles, heads, panels, strict=True):
         for number, line in enumerate(title):
             axes.text(_MARGIN, y + _LINE * number, line, va="top", **(style | _TITLE))
         _draw_map(axes, one, (left, y + _LINE * len(title) + _GAP + head + _GAP), style)
         y += panel
     _draw_scale(axes, (left, y), style)
-    axes.text(_MARGIN, y + 0.1 + _LINE, f"attention: {_of(drawn)}" if _of(drawn) else "", va="center_baseline", **style)
+    axes.text(_MARGIN, y + 0.1 + _LINE, f"attention: {_of(shown)}" if _of(shown) else "", va="center_baseline", **style)
     picture = io.BytesIO()
     canvas.print_png(picture)
     return picture.getvalue()
 
 
 def _wrapped(title: str, measured: float, available: float) -> list[str]:
-    """The lines of a title of `measured` inches that stay within the `available` ones."""
+    """The title in lines; `measured` is its width and `available` the maximum width, in inches."""
     if measured <= available:
         return [title]
-    # a tenth is kept back: letters differ in width
+    # a tenth is reserved, as letters differ in width
     return textwrap.wrap(title, max(1, int(0.9 * len(title) * available / measured)))
 
 
@@ -314,7 +313,7 @@ def _draw_map(axes: Any, one: AttentionMap, corner: tuple[float, float], style: 
 
 
 def _draw_cells(axes: Any, x: NDArray[Any], y: NDArray[Any], weights: NDArray[Any]) -> None:
-    # one scale for all maps: a pale map is a model that has not decided
+    # one colour scale for all maps, to compare them
     colours = 1 - np.clip(weights, 0, 1)[:, :, None] * (1 - _INK)  # [T, S, RGB]
     axes.pcolormesh(x, y, colours, edgecolors="#e4e4e4", linewidth=0.5)
 
@@ -327,23 +326,23 @@ def _draw_scale(axes: Any, corner: tuple[float, float], style: dict[str, Any]) -
 
 
 def _fonts(text: str) -> list[str]:
-    """Installed font families that together draw every character of `text`, matplotlib's own first."""
+    """Installed font families that cover all characters of `text`, matplotlib's default first."""
     from matplotlib import font_manager  # noqa: PLC0415
 
     families = ["DejaVu Sans"]
     visible = {character for character in text if unicodedata.category(character)[0] not in "CZ"}
-    missing = visible - _drawn_by(font_manager.findfont(families[0]), visible)
+    missing = visible - _covered(font_manager.findfont(families[0]), visible)
     if not missing:
         return families
-    # upright sans first; from disk, because matplotlib's own list misses fonts installed since it was made
+    # regular sans first; from disk, because matplotlib caches its list of fonts
     paths = sorted(font_manager.findSystemFonts(), key=lambda path: ("Sans" not in path, "Regular" not in path, path))
-    coverage = {path: _drawn_by(path, missing) for path in paths}
+    coverage = {path: _covered(path, missing) for path in paths}
     while missing:
         best = max(paths, key=lambda path: len(coverage[path] & missing), default=None)
         if best is None or not coverage[best] & missing:
             raise UserError(
-                f"no installed font draws {' '.join(sorted(missing)[:8])}",
-                "write .html, where the browser finds fonts, or install one (Noto Sans has most scripts)",
+                f"no installed font has {' '.join(sorted(missing)[:8])}",
+                "use .html, for the fonts of the browser, or install a font (Noto Sans has most scripts)",
             )
         font_manager.fontManager.addfont(best)
         families.append(font_manager.get_font(best).family_name)
@@ -351,12 +350,12 @@ def _fonts(text: str) -> list[str]:
     return families
 
 
-def _drawn_by(path: str, characters: set[str]) -> set[str]:
+def _covered(path: str, characters: set[str]) -> set[str]:
     from matplotlib.font_manager import get_font  # noqa: PLC0415
 
     try:
         font = get_font(path)
-    except RuntimeError:  # a format FreeType does not read
+    except RuntimeError:  # not a format of FreeType
         return set()
-    # a bitmap font (colour emoji) cannot be drawn at our size
+    # bitmap fonts (colour emoji) cannot be scaled
     return {character for character in characters if font.scalable and font.get_char_index(ord(character))}

@@ -1,4 +1,4 @@
-"""Arguments of the Python interface, checked before anything is done: a string for a list, numbers out of bounds."""
+"""Validation of the arguments of the Python interface: types, bounds and choices."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -14,7 +14,7 @@ _Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def check(name: str, value: Any, kind: Any) -> None:
-    """Raise UserError unless the argument is of a type, which pydantic reads: bounds and choices are part of it."""
+    """Raise UserError if `value` is not of type `kind`, a pydantic type with bounds and choices."""
     try:
         _adapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
@@ -23,8 +23,8 @@ def check(name: str, value: Any, kind: Any) -> None:
         message = first["msg"].removeprefix("Input ")
         shown = repr(first["input"])
         hint = f"write it as a list: [{shown}]" if first["type"] == "sequence_str" else None
-        words = "is a string, not a list of strings" if hint else message[0].lower() + message[1:]
-        raise UserError(f"{name}{place}: {words} (is {shown[:80]})", hint) from None
+        problem = "is a string, not a list of strings" if hint else message[0].lower() + message[1:]
+        raise UserError(f"{name}{place}: {problem} (is {shown[:80]})", hint) from None
 
 
 def check_fields(instance: Any) -> None:
@@ -35,17 +35,17 @@ def check_fields(instance: Any) -> None:
 
 
 def model_paths(paths: Sequence[str | Path]) -> Sequence[str | Path]:
-    """Several models; raises UserError for none, or what is no path."""
+    """The paths of models. Raises UserError for an empty list, or anything but a path."""
     check("path", paths, Sequence[str | Path])
     if not paths:
-        raise UserError("path: an empty list of models", "give one or more")
+        raise UserError("path: an empty list of models", "give at least one model")
     return paths
 
 
 def check_options(
     device: str, weights: Sequence[float] | None, mean: str, threads: int | None, quantize: Any, shortlist: bool
 ) -> None:
-    """Raise UserError for an argument of `Translator.load` that cannot be."""
+    """Raise UserError for an invalid argument of `Translator.load`."""
     check("device", device, str)
     check("weights", weights, Sequence[_Weight] | None)
     check("mean", mean, Literal["probability", "log_probability"])

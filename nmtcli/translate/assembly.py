@@ -1,4 +1,4 @@
-"""From what the search found for the parts of a line to translations of the line."""
+"""Assembly of the hypotheses of the parts of a line to translations of the line."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from nmtcli.vocabulary import UNK
 
 @dataclass(frozen=True)
 class EncodedLine:
-    """A line, its tokens, and where they were cut: `cuts` is [0, …, len(tokens)], [0, 0] for a line without tokens."""
+    """A line, its tokens, and the bounds of its parts: `cuts` is [0, …, len(tokens)]; [0, 0] without tokens."""
 
     text: str
     tokens: list[int]
@@ -35,7 +35,7 @@ class EncodedLine:
 
 @dataclass(frozen=True)
 class Assembler:
-    """Puts together the translations of one line."""
+    """Assembles the translations of one line."""
 
     tokenizers: Tokenizers
     line: EncodedLine
@@ -43,35 +43,35 @@ class Assembler:
     keep_attention: bool
     keep_alignment: bool
     attention_name: str = ""
-    raw: str = ""  # the line as it was read; in `line` control characters are blanks
+    raw: str = ""  # the input line; `line` has spaces for control characters
 
-    def candidates(self, found: Sequence[Sequence[Hypothesis]]) -> tuple[Candidate, ...]:
-        """Best first. `found` has the hypotheses of each part; the r-th translation joins the r-th of each."""
-        return tuple(self._candidate(parts) for parts in zip(*found, strict=False))
+    def candidates(self, pools: Sequence[Sequence[Hypothesis]]) -> tuple[Candidate, ...]:
+        """Best first. `pools` are the hypotheses of each part; candidate r joins hypothesis r of each part."""
+        return tuple(self._candidate(parts) for parts in zip(*pools, strict=False))
 
     def _candidate(self, parts: Sequence[Hypothesis]) -> Candidate:
         score, log_prob = sum(part.score for part in parts), sum(part.log_prob for part in parts)
         weights = [_weights(part, len(ids)) for part, ids in zip(parts, self.line.parts, strict=True)]
         text, words = "", []
-        for part, drawn, columns in zip(parts, weights, self._columns, strict=True):
-            new, numbers, count = self._part(part, drawn, columns)
+        for part, part_weights, columns in zip(parts, weights, self._columns, strict=True):
+            new, numbers, count = self._part(part, part_weights, columns)
             between = joint(text, new)
             before = len(text.split(" ")) if text else 0
             if between == "" and text and count:
-                before -= 1  # its first word goes on with the last one
+                before -= 1  # its first word continues the last one
             text += between + new
             words += [*(number + before for number in numbers), NO_WORD]
         joined = _blocks(weights) if self.keep_attention or self.keep_alignment else None
         attention = self._attention(parts, joined, text) if joined is not None and self.keep_attention else None
         links = None
         if joined is not None and self.keep_alignment:
-            found = word_links(joined, [word for columns in self._columns for word in columns], words)
-            links = tuple((self._raw_words[source], target) for source, target in found)
+            alignment = word_links(joined, [word for columns in self._columns for word in columns], words)
+            links = tuple((self._raw_words[source], target) for source, target in alignment)
         return Candidate(text, score, log_prob, attention, links)
 
     @cached_property
     def _columns(self) -> list[list[int]]:
-        """The source word of each token of each part, its EOS included."""
+        """The source word of each token of each part, with EOS."""
         if self.dictionary is None and not self.keep_alignment:
             return [[] for _ in self.line.parts]
         words = raw_words(self.tokenizers.source, self.line.text, self.line.tokens)
@@ -79,14 +79,14 @@ class Assembler:
 
     @cached_property
     def _raw_words(self) -> list[int]:
-        """For each word of `line` the number of the word of the raw line that it is a part of."""
+        """The number of the raw word of each word of `line`."""
         raw = self.raw.split()
         return [number for number, word in enumerate(raw) for _ in without_controls(word).split()]
 
     def _part(
         self, part: Hypothesis, weights: NDArray[np.float32] | None, columns: Sequence[int]
     ) -> tuple[str, list[int], int]:
-        """The text of a part, the word of each of its tokens but EOS, and how many words there are."""
+        """The text of a part, the word number of each token except EOS, and the number of words."""
         tokenizer, tokens = self.tokenizers.target, part.tokens[:-1]
         replaced: dict[int, str] = {}
         if self.dictionary is not None and weights is not None and UNK in tokens:
@@ -106,14 +106,14 @@ class Assembler:
 
 
 def _weights(part: Hypothesis, tokens: int) -> NDArray[np.float32] | None:
-    """The attention of a part without padding, [T, S]; EOS is counted on both sides."""
+    """The attention of a part without padding, [T, S], with EOS on both sides."""
     if part.attention is None:
         return None
     return np.asarray(part.attention.tolist(), dtype=np.float32)[:, : tokens + 1]
 
 
 def _blocks(weights: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
-    """The attention of the parts along one diagonal, None where a model has none."""
+    """The attention of the parts as a block-diagonal matrix; None without attention."""
     present = [block for block in weights if block is not None]
     if len(present) < len(weights):
         return None

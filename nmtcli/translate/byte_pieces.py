@@ -1,7 +1,7 @@
-"""Byte pieces in the search: rare characters are spelled byte by byte, and a translation holds whole ones only.
+"""Byte pieces (byte fallback) in the search: translations have complete UTF-8 characters only.
 
-Which byte may follow is what the Unicode Standard says of well-formed UTF-8 (table 3-7). It depends on the last three
-tokens, so a hypothesis needs no state of its own.
+The possible next bytes are those of well-formed UTF-8 (Unicode Standard, table 3-7). They depend on the last three
+tokens, so hypotheses need no state.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nmtcli.models.protocol import Array, index_array
 
-# The first bytes of a character of several, from and to; the second bytes; and how many bytes follow the first.
+# Multi-byte characters: ranges of the first and the second byte, and the number of bytes after the first.
 _LEADS = (
     (0xC2, 0xDF, 0x80, 0xBF, 1),
     (0xE0, 0xE0, 0xA0, 0xBF, 2),
@@ -26,57 +26,57 @@ _LEADS = (
     (0xF4, 0xF4, 0x80, 0x8F, 3),
 )
 _CONTINUING = (0x80, 0xBF)
-MOST_FOLLOWING = 3  # bytes after the first of a character
+MAX_FOLLOWING = 3  # maximum number of bytes after the first byte of a character
 
 Span = tuple[int, int]
 
 
 class Vocabulary(Protocol):
-    """What is asked of a tokenizer."""
+    """The interface of a tokenizer."""
 
     @property
     def byte_pieces(self) -> NDArray[np.bool_]:
-        """Which ids spell a byte, [V]."""
+        """Which ids are byte pieces, [V]."""
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """How they are written."""
+        """The text of pieces."""
 
 
 class BytePieces:
-    """The byte pieces of a target vocabulary, or of the part of one that a search may use."""
+    """The byte pieces of a target vocabulary, or of a shortlist."""
 
     def __init__(self, values: NDArray[np.int16]) -> None:
-        """`values` [V] are the byte that each token spells, -1 for all others."""
+        """`values` [V] is the byte of each token, -1 for text."""
         self.values = values
         self._kinds: dict[object, Array] = {}
 
     @classmethod
     def of(cls, tokenizer: Vocabulary) -> "BytePieces | None":
-        """Those of a tokenizer, None where it has none."""
+        """The byte pieces of a tokenizer; None if it has none."""
         values = np.full(len(tokenizer.byte_pieces), -1, dtype=np.int16)
         ids = tokenizer.byte_pieces.nonzero()[0].tolist()
         values[ids] = [int(piece[3:5], 16) for piece in tokenizer.pieces(ids)]  # <0xC3>
         return cls(values) if ids else None
 
-    def among(self, tokens: NDArray[np.int64]) -> "BytePieces":
-        """Those of a search that has these tokens only, numbered in this order."""
+    def restricted_to(self, tokens: NDArray[np.int64]) -> "BytePieces":
+        """The byte pieces of a vocabulary of these tokens, in this order."""
         return BytePieces(self.values[tokens])
 
     def prune(self, allowed: NDArray[np.bool_]) -> None:
-        """Take from the tokens allowed to each sentence [B, V] the first bytes that none may follow, in place."""
+        """Remove first bytes without a possible second byte from the `allowed` tokens [B, V] of each sentence."""
         for first, last, low, high, _ in _LEADS:
             leads, second = self._between(first, last), self._between(low, high)
             allowed[:, leads] &= allowed[:, second].any(axis=1, keepdims=True)
 
     @cached_property
     def misplaced(self) -> list[Span]:
-        """Tokens that no character begins with, as spans of ids."""
+        """Tokens that cannot start a character, as spans of ids."""
         begins = (self.values < 0x80) | np.isin(self.values, [*self._following])
         return _spans(np.flatnonzero(~begins))
 
     @cached_property
     def _following(self) -> dict[int, tuple[Span, int]]:
-        """For each first byte: its second bytes, and how many follow; without those that nothing can follow."""
+        """For each first byte with a possible second byte: the second bytes, and the number of following bytes."""
         return {
             byte: ((low, high), count)
             for first, last, low, high, count in _LEADS
@@ -86,22 +86,22 @@ class BytePieces:
 
     @cached_property
     def too_long(self) -> list[NDArray[np.int64]]:
-        """By how many tokens may follow a token, 0 to 2: the first bytes that want more after them."""
+        """By the number of tokens that may follow, 0 to 2: the first bytes that need more."""
         return [
             np.flatnonzero(np.isin(self.values, [byte for byte, (_, count) in self._following.items() if count > left]))
-            for left in range(MOST_FOLLOWING)
+            for left in range(MAX_FOLLOWING)
         ]
 
     def unfinished(self, tokens: Array) -> tuple[Array, Array, Array] | None:
-        """The hypotheses of tokens [B, N, t] that end within a character: row, slot, and which tokens may follow
-        [K, V]; None where there are none.
+        """The hypotheses of tokens [B, N, t] that end inside a character: row, slot, and possible next tokens [K, V];
+        None if there are none.
         """
         parts = self._like(tokens)[tokens[:, :, -1]]
         if not bool(array_namespace(parts).any(parts)):
             return None
         places, masks = [], []
         for row, slot in zip(*(part.tolist() for part in array_namespace(parts).nonzero(parts)), strict=True):
-            span = self._awaited(tokens[row, slot, -MOST_FOLLOWING:].tolist())
+            span = self._awaited(tokens[row, slot, -MAX_FOLLOWING:].tolist())
             if span is not None:
                 places.append((row, slot))
                 masks.append((self.values >= span[0]) & (self.values <= span[1]))
@@ -112,29 +112,29 @@ class BytePieces:
         return rows, slots, xp.asarray(np.stack(masks), device=device(tokens))
 
     def whole(self, tokens: Sequence[int]) -> list[int]:
-        """The places of the tokens that are text or bytes of whole characters."""
+        """The positions of tokens that are text or bytes of complete characters."""
         kept: list[int] = []
-        begun: list[int] = []  # places of a character that is not complete
+        partial: list[int] = []  # positions of an incomplete character
         span: Span | None = None
         left = 0
         for place, token in enumerate(tokens):
             byte = int(self.values[token])
             if span is not None and span[0] <= byte <= span[1]:
-                begun.append(place)
+                partial.append(place)
                 span, left = _CONTINUING, left - 1
                 if left == 0:
-                    kept += begun
+                    kept += partial
                     span = None
                 continue
             span = None
             if byte < 0x80:
                 kept.append(place)
             elif byte in self._following:
-                (span, left), begun = self._following[byte], [place]
+                (span, left), partial = self._following[byte], [place]
         return kept
 
     def _awaited(self, last: Sequence[int]) -> Span | None:
-        """Of the tokens that a hypothesis ends with: which bytes may follow, None where a character is complete."""
+        """The possible next bytes after the last tokens of a hypothesis; None if the character is complete."""
         for after, token in enumerate(reversed(last)):
             byte = int(self.values[token])
             if byte in self._following:
@@ -148,7 +148,7 @@ class BytePieces:
         return np.flatnonzero((self.values >= low) & (self.values <= high))
 
     def _like(self, tokens: Array) -> Array:
-        """Which tokens are a part of a character of several bytes [V], as an array like `tokens`."""
+        """Which tokens are bytes of multi-byte characters [V], as an array like `tokens`."""
         kind = array_namespace(tokens), device(tokens)
         if kind not in self._kinds:
             self._kinds[kind] = kind[0].asarray(self.values >= 0x80, device=kind[1])
@@ -156,7 +156,7 @@ class BytePieces:
 
 
 def _spans(ids: NDArray[np.int64]) -> list[Span]:
-    """Ids in order as half-open spans: a slice is filled far faster than places one by one."""
+    """Sorted ids as half-open spans: filling a slice is much faster than indexing."""
     return list(_runs(ids.tolist()))
 
 

@@ -1,7 +1,7 @@
-"""Several batches at the same time on a CPU, each in a thread of its own.
+"""Parallel batches on a CPU, each in its own thread.
 
-The products of a search are small. Threads that share one batch gain little, and often lose; threads with a batch each
-gain nearly their number, as PyTorch, ONNX Runtime and CTranslate2 let other threads go on while they compute.
+Matrix products of the search are small, so several threads per batch gain little or lose. One batch per thread gains
+nearly the number of threads, as PyTorch, ONNX Runtime and CTranslate2 release Python's global lock.
 """
 
 import os
@@ -12,36 +12,36 @@ from typing import Protocol, TypeVar
 from nmtcli.data.workers import cores
 
 Batch = TypeVar("Batch")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
-MOST_BATCHES = 4  # each needs memory of its own, and the search between the products is Python
+MAX_BATCHES = 4  # each needs memory, and the search between the products is Python
 
 
 class Shared(Protocol):
     """An engine that several threads can use at the same time."""
 
     @property
-    def at_once(self) -> int:
-        """How many batches; what threads there are beyond that number share in each."""
+    def parallel_batches(self) -> int:
+        """Number of batches; further threads are divided among them."""
 
     def share(self, batches: int) -> None:
-        """Set the calling thread up for one of so many batches that are computed at the same time."""
+        """Set up the calling thread for one of `batches` parallel batches."""
 
 
 def usable_threads() -> int:
-    """What OMP_NUM_THREADS says, as PyTorch takes it, or the processors this process may use."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(wanted) if wanted.isdecimal() and int(wanted) else cores()
+    """OMP_NUM_THREADS, read as PyTorch does, or the number of usable processors."""
+    variable = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(variable) if variable.isdecimal() and int(variable) else cores()
 
 
-def batches_at_once(threads: int) -> int:
-    """How many batches so many threads compute at the same time."""
-    return min(threads, MOST_BATCHES)
+def count_parallel_batches(threads: int) -> int:
+    """The number of parallel batches for a number of threads."""
+    return min(threads, MAX_BATCHES)
 
 
-def each_batch(engine: Shared, compute: Callable[[Batch], Found], batches: Sequence[Batch]) -> Iterator[Found]:
-    """What `compute` makes of each batch, in order; a single one is computed by the calling thread."""
-    count = min(engine.at_once, len(batches))
+def each_batch(engine: Shared, compute: Callable[[Batch], Result], batches: Sequence[Batch]) -> Iterator[Result]:
+    """The result of each batch, in order; the calling thread computes a single batch."""
+    count = min(engine.parallel_batches, len(batches))
     if count < 2:
         yield from map(compute, batches)
         return
@@ -50,4 +50,4 @@ def each_batch(engine: Shared, compute: Callable[[Batch], Found], batches: Seque
         yield from pool.map(compute, batches)
     finally:
         pool.shutdown(cancel_futures=True)
-        engine.share(1)  # a thread's share may be that of the whole process, too
+        engine.share(1)  # the setting may be of the whole process

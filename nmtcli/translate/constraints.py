@@ -1,7 +1,7 @@
-"""What a translation must obey, token by token: a forced beginning, phrases that must, may or must not occur.
+"""Lexical constraints as automata over tokens: a forced prefix, required and banned phrases.
 
-A `Constraint` is an automaton that reads the translation of one sentence. The search asks it for a `Rule` at each
-hypothesis and knows nothing else of it; each sentence of a batch has its own, or none.
+A `Constraint` is an automaton that reads the translation of one sentence. For each hypothesis it gives a `Rule` to the
+search; each sentence of a batch has its own constraint, or none.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ State = Hashable
 
 
 class SharedTokens(tuple[int, ...]):
-    """Many tokens that the rules of many hypotheses share: compared and hashed as one object, not token by token."""
+    """Many tokens that rules of several hypotheses share: compared and hashed by identity, not by value."""
 
     __slots__ = ()
     __eq__ = object.__eq__
@@ -25,42 +25,42 @@ class SharedTokens(tuple[int, ...]):
 
 @dataclass(frozen=True)
 class Rule:
-    """What may follow a hypothesis, and how far it has come."""
+    """The possible next tokens of a hypothesis, and its progress."""
 
     may_end: bool = True
-    only: int | None = None  # the one token that may follow
+    only: int | None = None  # the only token that may follow
     forbidden: tuple[int, ...] = ()
-    wanted: tuple[int, ...] = ()  # tokens that lead to more progress
-    holding: tuple[int, ...] = ()  # tokens of which one must follow, or progress is lost
-    progress: int = 0  # tokens of what is required that are there
+    advancing: tuple[int, ...] = ()  # tokens that increase the progress
+    confirming: tuple[int, ...] = ()  # without one of these next, progress is lost
+    progress: int = 0  # number of required tokens that occur
 
 
 class Constraint(Protocol):
-    """An automaton over the tokens of one translation. Its states are values: hypotheses share them freely."""
+    """An automaton over the tokens of one translation. Its states are immutable: hypotheses share them."""
 
     def __hash__(self) -> int: ...
 
     @property
     def shortest(self) -> int:
-        """A length, EOS counted, at which it can surely be obeyed; a limit below it is raised to it."""
+        """A length, with EOS, that is enough to satisfy it; the length limit is at least this."""
 
     @property
     def needed(self) -> frozenset[int]:
-        """The tokens without which it may be impossible to obey."""
+        """The tokens that may be needed to satisfy it."""
 
     def start(self) -> State:
         """The state before the first token."""
 
     def advance(self, state: State, token: int) -> State:
-        """The state after one more token."""
+        """The state after another token."""
 
     def rule(self, state: State) -> Rule:
-        """What holds in a state."""
+        """The rule of a state."""
 
 
 @dataclass(frozen=True)
 class ForcedPrefix:
-    """The translation begins with these tokens."""
+    """The translation starts with these tokens."""
 
     tokens: tuple[int, ...]
 
@@ -92,13 +92,12 @@ class ForcedPrefix:
 
 @dataclass(frozen=True)
 class Phrase:
-    """Tokens in a row that must occur `least` times and may occur `most` times (None: as often as it likes).
+    """Consecutive tokens that occur at least `least` and at most `most` times (None: no maximum).
 
-    `arcs` are its spellings as a small automaton: from each position, which token leads to which later one; the last
-    position, len(arcs), has none and is the end. Occurrences may overlap. A `whole` phrase is not followed by a token
-    that goes on with its last word, and where `inner` is a position, the phrase may begin there behind a token that
-    ends outside a word (`Edges`). `begun` are further pairs of a token and the position behind it: what begins within
-    a token may begin there at several places.
+    `arcs` are its segmentations as an automaton: from each position, the next position by token; the last position,
+    len(arcs), is the end. Occurrences may overlap. After a `whole` phrase, no token may continue its last word. If
+    `inner` is a position, the phrase may start there after a token that ends outside a word (`WordEdges`). `begun` are
+    further pairs of a first token and the position after it, for phrases that start inside a token.
     """
 
     arcs: tuple[Mapping[int, int], ...]
@@ -112,16 +111,16 @@ class Phrase:
     def of(
         cls, spellings: Iterable[Sequence[int]], least: int = 1, most: int | None = None, whole: bool = False
     ) -> "Phrase":
-        """Each spelling is a sequence of tokens; any of them counts. Raises ValueError for none."""
+        """A phrase with these segmentations, each a sequence of tokens. Raises ValueError for none."""
         arcs: list[dict[int, int]] = [{}]
-        end = -1  # known when all positions are
+        end = -1  # placeholder of the last position
         spellings = sorted(map(tuple, spellings), key=len)
         if not spellings or not spellings[0]:
             raise ValueError("a phrase without tokens")
         for spelling in spellings:
             position = 0
             for token in spelling[:-1]:
-                if arcs[position].get(token) == end:  # a shorter spelling ends here: it counts already
+                if arcs[position].get(token) == end:  # a shorter segmentation ends here
                     break
                 if token not in arcs[position]:
                     arcs[position][token] = len(arcs)
@@ -134,7 +133,7 @@ class Phrase:
         return cls(tuple(closed), least, most, whole)
 
     def remaining(self) -> list[int]:
-        """The fewest tokens from each position to the end."""
+        """The minimum number of tokens from each position to the end."""
         left = [0] * (len(self.arcs) + 1)
         for position in reversed(range(len(self.arcs))):
             left[position] = 1 + min((left[to] for to in self.arcs[position].values()), default=len(self.arcs))
@@ -142,19 +141,19 @@ class Phrase:
 
 
 @dataclass(frozen=True)
-class Edges:
-    """Which tokens of a vocabulary go on with a word, which do not, and which end outside one."""
+class WordEdges:
+    """Word boundaries of a vocabulary."""
 
-    continuing: frozenset[int] = frozenset()
-    apart: tuple[int, ...] = ()  # all others, EOS among them
-    opening: frozenset[int] = frozenset()
+    continuing: frozenset[int] = frozenset()  # tokens that continue the previous word
+    apart: tuple[int, ...] = ()  # all others, with EOS
+    opening: frozenset[int] = frozenset()  # tokens that end outside a word
 
 
 @dataclass(frozen=True)
-class _Reading:
-    """A state of `Phrases`: the positions reached in phrases that may be going on, and how often each occurred.
+class _PhraseState:
+    """A state of `Phrases`: the positions in phrases that may continue, and the number of occurrences of each.
 
-    A whole phrase waits at its end for the next token; the others are counted at once.
+    A whole phrase is counted with the token after its end; others are counted at their end.
     """
 
     active: frozenset[tuple[int, int]]
@@ -162,12 +161,12 @@ class _Reading:
 
 
 class Phrases:
-    """Phrases that must occur, must not, or both within bounds. States are numbered as they are met.
+    """Phrases with minimum and maximum numbers of occurrences. States are numbered when they first occur.
 
-    Sentences may share one, in batches that are searched at the same time.
+    Sentences may share an instance, also in parallel batches.
     """
 
-    def __init__(self, phrases: tuple[Phrase, ...], edges: Edges = Edges()) -> None:
+    def __init__(self, phrases: tuple[Phrase, ...], edges: WordEdges = WordEdges()) -> None:
         self.phrases, self.edges = phrases, edges
         self._remaining = [phrase.remaining() for phrase in phrases]
         self._first: dict[int, list[tuple[int, int]]] = {}
@@ -175,8 +174,8 @@ class Phrases:
             for token, to in (*phrase.arcs[0].items(), *phrase.begun):
                 self._first.setdefault(token, []).append((number, to))
         self._inner = [(number, phrase.inner) for number, phrase in enumerate(phrases) if phrase.inner is not None]
-        self._numbers: dict[_Reading, int] = {}
-        self._rules: list[tuple[_Reading, Rule]] = []
+        self._numbers: dict[_PhraseState, int] = {}
+        self._rules: list[tuple[_PhraseState, Rule]] = []
         self._lock = Lock()
 
     @property
@@ -191,7 +190,7 @@ class Phrases:
 
     def start(self) -> int:
         """See `Constraint`."""
-        return self._number(_Reading(frozenset(self._inner), (0,) * len(self.phrases)))
+        return self._number(_PhraseState(frozenset(self._inner), (0,) * len(self.phrases)))
 
     def advance(self, state: State, token: int) -> int:
         """See `Constraint`."""
@@ -212,25 +211,25 @@ class Phrases:
                 counts[number] += 1
         if token in self.edges.opening:
             active.update(self._inner)
-        return self._number(_Reading(frozenset(active), tuple(counts)))
+        return self._number(_PhraseState(frozenset(active), tuple(counts)))
 
     def rule(self, state: State) -> Rule:
         """See `Constraint`."""
         assert isinstance(state, int)
         return self._rules[state][1]
 
-    def _number(self, reading: _Reading) -> int:
+    def _number(self, reading: _PhraseState) -> int:
         with self._lock:
             number = self._numbers.setdefault(reading, len(self._rules))
             if number == len(self._rules):
                 self._rules.append((reading, self._rule(reading)))
         return number
 
-    def _rule(self, state: _Reading) -> Rule:
+    def _rule(self, state: _PhraseState) -> Rule:
         end = [len(phrase.arcs) for phrase in self.phrases]
         waiting = {number for number, position in state.active if position == end[number]}
         going = [(number, position) for number, position in state.active if position < end[number]]
-        # What waits counts, unless its word goes on.
+        # a waiting phrase counts, unless its last word continues
         counts = [count + (number in waiting) for number, count in enumerate(state.counts)]
         unmet, full, over, met = set(), set(), False, 0
         for number, (phrase, count) in enumerate(zip(self.phrases, counts, strict=True)):
@@ -248,23 +247,23 @@ class Phrases:
             if to == end[number]
         }
         begun = [(number, position) for number, position in going if number in unmet]
-        wanted = {t for number, position in begun for t in self.phrases[number].arcs[position]}
+        advancing = {t for number, position in begun for t in self.phrases[number].arcs[position]}
         if not begun:
-            wanted = {t for number in unmet for t in self.phrases[number].arcs[0]}
-        held = any(state.counts[number] < self.phrases[number].least for number in waiting)
+            advancing = {t for number in unmet for t in self.phrases[number].arcs[0]}
+        unconfirmed = any(state.counts[number] < self.phrases[number].least for number in waiting)
         partial = [self._remaining[number][0] - self._remaining[number][position] for number, position in begun]
         return Rule(
             may_end=not unmet and not over,
             forbidden=self.edges.apart if over else tuple(sorted(forbidden)),
-            wanted=tuple(sorted(wanted)),
-            holding=self.edges.apart if held else (),
+            advancing=tuple(sorted(advancing)),
+            confirming=self.edges.apart if unconfirmed else (),
             progress=met + max(partial, default=0),
         )
 
 
 @dataclass(frozen=True)
-class Together:
-    """Several constraints of one sentence; all of them hold."""
+class AllOf:
+    """The conjunction of several constraints of one sentence."""
 
     parts: tuple[Constraint, ...]
 
@@ -285,24 +284,24 @@ class Together:
     def advance(self, state: State, token: int) -> tuple[State, ...]:
         """See `Constraint`."""
         assert isinstance(state, tuple)
-        return tuple(part.advance(own, token) for part, own in zip(self.parts, state, strict=True))
+        return tuple(part.advance(one, token) for part, one in zip(self.parts, state, strict=True))
 
     def rule(self, state: State) -> Rule:
         """See `Constraint`."""
         assert isinstance(state, tuple)
-        rules = [part.rule(own) for part, own in zip(self.parts, state, strict=True)]
+        rules = [part.rule(one) for part, one in zip(self.parts, state, strict=True)]
         return Rule(
             may_end=all(rule.may_end for rule in rules),
             only=next((rule.only for rule in rules if rule.only is not None), None),
             forbidden=tuple(token for rule in rules for token in rule.forbidden),
-            wanted=tuple(token for rule in rules for token in rule.wanted),
-            holding=next((rule.holding for rule in rules if rule.holding), ()),
+            advancing=tuple(token for rule in rules for token in rule.advancing),
+            confirming=next((rule.confirming for rule in rules if rule.confirming), ()),
             progress=sum(rule.progress for rule in rules),
         )
 
 
-def obeys(constraint: Constraint, tokens: Sequence[int]) -> bool:
-    """Whether a translation (ids up to and with EOS) obeys the constraint."""
+def satisfies(constraint: Constraint, tokens: Sequence[int]) -> bool:
+    """Whether a translation (ids with EOS) satisfies the constraint."""
     state = constraint.start()
     for token in tokens[:-1]:
         rule = constraint.rule(state)
@@ -313,22 +312,22 @@ def obeys(constraint: Constraint, tokens: Sequence[int]) -> bool:
 
 
 class Tracker:
-    """Where the hypotheses of a batch stand with the constraints of their sentences."""
+    """The states of the constraints for the hypotheses of a batch."""
 
     def __init__(self, constraints: Sequence[Constraint | None], slots: int) -> None:
-        """`slots` hypotheses a sentence, all at the start."""
+        """`slots` hypotheses per sentence, all in the start state."""
         self.constraints = list(constraints)
         self.states: list[list[State]] = [[one.start() if one else None] * slots for one in constraints]
         self.active = any(one is not None for one in constraints)
         self._arrays: dict[tuple[int, ...], Array] = {}
 
     def rule(self, row: int, slot: int) -> Rule:
-        """What holds at a hypothesis."""
+        """The rule of a hypothesis."""
         constraint = self.constraints[row]
         return constraint.rule(self.states[row][slot]) if constraint else _FREE
 
     def progress(self, row: int, slot: int, token: int) -> int:
-        """How far a hypothesis comes with one more token."""
+        """The progress of a hypothesis after another token."""
         constraint = self.constraints[row]
         if not constraint:
             return 0
@@ -336,7 +335,7 @@ class Tracker:
         return constraint.rule(state if token == EOS else constraint.advance(state, token)).progress
 
     def advance(self, rows: Sequence[int], parents: Array, tokens: Array) -> None:
-        """Keep these rows; their hypotheses are continuations `tokens` of `parents`, both [B', N]."""
+        """Keep these rows, with hypotheses that continue `parents` by `tokens`, both [B', N]."""
         if not self.active:
             return
         states: list[list[State]] = []
@@ -348,7 +347,7 @@ class Tracker:
         self.active = any(one is not None for one in self.constraints)
 
     def places(self) -> "Places":
-        """All that the rules say of the next tokens, as places in [B, N, V]."""
+        """The rules of all hypotheses as places in [B, N, V]."""
         places = Places()
         for row, constraint in enumerate(self.constraints):
             for slot in range(len(self.states[row])) if constraint else ():
@@ -357,7 +356,7 @@ class Tracker:
                     places.classes.append((row, slot, rule.forbidden))
                 else:
                     places.forbidden.extend((row, slot, token) for token in rule.forbidden)
-                places.wanted.extend((row, slot, token) for token in rule.wanted)
+                places.advancing.extend((row, slot, token) for token in rule.advancing)
                 if not rule.may_end:
                     places.forbidden.append((row, slot, EOS))
                 if rule.only is not None:
@@ -365,24 +364,26 @@ class Tracker:
         return places
 
     def array(self, tokens: tuple[int, ...], like: Array) -> Array:
-        """Many tokens as an array, made once for all rules that share them."""
+        """Tokens as an array, cached for all rules that share them."""
         if tokens not in self._arrays:
             self._arrays[tokens] = index_array(tokens, like)
         return self._arrays[tokens]
 
 
-_MANY = 50  # tokens of a rule that are worth an array
+_MANY = 50  # number of tokens of a rule for which an array is faster
 _FREE = Rule()
 
 
 @dataclass
 class Places:
-    """Row, hypothesis and token: what must not follow, what is wished for, what alone may follow."""
+    """Row, hypothesis and token of forbidden, advancing and forced continuations."""
 
     forbidden: list[tuple[int, int, int]] = field(default_factory=list)
-    wanted: list[tuple[int, int, int]] = field(default_factory=list)
+    advancing: list[tuple[int, int, int]] = field(default_factory=list)
     forced: list[tuple[int, int, int]] = field(default_factory=list)
-    classes: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list)  # many forbidden tokens at once
+    classes: list[tuple[int, int, tuple[int, ...]]] = field(
+        default_factory=list
+    )  # many forbidden tokens of one hypothesis
 
 
 def index(places: Sequence[tuple[int, int, int]], like: Array) -> tuple[Array, Array, Array]:

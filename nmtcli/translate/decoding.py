@@ -1,4 +1,4 @@
-"""Translations of a batch by the settings: searched for, drawn, or drawn and reranked."""
+"""Decoding of a batch by the settings: beam search, sampling, or minimum Bayes risk."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -27,12 +27,11 @@ def decode(
     constraints: Sequence[Constraint | None] | None = None,
     byte_pieces: BytePieces | None = None,
 ) -> list[list[Hypothesis]]:
-    """At most `n_best` hypotheses of each sentence by `config.method`; exactly so many with method sampling.
+    """At most `n_best` hypotheses of each sentence by `config.method`; exactly `n_best` with method sampling.
 
-    source and source_length go to the decoder as they are; `lengths` are numbers of source tokens that the limits are
-    reckoned from. `numbers` tell sentences apart when drawing (their lines in the file); `detokenize` makes the texts
-    that minimum Bayes risk compares. Constraints with required phrases are for method beam. `byte_pieces` are those
-    of the target vocabulary.
+    source and source_length are passed to the decoder; length limits depend on `lengths`, in source tokens. `numbers`
+    seed the sampling of each sentence (their lines in the file); `detokenize` makes the texts that minimum Bayes risk
+    compares. Constraints with required phrases need method beam. `byte_pieces` are those of the target vocabulary.
     """
     options = search_options(config, n_best, keep_attention, byte_pieces)
     shortest, longest = length_limits(config, lengths)
@@ -43,7 +42,7 @@ def decode(
     count = max(n_best, config.mbr_samples) if config.method == "mbr" else n_best
     sampling = SamplingOptions(count, config.temperature, config.top_k, config.top_p, config.seed)
     numbers = range(len(lengths)) if numbers is None else numbers
-    drawn = sample(
+    samples = sample(
         decoder,
         source,
         source_length,
@@ -54,18 +53,20 @@ def decode(
         min_length=shortest,
         constraints=constraints,
     )
-    return [minimum_bayes_risk(own, detokenize, config)[:n_best] for own in drawn] if config.method == "mbr" else drawn
+    if config.method == "mbr":
+        return [minimum_bayes_risk(pool, detokenize, config)[:n_best] for pool in samples]
+    return samples
 
 
 def minimum_bayes_risk(
     samples: Sequence[Hypothesis], detokenize: Detokenizer, config: SearchConfig
 ) -> list[Hypothesis]:
-    """Samples of one sentence, each text once, the one most like all of them first; `score` tells how like."""
-    from nmtcli.metrics.bayes_risk import expected_scores  # noqa: PLC0415 - sacreBLEU waits until it is needed
+    """Samples of one sentence, each text once, by expected metric; that is their `score`."""
+    from nmtcli.metrics.bayes_risk import expected_scores  # noqa: PLC0415 - imports sacreBLEU
 
     texts = detokenize(hypothesis.tokens for hypothesis in samples)
     scores = expected_scores(texts, config.mbr_metric)
-    different = {text: (score, own) for text, score, own in zip(texts, scores, samples, strict=True)}
+    different = {text: (score, one) for text, score, one in zip(texts, scores, samples, strict=True)}
     ranked = sorted(different.values(), key=lambda pair: -pair[0])
     return [replace(hypothesis, score=score) for score, hypothesis in ranked]
 
@@ -73,7 +74,7 @@ def minimum_bayes_risk(
 def search_options(
     config: SearchConfig, n_best: int = 1, keep_attention: bool = False, byte_pieces: BytePieces | None = None
 ) -> SearchOptions:
-    """Options of a beam that is wide enough for `n_best`, a multiple of its groups."""
+    """Options with a beam size of at least `n_best`, a multiple of the groups."""
     groups = config.beam_groups
     return SearchOptions(
         beam_size=max(config.beam_size, -(-n_best // groups) * groups),
@@ -91,7 +92,7 @@ def search_options(
 
 
 def length_limits(config: SearchConfig, source_length: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The fewest and the most tokens of each translation, EOS counted on both sides."""
+    """The minimum and maximum length of each translation in tokens, with EOS on both sides."""
     shortest = [max(1, config.min_length, int(length * config.min_length_factor)) for length in source_length]
     longest = [int(length * config.max_length_factor) + config.max_length_offset for length in source_length]
     if config.max_length is not None:

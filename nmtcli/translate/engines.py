@@ -1,4 +1,4 @@
-"""What an engine cannot do, told before it is opened."""
+"""Checks of what an engine supports, before it is opened."""
 
 from collections.abc import Sequence
 
@@ -7,17 +7,17 @@ from nmtcli.errors import UserError
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice, attention_name
 
 
-def check_told(info: ModelInfo, told: AttentionChoice) -> None:
-    """Raises UserError where a model cannot tell that attention."""
-    if told == DEFAULT_ATTENTION:
+def check_selected_attention(info: ModelInfo, selected_attention: AttentionChoice) -> None:
+    """Raise UserError if a model cannot return the attention of this layer and head."""
+    if selected_attention == DEFAULT_ATTENTION:
         return
-    name, usual = attention_name(info.model, told), attention_name(info.model, DEFAULT_ATTENTION)
+    name, usual = attention_name(info.model, selected_attention), attention_name(info.model, DEFAULT_ATTENTION)
     if info.kind != "pytorch" and name != usual:
         what = "an ONNX" if info.kind == "onnx" else "a CTranslate2"
-        raise UserError(f"{what} model tells one attention only ({usual}), not {name}", "use the run it was made of")
+        raise UserError(f"{what} model has only one attention ({usual}), not {name}", "use the run of the export")
 
 
 def check_onnx_device(infos: Sequence[ModelInfo], device: str) -> None:
-    """Raises UserError for a device that none of the models runs on."""
+    """Raise UserError for a device that none of the models supports."""
     if device not in ("auto", "cpu") and all(info.kind == "onnx" for info in infos):
-        raise UserError(f"--device {device}: an ONNX model runs on the CPU", "leave it out")
+        raise UserError(f"--device {device}: an ONNX model runs on the CPU", "leave --device out")

@@ -1,4 +1,4 @@
-"""`translate_file`: a text of any size from a file to a file, with everything that is asked for beside it."""
+"""`translate_file`: translate a file of any size, with optional alignment and attention files."""
 
 import io
 import math
@@ -20,8 +20,8 @@ from nmtcli.options import Tell, check_rules, silent
 from nmtcli.paths import PIPE, require_apart
 from nmtcli.settings import replace_search, search_overrides
 from nmtcli.staging import check_output, write_output
-from nmtcli.translate.alignment import MOST_PNG_MAPS, AttentionMap, check_attention_path, write_attention
-from nmtcli.translate.engines import check_onnx_device, check_told
+from nmtcli.translate.alignment import MAX_PNG_MAPS, AttentionMap, check_attention_path, write_attention
+from nmtcli.translate.engines import check_onnx_device, check_selected_attention
 from nmtcli.translate.formats import attention_json, json_text
 from nmtcli.translate.job import Job, translate_windows
 from nmtcli.translate.lines import LineReader, Report
@@ -30,75 +30,75 @@ from nmtcli.translate.outputs import OutputFiles, read_progress, record_path, re
 from nmtcli.translate.terminology import read_dictionary, read_phrases, read_terms
 from nmtcli.translate.translation import LineHandling
 
-_MOST_PAGE_MAPS = 100  # the attention of so many lines is drawn on a page, at most
+_MAX_PAGE_MAPS = 100  # lines with heat maps on a web page
 
 
-class Written(NamedTuple):
-    """How far a translation is."""
+class FileProgress(NamedTuple):
+    """Progress of `translate_file`."""
 
-    lines: int  # all that are written
-    share: float | None  # of the input, where its size is known
-    maps: Mapping[int, AttentionMap]  # attention of the lines written last, by number, where it is drawn
+    lines: int  # lines written in all
+    share: float | None  # of the input, if its size is known
+    maps: Mapping[int, AttentionMap]  # for heat maps: attention of the last lines written, by line number
 
 
 @dataclass(frozen=True)
 class TranslatedFile:
-    """What became of a text."""
+    """Summary of `translate_file`."""
 
     lines: int  # translated by this call
-    report: Report  # lines that were treated, and lines without a translation
-    closed_early: bool  # whoever read the output stopped reading
+    report: Report  # lines with warnings, and lines without a translation
+    closed_early: bool  # the reader of the output closed the pipe
 
 
 def translate_file(
-    options: TranslateOptions, tell: Tell = silent, on_written: Callable[[Written], None] = lambda _: None
+    options: TranslateOptions, tell: Tell = silent, on_written: Callable[[FileProgress], None] = lambda _: None
 ) -> TranslatedFile:
-    """Translate a text: one line out for each line in, in order.
+    """Translate a file: one output line for each input line, in order.
 
     `on_written` is called before the first window and after each. Raises UserError and DataError before anything is
-    written for what cannot be, and Interrupted after a signal; the output can then be gone on with.
+    written, and Interrupted after a signal; `resume` then continues the output.
     """
     check_rules(options, RULES)
-    _check_places(options)
+    _check_paths(options)
     job = _job(options)
     gpus = _gpus(options.devices)
     _check_model(job, options, gpus)
-    output, drawing = options.output, options.attention if job.drawn else None
+    output, heat_maps = options.output, options.attention if job.heat_maps else None
     files = {"translations": output}
     files |= {"alignment": options.alignment} if options.alignment and job.alignment == "apart" else {}
     files |= {"attention": options.attention} if options.attention and job.attention else {}
     regular = output != PIPE and (not output.exists() or output.is_file())
     with opened(options.source) as file:
         if typed := file.isatty():
-            tell("type a sentence a line; Ctrl-D ends")
+            tell("type one sentence per line; Ctrl-D ends the input")
         lines = as_text(file, options.source)
         if regular and not options.resume and not options.overwrite:
             refuse_unfinished(output)
         settings = job.settings() | {"input_format": options.input_format} if regular else {}
-        begun = read_progress(output, settings) if options.resume else None
+        resumed = read_progress(output, settings) if options.resume else None
         reader = LineReader(lines, options.input_format)
-        if begun is not None:
-            reader.skip(begun.input, begun.lines)
-            tell(f"{output}: going on after line {begun.lines:,}")
+        if resumed is not None:
+            reader.skip(resumed.input, resumed.lines)
+            tell(f"{output}: resuming after line {resumed.lines:,}")
         streams = {name: sys.stdout.buffer if path == PIPE else path for name, path in files.items()}
-        outputs = OutputFiles(streams, settings, record_path(output) if regular else None, begun, _size(lines))
+        outputs = OutputFiles(streams, settings, record_path(output) if regular else None, resumed, _size(lines))
         windows = reader.windows(wait=not (options.stream or typed))
         maps: dict[int, AttentionMap] = {}
-        with _kept(outputs, output if regular else None, tell):
-            on_written(Written(outputs.lines, outputs.share, {}))
+        with _resumable(outputs, output if regular else None, tell):
+            on_written(FileProgress(outputs.lines, outputs.share, {}))
             for result in translate_windows(job, windows, options.processes, gpus):
                 if not outputs.write(result):
-                    break  # whoever reads, head for example, has had enough
-                on_written(Written(outputs.lines, outputs.share, result.maps))
-                if drawing not in (None, PIPE):
+                    break  # the reader, such as head, closed the pipe
+                on_written(FileProgress(outputs.lines, outputs.share, result.maps))
+                if heat_maps not in (None, PIPE):
                     maps |= result.maps
-    if drawing is not None and drawing != PIPE:
-        _draw(drawing, maps, outputs.lines, tell)
-    return TranslatedFile(outputs.lines - (begun.lines if begun else 0), outputs.report, outputs.closed_early)
+    if heat_maps is not None and heat_maps != PIPE:
+        _write_heat_maps(heat_maps, maps, outputs.lines, tell)
+    return TranslatedFile(outputs.lines - (resumed.lines if resumed else 0), outputs.report, outputs.closed_early)
 
 
 def _job(options: TranslateOptions) -> Job:
-    """What the options ask for; all settings of search are checked."""
+    """The job of the options, with valid decoding settings."""
     words = read_dictionary(options.dictionary) if options.dictionary else {} if options.replace_unknown else None
     terms = read_terms(options.terminology) if options.terminology else {}
     banned = read_phrases(options.ban) if options.ban else []
@@ -118,17 +118,17 @@ def _job(options: TranslateOptions) -> Job:
         options.n_best,
         alignment=None if alignment is None else "beside" if alignment == PIPE else "apart",
         attention=attention == "all lines",
-        drawn=_lines_drawn(options.attention) if options.attention and attention == "drawing" else 0,
+        heat_maps=_max_heat_maps(options.attention) if options.attention and attention == "heat maps" else 0,
         weights=_weights(options.weights, len(models)),
         quantize=options.quantize,
         shortlist=options.shortlist,
         mean="probability" if options.ensemble_mean == "probability" else "log_probability",
-        told=AttentionChoice(options.attention_layer, options.attention_head),
+        selected_attention=AttentionChoice(options.attention_layer, options.attention_head),
     )
 
 
 def _weights(text: str | None, models: int) -> tuple[float, ...] | None:
-    """The numbers in `2,1`."""
+    """The ensemble weights in `2,1`."""
     if text is None:
         return None
     try:
@@ -136,20 +136,20 @@ def _weights(text: str | None, models: int) -> tuple[float, ...] | None:
     except ValueError:
         raise UserError(f"--weights {text}: not numbers", "write them as 2,1, one for each -m MODEL") from None
     if len(weights) != models or not all(0 < weight < math.inf for weight in weights):
-        raise UserError(f"--weights {text}: not a positive number for each of {models} models", "one for each -m MODEL")
+        raise UserError(f"--weights {text}: not {models} positive numbers", "give one for each -m MODEL")
     return weights
 
 
 def _gpus(devices: str | None) -> list[str]:
-    """The names of the devices in `0,1`."""
+    """The device names of the GPU numbers in `0,1`."""
     numbers = [number.strip() for number in devices.split(",")] if devices is not None else []
     if not all(number.isdecimal() for number in numbers):
         raise UserError(f"--devices {devices}: not numbers of GPUs", "write them as 0,1")
     return [f"cuda:{number}" for number in numbers]
 
 
-def _check_places(options: TranslateOptions) -> None:
-    """Every file named can be written, and none is another one or one that is read."""
+def _check_paths(options: TranslateOptions) -> None:
+    """Raise UserError or DataError for an output that cannot be written or is an input or another output."""
     output, alignment, attention = options.output, options.alignment, options.attention
     read = [path for path in (options.source, options.terminology, options.ban, options.dictionary) if path is not None]
     if attention is not None and attention != PIPE and attention.suffix.lower() not in {".json", ".jsonl"}:
@@ -167,69 +167,68 @@ def _check_places(options: TranslateOptions) -> None:
 
 
 def _check_model(job: Job, options: TranslateOptions, gpus: list[str]) -> None:
-    """The model can do what is asked of it."""
+    """Raise UserError for an option that the model does not support."""
     attention, replaces = options.attention, job.handling.dictionary is not None
     infos = [read_info(model) for model in job.models]
     if gpus and all(info.kind == "onnx" for info in infos):
         raise UserError("--devices: an ONNX model runs on the CPU", "use --processes")
     check_onnx_device(infos, job.device)
     if infos[0].model.attends:
-        check_told(infos[0], job.told)
-        if job.told != DEFAULT_ATTENTION and attention is None and job.alignment is None and not replaces:
+        check_selected_attention(infos[0], job.selected_attention)
+        if job.selected_attention != DEFAULT_ATTENTION and attention is None and job.alignment is None and not replaces:
             raise UserError(
-                "--attention-layer and --attention-head choose what --attention, --alignment and --replace-unknown"
-                " show, and none of these is given",
+                "--attention-layer and --attention-head need --attention, --alignment or --replace-unknown",
                 "add --attention FILE, or leave them out",
             )
         return
     if attention is not None:
-        raise UserError(f"--attention {attention}: the model has no attention to draw", "leave the option out")
+        raise UserError(f"--attention {attention}: the model has no attention", "leave the option out")
     if job.alignment is not None or replaces:
         option = "--alignment" if job.alignment is not None else "--replace-unknown"
-        raise UserError(f"{option}: the model has no attention, and so links no words", "leave the option out")
+        raise UserError(f"{option}: the model has no attention, which the alignment needs", "leave the option out")
 
 
 def _size(stream: BinaryIO) -> int | None:
-    """The bytes of text in a file; None for a pipe or a compressed file."""
+    """The size of a file in bytes; None for a pipe or a compressed file."""
     if not isinstance(getattr(stream, "raw", None), io.FileIO):
         return None
     try:
-        found = os.fstat(stream.fileno())
-    except OSError:  # no file of the system
+        status = os.fstat(stream.fileno())
+    except OSError:  # not a file of the operating system
         return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 @contextmanager
-def _kept(outputs: OutputFiles, output: Path | None, tell: Tell) -> Iterator[None]:
-    """Leave the files so that an interrupted translation can go on, and say so."""
+def _resumable(outputs: OutputFiles, output: Path | None, tell: Tell) -> Iterator[None]:
+    """Context that closes the files so that an interrupted translation can be resumed, and says so."""
     finished = False
     try:
         yield
-        outputs.open()  # there may have been no window
+        outputs.open()  # for an empty input
         finished = True
     except KeyboardInterrupt as stop:
         number = signal_of(stop)
         done = f"{number.name}: {outputs.lines:,} lines are translated"
-        goes_on = "the same command with --resume goes on" if output and outputs.lines else "run the same command again"
-        raise Interrupted(done, goes_on, signal=number) from None
+        hint = "resume with the same command and --resume" if output and outputs.lines else "run the same command again"
+        raise Interrupted(done, hint, signal=number) from None
     finally:
         outputs.close(finished)
         if not finished and output is not None and outputs.lines and not isinstance(sys.exception(), Interrupted):
-            tell(f"{output}: {outputs.lines:,} lines are done; the same command with --resume goes on")
+            tell(f"{output}: {outputs.lines:,} lines are done; resume with the same command and --resume")
 
 
-def _lines_drawn(path: Path) -> int:
-    """Of how many lines at most, from the first, the attention is drawn in a file of that kind."""
+def _max_heat_maps(path: Path) -> int:
+    """The maximum number of lines, from the first, with heat maps in a file of this type."""
     if path == PIPE:
         return sys.maxsize
-    return MOST_PNG_MAPS if path.suffix.lower() == ".png" else _MOST_PAGE_MAPS
+    return MAX_PNG_MAPS if path.suffix.lower() == ".png" else _MAX_PAGE_MAPS
 
 
-def _draw(path: Path, maps: dict[int, AttentionMap], lines: int, tell: Tell) -> None:
+def _write_heat_maps(path: Path, maps: dict[int, AttentionMap], lines: int, tell: Tell) -> None:
     if path.suffix.lower() == ".json":
         write_output(path, json_text([attention_json(one, line) for line, one in maps.items()]).encode() + b"\n")
     else:
         write_attention(path, list(maps.values()))
-    if lines > (drawn := _lines_drawn(path)):
-        tell(f"{path}: attention of the first {drawn} lines of {lines:,}; a .jsonl file has that of all")
+    if lines > (shown := _max_heat_maps(path)):
+        tell(f"{path}: attention of the first {shown} of {lines:,} lines; a .jsonl file has all lines")

@@ -1,4 +1,4 @@
-"""How translations are written: text, tab-separated, JSON lines, Moses n-best lists; alignments in Pharaoh's format."""
+"""Output formats: text, tab-separated, JSON lines, Moses n-best lists; alignments in Pharaoh format."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,19 +10,19 @@ from nmtcli.translate.translation import Candidate, Translation
 
 Format = Literal["text", "tsv", "jsonl", "moses"]
 
-# JSON may hold them as they are, but many programs take them for line ends
+# line ends for many programs, though not in JSON
 _ESCAPED = {code: f"\\u{code:04x}" for code in (0x7F, 0x85, 0x2028, 0x2029)}
 
 
 def render(
     translation: Translation, line: int, form: Format, alignment: bool = False, extra: Mapping[str, Any] | None = None
 ) -> str:
-    """What is written for input line number `line` (from 1), LF included.
+    """The output of input line number `line` (from 1), with LF.
 
     text: the translation. tsv: a row `line, score, log-probability, translation` for each candidate, or one with empty
-    columns for a line without candidates; with `alignment` one column more. jsonl: an object a line, with the keys of
-    `extra`; those that are its own stand under `input`. moses: `line ||| translation ||| LogProb= … ||| score` for each
-    candidate, lines from 0; with `alignment` one field more.
+    columns for a line without candidates. jsonl: an object per line, with the keys of `extra`; keys that conflict are
+    in `input`. moses: `line ||| translation ||| LogProb= … ||| score` for each candidate, lines from 0. `alignment`
+    adds a column or field.
     """
     if form == "text":
         return one_line(translation.text) + "\n"
@@ -42,8 +42,8 @@ def render(
 
 
 def attention_json(attention: AttentionMap | None, line: int) -> dict[str, Any]:
-    """The soft matrix of one line: `weights[t][s]` is how much target piece t drew on source piece s; `attention` says
-    of which layer and head.
+    """The attention weights of one line: `weights[t][s]` of source piece s for target piece t; `attention` is the
+    layer and head.
     """
     if attention is None:
         return {"line": line, "attention": "", "source": [], "target": [], "weights": []}
@@ -53,20 +53,20 @@ def attention_json(attention: AttentionMap | None, line: int) -> dict[str, Any]:
 
 
 def json_text(record: Any) -> str:
-    """JSON that no program breaks into lines."""
+    """JSON without characters that some programs treat as line ends."""
     return strict_json.dumps(record).translate(_ESCAPED)
 
 
 def one_line(text: str) -> str:
-    """Text with a blank for each character that some program takes for the end of a line."""
+    """Text with spaces for all characters that some programs treat as line ends."""
     return " ".join(text.splitlines())
 
 
 def _json_line(translation: Translation, line: int, alignment: bool, extra: Mapping[str, Any]) -> str:
     candidates: list[dict[str, Any]] = []
     for candidate in translation.candidates:
-        found = {"text": candidate.text, "score": candidate.score, "log_prob": candidate.log_prob}
-        candidates.append(found | ({"alignment": format_links(candidate.alignment)} if alignment else {}))
+        values = {"text": candidate.text, "score": candidate.score, "log_prob": candidate.log_prob}
+        candidates.append(values | ({"alignment": format_links(candidate.alignment)} if alignment else {}))
     record = {"line": line, "source": translation.source, "translation": translation.text, "candidates": candidates}
     if translation.treatment is not None:
         record["long_line"] = translation.treatment
@@ -78,8 +78,8 @@ def _json_line(translation: Translation, line: int, alignment: bool, extra: Mapp
     return json_text({**record, **{key: value for key, value in extra.items() if key not in record}}) + "\n"
 
 
-def _links(candidate: Candidate, wanted: bool) -> list[str]:
-    return [format_links(candidate.alignment)] if wanted else []
+def _links(candidate: Candidate, alignment: bool) -> list[str]:
+    return [format_links(candidate.alignment)] if alignment else []
 
 
 def _cell(text: str) -> str:

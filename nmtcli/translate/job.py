@@ -1,7 +1,7 @@
-"""A text of any size through a translator, window after window, in this process or in several.
+"""Translation of windows of lines, in this process or in worker processes.
 
-What a window becomes depends on the window and the settings alone, and results come in order: so the number of
-processes changes nothing in what is written, and an interrupted translation can go on at any window.
+The result of a window depends on the window and the settings only, and results are in order. So the output is the same
+for any number of processes, and an interrupted translation can be resumed at any window.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.ensemble import Mean
 from nmtcli.translate.formats import Format, attention_json, json_text, render
-from nmtcli.translate.lines import MOST_BYTES, MOST_LINES, Prefix, Report, Window
+from nmtcli.translate.lines import MAX_BYTES, MAX_LINES, Prefix, Report, Window
 from nmtcli.translate.translation import LineHandling, Translation
 from nmtcli.translate.translator import Translator
 
@@ -34,25 +34,25 @@ _UNREADABLE = Translation("", ())
 
 @dataclass(frozen=True)
 class Job:
-    """What to translate with, and what to write; it can be sent to another process."""
+    """Models, settings and output formats; it can be sent to another process."""
 
-    models: tuple[Path, ...]  # model directories: all workers open the same, even while a run is trained
+    models: tuple[Path, ...]  # model directories, the same for all workers even while a run is trained
     device: str = "auto"
-    search: Mapping[str, Any] = field(default_factory=dict)  # settings that replace the model's own
+    search: Mapping[str, Any] = field(default_factory=dict)  # decoding settings that replace those of the model
     handling: LineHandling = field(default_factory=LineHandling)
     form: Format = "text"
     n_best: int = 1
-    alignment: Literal["beside", "apart"] | None = None  # beside the text, or lines of their own
-    attention: bool = False  # a JSON object for each line
-    drawn: int = 0  # the attention of so many lines at the beginning is kept
-    weights: tuple[float, ...] | None = None  # of the models of an ensemble
+    alignment: Literal["beside", "apart"] | None = None  # in the output, or in a separate file
+    attention: bool = False  # write a JSON object for each line
+    heat_maps: int = 0  # number of lines, from the first, whose attention is kept
+    weights: tuple[float, ...] | None = None  # of an ensemble
     quantize: "Precision | None" = None
     shortlist: bool = False
     mean: Mean = "probability"
-    told: AttentionChoice = DEFAULT_ATTENTION
+    selected_attention: AttentionChoice = DEFAULT_ATTENTION
 
     def settings(self) -> dict[str, Any]:
-        """All that decides what is written, as plain values."""
+        """All settings that the output depends on, as plain values."""
         handling = self.handling
         words = None if handling.dictionary is None else sorted(handling.dictionary.items())
         terms = sorted((source, list(targets)) for source, targets in handling.terms.items())
@@ -74,31 +74,31 @@ class Job:
             "n_best": self.n_best,
             "alignment": self.alignment,
             "attention": self.attention,
-            "attention_layer": self.told.layer,
-            "attention_head": self.told.head,
-            "window": [MOST_LINES, MOST_BYTES],
+            "attention_layer": self.selected_attention.layer,
+            "attention_head": self.selected_attention.head,
+            "window": [MAX_LINES, MAX_BYTES],
         }
 
 
 @dataclass(frozen=True)
 class TranslatedWindow:
-    """What is to be written for a window: bytes for the translations and, where asked for, alignment and attention."""
+    """The output of a window: bytes of translations and, if requested, of alignment and attention."""
 
     lines: int
     end: Prefix
     written: dict[str, bytes]
-    maps: dict[int, AttentionMap]  # by number of the line
+    maps: dict[int, AttentionMap]  # by line number
     report: Report
 
 
 class WindowTranslator:
-    """Translates windows; the model is opened with the first one."""
+    """Translates windows; opens the model for the first one."""
 
     def __init__(self, job: Job, device: str, threads: int | None) -> None:
         self._job, self._device, self._threads = job, device, threads
 
     def open(self) -> None:
-        """Open the model now."""
+        """Open the model."""
         _ = self._translator
 
     @cached_property
@@ -113,22 +113,22 @@ class WindowTranslator:
             quantize=job.quantize,
             shortlist=job.shortlist,
             mean=job.mean,
-            told=job.told,
+            selected_attention=job.selected_attention,
             **dict(job.search),
         )
 
     def __call__(self, window: Window) -> TranslatedWindow:
         """Read, translate and render a window."""
         job, report = self._job, Report()
-        drawn = window.first <= job.drawn
+        keep_attention = job.attention or window.first <= job.heat_maps
         requests = window.requests(report)
         readable = {number: one for number, one in enumerate(requests, window.first) if one is not None}
-        found = iter(
+        translations = iter(
             self._translator.translate(
                 readable.values(),
                 numbers=readable,
                 n_best=job.n_best,
-                attention=job.attention or drawn,
+                attention=keep_attention,
                 alignment=job.alignment is not None,
             )
         )
@@ -137,7 +137,7 @@ class WindowTranslator:
         texts |= {"attention": []} if job.attention else {}
         maps = {}
         for number, request in enumerate(requests, window.first):
-            translation = _UNREADABLE if request is None else next(found)
+            translation = _UNREADABLE if request is None else next(translations)
             extra = None if request is None else request.extra
             texts["translations"].append(render(translation, number, job.form, job.alignment == "beside", extra))
             best = translation.candidates[0] if translation.candidates else None
@@ -145,7 +145,7 @@ class WindowTranslator:
                 texts["alignment"].append(format_links(best.alignment if best else None) + "\n")
             if job.attention:
                 texts["attention"].append(json_text(attention_json(best.attention if best else None, number)) + "\n")
-            if number <= job.drawn and best is not None and best.attention is not None:
+            if number <= job.heat_maps and best is not None and best.attention is not None:
                 reference = (extra or {}).get("reference")
                 maps[number] = replace(best.attention, reference=reference if isinstance(reference, str) else "")
             if translation.treatment is not None:
@@ -159,26 +159,26 @@ class WindowTranslator:
 def translate_windows(
     job: Job, windows: Iterable[Window], processes: int | None = None, devices: Sequence[str] = ()
 ) -> Iterator[TranslatedWindow]:
-    """Every window translated, in order, a few windows in memory for each process.
+    """The translated windows, in order, with a few windows per process in memory.
 
-    `processes` workers compute with one thread each, or one worker on each of `devices`; without either this process
-    does it with all threads. Raises ResourceError if a worker dies.
+    `processes` are workers with one thread each; `devices` have one worker each; without either, this process uses all
+    threads. Raises ResourceError if a worker dies.
     """
     count = len(devices) or processes or 1
-    warm_up(count, preload=__name__)  # first, so that what looks after the queue takes no signal for itself
-    places: Any = get_context("spawn").SimpleQueue() if count > 1 else SimpleQueue()
+    warm_up(count, preload=__name__)  # first, so that the process of the queue handles no signals
+    worker_devices: Any = get_context("spawn").SimpleQueue() if count > 1 else SimpleQueue()
     for device in devices or [job.device] * count:
-        places.put(device)
+        worker_devices.put(device)
     threads = 1 if devices or processes else None
-    make: Callable[[], WindowTranslator] = partial(_take_place, job, places, threads)
+    make: Callable[[], WindowTranslator] = partial(_make_worker, job, worker_devices, threads)
     with Workers(count, make) as workers:
         yield from workers.map(windows)
 
 
-def _take_place(job: Job, places: Any, threads: int | None) -> WindowTranslator:
-    worker = WindowTranslator(job, places.get(), threads)
+def _make_worker(job: Job, worker_devices: Any, threads: int | None) -> WindowTranslator:
+    worker = WindowTranslator(job, worker_devices.get(), threads)
     if parent_process() is None:
-        worker.open()  # a worker waits for its first window: what it says of a broken model is heard then
+        worker.open()  # other processes open it for the first window, when their errors are reported
     return worker
 
 
@@ -187,7 +187,7 @@ def _digest(value: Any) -> str:
 
 
 def digest_model(directory: Path) -> str:
-    """Xxh3-128 of all files that decide what a model translates, in hexadecimal."""
+    """Xxh3-128 of all files of a model that translations depend on, in hexadecimal."""
     digest = xxhash.xxh3_128()
     for path in sorted(directory.rglob("*")):
         if not path.is_file() or path.name in {STATE, TENSORS, CARD}:

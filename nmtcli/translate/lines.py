@@ -1,4 +1,4 @@
-"""Lines of text files and pipes: LF alone ends a line, and each keeps its place whatever is in it."""
+"""Input lines of files and pipes, in windows. Only LF ends a line; invalid lines keep their place."""
 
 import difflib
 import json
@@ -16,23 +16,23 @@ from nmtcli.translate.translation import Request, has_controls
 
 InputFormat = Literal["auto", "text", "jsonl"]
 
-# A window is read, sorted by length and translated before what comes after it. What is in it depends on the text alone.
-MOST_LINES = 1000
-MOST_BYTES = 2**18
-LONGEST = 2**20  # bytes of a line that is still taken for one
+# Lines of a window are sorted by length and translated together. The windows depend on the text only.
+MAX_LINES = 1000
+MAX_BYTES = 2**18
+MAX_LINE_BYTES = 2**20  # longer lines are not translated
 _CHUNK = 2**16
-_LIKE_JSON = re.compile(r'\s*(\[\s*)?\{\s*"[^"]*"\s*:|\s*\[\s*$')  # an object, an array of them, or where one begins
+_LIKE_JSON = re.compile(r'\s*(\[\s*)?\{\s*"[^"]*"\s*:|\s*\[\s*$')  # the start of an object, or of an array
 
 
 class Prefix(Section):
-    """The beginning of a file: how many bytes, and their xxh3-128 in hexadecimal."""
+    """The start of a file: number of bytes, and their xxh3-128 in hexadecimal."""
 
     bytes: int = 0
     digest: str = xxhash.xxh3_128().hexdigest()
 
 
 class Tally(NamedTuple):
-    """How many lines something is true of, and the number of the first one, from 1."""
+    """A number of lines, and the line number of the first one, from 1."""
 
     lines: int
     first: int
@@ -40,32 +40,32 @@ class Tally(NamedTuple):
 
 @dataclass
 class Report:
-    """What was found in lines."""
+    """Warnings about lines, by kind."""
 
-    found: dict[str, Tally] = field(default_factory=dict)
+    tallies: dict[str, Tally] = field(default_factory=dict)
 
-    def note(self, what: str, line: int) -> None:
-        """One more line; they come in order."""
-        self.add({what: Tally(1, line)})
+    def note(self, kind: str, line: int) -> None:
+        """Add a line; line numbers must increase."""
+        self.add({kind: Tally(1, line)})
 
-    def add(self, found: Mapping[str, Tally]) -> None:
-        """What was found in lines after these."""
-        for what, tally in found.items():
-            before = self.found.get(what, Tally(0, tally.first))
-            self.found[what] = Tally(before.lines + tally.lines, before.first)
+    def add(self, tallies: Mapping[str, Tally]) -> None:
+        """Add the warnings of later lines."""
+        for kind, tally in tallies.items():
+            before = self.tallies.get(kind, Tally(0, tally.first))
+            self.tallies[kind] = Tally(before.lines + tally.lines, before.first)
 
 
 @dataclass(frozen=True)
 class Window:
     """Lines that are translated together."""
 
-    first: int  # number of the first one, from 1
+    first: int  # line number of the first one, from 1
     lines: list[bytes]  # without LF
     jsonl: bool
     end: Prefix  # the input up to here
 
     def requests(self, report: Report) -> list[Request | None]:
-        """What each line asks for; None for one that cannot be read. `report` is told of everything odd."""
+        """The request of each line; None for an invalid one. Adds warnings to `report`."""
         if self.first == 1 and not self.jsonl:
             filled = _first_filled(self.lines)
             if _LIKE_JSON.match(_decoded(filled)):
@@ -73,7 +73,7 @@ class Window:
         return [self._request(number, raw, report) for number, raw in enumerate(self.lines, self.first)]
 
     def _request(self, number: int, raw: bytes, report: Report) -> Request | None:
-        if len(raw) > LONGEST:
+        if len(raw) > MAX_LINE_BYTES:
             report.note("overlong", number)
             return None
         if number == 1:
@@ -95,31 +95,31 @@ class Window:
 
 
 def parse_json(line: str) -> Request | None:
-    """The request in a line of JSON: an object with text under `source`, or another of the usual names; None for
-    anything else.
+    """The request of a JSON line: an object with text under `source` or a similar name; None for anything else.
 
-    Under `prefix`, `required`, `banned` and `placeholders` stands what is asked of the translation, as in `Request`.
-    All keys but `source` are handed through.
+    `prefix`, `required`, `banned` and `placeholders` are the constraints of `Request`. All keys except `source` are
+    copied to `extra`.
     """
     record = _json_object(line)
     if record is None or (source := _source_key(record)) is None:
         return None
     try:
-        own = _Asked.model_validate({key: record[key] for key in _Asked.model_fields if record.get(key) is not None})
+        given = {key: record[key] for key in _Constraints.model_fields if record.get(key) is not None}
+        constraints = _Constraints.model_validate(given)
     except ValidationError:
         return None
-    required = [_text(one) if isinstance(one, str) else [_text(text) for text in one] for one in own.required]
-    banned = [_text(text) for text in own.banned]
+    required = [_text(one) if isinstance(one, str) else [_text(text) for text in one] for one in constraints.required]
+    banned = [_text(text) for text in constraints.banned]
     extra = {key: value for key, value in record.items() if key != "source"}
-    return Request(_text(record[source]), extra, _text(own.prefix), required, banned, own.placeholders)
+    return Request(_text(record[source]), extra, _text(constraints.prefix), required, banned, constraints.placeholders)
 
 
-# What the text to be translated is called, in the order it is looked for.
+# Names of the source text, in order of precedence.
 _SOURCES = ("source", "src", "text", "sentence", "input")
 
 
-class _Asked(Section):
-    """What a JSON line asks of its translation."""
+class _Constraints(Section):
+    """The lexical constraints of a JSON line."""
 
     prefix: StrictStr = ""
     required: list[StrictStr | list[StrictStr]] = Field(default_factory=list)
@@ -128,20 +128,20 @@ class _Asked(Section):
 
 
 def _source_key(record: Mapping[str, Any]) -> str | None:
-    """The key of the text to be translated."""
+    """The key of the source text."""
     texts = {key.lower(): key for key in reversed(list(record)) if isinstance(record[key], str)}
     exact = next((name for name in _SOURCES if isinstance(record.get(name), str)), None)
     return exact or next((texts[name] for name in _SOURCES if name in texts), None)
 
 
 def _misspelt(keys: Iterable[str]) -> bool:
-    """Whether a key is nearly one that asks something of the translation."""
-    asked = [*_Asked.model_fields]
-    return any(key not in asked and difflib.get_close_matches(key.lower(), asked, cutoff=0.8) for key in keys)
+    """Whether a key is similar to that of a constraint."""
+    known = [*_Constraints.model_fields]
+    return any(key not in known and difflib.get_close_matches(key.lower(), known, cutoff=0.8) for key in keys)
 
 
 def _json_object(line: str) -> dict[str, Any] | None:
-    """A JSON object."""
+    """The JSON object in a line; None for anything else."""
     try:
         record = json.loads(line, strict=False, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -150,12 +150,12 @@ def _json_object(line: str) -> dict[str, Any] | None:
 
 
 def _text(text: str) -> str:
-    """JSON may hold lone halves of characters: U+FFFD."""
+    """The text with U+FFFD for lone surrogates, which JSON allows."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _decoded(line: bytes) -> str:
@@ -163,44 +163,46 @@ def _decoded(line: bytes) -> str:
 
 
 def _first_filled(lines: list[bytes]) -> bytes:
-    """The first line that is not blank, if there is any."""
+    """The first line that is not blank; empty if there is none."""
     return next((line for line in lines if line.removeprefix(b"\xef\xbb\xbf").strip()), b"")
 
 
 class LineReader:
-    """Reads lines from a byte stream in windows, so that memory does not grow with the input."""
+    """Reads a byte stream in windows of lines, in constant memory."""
 
     def __init__(self, stream: BinaryIO, form: InputFormat = "auto") -> None:
-        """`form` auto is JSON lines where the first filled line is an object with text under a usual name."""
+        """`form` auto is jsonl if the first line that is not blank is an object with source text."""
         self._stream, self._form = stream, form
         self._position, self._digest = 0, xxhash.xxh3_128()
         self._lines = 0
 
     def windows(self, wait: bool = True) -> Iterator[Window]:
-        """Windows as full as they may be; not waiting, each has the lines that have come."""
+        """Full windows; without `wait`, windows of the lines that have arrived."""
         window: list[bytes] = []
         size = 0
         for line in self._read():
             if line is not None:
                 window.append(line)
                 size += len(line)
-            if window and (len(window) == MOST_LINES or size >= MOST_BYTES or (line is None and not wait)):
+            if window and (len(window) == MAX_LINES or size >= MAX_BYTES or (line is None and not wait)):
                 yield self._window(window)
                 window, size = [], 0
         if window:
             yield self._window(window)
 
     def skip(self, done: Prefix, lines: int) -> None:
-        """Pass over what was read before. Raises DataError if the input begins otherwise."""
+        """Skip the lines of an interrupted translation. Raises DataError if the input starts differently."""
         start = b""
         while self._position < done.bytes and (
             chunk := self._stream.read1(min(_CHUNK, done.bytes - self._position))  # type: ignore[attr-defined]
         ):
-            if len(start) <= LONGEST:
+            if len(start) <= MAX_LINE_BYTES:
                 start += chunk
             self._take(chunk)
         if self._prefix() != done:
-            raise DataError("the input is not the one this translation was begun with", "begin again without --resume")
+            raise DataError(
+                "the input is not that of the interrupted translation", "give the same input, or --overwrite"
+            )
         self._lines = lines
         if lines:
             self._detect(_first_filled(start.split(b"\n")))
@@ -218,21 +220,21 @@ class LineReader:
             self._form = "text" if record is None or _source_key(record) is None else "jsonl"
 
     def _read(self) -> Iterator[bytes | None]:
-        """Lines without their LF, and None where what comes next may have to be waited for.
+        """Lines without LF, and None where the next read may wait.
 
-        Of a line that is longer than LONGEST there is one byte more than that, to know it by.
+        A longer line is cut to MAX_LINE_BYTES + 1 bytes.
         """
         rest = b""
-        open_line = False  # whether the input has ended within a line
+        open_line = False  # whether the input ended without LF
         while chunk := self._stream.read1(_CHUNK):  # type: ignore[attr-defined]
             *ended, last = chunk.split(b"\n")
             for part in ended:
                 self._take(part + b"\n")
-                yield (rest + part)[: LONGEST + 1]
+                yield (rest + part)[: MAX_LINE_BYTES + 1]
                 rest = b""
             yield None
             self._take(last)
-            rest += last[: LONGEST + 1 - len(rest)]
+            rest += last[: MAX_LINE_BYTES + 1 - len(rest)]
             open_line = bool(rest)
         if open_line:
             yield rest

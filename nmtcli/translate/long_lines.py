@@ -1,4 +1,4 @@
-"""Lines longer than what a model was trained on: where to cut their tokens, and how to join the translations."""
+"""Splitting of lines that are longer than training sentences, and joining of their translations."""
 
 import re
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ _UNSPACED_END = re.compile(rf"[。！？｡、，；：][{re.escape(_CLOSERS)}]*
 # Thai and Lao, Burmese, Khmer, then Chinese and Japanese with their punctuation (not Korean)
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
 _BETWEEN_SENTENCES = 3
-_SHORTEST = 8  # pieces of a part that ends with a sentence: Dr. alone is none
-_CONTEXT = 4  # pieces looked at before a border: a full stop and what closes after it
+_SHORTEST = 8  # minimum pieces of a sentence; excludes abbreviations such as Dr.
+_CONTEXT = 4  # pieces before a border that decide its type: a full stop and closing quotes
 
 
 def cut_points(pieces: Sequence[str], limit: int) -> list[int]:
-    """Where parts begin and end, so that none has more than `limit` of these pieces: [0, …, len(pieces)].
+    """The bounds of parts of at most `limit` pieces: [0, …, len(pieces)].
 
-    Parts are sentences, for that is what most models are trained on: one that gets ten at once leaves nine out. Where
-    no sentence ends within reach, a part goes to the last clause border, else to the last border of words, else to any.
+    Parts are sentences, as most models are trained on single sentences and omit others. If no sentence ends within the
+    limit, a part ends at the last clause border, else at the last word border, else at the limit.
     """
     points = [0]
     while True:
@@ -33,11 +33,11 @@ def cut_points(pieces: Sequence[str], limit: int) -> list[int]:
 
 
 def _border(pieces: Sequence[str], at: int) -> int:
-    """How good it is to cut before piece `at`: 3 between sentences, 2 clauses, 1 words, 0 within a word."""
+    """The type of border before piece `at`: 3 between sentences, 2 clauses, 1 words, 0 inside a word."""
     before = "".join(pieces[max(0, at - _CONTEXT) : at])
     if not pieces[at].startswith("▁") and not _UNSPACED_END.search(before):
         return 0
-    if pieces[at] == "▁":  # a blank of its own goes with what follows
+    if pieces[at] == "▁":  # a separate space belongs to the next piece
         before = before.removesuffix("▁")
     if _SENTENCE.search(before):
         after = "".join(pieces[at : at + 2]).lstrip("▁")
@@ -46,6 +46,6 @@ def _border(pieces: Sequence[str], at: int) -> int:
 
 
 def joint(left: str, right: str) -> str:
-    """What stands between the translations of two parts: a blank, or nothing where the script has none."""
+    """The separator of two translated parts: a space, or nothing in scripts without spaces."""
     spaced = not (left and right and _UNSPACED.match(left[-1]) and _UNSPACED.match(right[0]))
     return " " if spaced and left and right else ""

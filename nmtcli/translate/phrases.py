@@ -1,4 +1,4 @@
-"""Words into constraints: text as the pieces of the target tokenizer, wherever in a sentence it may stand."""
+"""Lexical constraints from text: phrases in pieces of the target tokenizer, at any place of a sentence."""
 
 import re
 import string
@@ -11,60 +11,59 @@ from itertools import islice
 
 from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import UserError
-from nmtcli.translate.constraints import Constraint, Edges, ForcedPrefix, Phrase, Phrases, SharedTokens, Together
+from nmtcli.translate.constraints import AllOf, Constraint, ForcedPrefix, Phrase, Phrases, SharedTokens, WordEdges
 from nmtcli.vocabulary import EOS, SPECIAL, UNK
 
-BLANK = "▁"  # how SentencePiece writes a blank
+SPACE = "▁"  # SentencePiece's space
 # tags as <b>, </b>, <x id="1"/>; {name} and {{name}}; __URL__; %s, %1$d
 PLACEHOLDERS = re.compile(r"</?[A-Za-z][^<>]*>|\{\{[^{}]+\}\}|\{[^{}]*\}|__\w+?__|%(?:\d+\$)?[sd]")
-# Scripts that are written without blanks, or whose words take endings that no blank sets apart: a term may stand
-# right before any letter.
+# Scripts without spaces between words, or with endings that are not separated by spaces: any letter may follow a term.
 _RUNNING = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR")
 
 
 def joins_words(character: str) -> bool:
-    """Whether a character beside a word would make it another word: Haus and Hausboot, but not 東京 and 東京都."""
+    """Whether a character next to a word makes another word: Haus and Hausboot, but not 東京 and 東京都."""
     if not (character.isalnum() or unicodedata.category(character).startswith("M")):
         return False
     return not unicodedata.name(character, "").startswith(_RUNNING)
 
 
 class PhraseWriter:
-    """Turns text into phrases of one target tokenizer. Text is case-sensitive and normalised as the tokenizer does."""
+    """Converts text to phrases of a target tokenizer. Text is case-sensitive and normalised by the tokenizer."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
 
     def prefix(self, text: str) -> tuple[int, ...]:
-        """The tokens a translation begins with, to begin with this text."""
+        """The tokens of a forced prefix."""
         return self._tokens(text)
 
     def required(self, texts: Iterable[str], times: int = 1) -> Phrase:
-        """One of these texts, in the usual segmentation, as whole words; so many times at least."""
+        """Any of these texts, in the default segmentation, as whole words, at least `times` times."""
         return Phrase.of([self._tokens(text) for text in texts], least=times, whole=True)
 
     def copied(self, text: str, times: int = 1) -> Phrase:
-        """A placeholder exactly so many times, with a blank before it or without."""
+        """A placeholder exactly `times` times, with or without a space before it."""
         tokens = self._tokens(text)
         spellings = {tokens}
         first = self.tokenizer.pieces(tokens[:1])[0]
-        if first == BLANK and len(tokens) > 1:
+        if first == SPACE and len(tokens) > 1:
             spellings.add(tokens[1:])
-        elif first.startswith(BLANK) and first[1:] in self._ids:
+        elif first.startswith(SPACE) and first[1:] in self._ids:
             spellings.add((self._ids[first[1:]], *tokens[1:]))
         return Phrase.of(spellings, least=times, most=times)
 
     def banned(self, text: str) -> Phrase:
-        """A text that must not occur as whole words, in whatever segmentation.
+        """A text that must not occur as whole words, in any segmentation.
 
-        In scripts where anything may follow a word, or stand before it, that holds within a piece as well.
+        In scripts without spaces between words, it must not occur inside a piece either.
         """
-        written = self._written(text).encode()  # in bytes, for a letter may be spelled in them
+        written = self._written(text).encode()  # in bytes, for byte pieces
         arcs: list[dict[int, int]] = []
         for start in range(len(written)):
             ends = range(start + 1, min(start + self._longest, len(written)) + 1)
             arcs.append({token: end for end in ends for token in self._by_bytes.get(written[start:end], ())})
-        normal, inner = written.decode()[len(BLANK) :], len(BLANK.encode())
+        normal, inner = written.decode()[len(SPACE) :], len(SPACE.encode())
         followed, preceded = not joins_words(normal[-1]), not joins_words(normal[0])
         if followed:
             for start in range(len(written)):
@@ -82,7 +81,7 @@ class PhraseWriter:
         return Phrase(tuple(arcs), least=0, most=0, whole=not followed, inner=inner, begun=others)
 
     def placeholders(self, source: str) -> tuple[list[Phrase], list[str]]:
-        """A phrase for each placeholder in a source line, and those the tokenizer cannot write."""
+        """A phrase for each placeholder of a source line, and the placeholders that the tokenizer cannot write."""
         phrases, unwritable = [], []
         for text, times in Counter(PLACEHOLDERS.findall(source)).items():
             try:
@@ -92,7 +91,7 @@ class PhraseWriter:
         return phrases, unwritable
 
     def constraint(self, prefix: Sequence[int] = (), phrases: Sequence[Phrase] = ()) -> Constraint | None:
-        """All that one sentence must obey; None for nothing. Raises UserError where it contradicts itself."""
+        """The constraint of a sentence; None without prefix and phrases. Raises UserError for a contradiction."""
         parts: list[Constraint] = [ForcedPrefix(tuple(prefix))] if prefix else []
         if phrases:
             automaton = Phrases(tuple(phrases), self.edges)
@@ -102,70 +101,70 @@ class PhraseWriter:
             for tokens in forced:
                 if clash(banned, tokens):
                     text = self.tokenizer.decode(tokens)
-                    raise UserError(f"{text!r} is required and has banned words in it", "take one of them back")
-        return parts[0] if len(parts) == 1 else Together(tuple(parts)) if parts else None
+                    raise UserError(f"{text!r} is required, but has banned words", "remove one of them")
+        return parts[0] if len(parts) == 1 else AllOf(tuple(parts)) if parts else None
 
     @cached_property
-    def edges(self) -> Edges:
-        """Which tokens of the vocabulary go on with a word."""
+    def edges(self) -> WordEdges:
+        """The word boundaries of the vocabulary."""
         text = {token: piece for piece, token in self._ids.items()}
-        # single bytes are parts of rare letters, mostly; punctuation of ASCII is a character by itself
+        # bytes are mostly parts of rare letters, except ASCII punctuation
         signs = {token for sign in string.punctuation for token in self._by_bytes.get(sign.encode(), ())}
         continuing = frozenset(token for token, piece in text.items() if joins_words(piece[0]))
         continuing |= frozenset(self.tokenizer.byte_pieces.nonzero()[0].tolist()) - signs
         opening = frozenset(token for token, piece in text.items() if not joins_words(piece[-1])) | signs
         apart = SharedTokens(token for token in range(EOS, len(self.tokenizer)) if token not in continuing)
-        return Edges(continuing, apart, opening)
+        return WordEdges(continuing, apart, opening)
 
     @cached_property
     def _ids(self) -> dict[str, int]:
-        """The id of each piece that is text."""
+        """The id of each text piece."""
         pieces = self.tokenizer.pieces(range(len(self.tokenizer)))
         bytes_ = self.tokenizer.byte_pieces
         return {piece: token for token, piece in enumerate(pieces) if token >= SPECIAL and not bytes_[token]}
 
     @cached_property
     def _by_bytes(self) -> dict[bytes, list[int]]:
-        """The ids of the pieces that write these bytes: of text, and of single bytes."""
-        found = {piece.encode(): [token] for piece, token in self._ids.items()}
+        """The ids of text pieces and byte pieces by their bytes."""
+        ids = {piece.encode(): [token] for piece, token in self._ids.items()}
         bytes_ = self.tokenizer.byte_pieces.nonzero()[0].tolist()
         for token, piece in zip(bytes_, self.tokenizer.pieces(bytes_), strict=True):
-            found.setdefault(bytes([int(piece[1:-1], 16)]), []).append(token)  # <0xC3>
-        return found
+            ids.setdefault(bytes([int(piece[1:-1], 16)]), []).append(token)  # <0xC3>
+        return ids
 
     @cached_property
     def _sorted(self) -> list[bytes]:
-        """The pieces of text as bytes, in order."""
+        """The text pieces as bytes, sorted."""
         return sorted(piece.encode() for piece in self._ids)
 
     def _beginning_with(self, start: bytes) -> list[int]:
-        """The ids of the pieces that begin so and go on."""
-        found = []
+        """The ids of longer pieces with this prefix."""
+        ids: list[int] = []
         for piece in islice(self._sorted, bisect_right(self._sorted, start), None):
             if not piece.startswith(start):
                 break
-            found += self._by_bytes[piece]
-        return found
+            ids += self._by_bytes[piece]
+        return ids
 
     @cached_property
     def _within(self) -> dict[str, list[tuple[int, bytes]]]:
-        """For each character the pieces that have it behind their first one, and how these go on from there."""
-        found: dict[str, list[tuple[int, bytes]]] = {}
+        """For each character the pieces that have it after their first one, and their rest from there."""
+        rests: dict[str, list[tuple[int, bytes]]] = {}
         for piece, token in self._ids.items():
             for at in range(1, len(piece)):
-                found.setdefault(piece[at], []).append((token, piece[at:].encode()))
-        return found
+                rests.setdefault(piece[at], []).append((token, piece[at:].encode()))
+        return rests
 
     @cached_property
     def _longest(self) -> int:
         return max(map(len, self._by_bytes))
 
     def _written(self, text: str) -> str:
-        """A text as pieces spell it, with the blank before its first word."""
+        """A normalised text with ▁ for spaces and before its first word."""
         normal = self.tokenizer.normalize(text)
         if not normal:
-            raise UserError("a phrase is empty", "give a word or more")
-        return BLANK + normal.replace(" ", BLANK)
+            raise UserError("a phrase is empty", "give at least one word")
+        return SPACE + normal.replace(" ", SPACE)
 
     def _tokens(self, text: str) -> tuple[int, ...]:
         self._written(text)
@@ -173,13 +172,13 @@ class PhraseWriter:
         if UNK in tokens:
             raise UserError(
                 f"the target tokenizer cannot write {text!r}: some of its characters are not in the vocabulary",
-                "take another word; symbols for placeholders are given with data.tokenizer.symbols",
+                "use another word; for placeholders set data.tokenizer.symbols in nmt prepare",
             )
         return tuple(tokens)
 
 
 def spelling(phrase: Phrase) -> list[int]:
-    """The shortest tokens of a phrase."""
+    """The shortest segmentation of a phrase."""
     left, tokens, position = phrase.remaining(), [], 0
     while position < len(phrase.arcs):
         token, position = min(phrase.arcs[position].items(), key=lambda arc: (left[arc[1]], arc))
@@ -188,7 +187,7 @@ def spelling(phrase: Phrase) -> list[int]:
 
 
 def clash(banned: Phrases, tokens: Sequence[int]) -> bool:
-    """Whether these tokens hold something more often than they may."""
+    """Whether these tokens have a banned phrase."""
     state = banned.start()
     for token in tokens:
         if token in banned.rule(state).forbidden:

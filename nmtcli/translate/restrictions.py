@@ -1,5 +1,4 @@
-"""What no hypothesis may go on with: limits of length, repeated n-grams, incomplete characters, and the rules of the
-constraints."""
+"""Forbidden continuations of hypotheses: length limits, repeated n-grams, incomplete characters and constraints."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +6,7 @@ from collections.abc import Sequence
 from array_api_compat import array_namespace, device
 
 from nmtcli.models.protocol import Array, index_array
-from nmtcli.translate.byte_pieces import MOST_FOLLOWING, BytePieces
+from nmtcli.translate.byte_pieces import MAX_FOLLOWING, BytePieces
 from nmtcli.translate.constraints import Tracker, index
 from nmtcli.vocabulary import BOS, EOS, PAD
 
@@ -21,11 +20,11 @@ def restrict(
     left: Sequence[int],
     byte_pieces: BytePieces | None = None,
 ) -> None:
-    """Set log-probabilities totals [B, N, V] of the continuations of tokens [B, N, t] to -inf in place.
+    """Set log-probabilities totals [B, N, V] of forbidden continuations of tokens [B, N, t] to -inf in place.
 
-    `too_short` are the rows that must not end yet; `left` says of each row how many tokens may follow the next one:
-    where there are none it ends, whatever else forbids it. A forced token is not forbidden by anything, and one a
-    constraint wants may repeat an n-gram. A character that is spelled in bytes is completed whatever else is asked.
+    `too_short` are the rows that must not end yet; `left` is the number of tokens after the next one in each row: at
+    zero, the row must end. In order of precedence: a row at its limit ends, a byte sequence of a character is
+    completed, a forced token is allowed, and a token that advances a constraint may repeat an n-gram.
     """
     totals[:, :, PAD] = -math.inf
     totals[:, :, BOS] = -math.inf
@@ -33,17 +32,17 @@ def restrict(
     ending = xp.asarray(totals[:, :, EOS], copy=True)
     places = tracker.places() if tracker.active else None
     forced = index(places.forced, totals) if places and places.forced else None
-    sure = totals[forced] if forced else None
+    forced_totals = totals[forced] if forced else None
     unfinished = byte_pieces.unfinished(tokens) if byte_pieces else None
     rest = totals[unfinished[:2]] if unfinished else None  # [K, V]
     if byte_pieces:
         _keep_characters_whole(totals, left, byte_pieces)
     if 0 < no_repeat_ngram < tokens.shape[2]:
-        wanted = index(places.wanted, totals) if places else None
-        kept = totals[wanted] if wanted else None
+        advancing = index(places.advancing, totals) if places else None
+        kept = totals[advancing] if advancing else None
         totals[repeats(tokens, no_repeat_ngram)] = -math.inf
-        if wanted:
-            totals[wanted] = kept
+        if advancing:
+            totals[advancing] = kept
     if unfinished:
         rest = xp.where(unfinished[2], rest, -math.inf)
         totals[unfinished[:2]] = rest
@@ -55,29 +54,29 @@ def restrict(
         totals[list(too_short), :, EOS] = -math.inf
     if forced:
         totals[forced[:2]] = -math.inf
-        totals[forced] = sure
-    if unfinished:  # where nothing else is left, it is completed by what is forbidden
-        own = totals[unfinished[:2]]
-        totals[unfinished[:2]] = xp.where(xp.any(xp.isfinite(own), axis=1)[:, None], own, rest)
+        totals[forced] = forced_totals
+    if unfinished:  # without an allowed byte, a forbidden one completes the character
+        allowed = totals[unfinished[:2]]
+        totals[unfinished[:2]] = xp.where(xp.any(xp.isfinite(allowed), axis=1)[:, None], allowed, rest)
     if rows := [row for row, count in enumerate(left) if count <= 0]:
         totals[rows] = -math.inf
         totals[rows, :, EOS] = ending[rows]
 
 
 def _keep_characters_whole(totals: Array, left: Sequence[int], byte_pieces: BytePieces) -> None:
-    """No character begins within itself, and none that cannot be completed: `left`, as in `restrict`, counts EOS."""
+    """Forbid bytes that cannot start a character, and characters that do not fit in `left`, as in `restrict`."""
     for start, end in byte_pieces.misplaced:
         totals[:, :, start:end] = -math.inf
     for row, count in enumerate(left):
-        if 0 < count <= MOST_FOLLOWING:
+        if 0 < count <= MAX_FOLLOWING:
             totals[row, :, index_array(byte_pieces.too_long[count - 1].tolist(), totals)] = -math.inf
 
 
 def repeats(tokens: Array, size: int) -> tuple[Array, Array, Array]:
-    """Row, hypothesis and token, wherever the token after tokens [B, N, t] would repeat an n-gram of this size."""
+    """Row, hypothesis and token of continuations of tokens [B, N, t] that would repeat an n-gram of this size."""
     xp = array_namespace(tokens)
     batch, slots, length = tokens.shape
-    following = tokens[:, :, size:]  # [B, N, W]: the last tokens of the n-grams there are, without BOS
+    following = tokens[:, :, size:]  # [B, N, W]: the last tokens of all n-grams, without BOS
     windows = following.shape[2]
     same = xp.ones((batch, slots, windows), dtype=xp.bool, device=device(tokens))
     for place in range(size - 1):

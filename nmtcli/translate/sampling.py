@@ -1,4 +1,4 @@
-"""Continuations drawn at random from the model's distribution."""
+"""Sampling of continuations from the distribution of the model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from nmtcli.translate.constraints import Tracker
 
 @dataclass(frozen=True)
 class SamplingOptions:
-    """What to draw. As it stands, translations come with the model's own probabilities."""
+    """Sampling options; by default ancestral sampling."""
 
     samples: int = 1
     temperature: float = 1.0  # log-probabilities are divided by it
-    top_k: int | None = None  # so many likeliest tokens only
-    top_p: float = 1.0  # of these, the fewest that have this probability together (Holtzman et al. 2020)
+    top_k: int | None = None  # number of most probable tokens to sample from
+    top_p: float = 1.0  # nucleus sampling: the smallest set with this probability (Holtzman et al. 2020)
     seed: int = 1
 
 
-class Draw:
-    """A `Choice` by chance: each hypothesis goes on with one token.
+class SamplingChoice:
+    """A `Choice` by sampling: one token for each hypothesis.
 
-    The random numbers of a sentence depend on the seed and its own number alone, not on the batch it is in.
+    The random numbers of a sentence depend on the seed and its number only, not on its batch.
     """
 
     def __init__(self, options: SamplingOptions, numbers: Sequence[int]) -> None:
-        """`numbers` tell sentences apart: equal ones are given equal chance."""
+        """`numbers` seed the sentences: equal numbers have equal random numbers."""
         self.options = options
-        self.chance = [np.random.Generator(np.random.Philox(key=[options.seed, number])) for number in numbers]
+        self.generators = [np.random.Generator(np.random.Philox(key=[options.seed, number])) for number in numbers]
 
     def __call__(self, totals: Array, sentences: list[int], tracker: Tracker) -> Continuations:
         """See `Choice`; totals [B, N, V] to N continuations of one group."""
@@ -43,10 +43,10 @@ class Draw:
             order = xp.argsort(-probabilities, axis=2, stable=True)
             probabilities = self._cut(xp.take_along_axis(probabilities, order, axis=2))
         cumulative = xp.cumulative_sum(probabilities, axis=2, dtype=xp.float64)  # [B, N, V]
-        # As many numbers for every sentence at every step, whatever the others have left.
-        drawn = [self.chance[sentence].random(self.options.samples)[:slots] for sentence in sentences]
-        chance = xp.asarray(np.stack(drawn), device=device(totals))[:, :, None]
-        place = xp.sum(xp.astype(cumulative <= chance * cumulative[:, :, -1:], xp.int64), axis=2)  # [B, N]
+        # always `samples` random numbers per sentence and step, to be independent of the other sentences
+        uniform = [self.generators[sentence].random(self.options.samples)[:slots] for sentence in sentences]
+        thresholds = xp.asarray(np.stack(uniform), device=device(totals))[:, :, None]
+        place = xp.sum(xp.astype(cumulative <= thresholds * cumulative[:, :, -1:], xp.int64), axis=2)  # [B, N]
         token = xp.clip(place, 0, size - 1)[:, :, None]
         if order is not None:
             token = xp.take_along_axis(order, token, axis=2)
@@ -55,17 +55,17 @@ class Draw:
         return Continuations(log_prob[:, None], parent[:, None], token[:, None, :, 0])
 
     def shuffled(self, sentence: int, count: int) -> list[int]:
-        """The order in which to give the samples of a sentence: as they end, short ones would come first."""
-        return [int(place) for place in self.chance[sentence].permutation(count)]
+        """A random order of the samples of a sentence: in the order of their ends, short ones would be first."""
+        return [int(place) for place in self.generators[sentence].permutation(count)]
 
     def _probabilities(self, totals: Array) -> Array:
-        """Of the next tokens, the likeliest 1: [B, N, V]; zeros for a hypothesis that is not there."""
+        """Unnormalised probabilities of the next tokens [B, N, V], at most 1; zeros for a missing hypothesis."""
         xp = array_namespace(totals)
         largest = xp.max(totals, axis=2, keepdims=True)
         return xp.exp((totals - xp.where(xp.isfinite(largest), largest, 0.0)) / self.options.temperature)
 
     def _cut(self, falling: Array) -> Array:
-        """Probabilities in falling order, with those left out set to zero; the first always stays."""
+        """Sorted probabilities with zeros for tokens outside top-k and top-p; the first one always stays."""
         xp = array_namespace(falling)
         before = xp.cumulative_sum(falling, axis=2, dtype=xp.float64) - falling
         if self.options.top_k is not None:

@@ -1,8 +1,8 @@
-"""Which target tokens a sentence can need: a vocabulary shortlist, learnt from the training data.
+"""Vocabulary shortlists, learned from the training data.
 
-A sentence is translated with the tokens that its source tokens are likely translated by, and with those that are
-frequent anyway. What translates what is learnt by IBM model 1 (Brown et al. 1993): some rounds of expectation
-maximisation over token pairs of a sample. A shortlist lies beside a model as `shortlist.safetensors`:
+A sentence is translated with the probable translations of its source tokens and the most frequent tokens. The
+translation table is that of IBM model 1 (Brown et al. 1993), estimated by expectation maximisation on a sample. The
+shortlist of a model is `shortlist.safetensors` in its directory:
 
     Shortlist.learn(open_data(data).train, info.source_size, info.target_size).save(directory)
 """
@@ -24,35 +24,36 @@ from nmtcli.translate.search import Hypothesis
 from nmtcli.vocabulary import PAD, SPECIAL
 
 if TYPE_CHECKING:
-    from nmtcli.data.shards import Sentences, Shards
+    from nmtcli.data.batching import Sentences
+    from nmtcli.data.shards import Shards
 
 SHORTLIST = "shortlist.safetensors"
-LIKELY, FREQUENT = 20, 200  # tokens for each source token, and for all
-CELLS = 2 * 10**7  # pairs of a source and a target position that are learnt from, about 1 GB of memory
-ROUNDS = 5
-ROUND = 256
+LIKELY, FREQUENT = 20, 200  # number of tokens for each source token, and of frequent tokens
+CELLS = 2 * 10**7  # pairs of a source and a target position in the sample, about 1 GB of memory
+ITERATIONS = 5
+MULTIPLE = 256  # of the number of candidates
 
 Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """What a batch of sentences may be translated with."""
+    """The candidate tokens of a batch."""
 
-    tokens: Ids  # [R], in order; the special ids come first, so they keep their numbers
-    allowed: NDArray[np.bool_]  # [B, R]: those of each sentence
+    tokens: Ids  # [R], sorted; the special ids are first, so they keep their numbers
+    allowed: NDArray[np.bool_]  # [B, R]: the candidates of each sentence
 
     def constraints(self, constraints: Iterable[Constraint | None]) -> list[Constraint | None]:
-        """Constraints for a search among candidates; one that sentences share stays shared."""
-        within = cache(lambda constraint: WithinCandidates(constraint, self.tokens))
+        """Constraints over candidate numbers; sentences keep sharing them."""
+        within = cache(lambda constraint: CandidateConstraint(constraint, self.tokens))
         return [None if constraint is None else within(constraint) for constraint in constraints]
 
-    def originals(self, found: Iterable[Iterable[Hypothesis]]) -> list[list[Hypothesis]]:
-        """Hypotheses with the ids of the vocabulary."""
-        return [[replace(one, tokens=tuple(self._ids(one.tokens))) for one in pool] for pool in found]
+    def originals(self, pools: Iterable[Iterable[Hypothesis]]) -> list[list[Hypothesis]]:
+        """Hypotheses with ids of the vocabulary instead of candidate numbers."""
+        return [[replace(one, tokens=tuple(self._ids(one.tokens))) for one in pool] for pool in pools]
 
     def detokenizer(self, detokenize: Detokenizer) -> Detokenizer:
-        """For what the search finds."""
+        """A detokenizer for candidate numbers."""
         return lambda rows: detokenize(self._ids(row) for row in rows)
 
     def _ids(self, numbers: Sequence[int]) -> list[int]:
@@ -61,7 +62,7 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Shortlist:
-    """Tokens by source token, and those for every sentence."""
+    """The probable target tokens of each source token, and the most frequent ones."""
 
     likely: NDArray[np.int32]  # [source vocabulary, k], padded with PAD
     frequent: NDArray[np.int32]  # [N]
@@ -71,9 +72,9 @@ class Shortlist:
     def learn(
         cls, shards: "Shards", source_size: int, target_size: int, likely: int = LIKELY, frequent: int = FREQUENT
     ) -> "Shortlist":
-        """From pairs of training data, evenly spaced where there are more than needed.
+        """Learn from training pairs, or from an evenly spaced sample of them.
 
-        `source_size` and `target_size` are those of the vocabularies. The same data gives the same shortlist.
+        `source_size` and `target_size` are vocabulary sizes. The same data gives the same shortlist.
         """
         rows = _sample(shards)
         source, target = shards.gather(rows)
@@ -91,38 +92,38 @@ class Shortlist:
 
     def save(self, directory: Path) -> None:
         """Write `shortlist.safetensors` into a model directory."""
-        from safetensors.numpy import save_file  # noqa: PLC0415 - as below
+        from safetensors.numpy import save_file  # noqa: PLC0415 - rarely needed
 
         size = np.array([self.target_size], dtype=np.int32)
         save_file({"likely": self.likely, "frequent": self.frequent, "target_size": size}, directory / SHORTLIST)
 
     @classmethod
     def load(cls, directory: Path, source_size: int, target_size: int) -> "Shortlist":
-        """The shortlist of the model in `directory`, whose vocabularies are so large.
+        """The shortlist in the model directory, for vocabularies of these sizes.
 
-        Raises UserError where there is none, DataError where it is damaged or not of this model.
+        Raises UserError if there is none, DataError if it is damaged or of another model.
         """
-        from safetensors import SafetensorError  # noqa: PLC0415 - few translations need it
+        from safetensors import SafetensorError  # noqa: PLC0415 - rarely needed
         from safetensors.numpy import load_file  # noqa: PLC0415
 
         path = directory / SHORTLIST
         if not path.is_file():
-            raise UserError(f"{directory}: has no vocabulary shortlist", "nmt export --vocabulary-shortlist makes one")
+            raise UserError(f"{directory}: has no vocabulary shortlist", "export it with --vocabulary-shortlist")
         try:
             arrays = load_file(path)
-            found = cls(arrays["likely"], arrays["frequent"], int(arrays["target_size"][0]))
+            shortlist = cls(arrays["likely"], arrays["frequent"], int(arrays["target_size"][0]))
         except (SafetensorError, OSError, KeyError, IndexError) as error:
             raise DataError(f"{path}: damaged or cut short ({error})", "export the model again") from None
-        largest = max(int(part.max(initial=0)) for part in (found.likely, found.frequent))
-        if len(found.likely) != source_size or found.target_size != target_size or largest >= target_size:
-            raise DataError(f"{path}: is not that of this model", "export the model again")
-        return found
+        largest = max(int(part.max(initial=0)) for part in (shortlist.likely, shortlist.frequent))
+        if len(shortlist.likely) != source_size or shortlist.target_size != target_size or largest >= target_size:
+            raise DataError(f"{path}: is of another model", "export the model again")
+        return shortlist
 
     def candidates(
         self, source: Ids, constraints: Sequence[Constraint | None], byte_pieces: BytePieces | None = None
     ) -> Candidates:
-        """For source ids [B, S], padded: what each may be translated with, and all that its constraint may need; of
-        `byte_pieces`, the first of a character only with one that may follow it.
+        """The candidates of padded source ids [B, S], with the tokens that constraints need; first bytes of
+        `byte_pieces` only with a possible second byte.
         """
         allowed = np.zeros((len(source), self.target_size), dtype=np.bool_)
         allowed[:, self.frequent] = True
@@ -133,15 +134,15 @@ class Shortlist:
                 allowed[row, list(constraint.needed)] = True
         if byte_pieces is not None:
             byte_pieces.prune(allowed)
-        wanted: NDArray[np.bool_] = np.logical_or.reduce(allowed, axis=0)
-        # A round number: kernels make code for each size of a matrix. What fills it up is allowed to none.
-        wanted[np.flatnonzero(~wanted)[: -int(wanted.sum()) % ROUND]] = True
-        tokens = np.flatnonzero(wanted)
+        needed: NDArray[np.bool_] = np.logical_or.reduce(allowed, axis=0)
+        # padded with tokens that no sentence is allowed, as kernels are compiled for each matrix size
+        needed[np.flatnonzero(~needed)[: -int(needed.sum()) % MULTIPLE]] = True
+        tokens = np.flatnonzero(needed)
         return Candidates(tokens, allowed[:, tokens])
 
 
-class WithinCandidates:
-    """A constraint for a search whose tokens are numbered as candidates."""
+class CandidateConstraint:
+    """A constraint over candidate numbers instead of ids."""
 
     def __init__(self, constraint: Constraint, tokens: Ids) -> None:
         self._constraint, self._tokens = constraint, tokens.tolist()
@@ -175,14 +176,14 @@ class WithinCandidates:
                 rule.may_end,
                 None if rule.only is None else self._numbers[rule.only],
                 self._numbered(rule.forbidden),
-                self._numbered(rule.wanted),
-                self._numbered(rule.holding),
+                self._numbered(rule.advancing),
+                self._numbered(rule.confirming),
                 rule.progress,
             )
         return self._rules[state]
 
     def _numbered(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
-        """The numbers of those that are candidates; what rules share stays shared."""
+        """The numbers of tokens that are candidates; rules keep sharing them."""
         if not isinstance(tokens, SharedTokens):
             return tuple(self._numbers[token] for token in tokens if token in self._numbers)
         if tokens not in self._shared:
@@ -191,7 +192,7 @@ class WithinCandidates:
 
 
 def _sample(shards: "Shards") -> Ids:
-    """Rows, evenly spaced, with about CELLS pairs of positions."""
+    """Evenly spaced rows with about CELLS pairs of positions."""
     rows = np.arange(len(shards), dtype=np.int64)
     probe = rows[:: max(1, len(rows) // 10_000)]
     source, target = shards.lengths(probe)
@@ -201,9 +202,9 @@ def _sample(shards: "Shards") -> Ids:
 
 
 def _translation_table(source: "Sentences", target: "Sentences", target_size: int) -> tuple[Ids, NDArray[np.float64]]:
-    """IBM model 1: pairs source · target_size + target that occur together, and the probability of each target.
+    """IBM model 1: cooccurring pairs, as source · target_size + target, and the probability of each target.
 
-    PAD stands for no source token.
+    PAD is the empty source word.
     """
     source_length, target_length = source.lengths.astype(np.int64), target.lengths.astype(np.int64)
     starts = np.cumsum(source_length + 1) - source_length - 1
@@ -216,7 +217,7 @@ def _translation_table(source: "Sentences", target: "Sentences", target_size: in
     pairs, number = np.unique(keys, return_inverse=True)
     owner = pairs // target_size
     probability = np.ones(len(pairs))
-    for _ in range(ROUNDS):
+    for _ in range(ITERATIONS):
         share = probability[number]
         share /= np.repeat(np.add.reduceat(share, begin), width)
         count = np.bincount(number, share, minlength=len(pairs))

@@ -1,23 +1,23 @@
-"""Attention drawn with characters, for a terminal."""
+"""Attention heat maps of characters, for a terminal."""
 
 from rich.cells import cell_len, set_cell_size
 
 from nmtcli.translate.alignment import AttentionMap, labels
 
 _SHADES = " ░▒▓█"
-_LONGEST = 14  # characters of a source label, which stands upright
-_WIDEST = 24  # cells of a target label
+_LONGEST = 14  # maximum characters of a source label, which is vertical
+_WIDEST = 24  # maximum cells of a target label
 
 
 def terminal_map(one: AttentionMap, width: int) -> str:
-    """A row for each target piece, a column two cells wide for each source piece; the darker, the more it drew on it.
+    """A heat map with a row for each target piece and a column of two cells for each source piece.
 
-    Where `width` cells do not hold it, a line that says so.
+    If it is wider than `width` cells, a message instead.
     """
     target = [label if cell_len(label) <= _WIDEST else set_cell_size(label, _WIDEST) for label in labels(one.target)]
     left = max(map(cell_len, target), default=0) + 1
     if left + 2 * len(one.source) > width:
-        return f"{len(one.source)} source pieces are too many for {width} columns; an .html file holds them\n"
+        return f"{len(one.source)} source pieces do not fit in {width} columns; use --attention FILE.html\n"
     source = [label[:_LONGEST] for label in labels(one.source)]
     height = max(map(len, source), default=0)
     lines = [

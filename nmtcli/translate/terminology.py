@@ -1,4 +1,4 @@
-"""Terms that must be translated as given, where they occur in a line."""
+"""Terminology constraints, and the files of terms, dictionaries and phrases."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from nmtcli.translate.phrases import PhraseWriter, joins_words
 
 @dataclass(frozen=True)
 class Terminology:
-    """For each source term (as the source tokenizer normalises text) the phrase that its translation must have."""
+    """The required phrase of each source term, which is normalised by the source tokenizer."""
 
     phrases: dict[str, Phrase]
 
@@ -21,33 +21,33 @@ class Terminology:
     def of(
         cls, terms: Mapping[str, Sequence[str]], normalize: Callable[[str], str], writer: PhraseWriter
     ) -> "Terminology":
-        """Source terms with the target terms of which any will do. Raises UserError for one that cannot be written."""
+        """A terminology of source terms with alternative target terms. Raises UserError for an invalid term."""
         targets: dict[str, list[str]] = {}
-        for source, own in terms.items():
+        for source, alternatives in terms.items():
             if not normalize(source):
                 raise UserError(f"the term {source!r} has no text", "leave it out")
-            for target in own:
+            for target in alternatives:
                 try:
                     writer.required([target])
                 except UserError as error:
                     raise UserError(f"the term {source!r}: {error.message}", error.hint) from None
-            targets.setdefault(normalize(source), []).extend(own)
-        return cls({source: writer.required(own) for source, own in targets.items()})
+            targets.setdefault(normalize(source), []).extend(alternatives)
+        return cls({source: writer.required(alternatives) for source, alternatives in targets.items()})
 
     def occurring(self, line: str) -> list[Phrase]:
-        """The phrases for the terms in a normalised line, each once: whole words, of two that overlap the one that
-        begins first, of two that begin alike the longer one.
+        """The phrases of the terms in a normalised line, each once. Terms are whole words; of overlapping terms the
+        first one counts, and of those with the same start the longest one.
         """
-        found: dict[str, Phrase] = {}
+        phrases: dict[str, Phrase] = {}
         at = 0
         while at < len(line):
             term = self._term_at(line, at) if _is_edge(line, at) else None
             if term is None:
                 at += 1
                 continue
-            found[term] = self.phrases[term]
+            phrases[term] = self.phrases[term]
             at += len(term)
-        return list(found.values())
+        return list(phrases.values())
 
     def _term_at(self, line: str, at: int) -> str | None:
         for length in self._lengths:
@@ -62,26 +62,26 @@ class Terminology:
 
 
 def _is_edge(line: str, at: int) -> bool:
-    """Whether no word goes on over this place."""
+    """Whether there is a word boundary at this position."""
     return not (0 < at < len(line) and joins_words(line[at - 1]) and joins_words(line[at]))
 
 
 def read_terms(path: Path) -> dict[str, list[str]]:
-    """A file of tab-separated rows: source term, target term. A term in several rows may be translated by any.
+    """Read tab-separated rows of source term and target term; several rows of a term are alternatives.
 
-    Blank lines are left out. Raises DataError for rows that are not two terms.
+    Blank lines are ignored. Raises DataError for rows that are not two terms.
     """
     terms: dict[str, list[str]] = {}
     for number, line in _lines(path):
         source, *targets = line.split("\t")
         if len(targets) != 1 or not source.strip() or not targets[0].strip():
-            raise DataError(f"{path}:{number}: not a row of source term, tab, target term", f"it has {line!r}")
+            raise DataError(f"{path}:{number}: not source term, tab, target term", f"correct the line: {line!r}")
         terms.setdefault(source, []).append(targets[0])
     return terms
 
 
 def read_dictionary(path: Path) -> dict[str, str]:
-    """A file of source word, tab, target word; of several target words the first one counts.
+    """Read rows of source word, tab, target word; of several target words the first one counts.
 
     Raises DataError for rows that are not two words.
     """
@@ -89,17 +89,17 @@ def read_dictionary(path: Path) -> dict[str, str]:
     for number, line in _lines(path):
         source, _, target = line.partition("\t")
         if not source.strip() or not target.strip():
-            raise DataError(f"{path}:{number}: not a source word, a tab and a target word")
+            raise DataError(f"{path}:{number}: not source word, tab, target word", f"correct the line: {line!r}")
         words.setdefault(source.strip(), " ".join(target.split()))
     return words
 
 
 def read_phrases(path: Path) -> list[str]:
-    """A file with a phrase on each line; blank lines are left out."""
+    """Read one phrase per line; blank lines are ignored."""
     return [line for _, line in _lines(path)]
 
 
 def _lines(path: Path) -> Iterable[tuple[int, str]]:
-    """The lines that are not blank, with their numbers."""
+    """The lines that are not blank, with line numbers."""
     lines = read_text(path).split("\n")
     return [(number, line.removesuffix("\r")) for number, line in enumerate(lines, 1) if line.strip()]

@@ -1,4 +1,4 @@
-"""What goes into a translator and what comes out of it."""
+"""Requests to a translator, and translations."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,63 +14,63 @@ from nmtcli.translate.arguments import check_fields
 
 LongLines = Literal["split", "cut", "refuse"]
 Treatment = Literal["split", "cut", "refused"]
-# unmet: not all that was asked for is in the translation; unwritable: the target tokenizer cannot write some of it;
-# contradiction: nothing can obey it, and the line is left without a translation; incomplete: CTranslate2 wrote bytes
-# that make no character, which were taken out
+# unmet: the translation does not satisfy all constraints; unwritable: the target tokenizer cannot write a required
+# text; contradiction: the constraints are contradictory, and there is no translation; incomplete: bytes by CTranslate2
+# that are not a character were removed
 Problem = Literal["unmet", "unwritable", "contradiction", "incomplete"]
 
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")  # and halves of characters
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")  # and lone surrogates
 
 
 @dataclass(frozen=True)
 class Request:
-    """A line to translate, and what its translation must say.
+    """A line to translate, with lexical constraints.
 
-    It begins with `prefix`, has one text of each of `required`, none of `banned`, and with `placeholders` those of the
-    source, each as often. `extra` is handed through: the keys of a JSON line that are not ours.
+    The translation starts with `prefix`, has each text of `required`, none of `banned`, and with `placeholders` those
+    of the source, each as often. `extra` is copied to the output: the other keys of a JSON line.
     """
 
     source: str
     extra: Mapping[str, Any] = field(default_factory=dict)
     prefix: str = ""
-    required: Sequence[str | Sequence[str]] = ()  # texts, or lists of texts of which any will do
+    required: Sequence[str | Sequence[str]] = ()  # texts, or lists of alternatives
     banned: Sequence[str] = ()
     placeholders: bool = False
 
     def __post_init__(self) -> None:
-        """Raises UserError for what is of another type."""
+        """Raises UserError for values of another type."""
         check_fields(self)
 
 
 @dataclass(frozen=True)
 class LineHandling:
-    """What is done with lines beside searching.
+    """Handling of long lines, UNK tokens and constraints.
 
-    A line of more than `max_source_tokens` is split at sentence, clause or word borders and its translations are
-    joined, or it is cut, or refused: left without a translation. `dictionary` puts a word for each unknown one a model
-    writes: the translation of the source word it drew most on, or that word itself (Luong et al. 2015); None does not.
+    A line of more than `max_source_tokens` is split at sentence, clause or word borders, cut, or refused: left without
+    a translation. `dictionary` replaces UNK by the translation of the most-attended source word, or that word itself
+    (Luong et al. 2015); None keeps UNK.
 
-    Of all lines: a source term in `terms` is translated by one of its target terms; texts in `banned` do not occur;
-    with `placeholders`, tags and the like come out as often as they go in.
+    For all lines: a source term in `terms` is translated by one of its target terms; texts in `banned` do not occur;
+    `placeholders` copies tags and similar placeholders.
     """
 
     long_lines: LongLines = "split"
-    max_source_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 200  # by default no longer sentence is trained on
+    max_source_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 200  # the default maximum of training sentences
     dictionary: Mapping[str, str] | None = None
     terms: Mapping[str, Sequence[str]] = field(default_factory=dict)
     banned: Sequence[str] = ()
     placeholders: bool = False
 
     def __post_init__(self) -> None:
-        """Raises UserError for what is of another type or out of bounds."""
+        """Raises UserError for values of another type or out of bounds."""
         check_fields(self)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One translation of a line. `score` ranks; `log_prob` is the model's own log-probability of the tokens.
+    """One translation of a line. `score` is for ranking, `log_prob` is the log-probability of the tokens.
 
-    A line that was split has the sums of its parts. `alignment` links words between blanks of source and text.
+    A split line has the sums of its parts. `alignment` links space-separated words of source and text.
     """
 
     text: str
@@ -82,21 +82,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Translation:
-    """A line and its translations, best first; none for a line without tokens, and one that was refused."""
+    """A line and its translations, best first; none for an empty or refused line."""
 
     source: str
     candidates: tuple[Candidate, ...]
-    treatment: Treatment | None = None  # of a line over the limit
-    problems: tuple[Problem, ...] = ()  # with what the translation must say
+    treatment: Treatment | None = None  # of a line over max_source_tokens
+    problems: tuple[Problem, ...] = ()
 
     @property
     def text(self) -> str:
-        """The best translation; empty where there is none."""
+        """The best translation; empty if there is none."""
         return self.candidates[0].text if self.candidates else ""
 
 
 def as_requests(lines: Iterable[str | Request]) -> list[Request]:
-    """Lines as requests; raises UserError for what is neither."""
+    """Lines as requests. Raises UserError for anything but strings and requests."""
     if isinstance(lines, str):
         raise UserError("lines: is a string, not a list of strings", f"write it as a list: [{lines[:80]!r}]")
     requests = []
@@ -108,10 +108,10 @@ def as_requests(lines: Iterable[str | Request]) -> list[Request]:
 
 
 def without_controls(line: str) -> str:
-    """A line with a blank for each control character, line ends among them, and U+FFFD for half a character."""
+    """A line with spaces for control characters and line ends, and U+FFFD for lone surrogates."""
     return _CONTROL.sub(lambda found: " " if found[0] < "\ud800" else "\ufffd", line)
 
 
 def has_controls(line: str) -> bool:
-    """Whether `without_controls` would change it."""
+    """Whether a line has control characters or lone surrogates."""
     return _CONTROL.search(line) is not None

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmtcli.translate.byte_pieces import BytePieces
-from nmtcli.translate.constraints import Edges, ForcedPrefix, Phrase, Phrases, Together
+from nmtcli.translate.constraints import AllOf, ForcedPrefix, Phrase, Phrases, WordEdges
 from nmtcli.translate.ensemble import Ensemble
 from nmtcli.translate.sampling import SamplingOptions
 from nmtcli.translate.search import SearchOptions, beam_search, sample
@@ -43,7 +43,7 @@ def test_repaired_bytes_equal_pythons_decoding(found):
 
 
 def constraint(kind):
-    edges = Edges(frozenset(ID.values()), (EOS, 3, 4, 5))
+    edges = WordEdges(frozenset(ID.values()), (EOS, 3, 4, 5))
     banned = Phrases((Phrase(({ID[0xC3]: 1}, {ID[0xA9]: 2}), least=0, most=0, whole=True, inner=0),), edges)
     return {
         "none": None,
@@ -51,7 +51,7 @@ def constraint(kind):
         "required": Phrases((Phrase.of([E_ACUTE], least=2),)),
         "banned": banned,
         "last byte banned": Phrases((Phrase.of([(ID[0xA9],)], 0, 0), Phrase.of([(ID[0x82],)], 0, 0))),
-        "both": Together((ForcedPrefix((4, *E_ACUTE)), Phrases((Phrase.of([EURO]),)))),
+        "both": AllOf((ForcedPrefix((4, *E_ACUTE)), Phrases((Phrase.of([EURO]),)))),
     }[kind]
 
 
@@ -116,7 +116,7 @@ def test_a_shortlist_begins_no_character_that_it_cannot_end():
 def test_the_search_among_candidates_keeps_to_their_numbers(as_torch):
     tokens = np.array([0, 1, 2, 3, 4, ID[0xC3], ID[0xA9], ID[0xE2]])
     table = Table(len(tokens), 3, as_torch)
-    pieces = BytePieces(VALUES).among(tokens)
+    pieces = BytePieces(VALUES).restricted_to(tokens)
     options = SearchOptions(30, 30, byte_pieces=pieces)
     (found,) = Candidates(tokens, np.ones((1, len(tokens)), np.bool_)).originals(
         beam_search(table, *table.arrays([1]), [5], options)

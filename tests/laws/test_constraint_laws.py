@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmtcli.translate.constraints import Edges, ForcedPrefix, Phrase, Phrases, Together, obeys
+from nmtcli.translate.constraints import AllOf, ForcedPrefix, Phrase, Phrases, WordEdges, satisfies
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.vocabulary import EOS, SPECIAL
 from tests.laws.tables import Table, every_translation, exhaustive, occurrences
@@ -43,7 +43,7 @@ def within(tokens, prefix, wanted) -> bool:
 
 def build(prefix, wanted):
     phrases = Phrases(tuple(Phrase.of(spellings, least, most) for spellings, least, most in wanted))
-    return Together((ForcedPrefix(prefix), phrases)) if prefix else phrases
+    return AllOf((ForcedPrefix(prefix), phrases)) if prefix else phrases
 
 
 @settings(max_examples=300, deadline=None)
@@ -54,7 +54,7 @@ def test_the_automaton_accepts_what_holds_the_phrases(prefix, wanted):
         # a forced beginning stands whatever is banned
         if ends_in(prefix, wanted):
             break
-        assert obeys(constraint, tokens) == within(tokens, prefix, wanted), tokens
+        assert satisfies(constraint, tokens) == within(tokens, prefix, wanted), tokens
 
 
 def ends_in(prefix, wanted) -> bool:
@@ -80,16 +80,16 @@ def test_a_constrained_beam_wide_enough_finds_what_exhaustive_search_finds(seed,
     for sentence, limit, case, constraint, found in zip(sentences, limits, cases, constraints, results, strict=True):
         limit = max(limit, constraint.shortest) if constraint else limit  # noqa: PLW2901
         if limit > 6:
-            assert all(hypothesis.obeys == within(hypothesis.tokens, *case) for hypothesis in found)
+            assert all(hypothesis.satisfied == within(hypothesis.tokens, *case) for hypothesis in found)
             continue
         allowed = (lambda tokens, case=case: within(tokens, *case)) if case else (lambda tokens: True)
         expected = exhaustive(table, sentence, limit, alpha, kind, allowed)[:5]
         if expected:
-            assert [h.tokens for h in found if h.obeys] == [tokens for _, tokens in expected]
+            assert [h.tokens for h in found if h.satisfied] == [tokens for _, tokens in expected]
             assert [h.score for h in found] == pytest.approx([score for score, _ in expected], abs=1e-4)
         else:  # what comes closest is given, and said not to obey
             assert found
-            assert not any(hypothesis.obeys for hypothesis in found)
+            assert not any(hypothesis.satisfied for hypothesis in found)
 
 
 @settings(max_examples=100, deadline=None)
@@ -110,7 +110,7 @@ def test_a_constrained_sentence_alone_is_translated_as_in_a_batch(seed, beam, gr
     for n in range(len(cases)):
         row = slice(n, n + 1)
         (alone,) = beam_search(table, source[row], length[row], limits[row], options, constraints=constraints[row])
-        assert [(h.tokens, h.obeys) for h in alone] == [(h.tokens, h.obeys) for h in together[n]]
+        assert [(h.tokens, h.satisfied) for h in alone] == [(h.tokens, h.satisfied) for h in together[n]]
         for hypothesis in alone:
             assert hypothesis.log_prob == pytest.approx(table.log_prob(n, hypothesis.tokens), abs=1e-3)
 
@@ -128,14 +128,14 @@ def test_a_narrow_beam_finds_all_phrases_too(seed, beam, required, prefix):
     constraint = build(prefix, [([one], 1, None) for one in required])
     (found,) = beam_search(table, *table.arrays([1]), [40], SearchOptions(beam), constraints=[constraint])
     (best,) = found
-    assert best.obeys
+    assert best.satisfied
     assert best.tokens[: len(prefix)] == prefix
     assert all(occurrences(one, best.tokens) for one in required)
 
 
 def test_whole_words_end_where_their_last_word_ends():
     haus, boot, comma, the, quote = range(4, 9)
-    edges = Edges(frozenset({boot}), (EOS, 3, haus, comma, the, quote), frozenset({quote}))
+    edges = WordEdges(frozenset({boot}), (EOS, 3, haus, comma, the, quote), frozenset({quote}))
     must = Phrases((Phrase.of([[haus]], whole=True),), edges)
     for tokens, expected in {
         (haus, EOS): True,
@@ -145,7 +145,7 @@ def test_whole_words_end_where_their_last_word_ends():
         (haus, boot, haus, EOS): True,
         (the, EOS): False,
     }.items():
-        assert obeys(must, tokens) == expected
+        assert satisfies(must, tokens) == expected
     must_not = Phrases((Phrase(({haus: 1},), least=0, most=0, whole=True),), edges)
     inner = Phrases((Phrase(({the: 1, haus: 2}, {haus: 2}), least=0, most=0, whole=True, inner=1),), edges)
     for tokens, expected in {
@@ -154,16 +154,16 @@ def test_whole_words_end_where_their_last_word_ends():
         (haus, EOS): False,
         (haus, boot, haus, comma, EOS): False,
     }.items():
-        assert obeys(must_not, tokens) == expected
-    assert not obeys(inner, (comma, quote, haus, EOS))
-    assert not obeys(inner, (haus, EOS))
-    assert obeys(inner, (boot, haus, boot, EOS))
+        assert satisfies(must_not, tokens) == expected
+    assert not satisfies(inner, (comma, quote, haus, EOS))
+    assert not satisfies(inner, (haus, EOS))
+    assert satisfies(inner, (boot, haus, boot, EOS))
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), as_torch=st.booleans())
 def test_banned_words_are_not_said_and_the_search_goes_round_them(seed, as_torch):
-    edges = Edges(frozenset({5}), (EOS, 3, 4))
+    edges = WordEdges(frozenset({5}), (EOS, 3, 4))
     constraint = Phrases((Phrase(({4: 1},), least=0, most=0, whole=True),), edges)
     table = Table(SIZE, seed, as_torch)
 
@@ -172,7 +172,7 @@ def test_banned_words_are_not_said_and_the_search_goes_round_them(seed, as_torch
 
     (found,) = beam_search(table, *table.arrays([1]), [5], SearchOptions(200, n_best=200), constraints=[constraint])
     expected = exhaustive(table, 1, 5, 1.0, allowed=allowed)
-    assert [h.tokens for h in found if h.obeys] == [tokens for _, tokens in expected]
+    assert [h.tokens for h in found if h.satisfied] == [tokens for _, tokens in expected]
 
 
 def test_a_forced_beginning_costs_one_row_a_step():
@@ -187,7 +187,7 @@ def test_a_limit_too_short_for_what_is_required_is_raised():
     constraint = build((7, 8), [([(3, 4, 5)], 2, None)])
     assert constraint.shortest == 2 + 6 + 1
     (found,) = beam_search(table, *table.arrays([1]), [2], SearchOptions(), constraints=[constraint])
-    assert found[0].obeys
+    assert found[0].satisfied
     assert len(found[0].tokens) == 9
 
 

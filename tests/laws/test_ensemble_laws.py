@@ -80,11 +80,11 @@ def test_a_wide_beam_of_an_ensemble_finds_what_exhaustive_search_finds(
     for sentence, wish, constraint, found in zip(sentences, wishes, constraints, results, strict=True):
         limit = max(4, constraint.shortest) if constraint else 4
         if limit > 5:
-            assert all(hypothesis.obeys == within(hypothesis.tokens, *wish) for hypothesis in found)
+            assert all(hypothesis.satisfied == within(hypothesis.tokens, *wish) for hypothesis in found)
             continue
         allowed = (lambda tokens, wish=wish: within(tokens, *wish)) if wish else (lambda tokens: True)
         expected = exhaustive(written, sentence, limit, alpha, kind, allowed)[:5]
-        obedient = [hypothesis for hypothesis in found if hypothesis.obeys]
+        obedient = [hypothesis for hypothesis in found if hypothesis.satisfied]
         assert [h.score for h in obedient] == pytest.approx([score for score, _ in expected], abs=1e-3)
         assert [h.tokens for h in obedient] == [tokens for _, tokens in expected]
 

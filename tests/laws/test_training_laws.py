@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from nmtcli.checkpoint import RunDirectory, find_model, load_model
-from nmtcli.data.shards import Sentences
+from nmtcli.data.batching import Sentences
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train import batches
 from nmtcli.train.batches import Batch, make_batch
@@ -46,7 +46,7 @@ def test_micro_batches_together_are_one_batch(parts):
     def gradients(batches):
         model.zero_grad()
         for piece in batches:
-            (objective(piece) / batch.target_tokens).backward()
+            (objective(piece)[0] / batch.target_tokens).backward()
         return {name: weight.grad.clone() for name, weight in model.named_parameters()}
 
     whole = gradients([batch])

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from io import StringIO
+from itertools import islice
 
 from nmtcli.data.files import FromFile
 from nmtcli.prepare.readers.layout import Layout, find_layout
@@ -95,10 +97,9 @@ class TsvFile(FromFile):
 def _cells(start: bytes) -> tuple[list[str], list[str]]:
     """The cells of the first two lines, or rows."""
     if _is_quoted(start):
-        text = _probed(start)
-        rows = split_rows(iter(text.splitlines(keepends=True)), "\t")
-        first, second = [*(cells_of(row) for row, _ in zip(rows, range(2), strict=False)), [], []][:2]
-        return first, second
+        rows = islice(split_rows(StringIO(_probed(start), newline="\n"), "\t"), 2)
+        names, texts = [*map(cells_of, rows), [], []][:2]
+        return names, texts
     lines = [*start.split(b"\n", 2)[:2], b""][:2]
     texts = [decode_lines(line, 1, number, "")[0][0].removesuffix("\r") for number, line in enumerate(lines, 1)]
     return texts[0].split("\t"), texts[1].split("\t")

@@ -1,1 +1,1 @@
-"""Models behind the step protocol, one file for each engine that can run them."""
+"""Inference engines, one module each."""

@@ -1,8 +1,8 @@
-"""An exported Transformer run by CTranslate2, which searches itself: whole batches in, hypotheses out. No PyTorch here.
+"""The CTranslate2 engine for exported Transformers, with its own search and without PyTorch.
 
-Its beam search is ours (the likeliest unfinished hypotheses at each step; done when a beam is finished). What differs
-is made equal: hypotheses are ranked again by our score, and what is longer than a sentence's own limit is ended there
-and scored by the model.
+Its beam search is equal to that of `nmt` (most probable unfinished hypotheses at each step; done when a beam is
+finished) with two corrections: hypotheses are ranked again by the score of `nmt`, and those over the length limit are
+ended at the limit and scored again by the model.
 """
 
 import json
@@ -21,7 +21,7 @@ from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import SearchConfig
 from nmtcli.errors import DataError, UserError, memory_ran_out
 from nmtcli.translate.byte_pieces import BytePieces
-from nmtcli.translate.concurrency import batches_at_once, usable_threads
+from nmtcli.translate.concurrency import count_parallel_batches, usable_threads
 from nmtcli.translate.decoding import length_limits, search_options
 from nmtcli.translate.search import Hypothesis, SearchOptions, hypothesis_score
 from nmtcli.translate.translation import LineHandling
@@ -30,11 +30,11 @@ from nmtcli.vocabulary import EOS
 if TYPE_CHECKING:
     import ctranslate2
 
-FOLDER = "ctranslate2"  # what ctranslate2.Translator opens, beside our config.json and tokenizers
-POSITIONS = 1024  # tokens of the longest sentence, EOS counted
-ROUNDED = 16  # source tokens, to the next multiple of which sentences are alike
-SCORED_TOKENS = 500  # target tokens scored together
-# What CTranslate2 calls them. With int8, what is not quantised stays in fp32.
+FOLDER = "ctranslate2"  # the folder of ctranslate2.Translator, beside config.json and tokenizers
+POSITIONS = 1024  # maximum tokens of a sentence, with EOS
+ROUNDED = 16  # source lengths are rounded up to a multiple, for equal length limits
+SCORED_TOKENS = 500  # target tokens of a batch of scoring
+# CTranslate2's names. With int8, layers that are not quantized stay in fp32.
 TYPES: dict[StoredPrecision, str] = {
     "fp32": "float32",
     "int8": "int8_float32",
@@ -47,70 +47,70 @@ Tokens = Sequence[int]
 
 @dataclass(frozen=True)
 class _Limits:
-    """What all hypotheses of a call have in common; EOS is counted."""
+    """The length limits of a call, with EOS."""
 
     shortest: int
     longest: int
 
 
 @dataclass(slots=True)
-class _Found:
-    """A hypothesis of CTranslate2: ids with EOS, if it came to that, and attention [T, S] if it was asked for."""
+class _Candidate:
+    """A hypothesis of CTranslate2: ids, with EOS if finished, and attention [T, S] if requested."""
 
     tokens: tuple[int, ...]
     log_prob: float
     attention: NDArray[np.float32] | None
-    asked: bool  # whether the model is to be asked for the log-probability
+    unscored: bool  # whether the log-probability must be computed again
     score: float = 0.0
     repaired: bool = False
 
-    def within(self, limit: int) -> "_Found":
-        """Ended where it is at its limit; that EOS looks where the token before it did."""
+    def within(self, limit: int) -> "_Candidate":
+        """The hypothesis, ended at the limit; its EOS has the attention of the token before it."""
         if len(self.tokens) <= limit and self.tokens[-1] == EOS:
             return self
         kept = self.tokens[: limit - 1]
         weights = self.attention
         if weights is not None:
             weights = np.concatenate([weights[: len(kept)], weights[max(len(kept) - 1, 0) :][:1]])
-        return _Found((*kept, EOS), self.log_prob, weights, asked=True)
+        return _Candidate((*kept, EOS), self.log_prob, weights, unscored=True)
 
-    def whole(self, byte_pieces: BytePieces) -> "_Found":
-        """Without bytes that make no character."""
+    def whole(self, byte_pieces: BytePieces) -> "_Candidate":
+        """The hypothesis without bytes of incomplete characters."""
         kept = byte_pieces.whole(self.tokens)
         if len(kept) == len(self.tokens):
             return self
         tokens = tuple(self.tokens[place] for place in kept)
         weights = None if self.attention is None else self.attention[kept]
-        return _Found(tokens, self.log_prob, weights, asked=True, repaired=True)
+        return _Candidate(tokens, self.log_prob, weights, unscored=True, repaired=True)
 
-    def told(self, keep_attention: bool) -> Hypothesis:
-        """As the search tells it."""
+    def hypothesis(self, keep_attention: bool) -> Hypothesis:
+        """The hypothesis in the type of `search`."""
         attention = self.attention if keep_attention else None
         return Hypothesis(self.tokens, self.log_prob, self.score, attention, repaired=self.repaired)
 
 
 class CTranslate2Runtime:
-    """A CTranslate2 model, its search and its scores. See `Searcher`."""
+    """A CTranslate2 model: see `Searcher`."""
 
     def __init__(
         self, directory: Path, precision: StoredPrecision, device: str = "auto", threads: int | None = None
     ) -> None:
-        """Open the model in a directory; raises DataError where it is missing or damaged, UserError for a device."""
+        """Open the model. Raises DataError if it is missing or damaged, UserError for an unavailable device."""
         folder = directory / FOLDER
         if not folder.is_dir():
             raise DataError(f"{folder}: missing", "the export is not complete; export it again")
         self._model = _open(folder, precision, device, threads or usable_threads())
-        self.at_once = self._model.num_translators if self._model.device == "cpu" else 1
+        self.parallel_batches = self._model.num_translators if self._model.device == "cpu" else 1
         self._source, target = (_vocabulary(folder, side) for side in ("source", "target"))
         self._target = target
         self._ids = {piece: number for number, piece in enumerate(target)}
 
     def share(self, batches: int) -> None:
-        """See `Shared`; its threads are shared out when the model is opened."""
+        """See `Shared`; threads are divided when the model is opened."""
 
     def check(self, config: SearchConfig, handling: LineHandling) -> None:
-        """Raise UserError for what CTranslate2 cannot do."""
-        refused = [
+        """Raise UserError for settings that CTranslate2 does not support."""
+        unsupported = [
             (config.method != "beam", f"method {config.method}"),
             (config.beam_groups > 1, "beam_groups"),
             (config.stopping == "bound", "stopping bound"),
@@ -118,10 +118,10 @@ class CTranslate2Runtime:
             (bool(handling.banned), "banned words"),
             (handling.placeholders, "placeholders"),
         ]
-        if wanted := [name for refuse, name in refused if refuse]:
+        if names := [name for is_set, name in unsupported if is_set]:
             raise UserError(
-                f"a CTranslate2 model searches by itself, without {', '.join(wanted)}",
-                "leave that out, or export to onnx or safetensors",
+                f"CTranslate2 models do not support {', '.join(names)}",
+                "leave it out, or export to onnx or safetensors",
             )
 
     def search(
@@ -134,35 +134,35 @@ class CTranslate2Runtime:
     ) -> list[list[Hypothesis]]:
         """The finished hypotheses of each sentence (ids without EOS), best first, at most `n_best` each.
 
-        Bytes that make no character are taken out; what is left has the score that the model gives to it.
+        Bytes of incomplete characters are removed, and the rest is scored again.
         """
         options = search_options(config, n_best, keep_attention)
         lengths = [len(sentence) + 1 for sentence in sentences]
         if max(lengths) > POSITIONS:
             raise UserError(
-                f"a line has {max(lengths) - 1:,} tokens, and a CTranslate2 model takes {POSITIONS - 1:,}",
+                f"a line has {max(lengths) - 1:,} tokens; the maximum of CTranslate2 models is {POSITIONS - 1:,}",
                 "lower --max-source-tokens",
             )
         shortest, longest = length_limits(config, lengths)
-        # It has one limit for all sentences of a call. To be searched for alike in any batch, each goes up to the limit
-        # of a rounded length, and what is longer than its own is cut.
+        # A call has one limit for all its sentences. To be independent of the batch, each is searched up to the limit
+        # of its rounded length, and longer hypotheses are cut.
         rounded = length_limits(config, [-(-length // ROUNDED) * ROUNDED for length in lengths])[1]
         limits = [_Limits(low, min(high, POSITIONS)) for low, high in zip(shortest, rounded, strict=True)]
-        found: list[list[_Found]] = [[] for _ in sentences]
+        candidates: list[list[_Candidate]] = [[] for _ in sentences]
         for limit in dict.fromkeys(limits):
-            rows = [row for row, own in enumerate(limits) if own == limit]
-            # It takes what must not come out of the distribution; a probability of ours is the model's own.
+            rows = [row for row, one in enumerate(limits) if one == limit]
+            # it removes forbidden tokens from the distribution; `nmt` uses the probabilities of the model
             altered = limit.shortest > 1 or options.no_repeat_ngram > 0
             pools = self._translate([sentences[row] for row in rows], limit, options, altered)
             for row, pool in zip(rows, pools, strict=True):
                 within = [one.within(min(longest[row], POSITIONS)) for one in pool]
                 if byte_pieces is not None:
                     within = [one.whole(byte_pieces) for one in within]
-                different = list({one.tokens: one for one in reversed(within)}.values())  # cut, two may be the same
-                found[row] = different if altered else _ranked(different, lengths[row], options)[:n_best]
-        self._score(sentences, found)
-        ranked = [_ranked(pool, length, options)[:n_best] for pool, length in zip(found, lengths, strict=True)]
-        return [[one.told(options.keep_attention) for one in pool] for pool in ranked]
+                different = list({one.tokens: one for one in reversed(within)}.values())  # cutting makes some equal
+                candidates[row] = different if altered else _ranked(different, lengths[row], options)[:n_best]
+        self._score(sentences, candidates)
+        ranked = [_ranked(pool, length, options)[:n_best] for pool, length in zip(candidates, lengths, strict=True)]
+        return [[one.hypothesis(options.keep_attention) for one in pool] for pool in ranked]
 
     def log_probs(self, sentences: Sequence[Tokens], targets: Sequence[Tokens]) -> list[list[float]]:
         """The log-probabilities of the tokens of given translations, and of their EOS; ids without EOS."""
@@ -175,25 +175,25 @@ class CTranslate2Runtime:
         )
         return [result.log_probs for result in scored]
 
-    def _score(self, sentences: Sequence[Tokens], found: Sequence[Sequence[_Found]]) -> None:
-        """Ask for the log-probabilities that are not known."""
-        asked = [(sentence, one) for sentence, pool in zip(sentences, found, strict=True) for one in pool if one.asked]
-        if asked:
-            scored = self.log_probs([sentence for sentence, _ in asked], [one.tokens[:-1] for _, one in asked])
-            for (_, one), log_probs in zip(asked, scored, strict=True):
-                one.log_prob, one.asked = math.fsum(log_probs), False
+    def _score(self, sentences: Sequence[Tokens], candidates: Sequence[Sequence[_Candidate]]) -> None:
+        """Compute missing log-probabilities."""
+        pairs = zip(sentences, candidates, strict=True)
+        unscored = [(sentence, one) for sentence, pool in pairs for one in pool if one.unscored]
+        if unscored:
+            scored = self.log_probs([sentence for sentence, _ in unscored], [one.tokens[:-1] for _, one in unscored])
+            for (_, one), log_probs in zip(unscored, scored, strict=True):
+                one.log_prob, one.unscored = math.fsum(log_probs), False
 
     def _translate(
         self, sentences: Sequence[Tokens], limits: _Limits, options: SearchOptions, altered: bool
-    ) -> list[list[_Found]]:
-        """What CTranslate2 finds: a beam of hypotheses a sentence. What it cut short does not end in EOS.
+    ) -> list[list[_Candidate]]:
+        """The beam of each sentence by CTranslate2; unfinished hypotheses do not end in EOS.
 
-        `altered`: its probabilities are not the model's own.
+        `altered`: its probabilities are not those of the model.
         """
         attends, beam = _attends(options), options.beam_size
-        # Of what is finished it tells the best, a beam of it, by its own length normalisation: that of average; gnmt's
-        # is nearest to this at the lengths of sentences.
-        # Not 0, for which it would stop when the likeliest is finished, whatever the others have come to.
+        # It returns the best finished hypotheses by its length normalisation, which is that of average; 0.7 is closest
+        # to gnmt at the lengths of sentences. With 0 it would stop when the most probable hypothesis is finished.
         penalty = max(options.length_penalty * (0.7 if options.length_normalization == "gnmt" else 1.0), 1e-6)
         results = self._model.translate_batch(
             [self._read(sentence) for sentence in sentences],
@@ -217,13 +217,13 @@ class CTranslate2Runtime:
                 if weights is not None and first is not None:
                     weights[0] = first[row][0]
                 tokens = tuple(self._ids[piece] for piece in pieces)
-                pool.append(_Found(tokens, score * len(pieces) ** penalty, weights, altered))
+                pool.append(_Candidate(tokens, score * len(pieces) ** penalty, weights, altered))
             pools.append(pool)
         return pools
 
     def _first_attention(self, sentences: Sequence[Tokens]) -> list[NDArray[np.float32]]:
-        """Where the first token of each translation looked, [1, S]; in a beam, CTranslate2 mixes that up among the
-        sentences of a batch."""
+        """The attention of the first token of each translation, [1, S]; with a beam, CTranslate2 confuses it between
+        the sentences of a batch."""
         sources = [self._read(sentence) for sentence in sentences]
         results = self._model.translate_batch(
             sources,
@@ -243,17 +243,17 @@ def _attends(options: SearchOptions) -> bool:
     return options.keep_attention or options.coverage_penalty > 0
 
 
-def _ranked(pool: Sequence[_Found], source_length: int, options: SearchOptions) -> list[_Found]:
-    """Scored as our search does, best first."""
+def _ranked(pool: Sequence[_Candidate], source_length: int, options: SearchOptions) -> list[_Candidate]:
+    """The candidates with the scores of `search`, best first."""
     for one in pool:
         one.score = hypothesis_score(one.log_prob, len(one.tokens), one.attention, source_length, options)
     return sorted(pool, key=lambda one: -one.score)
 
 
 def _attention(weights: Sequence[Sequence[float]]) -> NDArray[np.float32]:
-    """Weights [T, S]; CTranslate2 leaves out that of the source's EOS."""
-    told = np.asarray(weights, np.float32).reshape(len(weights), -1)
-    return np.concatenate([told, np.maximum(1 - told.sum(axis=1, keepdims=True), 0)], axis=1)
+    """Weights [T, S]; CTranslate2 omits that of the source EOS."""
+    given = np.asarray(weights, np.float32).reshape(len(weights), -1)
+    return np.concatenate([given, np.maximum(1 - given.sum(axis=1, keepdims=True), 0)], axis=1)
 
 
 def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -> "ctranslate2.Translator":
@@ -265,24 +265,24 @@ def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -
         ) from None
     kind, _, number = device.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (number and not number.isdecimal()):
-        raise UserError(f"device {device}: no such device", "auto, cpu, cuda, or one GPU by its number, as in cuda:1")
+        raise UserError(f"device {device}: unknown device", "use auto, cpu, cuda, or one GPU such as cuda:1")
     gpus = ctranslate2.get_cuda_device_count()
     if kind == "cuda" and gpus <= int(number or 0):
-        raise UserError(f"device {device}: CTranslate2 finds {gpus} GPUs", "--device cpu")
+        raise UserError(f"device {device}: CTranslate2 finds {gpus} GPUs", "use --device cpu")
     where = "cuda" if kind != "cpu" and gpus else "cpu"
-    at_once = batches_at_once(threads)
-    # On a CPU half precision is how weights are kept; it computes in fp32.
+    parallel_batches = count_parallel_batches(threads)
+    # on a CPU, half precision is for storage only
     compute = "float32" if where == "cpu" and precision in ("fp16", "bf16") else TYPES[precision]
     if compute not in ctranslate2.get_supported_compute_types(where):
-        raise UserError(f"{folder}: CTranslate2 does not compute in {precision} on this machine", "export it in int8")
+        raise UserError(f"{folder}: CTranslate2 does not support {precision} on this machine", "export it in int8")
     try:
         return ctranslate2.Translator(
             str(folder),
             device=where,
             device_index=int(number or 0),
             compute_type=compute,
-            inter_threads=at_once if where == "cpu" else 1,
-            intra_threads=threads // at_once,
+            inter_threads=parallel_batches if where == "cpu" else 1,
+            intra_threads=threads // parallel_batches,
         )
     except (OSError, ValueError, RuntimeError) as error:
         if memory_ran_out(error):
@@ -291,10 +291,10 @@ def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -
 
 
 def int8_may_saturate() -> bool:
-    """Whether CTranslate2 may multiply int8 by instructions that add pairs of products up in 16 bits.
+    """Whether int8 products of CTranslate2 may saturate in 16-bit sums.
 
-    So oneDNN does, CTranslate2's default on CPUs from AMD, where there is no VNNI. Large weights then give wrong sums;
-    MKL (CT2_USE_MKL=1 in the environment) is exact there, and slower.
+    oneDNN, CTranslate2's default on AMD CPUs, uses such instructions without VNNI. Large weights then give wrong sums;
+    MKL (CT2_USE_MKL=1 in the environment) is exact there, but slower.
     """
     if os.environ.get("CT2_USE_MKL") == "1":
         return False

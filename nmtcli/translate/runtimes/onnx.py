@@ -1,33 +1,33 @@
-"""An exported model as the search sees it, run by ONNX Runtime on NumPy arrays. No PyTorch here."""
+"""The ONNX Runtime engine, on NumPy arrays and without PyTorch."""
 
 from pathlib import Path
 from typing import Any
 
 from nmtcli.errors import DataError, UserError, memory_ran_out
 from nmtcli.models.protocol import Array, Cache, Memory, Step
-from nmtcli.translate.concurrency import batches_at_once, usable_threads
+from nmtcli.translate.concurrency import count_parallel_batches, usable_threads
 
 ENCODER_FILE, STEP_FILE = "encoder.onnx", "step.onnx"
 
 
 class OnnxRuntime:
-    """Runs the two graphs of an export. Memory and cache are dicts by the names of the graphs' inputs."""
+    """Runs the two graphs of an export. Memory and cache are dicts by the input names of the graphs."""
 
     def __init__(self, directory: Path, threads: int | None = None) -> None:
-        """Open both graphs; raises DataError where one is missing or damaged."""
+        """Open both graphs. Raises DataError if one is missing or damaged."""
         threads = threads or usable_threads()
-        self.at_once = batches_at_once(threads)
-        inner = threads - self.at_once + 1  # which all batches share; the thread that asks computes too
+        self.parallel_batches = count_parallel_batches(threads)
+        inner = threads - self.parallel_batches + 1  # of the session, for all batches; the calling threads compute too
         self.encoder = _session(directory / ENCODER_FILE, inner)
         self.stepper = _session(directory / STEP_FILE, inner)
         self.start_names = [output.name for output in self.encoder.get_outputs()]
         self.step_names = [output.name for output in self.stepper.get_outputs()]
 
     def share(self, batches: int) -> None:
-        """See `Shared`; the sessions share by themselves."""
+        """See `Shared`; the threads of a session serve all batches."""
 
     def array(self, values: Array) -> Array:
-        """A NumPy array as this runtime takes it."""
+        """The NumPy array."""
         return values
 
     def start(self, source: Array, source_length: Array) -> tuple[Memory, Cache]:

@@ -1,4 +1,4 @@
-"""A PyTorch model as the search sees it."""
+"""The PyTorch engine."""
 
 import torch
 from torch import Tensor
@@ -8,24 +8,24 @@ from nmtcli.models.loop import plain_product
 from nmtcli.models.packed import PackedMatrix
 from nmtcli.models.protocol import Array, Cache, Memory, Step
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.translate.concurrency import batches_at_once
+from nmtcli.translate.concurrency import count_parallel_batches
 
 
 class TorchRuntime:
-    """Runs a model on a device without gradients. On a CPU several batches share PyTorch's threads."""
+    """Runs a model on a device without gradients. On a CPU, parallel batches divide PyTorch's threads."""
 
     def __init__(self, model: Seq2Seq, device: torch.device) -> None:
         self.model = model.to(device)
         self.device = device
         self._threads = torch.get_num_threads()
-        self.at_once = batches_at_once(self._threads) if device.type == "cpu" else 1
+        self.parallel_batches = count_parallel_batches(self._threads) if device.type == "cpu" else 1
 
     def share(self, batches: int) -> None:
         """See `Shared`."""
         torch.set_num_threads(max(self._threads // batches, 1))
 
     def array(self, values: Array) -> Tensor:
-        """A NumPy array as this runtime takes it."""
+        """A NumPy array as a tensor on the device."""
         return torch.as_tensor(values, device=self.device)
 
     @torch.inference_mode()
@@ -40,16 +40,16 @@ class TorchRuntime:
         with explain_out_of_memory("--batch-tokens or --beam-size"):
             return self.model.step(tokens, memory, cache)
 
-    def among(self, tokens: Array, allowed: Array) -> "Among":
-        """This model for one batch of sentences with some target tokens only; see `Among`."""
-        return Among(self, self.array(tokens), self.array(allowed))
+    def restricted_to(self, tokens: Array, allowed: Array) -> "ShortlistDecoder":
+        """The model with a vocabulary shortlist for one batch; see `ShortlistDecoder`."""
+        return ShortlistDecoder(self, self.array(tokens), self.array(allowed))
 
 
-class Among:
-    """A model whose output layer has only some tokens [R], by whose places in that list the search calls them.
+class ShortlistDecoder:
+    """A model with an output layer of some tokens [R] only; the search uses their positions in that list as ids.
 
-    Of these each sentence is `allowed` [B, R] its own, which share all the probability; a sentence so is translated
-    the same whatever the others need.
+    The probability of each sentence is distributed over its `allowed` [B, R] tokens, so translations do not depend on
+    the other sentences of the batch.
     """
 
     @torch.inference_mode()
@@ -72,5 +72,7 @@ class Among:
             features, cache, attention = self._runtime.model.advance(self._tokens[tokens], inner, cache)
             logits = plain_product(features, self._weight).float().add_(masked[:, None])
             with torch.inference_mode(mode=False):
-                log_probs = torch.empty(logits.shape, device=logits.device)  # which the search can write into
+                log_probs = torch.empty(
+                    logits.shape, device=logits.device
+                )  # a normal tensor, for in-place operations of the search
             return Step(torch.log_softmax(logits, dim=-1, out=log_probs), cache, attention)

@@ -1,4 +1,4 @@
-"""What the translations of lines must say: from requests and settings to constraints of the parts of a line."""
+"""The lexical constraints of lines, from requests and settings."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,17 +11,17 @@ from nmtcli.translate.terminology import Terminology
 from nmtcli.translate.translation import LineHandling, Problem, Request, without_controls
 
 
-class Wording:
-    """Makes the constraints of lines. `drawn`: translations are samples, of which no words can be required."""
+class LineConstraints:
+    """Makes the constraints of lines. With `sampling`, nothing can be required."""
 
-    def __init__(self, tokenizers: Tokenizers, handling: LineHandling, drawn: bool) -> None:
-        """Raises UserError where what is asked of all lines cannot be."""
-        if drawn and (handling.terms or handling.placeholders):
+    def __init__(self, tokenizers: Tokenizers, handling: LineHandling, sampling: bool) -> None:
+        """Raises UserError for invalid constraints of all lines."""
+        if sampling and (handling.terms or handling.placeholders):
             raise UserError(
-                "terms and placeholders cannot be required of samples",
+                "sampling does not support terminology and placeholders",
                 "use method beam, or leave the terminology and placeholders out",
             )
-        self._source, self._handling, self._drawn = tokenizers.source, handling, drawn
+        self._source, self._handling, self._sampling = tokenizers.source, handling, sampling
         self._writer = PhraseWriter(tokenizers.target)
         self._banned = [self._writer.banned(text) for text in handling.banned]
         self._terms = Terminology.of(handling.terms, self._source.normalize, self._writer) if handling.terms else None
@@ -29,19 +29,19 @@ class Wording:
     def constraints(
         self, request: Request, texts: Sequence[str]
     ) -> tuple[list[Constraint | None] | None, set[Problem]]:
-        """The constraint of each part of a line, whose source is `texts`, and what was wrong with it.
+        """The constraint of each part of a line, with the source `texts`, and the problems.
 
-        Prefix and required texts are for the first part; terms and placeholders for the part whose source has them;
-        banned texts for all. None instead of constraints that contradict themselves, or require words of samples.
+        Prefix and required texts are for the first part, terms and placeholders for the part with their source, banned
+        texts for all. None for contradictory constraints, and for required texts with sampling.
         """
         handling, problems = self._handling, set[Problem]()
         placeholders = handling.placeholders or request.placeholders
         if not (request.prefix or request.required or request.banned or placeholders or self._terms):
             return [self._common] * len(texts), problems
-        if self._drawn and (request.required or placeholders):
+        if self._sampling and (request.required or placeholders):
             return None, {"contradiction"}
-        prefix, required, banned = self._own(request, problems)
-        found: list[Constraint | None] = []
+        prefix, required, banned = self._phrases(request, problems)
+        constraints: list[Constraint | None] = []
         for number, text in enumerate(texts):
             phrases = [*(required if number == 0 else ()), *self._banned, *banned]
             phrases += self._terms.occurring(self._source.normalize(text)) if self._terms else []
@@ -50,18 +50,18 @@ class Wording:
                 phrases += copied
                 problems |= {"unwritable"} if unwritable else set()
             try:
-                found.append(self._writer.constraint(prefix if number == 0 else (), phrases))
+                constraints.append(self._writer.constraint(prefix if number == 0 else (), phrases))
             except UserError:
                 return None, {"contradiction"}
-        return found, problems
+        return constraints, problems
 
     @cached_property
     def _common(self) -> Constraint | None:
-        """The constraint of a line that asks for nothing itself; lines share its states."""
+        """The constraint of lines without constraints of their own; they share its states."""
         return self._writer.constraint(phrases=self._banned)
 
-    def _own(self, request: Request, problems: set[Problem]) -> tuple[tuple[int, ...], list[Phrase], list[Phrase]]:
-        """Prefix, required and banned phrases of one line; what cannot be written is left out."""
+    def _phrases(self, request: Request, problems: set[Problem]) -> tuple[tuple[int, ...], list[Phrase], list[Phrase]]:
+        """Prefix, required and banned phrases of one line; those that cannot be written are omitted."""
         prefix: tuple[int, ...] = ()
         if request.prefix:
             try:
@@ -70,8 +70,8 @@ class Wording:
                 problems.add("unwritable")
         required = []
         for texts in request.required:
-            either = map(without_controls, [texts] if isinstance(texts, str) else texts)
-            writable = [text for text in either if self._can_write(text)]
+            alternatives = map(without_controls, [texts] if isinstance(texts, str) else texts)
+            writable = [text for text in alternatives if self._can_write(text)]
             if writable:
                 required.append(self._writer.required(writable))
             else:

@@ -1,0 +1,261 @@
+"""All that decides the next update of a training run: written as checkpoints, and loaded again exactly."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from nmtcli import checkpoint
+from nmtcli.checkpoint import ModelInfo, RunDirectory
+from nmtcli.config import Config, Precision
+from nmtcli.data.directory import PreparedData
+from nmtcli.errors import DataError
+from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.train.averaging import MovingAverage
+from nmtcli.train.distributed import Ranks, divided, whole
+from nmtcli.train.finetuning import FirstModel
+from nmtcli.train.freezing import freeze
+from nmtcli.train.loss import TrainingLoss
+from nmtcli.train.objectives import make_objective
+from nmtcli.train.optimizers import load_optimizer, make_optimizer, optimizer_tensors
+from nmtcli.train.precision import MixedPrecision
+from nmtcli.train.state import TrainState
+from nmtcli.train.stopping import EarlyStopping
+from nmtcli.train.vectors import WordVectorPair
+
+
+class Learner:
+    """A model in training with its objective, optimizer, loss scale, moving average, `TrainState` and `EarlyStopping`.
+
+    A checkpoint has all of these. The data and the random numbers follow from the seed and the position in the data,
+    so that a resume is exact, also with another number of ranks.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        data: PreparedData,
+        run: RunDirectory,
+        device: torch.device,
+        ranks: Ranks,
+        first: FirstModel | None = None,
+        word_vectors: WordVectorPair = (None, None),
+    ) -> None:
+        """See `Trainer`."""
+        self.config, self.data, self.run, self.device, self.ranks = config, data, run, device, ranks
+        self.first, self.word_vectors = first, word_vectors
+        self.sharded = config.train.sharded and ranks.size > 1
+        self.model = self._new_model()
+        loss = TrainingLoss(self.model, config.train.label_smoothing, config.train.guided_alignment)
+        self.objective = make_objective(config, loss, data.tokenizers)
+        self.parallel = ranks.share(self.objective, self.sharded, device)  # may replace the weights by shards
+        self.optimizer = make_optimizer(self.model, config.train)
+        self.ema = None if config.train.ema is None else MovingAverage(self.model, config.train.ema)
+        self.state, self.stopping = TrainState(), EarlyStopping.of(config.train)
+        self.precision = self._mixed_precision(None)
+        self.skipped = SkippedUpdates(device)
+
+    def _new_model(self) -> Seq2Seq:
+        """The model at the start of a run."""
+        torch.manual_seed(self.config.train.seed)
+        tokenizers = self.data.tokenizers
+        model = Seq2Seq(self.config.model, len(tokenizers.source), len(tokenizers.target))
+        if self.first is not None:
+            self.first.give_weights(model, tokenizers)
+        for vectors, table in zip(self.word_vectors, (model.source_embedding, model.target_embedding), strict=True):
+            if vectors is not None:
+                vectors.put(table.weight)
+        freeze(model, self.config.train.freeze)
+        return model.to(self.device)
+
+    def restart(self) -> None:
+        """Go back to the start of the run."""
+        self.state, self.stopping = TrainState(), EarlyStopping.of(self.config.train)
+        self.skipped.reset(0)
+        self._put_weights(checkpoint.model_weights(self._new_model()), self.run.path)
+        self.optimizer.state.clear()
+        if self.config.train.ema is not None:
+            self.ema = MovingAverage(self.model, self.config.train.ema)
+
+    def set_precision(self, precision: Precision | None) -> None:
+        """Compute in this precision from now on; None is that of the settings."""
+        self.state.precision = precision
+        self.precision = self._mixed_precision(precision)
+
+    def _mixed_precision(self, precision: Precision | None) -> MixedPrecision:
+        return MixedPrecision(precision or self.config.train.precision, self.device, self.sharded)
+
+    def is_finite(self) -> bool:
+        """Whether all weights on all ranks are finite."""
+        weights = [getattr(weight, "to_local", lambda one=weight: one)() for weight in self.model.parameters()]
+        return not self.ranks.most(int(not torch.stack([weight.isfinite().all() for weight in weights]).all()))
+
+    def smoothed(self) -> AbstractContextManager[None]:
+        """Context in which the model is the one to validate and save: with EMA, the average."""
+        return nullcontext() if self.ema is None else self.ema.swap()
+
+    def plain_model(self) -> Seq2Seq:
+        """The model in one piece: itself, or a copy where its weights are sharded. All ranks must call this."""
+        if not self.sharded:
+            return self.model
+        copy = self._new_model()
+        checkpoint.put_weights(copy, self._whole_weights(), self.run.path)
+        return copy
+
+    def save(self) -> None:
+        """Write a checkpoint, update the pointers, delete checkpoints no longer kept. All ranks must call this."""
+        self.skipped.count(self.state)
+        with self.smoothed():
+            weights = self._whole_weights()
+            if self.ema is not None:  # the swap back must not change them
+                weights = {name: weight.clone() for name, weight in weights.items()}
+        tensors = optimizer_tensors(self.optimizer, self.model) | (self.ema.tensors() if self.ema else {})
+        tensors = {name: whole(tensor) for name, tensor in tensors.items()}
+        if not self.ranks.first:  # every rank has contributed its shards
+            return
+
+        def write(directory: Path) -> None:
+            self.write_model(directory, weights)
+            state = {**asdict(self.state), **self.stopping.state(), "scaler": self.precision.state()}
+            checkpoint.write_trainer_state(directory, state, tensors)
+
+        self.run.save(self.state.step, write)
+        if self.stopping.best_step is not None:
+            self.run.point("best", self.run.checkpoint(self.stopping.best_step))
+        last = self.run.steps()[-self.config.train.keep_last :]
+        self.run.prune({*last, *(one.step for one in self.stopping.best)})
+
+    def write_model(self, directory: Path, weights: dict[str, Tensor]) -> None:
+        """Write a model of this run with the given weights."""
+        info = ModelInfo.of(self.data, self.state.step, self.config)
+        checkpoint.write_model(directory, info, weights, self.data.tokenizers)
+
+    def resume(self) -> list[dict[str, Any]]:
+        """Load the newest intact checkpoint; move damaged ones out of the way and return a report of each."""
+        damaged = load_newest(self.run, self.load)
+        self.ranks.most(0)  # every rank has read the directory
+        return [
+            {"step": self.state.step, "reason": error.message, "moved": str(self.run.move_damaged(step))}
+            for step, error in (damaged if self.ranks.first else ())
+        ]
+
+    def load(self, directory: Path) -> None:
+        """Load everything from a checkpoint. Raises DataError where it is damaged."""
+        checkpoint.read_info(directory)  # raises for a newer format
+        weights, step = checkpoint.load_tensors(directory / checkpoint.WEIGHTS), int(directory.name.partition("-")[2])
+        state, stopping, scaler, tensors = read_state(directory, step, self.stopping)
+        self._put_weights(weights, directory / checkpoint.WEIGHTS)
+        self.state, self.stopping = state, stopping
+        self.skipped.reset(state.skipped_in_a_row)
+        self.set_precision(state.precision)
+        self.precision.load_state(scaler)
+        tensors = self._shards(tensors)
+        load_optimizer(self.optimizer, self.model, tensors)
+        if self.ema is not None:
+            self.ema.load(tensors)
+        if self.ranks.first:
+            self.run.point("last", self.run.checkpoint(state.step))
+            best = stopping.best_step
+            self.run.point("best", None if best is None else self.run.checkpoint(best))
+
+    def _whole_weights(self) -> dict[str, Tensor]:
+        """The weights in one piece, by name. All ranks must call this."""
+        return {name: whole(weight) for name, weight in checkpoint.model_weights(self.model).items()}
+
+    def _put_weights(self, weights: dict[str, Tensor], path: Path) -> None:
+        """Copy whole weights, which were read from `path`, into the model."""
+        current = checkpoint.model_weights(self.model)
+        shards = {
+            name: divided(weight, current[name]) if name in current else weight for name, weight in weights.items()
+        }
+        checkpoint.put_weights(self.model, shards, path)
+
+    def _shards(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """This rank's shards of tensors named after weights; copies of all where weights are not sharded.
+
+        Copies, because tensors from a file are memory-mapped, and the file will be deleted.
+        """
+        if not self.sharded:
+            return {key: tensor.clone() for key, tensor in tensors.items()}
+        weights = checkpoint.model_weights(self.model)
+        named = {key: next((w for name, w in weights.items() if key.endswith(f".{name}")), None) for key in tensors}
+        return {
+            key: tensor if (like := named[key]) is None or not tensor.dim() else divided(tensor, like)
+            for key, tensor in tensors.items()
+        }
+
+
+class SkippedUpdates:
+    """Counts the updates skipped for gradients that are not finite, on the device, so that no update waits for it."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._total, self._in_a_row = torch.zeros(2, dtype=torch.int64, device=device).unbind()
+
+    def add(self, applied: Tensor) -> None:
+        """Note an update; `applied` is a boolean scalar on the device."""
+        self._total += ~applied
+        self._in_a_row = torch.where(applied, 0, self._in_a_row + 1)
+
+    @property
+    def in_a_row(self) -> int:
+        """The number of skipped updates since the last applied one; waits for the device."""
+        return int(self._in_a_row.item())
+
+    def count(self, state: TrainState) -> None:
+        """Add the skipped updates to `state`; waits for the device."""
+        state.skipped_updates += int(self._total.item())
+        state.skipped_in_a_row = self.in_a_row
+        self._total.zero_()
+
+    def reset(self, in_a_row: int) -> None:
+        """Start counting again after `in_a_row` skipped updates."""
+        self._total.zero_()
+        self._in_a_row.fill_(in_a_row)
+
+
+def load_newest(run: RunDirectory, load: Callable[[Path], None]) -> list[tuple[int, DataError]]:
+    """Load the newest intact checkpoint; returns the damaged ones after it, newest first.
+
+    Raises DataError where none is intact, or one has a newer format.
+    """
+    damaged: list[tuple[int, DataError]] = []
+    steps = run.steps()
+    for step in reversed(steps):
+        try:
+            load(run.checkpoint(step))
+            return damaged
+        except checkpoint.NewerFormat:
+            raise
+        except DataError as error:
+            damaged.append((step, error))
+    if damaged:
+        lines = "\n".join(error.message for _, error in damaged)
+        raise DataError(lines, "all checkpoints of this run are damaged: choose another -o to start a new run")
+    return []
+
+
+def read_state(
+    directory: Path, step: int, stopping: EarlyStopping
+) -> tuple[TrainState, EarlyStopping, dict[str, Any], dict[str, Tensor]]:
+    """The trainer state of a checkpoint: state, validations (settings as in `stopping`), loss scale, tensors.
+
+    Raises DataError where something is missing or damaged.
+    """
+    raw, tensors = checkpoint.read_trainer_state(directory)
+    try:
+        scaler = dict(raw["scaler"])
+        stopping = replace(stopping)
+        stopping.load(raw)
+        names = {field.name for field in fields(TrainState)} & raw.keys()
+        state = TypeAdapter(TrainState).validate_python({name: raw[name] for name in names})
+        if state.step != step:
+            raise ValueError(f"it is of update {state.step:,}")
+    except (KeyError, TypeError, ValueError) as error:
+        detail = f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else type(error).__name__
+        raise DataError(f"{directory / checkpoint.STATE}: damaged ({detail})") from None
+    return state, stopping, scaler, tensors
