@@ -22,6 +22,8 @@ from nmtcli.settings import load_config
 settings.register_profile("no-deadline", deadline=None)  # a timing is never a test
 settings.load_profile("no-deadline")
 
+ROOT = Path(__file__).parent.parent  # of the repository
+
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 # A model and a run small enough for a test.

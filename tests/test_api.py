@@ -3,14 +3,14 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import nmtcli
 from nmtcli import Translation, Translator, UserError, api
+from tests.conftest import ROOT
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "api.md"
+DOCUMENT = ROOT / "docs" / "api.md"
 
 
 def test_import_loads_nothing_heavy():

@@ -125,7 +125,7 @@ def test_names_are_taken_as_they_are(name, ending, tmp_path):
     import pyarrow as pa
     import pyarrow.parquet
 
-    from tests.test_readers import open_corpus, pairs_of
+    from tests.prepare.test_readers import open_corpus, pairs_of
 
     contents = {
         "tsv": b"right\trecht\n",

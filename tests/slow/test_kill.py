@@ -12,7 +12,7 @@ from nmtcli.checkpoint import RunDirectory, find_model, load_model
 from nmtcli.settings import presets
 from tests.conftest import TINY, nmt, overrides
 from tests.laws.test_training_laws import assert_same_run
-from tests.test_presets import shrunk
+from tests.models.test_presets import shrunk
 
 SETTINGS = ["train.max_updates=240", "train.valid_every=120", "train.save_every=20", "train.valid_sentences=50"]
 SETTINGS += ["train.batch_tokens=600", "train.keep_last=2"]

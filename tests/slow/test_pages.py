@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from nmtcli.demo.phrasebook import generate
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY
 
-ROOT = Path(__file__).parents[2]
 PAGES = ["tutorial", "low-resource", "back-translation", "multilingual", "terminology", "deployment"]
 # `nmt train` of the pages, but short; all else is called as it stands
 SHIM = """#!/bin/bash

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TINY, overrides
-
-ROOT = Path(__file__).parents[2]
+from tests.conftest import ROOT, TINY, overrides
 
 pytestmark = pytest.mark.slow
 
