@@ -177,3 +177,13 @@ def make_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     gc.collect()  # a trainer that was broken off may still have files there
     for place in made:
         subprocess.run(["umount", place], check=True)
+
+
+def fill(disk: Path, left: int = 0) -> None:
+    """Fill the file system until so many bytes are free."""
+    with (disk / "ballast").open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            file.truncate(file.tell() - left)

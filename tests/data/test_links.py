@@ -22,7 +22,7 @@ from nmtcli.errors import DataError
 from nmtcli.prepare.readers.alignments import AlignedLines
 from nmtcli.prepare.readers.lines import LinePairs
 from nmtcli.vocabulary import UNK
-from tests.conftest import WORDS, nmt, prepare_arguments
+from tests.conftest import WORDS, nmt, overrides, prepare_arguments
 
 TEXTS = ["the old house by the sea", "a „green“ dog & two cats", "x²y ½ cup, naïve", "日本語 の 文", "<tag> here"]
 
@@ -354,3 +354,17 @@ def test_a_report_tells_where_many_pairs_lost_their_links(numbers, tmp_path, cap
     shown = capsys.readouterr().out
     assert "word alignment dropped" in shown
     assert "with word alignment" in " ".join(shown.split())
+
+
+CONTROLS = ["one\x07two three", "\x07", "a \x0b b\x1cc", "one\u0085two", "x\u00a0y\u2028z", "\x00one\x00 \x01two"]
+
+
+def test_prepare_accepts_the_alignments_that_translate_writes(tmp_path, monkeypatch, corpus, trained, capsys):
+    monkeypatch.chdir(tmp_path)
+    lines = [*(corpus / "valid.words").read_text("utf-8").splitlines(), *CONTROLS]
+    Path("source").write_bytes("".join(f"{line}\n" for line in lines).encode())
+    assert nmt("translate", "-m", trained, "-i", "source", "-o", "target", "--alignment", "links") == 0
+    again = prepare_arguments(corpus, tmp_path / "data")
+    again[4], again[6] = "source", "target"
+    keep = overrides("data.cleaning.control_characters=false", "data.cleaning.held_out=false")
+    assert nmt(*again, "--train-alignment", "links", *keep) == 0, capsys.readouterr().err

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from nmtcli.errors import ExitCode, ResourceError
 from nmtcli.train.history import read_history
 from nmtcli.train.logs import MetricsLog, TensorBoardLog, open_logs, scalars
-from tests.conftest import TINY, nmt, overrides
-from tests.train.test_safety import fill
+from tests.conftest import TINY, fill, nmt, overrides
 
 NUMBERS = st.one_of(st.integers(-10, 10), st.floats(allow_subnormal=False), st.none(), st.booleans())
 METRICS = st.fixed_dictionaries(

@@ -16,7 +16,7 @@ from nmtcli.data.files import File, read_text
 from nmtcli.errors import DataError
 from nmtcli.settings import load_config
 from nmtcli.translate.terminology import read_dictionary, read_phrases, read_terms
-from tests.conftest import ROOT, nmt, overrides, prepare_arguments
+from tests.conftest import ROOT, nmt
 
 PACKERS = {
     "plain": bytes,
@@ -153,19 +153,6 @@ def test_results_are_utf_8_whatever_the_locale(place, trained):
     record = json.loads(done.stdout.decode("utf-8"))
     assert record["source"] == "één two"
     assert "▁" in "".join(record["tokens"])
-
-
-CONTROLS = ["one\x07two three", "\x07", "a \x0b b\x1cc", "one\u0085two", "x\u00a0y\u2028z", "\x00one\x00 \x01two"]
-
-
-def test_own_alignments_are_accepted_back(place, corpus, trained, capsys):
-    lines = [*(corpus / "valid.words").read_text("utf-8").splitlines(), *CONTROLS]
-    Path("source").write_bytes("".join(f"{line}\n" for line in lines).encode())
-    assert nmt("translate", "-m", trained, "-i", "source", "-o", "target", "--alignment", "links") == 0
-    again = prepare_arguments(corpus, place / "data")
-    again[4], again[6] = "source", "target"
-    keep = overrides("data.cleaning.control_characters=false", "data.cleaning.held_out=false")
-    assert nmt(*again, "--train-alignment", "links", *keep) == 0, capsys.readouterr().err
 
 
 def test_a_pipe_is_read_where_once_is_enough(place):
