@@ -32,7 +32,7 @@ PYTORCH = [
     "tests/laws/test_model_laws.py",
     "tests/laws/test_search_laws.py",
     "tests/train/test_loss.py",
-    "tests/laws/test_training_laws.py::test_a_run_whose_rate_was_halved_goes_on_exactly",
+    "tests/laws/test_training_laws.py::test_a_run_with_a_halved_learning_rate_resumes_exactly",
     "tests/laws/test_training_laws.py::test_micro_batches_together_are_one_batch",
 ]
 CTRANSLATE2 = [

@@ -19,7 +19,7 @@ def test_import_loads_nothing_heavy():
     assert not {"torch", "numpy", "pydantic", "sentencepiece", "rich"} & set(loaded)
 
 
-def test_names_are_there_and_no_others():
+def test_public_names_are_those_of_all():
     assert set(nmtcli.__all__) == set(dir(nmtcli))
     for name in nmtcli.__all__:
         assert getattr(nmtcli, name) is not None
@@ -29,13 +29,13 @@ def test_names_are_there_and_no_others():
         from nmtcli import absent  # noqa: F401
 
 
-def test_the_document_names_what_there_is():
+def test_api_page_names_every_public_name():
     text = DOCUMENT.read_text("utf-8")
     for name in (*nmtcli.__all__, *api.__all__):
         assert f"`{name}" in text, name
 
 
-def test_translate_gives_objects(trained):
+def test_translate_returns_translations_with_candidates(trained):
     translator = Translator.load(str(trained), "cpu", beam_size=3, threads=1)
     assert translator.search.beam_size == 3
     lines = ["one two three", "", "\x01 \u2028", "one\x00two", "half \ud800"]
@@ -51,7 +51,7 @@ def test_translate_gives_objects(trained):
     assert translator.translate([]) == []
 
 
-def test_mistakes_are_told_before_the_model_is_opened(trained):
+def test_invalid_arguments_are_refused_before_the_model_is_opened(trained):
     with pytest.raises(UserError, match="beam_sise"):
         Translator.load(trained, "cpu", beam_sise=3)
     with pytest.raises(UserError, match="beam_size"):

@@ -19,7 +19,7 @@ def choices(kind):
     return {one for part in parts for one in (get_args(part) or (part,))} - {type(None)}
 
 
-def test_options_named_as_settings_of_search_are_of_their_type():
+def test_search_options_have_the_types_of_the_search_settings():
     ours, settings = get_type_hints(TranslateOptions), get_type_hints(SearchConfig)
     shared = ours.keys() & settings.keys()
     assert {"beam_size", "length_penalty", "method", "seed"} <= shared
@@ -61,12 +61,12 @@ def test_the_library_refuses_what_the_command_line_refuses(call, message):
         ({"reference": MODEL, "paired": "bootstrap"}, "--paired compares systems"),
     ],
 )
-def test_options_of_score_that_do_not_go_together(given, message):
+def test_conflicting_score_options_are_refused(given, message):
     with pytest.raises(UserError, match=message):
         check_rules(ScoreOptions(**given), SCORE_RULES)
 
 
-def test_a_rule_names_fields_and_only_the_first_broken_one_is_told():
+def test_only_the_first_broken_rule_is_reported():
     rules = (Rule(lambda o: o.real > 2, "{o.real} is too much", "take {o.imag}"), Rule(lambda o: True, "never told"))
     with pytest.raises(UserError, match=r"^3\.0 is too much") as told:
         check_rules(complex(3, 1), rules)

@@ -66,7 +66,7 @@ def test_the_exit_codes():
 
 
 @pytest.mark.parametrize("typed", ["--lenpen=1", "--lenpen 1", "--nbest=1", "--beam=2", "--max-tokens=300"])
-def test_names_of_other_toolkits_are_options_like_any(trained, tmp_path, typed):
+def test_option_names_of_other_toolkits_are_accepted(trained, tmp_path, typed):
     (tmp_path / "in").write_text("one\n")
     assert nmt("translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out", *typed.split()) == 0
 
@@ -74,7 +74,7 @@ def test_names_of_other_toolkits_are_options_like_any(trained, tmp_path, typed):
 @pytest.mark.parametrize(
     ("typed", "completed"), [("nmt tr", {"train", "translate"}), ("nmt demo --te", {"--text-only"})]
 )
-def test_a_shell_completes_verbs_and_options(typed, completed):
+def test_shell_completion_of_commands_and_options(typed, completed):
     words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1), "_NMT_COMPLETE": "complete_bash"}
     command = [sys.executable, "-c", "from nmtcli.cli import main; import sys; sys.argv = ['nmt']; main()"]
     output = subprocess.run(command, env=os.environ | words, check=True, capture_output=True, text=True).stdout
@@ -90,7 +90,7 @@ def test_version_and_usage(capsys):
     assert "--beam-size" in capsys.readouterr().err
 
 
-def test_a_bug_says_it_is_one(monkeypatch, capsys, trained):
+def test_unexpected_errors_are_reported_as_bugs(monkeypatch, capsys, trained):
     import nmtcli.translate.translator as module
 
     def fail(*_):
@@ -117,7 +117,7 @@ def test_a_bug_says_it_is_one(monkeypatch, capsys, trained):
         (["export", "--no-such-option"], 2),
     ],
 )
-def test_the_traceback_is_added_and_changes_no_code(arguments, code, capsys):
+def test_traceback_option_keeps_message_and_exit_code(arguments, code, capsys):
     assert run(arguments) == code
     plain = capsys.readouterr().err
     for place in range(len(arguments) + 1):
@@ -130,7 +130,7 @@ def test_the_traceback_is_added_and_changes_no_code(arguments, code, capsys):
 # ---- train ----
 
 
-def test_a_dry_run_shows_the_model_and_makes_nothing(data, tmp_path, capsys):
+def test_dry_run_of_train_prints_the_plan_and_writes_nothing(data, tmp_path, capsys):
     command = ("train", data, "-o", tmp_path / "run", "--device", "cpu", "--dry-run", *overrides(*TINY))
     assert nmt(*command) == 0
     shown = capsys.readouterr().out
@@ -156,13 +156,13 @@ def test_a_dry_run_shows_the_model_and_makes_nothing(data, tmp_path, capsys):
     assert nmt(*[part for part in command if part != "--dry-run"], "--verbose") == 2
 
 
-def test_a_plan_of_very_many_epochs_is_warned_of(data, tmp_path, capsys):
+def test_many_planned_epochs_give_a_warning(data, tmp_path, capsys):
     many = overrides(*TINY, "train.max_updates=2000")
     assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", "--dry-run", *many) == 0
     assert "2,000 updates are 100 epochs of 400 pairs" in capsys.readouterr().err
 
 
-def test_a_run_writes_what_a_reader_expects(trained):
+def test_run_directory_holds_the_documented_files_and_events(trained):
     names = {path.name for path in trained.iterdir()}
     assert {"config.yaml", "metrics.jsonl", "checkpoints", "last", "best", "tensorboard"} <= names
     records = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
@@ -185,14 +185,14 @@ def test_training_lowers_the_loss(data, tmp_path):
     assert losses[-1] < 0.75 * losses[0]
 
 
-def test_early_stopping_says_why(data, tmp_path, capsys):
+def test_early_stopping_prints_its_reason(data, tmp_path, capsys):
     settings = [*TINY, "train.valid_every=2", "train.patience=2", "train.learning_rate=1e-12", "train.max_updates=50"]
     settings.append("train.valid_metric=loss")  # zero BLEU would use up no patience
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 0
     assert "stopped: loss did not improve in 2 of 2 validations; best" in capsys.readouterr().err
 
 
-def test_epochs_limit_a_run_and_updates_gather_batches(data, tmp_path):
+def test_max_epochs_ends_training_and_update_tokens_accumulate_batches(data, tmp_path):
     settings = [*TINY, "train.max_epochs=1", "train.max_updates=1000", "train.update_tokens=1000"]
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 0
     state = json.loads((tmp_path / "run" / (tmp_path / "run" / "last").read_text().strip() / "state.json").read_text())
@@ -206,7 +206,7 @@ def test_each_schedule_trains(data, tmp_path, schedule):
 
 
 @pytest.mark.parametrize("metric", ["loss", "accuracy"])
-def test_each_validation_metric_chooses_the_best(data, tmp_path, metric):
+def test_each_validation_metric_selects_the_best_checkpoint(data, tmp_path, metric):
     settings = [*TINY, f"train.valid_metric={metric}", "train.valid_every=3"]
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 0
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -216,7 +216,7 @@ def test_each_validation_metric_chooses_the_best(data, tmp_path, metric):
     assert scores[int(pointed.split("-")[-1])] == scores[best]
 
 
-def test_bf16_and_fp32_train_and_fp16_asks_for_a_gpu(data, tmp_path, capsys):
+def test_bf16_and_fp32_train_on_a_cpu_and_fp16_is_refused(data, tmp_path, capsys):
     for precision in ("bf16", "fp32"):
         command = ["train", data, "-o", tmp_path / precision, "--device", "cpu", "--precision", precision]
         assert nmt(*command, *overrides(*TINY)) == 0
@@ -225,7 +225,7 @@ def test_bf16_and_fp32_train_and_fp16_asks_for_a_gpu(data, tmp_path, capsys):
     assert "needs a CUDA device" in capsys.readouterr().err
 
 
-def test_mistakes_of_train_have_words(data, trained, tmp_path, capsys):
+def test_errors_of_train_have_messages(data, trained, tmp_path, capsys):
     def words(code, *arguments):
         assert nmt("train", *arguments) == code
         error = capsys.readouterr().err
@@ -251,7 +251,7 @@ def test_mistakes_of_train_have_words(data, trained, tmp_path, capsys):
     assert not run_dir.exists()
 
 
-def test_a_run_on_other_data_is_refused(corpus, trained, tmp_path, capsys):
+def test_resume_on_other_data_is_refused(corpus, trained, tmp_path, capsys):
     from tests.conftest import prepare_arguments
 
     assert nmt(*prepare_arguments(corpus, tmp_path / "other"), "--set", "data.cleaning.max_tokens=77") == 0
@@ -259,7 +259,7 @@ def test_a_run_on_other_data_is_refused(corpus, trained, tmp_path, capsys):
     assert "trained on other data" in capsys.readouterr().err
 
 
-def test_settings_that_only_prolong_a_run_may_change(data, tmp_path, capsys):
+def test_max_updates_may_change_on_resume(data, tmp_path, capsys):
     command = ["train", data, "-o", tmp_path / "run", *overrides(*TINY)]
     assert nmt(*command) == 0
     assert nmt(*command, "--set", "train.max_updates=14") == 0
@@ -312,7 +312,7 @@ def test_empty_lines_stay_empty_and_order_is_kept(trained):
     assert alone == [line + "\n" for line in output[:-1]]
 
 
-def test_batch_tokens_change_nothing_and_two_runs_are_identical(trained, corpus):
+def test_translations_do_not_depend_on_batch_tokens(trained, corpus):
     text = (corpus / "valid.words").read_bytes()
     outputs = {translate(trained, text, "--batch-tokens", size) for size in ("20", "300", "300", "5000")}
     assert len(outputs) == 1
@@ -338,7 +338,7 @@ def test_tsv_and_jsonl_carry_scores_and_n_best_lists(trained):
     assert records[1] == {"line": 2, "source": "", "translation": "", "candidates": []}
 
 
-def test_search_options_act(trained):
+def test_search_options_change_scores_and_lengths(trained):
     text = b"one two three four five six\n" * 2
     short = translate(trained, text, "--max-length-factor", "0.1", "--format", "tsv").decode()
     record = json.loads(translate(trained, b"one two three\n", "--format", "jsonl", "--lenpen", "0"))
@@ -346,7 +346,7 @@ def test_search_options_act(trained):
     assert len(short) <= len(translate(trained, text, "--max-length-factor", "5", "--format", "tsv").decode())
 
 
-def test_attention_is_drawn(trained, tmp_path, capsys):
+def test_attention_page_has_a_heat_map_for_each_line(trained, tmp_path, capsys):
     path = tmp_path / "attention.html"
     translate(trained, b"one two three\n\nfour five\n", "--attention", str(path))
     page = path.read_text("utf-8")
@@ -358,20 +358,20 @@ def test_attention_is_drawn(trained, tmp_path, capsys):
     assert re.findall('class="reference">([^<]*)<', path.read_text("utf-8")) == ["2 1"]
 
 
-def test_a_picture_shows_the_first_six_lines(trained, tmp_path, capsys):
+def test_attention_image_shows_the_first_six_lines(trained, tmp_path, capsys):
     path = tmp_path / "attention.png"
     assert translate(trained, b"one two\n" * 7, "--attention", str(path)).count(b"\n") == 7
     assert path.is_file()
     assert "attention of the first 6 of 7 lines" in capsys.readouterr().err
 
 
-def test_invalid_utf8_is_counted_and_named(trained, capsys):
+def test_lines_with_invalid_utf8_are_counted_with_their_numbers(trained, capsys):
     output = translate(trained, b"one\n\xff\xfe two\nthree\n\xc3\n")
     assert output.count(b"\n") == 4
     assert "2 lines (first: line 2): not UTF-8" in capsys.readouterr().err
 
 
-def test_mistakes_of_translate_have_words(trained, tmp_path, capsys):
+def test_errors_of_translate_have_messages(trained, tmp_path, capsys):
     def words(code, *arguments):
         assert nmt("translate", "-m", trained, *arguments) == code
         return capsys.readouterr().err
@@ -386,7 +386,7 @@ def test_mistakes_of_translate_have_words(trained, tmp_path, capsys):
     assert (tmp_path / "kept").read_text() == "kept"
 
 
-def test_a_reader_that_leaves_early_is_no_error(trained, tmp_path):
+def test_closed_output_pipe_is_no_error(trained, tmp_path):
     text = tmp_path / "long"
     text.write_text("one two\n" * 5000)
     command = f"cat {text} | {sys.executable} -m nmtcli translate -m {trained} -b 1 --device cpu | head -n 1"
@@ -396,7 +396,7 @@ def test_a_reader_that_leaves_early_is_no_error(trained, tmp_path):
     assert done.returncode == 0
 
 
-def test_a_model_without_attention_has_none_to_draw(data, tmp_path, capsys):
+def test_attention_of_a_model_without_attention_is_refused(data, tmp_path, capsys):
     settings = overrides(*TINY, "model.attention.type=none", "train.max_updates=1")
     assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", *settings) == 0
     picture = tmp_path / "attention.html"

@@ -95,14 +95,14 @@ def test_user_errors_are_one_line_and_an_exit_code(place, monkeypatch, capfd, ve
 
 
 @pytest.mark.parametrize(("stream", "words"), [("stdin", "-i FILE"), ("stdout", "-o FILE")])
-def test_a_closed_stream_is_no_bug(place, monkeypatch, capsys, stream, words):
+def test_closed_standard_streams_are_user_errors(place, monkeypatch, capsys, stream, words):
     monkeypatch.chdir(place)
     monkeypatch.setattr(sys, stream, None)
     assert nmt("translate", "-m", "run", *(["-o", "out"] if stream == "stdin" else ["-i", "in"])) == 3
     assert words in capsys.readouterr().err
 
 
-def test_a_missing_package_is_named_with_what_to_install():
+def test_missing_package_error_names_what_to_install():
     for name, words in (("torch", "pip install torch; without it nmt translates exports"), ("datasets.x", "nmtcli")):
         found = _explain(ModuleNotFoundError(name=name))
         assert f"the package {name.partition('.')[0]} is not installed" in found.message

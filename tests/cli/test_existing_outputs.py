@@ -20,7 +20,7 @@ def other(tmp_path) -> Path:
     return folder
 
 
-def test_prepare_keeps_data_and_what_is_not_data(corpus, data, other):
+def test_prepare_does_not_overwrite_a_directory(corpus, data, other):
     before = contents(data)
     assert nmt(*prepare_arguments(corpus, data)) == 0
     assert nmt(*prepare_arguments(corpus, data), "--set", "data.seed=7") == 2
@@ -29,7 +29,7 @@ def test_prepare_keeps_data_and_what_is_not_data(corpus, data, other):
     assert contents(other) == {"thesis.txt": b"precious"}
 
 
-def test_train_keeps_another_run_and_what_is_no_run(data, trained, other):
+def test_train_does_not_overwrite_another_run_or_directory(data, trained, other):
     before = contents(trained)
     assert nmt("train", data, "-o", trained, "--device", "cpu", *overrides(*TINY, "model.dropout=0.5")) == 2
     assert contents(trained) == before
@@ -37,14 +37,14 @@ def test_train_keeps_another_run_and_what_is_no_run(data, trained, other):
     assert contents(other) == {"thesis.txt": b"precious"}
 
 
-def test_export_keeps_a_model_and_anything_else(trained, onnx, other):
+def test_export_does_not_overwrite_a_model_or_file(trained, onnx, other):
     for place in (onnx, other):
         before = contents(place)
         assert nmt("export", trained, "-o", place) == 2
         assert contents(place) == before
 
 
-def test_a_page_is_replaced_whole(tmp_path, monkeypatch):
+def test_an_existing_page_is_replaced_whole(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("hypothesis", "reference"):
         Path(name).write_text("a cat sat on the mat\n" * 3)

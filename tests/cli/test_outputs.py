@@ -61,7 +61,9 @@ def left(folder: Path) -> list[Path]:
 
 @pytest.mark.parametrize("output", [*FILES, *DIRECTORIES])
 @pytest.mark.parametrize("way", ["full", "read-only", "no directory", "a file", "too long", "not UTF-8"])
-def test_existing_outputs_have_their_exit_code(output, way, place, trained, data, corpus, tmp_path, make_disk, capfd):
+def test_unusable_outputs_give_the_documented_exit_code(
+    output, way, place, trained, data, corpus, tmp_path, make_disk, capfd
+):
     is_file = output in FILES
     folder = make_disk("4k") if way in ("full", "read-only") else tmp_path / "there"
     folder.mkdir(exist_ok=True)
@@ -95,13 +97,13 @@ def test_existing_outputs_have_their_exit_code(output, way, place, trained, data
 
 
 @pytest.mark.parametrize("output", ["score --report", "export -o", "train -o"])
-def test_a_long_name_that_fits_is_written(output, place, trained, data, corpus, tmp_path):
+def test_file_names_of_the_maximum_length_are_written(output, place, trained, data, corpus, tmp_path):
     assert run(output, tmp_path / LONG, place, trained, data, corpus) == 0
     assert (tmp_path / LONG).exists()
 
 
 @pytest.mark.parametrize("way", ["a directory", "too long"])
-def test_the_record_of_a_translation_is_told_too(way, place, trained, tmp_path, capsys):
+def test_unwritable_progress_file_is_named(way, place, trained, tmp_path, capsys):
     """FILE.progress: what stands in its place, or a name that becomes too long by it, is refused before any work."""
     output = tmp_path / ("out" if way == "a directory" else "o" * 255)
     if way == "a directory":
@@ -116,7 +118,7 @@ STANDARD_OUTPUT = ["--help", "score", "score -m", "translate", "prepare --dry-ru
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
 @pytest.mark.parametrize("verb", STANDARD_OUTPUT)
-def test_a_full_standard_output_has_code_4(verb, place, trained, corpus):
+def test_full_standard_output_gives_exit_code_4(verb, place, trained, corpus):
     text = place / "in"
     arguments = {
         "score": ["score", text, "-r", text],
@@ -132,7 +134,7 @@ def test_a_full_standard_output_has_code_4(verb, place, trained, corpus):
     assert done.returncode == 4, done.stderr
 
 
-def test_a_device_is_written_to_and_stays_one_and_a_link_stays_a_link(tmp_path):
+def test_output_to_a_device_or_a_link_keeps_it(tmp_path):
     write_whole(Path(os.devnull), b"gone")
     assert Path(os.devnull).is_char_device()
     (tmp_path / "link").symlink_to(tmp_path / "file")
@@ -141,7 +143,7 @@ def test_a_device_is_written_to_and_stays_one_and_a_link_stays_a_link(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["translate", "-o", "/dev/full"], ["score", "--report", "/dev/full"]], ids=str)
-def test_a_full_device_has_code_4(arguments, place, trained, capsys):
+def test_full_device_gives_exit_code_4(arguments, place, trained, capsys):
     verb, option, path = arguments
     if not Path(path).exists():
         pytest.skip("no such device here")

@@ -29,7 +29,7 @@ def clock(monkeypatch) -> Clock:
     return clock
 
 
-def test_the_time_left_survives_an_estimate_that_moves(clock):
+def test_time_left_is_shown_while_the_estimated_total_changes(clock):
     """Bytes tell how much is left, lines how fast it is; nothing resets them."""
     stage = Stage("lines", 5000, share=0.5)  # what an earlier process did says nothing of this one's speed
     assert stage.rate is None
@@ -45,7 +45,7 @@ def test_the_time_left_survives_an_estimate_that_moves(clock):
     assert stage.left == 0
 
 
-def test_off_a_terminal_there_is_a_line_a_minute_and_a_summary(clock, capsys):
+def test_without_a_terminal_a_line_a_minute_and_a_summary_are_printed(clock, capsys):
     with Progress() as progress:
         progress.move("lines", 0, share=0.0)
         for step in range(1, 31):
@@ -60,7 +60,7 @@ def test_off_a_terminal_there_is_a_line_a_minute_and_a_summary(clock, capsys):
     assert {after - before for before, after in pairwise(done)} == {6000}
 
 
-def test_a_pipe_has_no_end_but_a_rate(clock):
+def test_input_of_unknown_length_shows_a_rate_and_no_time_left(clock):
     stage = Stage("lines", 0)
     clock.now += 4
     stage.move(2, None, None)
@@ -69,7 +69,7 @@ def test_a_pipe_has_no_end_but_a_rate(clock):
     assert next(stage.figures()) == "1,234,567/2,000,000"
 
 
-def test_a_terminal_has_a_bar_that_leaves_nothing_behind(clock, monkeypatch):
+def test_progress_bar_is_erased_at_the_end(clock, monkeypatch):
     output = io.StringIO()
     terminal = Console(file=output, force_terminal=True, no_color=True, width=80, highlight=False, soft_wrap=True)
     for place in (console, module):
@@ -85,7 +85,7 @@ def test_a_terminal_has_a_bar_that_leaves_nothing_behind(clock, monkeypatch):
     assert shown.rstrip().endswith("200,000 lines translated in 0:01:40, 2,000 lines/s")
 
 
-def test_nothing_is_shown_between_translations_on_a_terminal(clock, capsys):
+def test_no_progress_is_shown_between_translations_on_a_terminal(clock, capsys):
     with Progress(quiet=True) as progress:
         clock.now += 1000
         progress.move("lines", 1)
@@ -98,5 +98,5 @@ def test_nothing_is_shown_between_translations_on_a_terminal(clock, capsys):
 @pytest.mark.parametrize(
     ("seconds", "words"), [(0.04, "0.0 s"), (59, "59.0 s"), (61, "0:01:01"), (90061, "1 day, 1:01:01")]
 )
-def test_times_are_words(seconds, words):
+def test_durations_are_readable(seconds, words):
     assert format_time(seconds) == words

@@ -19,7 +19,7 @@ def terminal(request, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
 
 
-def test_messages_and_tables_and_samples(terminal, capsys):
+def test_messages_tables_and_samples_are_printed_without_markup(terminal, capsys):
     console.say(TEXT)
     console.warn(TEXT)
     console.show_error(TEXT, TEXT)
@@ -32,7 +32,7 @@ def test_messages_and_tables_and_samples(terminal, capsys):
     assert (found.out + found.err).count(TEXT) == 9
 
 
-def test_an_average_and_a_validation_are_shown(terminal, tmp_path, capsys):
+def test_figures_of_averages_and_validations_are_printed_without_markup(terminal, tmp_path, capsys):
     display = TrainingDisplay(tmp_path)
     metrics = {"step": 1, "improved": True, "without_improvement": 0, "accuracy_by_position": {}, "checkpoints": ["a"]}
     metrics |= dict.fromkeys(("loss", "perplexity", "accuracy", "bleu", "chrf", "exact_match"), 0.5)
@@ -44,7 +44,7 @@ def test_an_average_and_a_validation_are_shown(terminal, tmp_path, capsys):
     assert "best so far" in told and "best score 2 validations ago" in told and "best of all" in told
 
 
-def test_the_line_of_a_mistake_in_a_file(tmp_path, capsys):
+def test_file_and_line_of_an_error_are_printed_without_markup(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text("\n" * 99 + "train: [\n")
     assert nmt("train", "data", "-o", tmp_path / "run", "-c", tmp_path / "c.yaml") in (2, 3)
     assert nmt("export", "--check", tmp_path / "c.yaml", *overrides()[:0]) == 2

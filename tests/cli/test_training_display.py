@@ -60,7 +60,7 @@ MORE = {"skipped": 2, "out_of_memory": 1, "gpu_memory": 23.4e9, "teacher_forcing
     width=st.integers(15, 220),
     more=st.integers(0, 100),
 )
-def test_a_line_fits_and_a_wider_one_has_all_of_a_narrower_one(optional, left, width, more):
+def test_progress_line_fits_the_width_and_widens_monotonically(optional, left, width, more):
     metrics = {"step": 12_000, **{key: value for key, value in {**UPDATED, **MORE}.items() if key in optional}}
     every = figures(metrics, 20_000, left)
     shown = fitting(every, width)
@@ -72,7 +72,7 @@ def test_a_line_fits_and_a_wider_one_has_all_of_a_narrower_one(optional, left, w
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 132, 200])
 @pytest.mark.parametrize("validating", [None, (0, 2000), (1200, 2000)])
-def test_the_live_line_is_one_line(width, validating):
+def test_progress_line_is_a_single_line(width, validating):
     live = LiveLine()
     live.start(100, 20_000)
     live.move({**UPDATED, **MORE})
@@ -83,7 +83,7 @@ def test_the_live_line_is_one_line(width, validating):
     assert width < 80 or validating or "12,000/20,000" in shown
 
 
-def test_80_columns_show_what_matters_most():
+def test_80_columns_show_the_most_important_figures():
     shown = line(fitting(figures(UPDATED, 20_000, 4 * 3600), 77)).plain
     assert shown == "12,000/20,000  loss 3.412  ppl 30.3  acc 45.1%  12,346 tok/s  4:00:00 left"
 
@@ -104,7 +104,7 @@ def tell_all(display: Observer):
         display.stopped({"step": 12_003, "reason": "all done"})
 
 
-def test_off_a_terminal_there_are_plain_lines(tmp_path, capsys):
+def test_without_a_terminal_plain_lines_are_printed(tmp_path, capsys):
     tell_all(TrainingDisplay(tmp_path))
     words = capsys.readouterr().err
     assert "\x1b" not in words
@@ -126,7 +126,7 @@ def test_off_a_terminal_there_are_plain_lines(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("total", "seconds", "epochs", "days"), [(1000, 80, 100, False), (2000, 100, 200, True)])
-def test_a_long_run_is_warned_of_once(tmp_path, monkeypatch, capsys, total, seconds, epochs, days):
+def test_long_training_is_announced_once(tmp_path, monkeypatch, capsys, total, seconds, epochs, days):
     """By its second update: before the first the model may have been validated."""
     now = [1000.0]
     monkeypatch.setattr(training_display.time, "monotonic", lambda: now[0])
@@ -141,7 +141,7 @@ def test_a_long_run_is_warned_of_once(tmp_path, monkeypatch, capsys, total, seco
     assert words.count("this run would take about 2 days") == days
 
 
-def test_a_run_that_goes_on_or_is_short_is_not_warned_of(tmp_path, capsys):
+def test_resumed_or_short_training_gives_no_warning(tmp_path, capsys):
     for first, total in ((100, 20_000), (0, 100)):
         display = TrainingDisplay(tmp_path)
         display.started({**STARTED, "step": first, "total": total})
@@ -150,7 +150,7 @@ def test_a_run_that_goes_on_or_is_short_is_not_warned_of(tmp_path, capsys):
     assert "warning" not in capsys.readouterr().err
 
 
-def test_off_a_terminal_updates_are_told_once_a_minute(tmp_path, monkeypatch, capsys):
+def test_without_a_terminal_updates_are_printed_once_a_minute(tmp_path, monkeypatch, capsys):
     now = [1000.0]
     monkeypatch.setattr(training_display.time, "monotonic", lambda: now[0])
     display = TrainingDisplay(tmp_path)
@@ -165,7 +165,7 @@ def test_off_a_terminal_updates_are_told_once_a_minute(tmp_path, monkeypatch, ca
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_a_terminal_has_tables_that_fit(tmp_path, monkeypatch, width):
+def test_tables_fit_the_width_of_the_terminal(tmp_path, monkeypatch, width):
     output = io.StringIO()
     terminal = Console(file=output, force_terminal=True, no_color=True, width=width, highlight=False, soft_wrap=True)
     for module in (console, training_display):
@@ -181,7 +181,7 @@ def test_a_terminal_has_tables_that_fit(tmp_path, monkeypatch, width):
     assert "[b]2[/b]" in words
 
 
-def test_the_time_left_is_reckoned_from_the_updates_of_this_process():
+def test_time_left_is_estimated_from_the_updates_of_this_process():
     live = LiveLine()
     live.start(100, 300)
     assert live.left() is None

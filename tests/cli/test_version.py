@@ -83,6 +83,6 @@ def test_the_order_of_the_options_does_not_matter(order, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize("arguments", [["--verbose"], ["--verbose", "prepare", "-o", "x"]], ids=" ".join)
-def test_verbose_alone_is_refused(arguments, capsys):
+def test_verbose_without_version_is_refused(arguments, capsys):
     assert nmt(*arguments) == 2
     assert "--verbose needs --version" in capsys.readouterr().err

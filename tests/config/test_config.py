@@ -32,16 +32,16 @@ def test_all_errors_are_reported_together_with_their_place(tmp_path):
     assert len(lines) == 4
 
 
-def test_the_nearest_word_is_found_in_any_case():
+def test_suggestions_ignore_case():
     assert "did you mean adamw?" in message(overrides=["train.optimizer=adamW"])
 
 
-def test_a_mistyped_section_is_placed_where_it_was_given():
+def test_a_misspelt_section_has_its_file_and_line():
     lines = message(preset="gnmt", overrides=["model.atention.heads=2"])
     assert lines.startswith("--set model.atention.heads: unknown key model.atention")
 
 
-def test_later_files_win_and_overrides_win_over_files(tmp_path):
+def test_overrides_replace_files_and_later_files_earlier_ones(tmp_path):
     first = write(tmp_path, "train: {seed: 1, max_updates: 5}\n", "a.yaml")
     second = write(tmp_path, "train: {seed: 2}\n", "b.yaml")
     settings = load_config(files=[first, second], overrides=["train.max_updates=7"])
@@ -80,7 +80,7 @@ def test_an_override_without_key_or_value_is_refused(override):
     assert "section.key=value" in message(overrides=[override])
 
 
-def test_settings_that_do_not_fit_together_are_refused():
+def test_conflicting_model_settings_are_refused():
     assert "must be even" in message(overrides=["model.encoder.hidden_size=7"])
     assert "attention.type dot needs" in message(overrides=["model.attention.type=dot", "model.decoder.hidden_size=10"])
 
@@ -108,7 +108,7 @@ def test_conflicting_training_settings_are_refused_with_a_hint(settings, words):
     assert words in message(overrides=settings)
 
 
-def test_all_training_settings_that_do_not_fit_together_are_named_each_with_its_place(tmp_path):
+def test_conflicting_training_settings_are_all_reported_with_their_places(tmp_path):
     path = write(tmp_path, "train:\n  weight_decay: 0.1\n  schedule: noam\n  learning_rate: 2\n  average: last:7\n")
     lines = message(files=[path]).splitlines()
     assert len(lines) == 3
@@ -116,7 +116,7 @@ def test_all_training_settings_that_do_not_fit_together_are_named_each_with_its_
         assert any(f"conf.yaml:{number}: train: {key} " in line for line in lines)
 
 
-def test_training_settings_that_fit_together_load():
+def test_compatible_training_settings_load():
     load_config(overrides=["train.optimizer=adamw", "train.weight_decay=0.1", "train.ema=0.999"])
     load_config(overrides=["train.average=last:5", "train.keep_last=5", "train.schedule=noam"])
     load_config(overrides=["train.schedule=plateau", "train.patience=null", "train.plateau_patience=20"])
@@ -128,7 +128,7 @@ def test_weights_of_corpora_come_from_files_and_overrides(tmp_path):
     assert settings.train.corpus_weights == {"news": 3, "talks.v2": 0.5, "old": 0}
 
 
-def test_weights_that_cannot_be_are_refused(tmp_path):
+def test_invalid_corpus_weights_are_refused(tmp_path):
     path = write(tmp_path, "train:\n  corpus_weights:\n    news: -1\n    talks: .inf\n    old: much\n")
     lines = message(files=[path]).splitlines()
     for number, name in enumerate(("news", "talks", "old"), start=3):
@@ -154,7 +154,7 @@ def test_dumped_settings_load_as_themselves(updates, rate, metric):
     assert Config.model_validate(YAML(typ="safe").load(dump_config(settings))) == settings
 
 
-def test_every_key_has_a_default_and_a_sentence():
+def test_every_setting_has_a_default_and_a_description():
     for path, field in keys():
         assert not field.is_required(), path
         assert field.description, path

@@ -16,7 +16,7 @@ def load(tmp_path):
     return load_text
 
 
-def test_merge_keys_are_merged(load):
+def test_yaml_merge_keys_are_merged(load):
     config = load("""
 data:
   train:
@@ -31,7 +31,7 @@ data:
     ]
 
 
-def test_mistakes_in_what_is_merged_have_a_place(load):
+def test_errors_in_merged_yaml_have_a_line(load):
     with pytest.raises(UserError, match=r"c\.yaml:3: unknown key train\.sede; did you mean train\.seed"):
         load("train:\n  <<:\n    sede: 1\n")
 
@@ -76,7 +76,7 @@ def test_invalid_yaml_settings_are_refused_with_a_message(load, text, words):
     assert len(str(raised.value)) < 600
 
 
-def test_the_command_ends_with_words(tmp_path, capsys):
+def test_invalid_yaml_ends_the_command_with_a_message(tmp_path, capsys):
     (tmp_path / "c.yaml").write_text("train: !!python/object/apply:os.system [ls]\n", "utf-8")
     assert nmt("prepare", "--dry-run", "-c", tmp_path / "c.yaml") == 2
     assert "a tag (python/object/apply:os.system)" in capsys.readouterr().err
@@ -85,17 +85,17 @@ def test_the_command_ends_with_words(tmp_path, capsys):
 @pytest.mark.parametrize(
     "text", ["", "# nothing\n", "train:\n", "train:\n  # seed: 3\n", "model:\n  encoder:\n", "---\n"]
 )
-def test_sections_without_a_line_change_nothing(load, text):
+def test_empty_sections_keep_the_defaults(load, text):
     assert load(text) == load_config()
 
 
-def test_an_empty_section_takes_nothing_back(tmp_path):
+def test_an_empty_section_keeps_settings_of_earlier_files(tmp_path):
     for name, text in (("one", "train:\n  seed: 5\n"), ("two", "train:\n")):
         (tmp_path / name).write_text(text, "utf-8")
     assert load_config(files=[tmp_path / "one", tmp_path / "two"]).train.seed == 5
 
 
-def test_flat_keys_go_to_their_sections(load):
+def test_dotted_keys_belong_to_their_sections(load):
     config = load("train.max_updates: 3\nmodel.encoder.hidden_size: 8\ntrain:\n  seed: 2\n")
     assert (config.train.max_updates, config.train.seed, config.model.encoder.hidden_size) == (3, 2, 8)
     with pytest.raises(UserError, match=r"c\.yaml:1: unknown key train\.max_update; did you mean train\.max_updates"):
@@ -115,13 +115,13 @@ def test_flat_keys_go_to_their_sections(load):
         ("train:\n  Seed: 3\n", "train.seed"),
     ],
 )
-def test_what_was_meant_is_told(load, text, meant):
+def test_unknown_keys_get_a_suggestion(load, text, meant):
     with pytest.raises(UserError) as raised:
         load(text)
     assert str(raised.value).endswith(f"did you mean {meant}?")
 
 
-def test_a_word_is_a_list_of_one(load):
+def test_a_single_value_is_accepted_for_a_list(load):
     config = load(
         "train:\n  freeze: encoder\ndata:\n  cleaning: {source_scripts: latin}\n  tokenizer: {symbols: <b>}\n"
     )
@@ -134,21 +134,21 @@ def test_a_word_is_a_list_of_one(load):
 
 @pytest.mark.parametrize("value", ["true", "false"])
 @pytest.mark.parametrize("key", ["max_updates", "learning_rate", "max_epochs", "label_smoothing"])
-def test_true_is_no_number(load, key, value):
+def test_true_is_refused_for_a_number(load, key, value):
     with pytest.raises(UserError, match=f"train.{key}: input should be a valid"):
         load(f"train:\n  {key}: {value}\n")
     with pytest.raises(UserError, match=f"train.{key}: input should be a valid"):
         load("", f"train.{key}={value}")
 
 
-def test_true_is_no_weight_of_a_corpus(load):
+def test_true_is_refused_for_a_corpus_weight(load):
     with pytest.raises(UserError, match=r"train\.corpus_weights\.a: input should be a valid number"):
         load("train:\n  corpus_weights: {a: true}\n")
     assert load("train:\n  corpus_weights: {a.b: 2}\n").train.corpus_weights == {"a.b": 2}
 
 
 @pytest.mark.parametrize("override", ["train.seed=", "train.seed= ", "model.encoder.type="])
-def test_an_empty_value_is_told(override):
+def test_an_empty_value_is_refused(override):
     with pytest.raises(UserError, match="no value"):
         load_config(overrides=[override])
     assert load_config(overrides=["train.max_epochs=null"]).train.max_epochs is None

@@ -77,18 +77,18 @@ def check_tokens_spell_words(tokenizer, source, target, link):
 
 @settings(deadline=None, max_examples=30)
 @given(source=PLAIN, target=PLAIN)
-def test_linked_tokens_are_those_of_the_linked_words(tokenizer, source, target):
+def test_token_links_join_the_tokens_of_linked_words(tokenizer, source, target):
     assert check_tokens_spell_words(tokenizer, source, target, lambda word: (word, word % len(target)))
 
 
 @settings(deadline=None, max_examples=60)
 @given(source=ANY, target=PLAIN)
-def test_so_do_those_of_any_text_or_the_links_are_dropped(tokenizer, source, target):
+def test_token_links_of_any_text_are_correct_or_dropped(tokenizer, source, target):
     check_tokens_spell_words(tokenizer, source, target, lambda word: (word, 0))
 
 
 @pytest.mark.parametrize("odd", ["the\xa0old", "the old \u200b dog", "old▁dog", "the ▁ dog", "the¨s old", "a\x1cb"])
-def test_uncertain_words_drop_the_links_of_that_pair_only(tokenizer, odd):
+def test_ambiguous_word_boundaries_drop_the_links_of_that_pair_only(tokenizer, odd):
     texts = ["the dog", odd, "old <tag> dog"]
     plain = encoded(["a dog"] * 3, tokenizer)
     for sides in ((encoded(texts, tokenizer), plain), (plain, encoded(texts, tokenizer))):
@@ -168,7 +168,7 @@ ROWS = st.lists(st.tuples(NUMBERS, NUMBERS, st.lists(st.tuples(*[st.integers(0, 
 
 @settings(deadline=None, max_examples=25)
 @given(batches=st.lists(ROWS, min_size=1), shard_bytes=st.sampled_from([1, 2**28]), size=st.sampled_from([9, 10**5]))
-def test_links_in_the_same_links_out(batches, shard_bytes, size):
+def test_stored_links_are_returned_unchanged(batches, shard_bytes, size):
     rows = [row for batch in batches for row in batch]
     with tempfile.TemporaryDirectory() as directory:
         split = Path(directory) / "train"
@@ -284,7 +284,7 @@ def test_any_number_of_processes_writes_the_same_bytes(numbers, tmp_path, monkey
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
-def test_corpora_with_and_without_alignment_and_tags_go_together(numbers, corpus, aligned, tmp_path):
+def test_corpora_with_and_without_alignment_can_be_combined(numbers, corpus, aligned, tmp_path):
     lines = (corpus / "valid.words").read_text().splitlines()
     (tmp_path / "links").write_text("".join(pharaoh(reversed_links(line)) + "\n" for line in lines))
     settings = {
@@ -334,7 +334,7 @@ def test_merging_gives_pairs_without_alignment_no_links(numbers, aligned, tmp_pa
         assert len(datasets.load_from_disk(str(output / "train"))) == len(merged)
 
 
-def test_alignments_pair_up_with_their_texts(numbers, tmp_path, capsys):
+def test_alignment_files_are_matched_with_their_text_files(numbers, tmp_path, capsys):
     arguments = prepare_arguments(numbers, tmp_path / "data")
     links = ["--train-alignment", numbers / "train.links"]
     assert nmt(*arguments, *links, *links) == 2
@@ -345,7 +345,7 @@ def test_alignments_pair_up_with_their_texts(numbers, tmp_path, capsys):
     assert not (tmp_path / "data").exists()
 
 
-def test_a_report_tells_where_many_pairs_lost_their_links(numbers, tmp_path, capsys):
+def test_many_dropped_alignments_are_reported(numbers, tmp_path, capsys):
     (tmp_path / "train.words").write_text((numbers / "train.words").read_text().replace(" ", "\xa0 "))
     for name in ("train.digits", "valid.words", "valid.digits"):
         (tmp_path / name).write_bytes((numbers / name).read_bytes())

@@ -98,13 +98,13 @@ def tokenizer(request) -> Tokenizer:
 
 
 @pytest.mark.parametrize("language", LINES)
-def test_nothing_that_a_reader_would_miss_is_lost(tokenizer, language):
+def test_visible_characters_survive_normalization(tokenizer, language):
     for line in LINES[language]:
         assert tokenizer.decode(tokenizer.encode([line])[0]) == seen(line)
 
 
 @pytest.mark.parametrize("language", LINES)
-def test_the_table_in_the_documents(language):
+def test_documented_normalization_table_is_correct(language):
     (row,) = re.findall(rf"^\| {language} \| (\d+) \| (\d+) \| [^|]+ \| (\d+)", DATA_PAGE.read_text("utf-8"), re.M)
     lines = [line for both in LINES.values() for line in both] * 3
     counts = [len(LINES[language])]
@@ -130,7 +130,7 @@ def test_lowercasing_keeps_visible_characters():
     assert lower.normalize("STRAẞE Straße A\u0300，！") == "straße straße à，！"
 
 
-def test_rules_name_no_file_and_are_the_same_each_time():
+def test_normalization_rules_are_reproducible():
     lines = ["a b，c"] * 3
     one, two = (Tokenizer.train(lines, TokenizerConfig(vocab_size=270)) for _ in range(2))
     assert one == two
@@ -139,6 +139,6 @@ def test_rules_name_no_file_and_are_the_same_each_time():
 
 
 @pytest.mark.parametrize("lowercase", [False, True])
-def test_rules_end_in_one_step(lowercase):
+def test_normalization_is_idempotent(lowercase):
     table = rules(lowercase)
     assert not [written for written in table.values() if any(character in table for character in written)]

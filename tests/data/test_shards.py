@@ -39,7 +39,7 @@ BATCH = [([5, 6, 7], [8], "eins"), ([], [9, 10], "zwei\u2028"), ([65_535], [], "
 
 @settings(deadline=None, max_examples=50)
 @given(batches=BATCHES, shard_bytes=st.sampled_from([1, 2000, 2**28]))
-def test_one_row_in_the_same_row_out(batches, shard_bytes):
+def test_stored_rows_are_read_unchanged(batches, shard_bytes):
     rows = [row for batch in batches for row in batch]
     with tempfile.TemporaryDirectory() as directory:
         shards = Shards.open(write(Path(directory), batches, shard_bytes=shard_bytes))

@@ -54,7 +54,7 @@ def stdin(monkeypatch, content: bytes) -> None:
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["", "BOM"])
 @pytest.mark.parametrize("packer", PACKERS)
-def test_every_reader_unpacks_and_drops_the_mark(place, monkeypatch, packer, mark):
+def test_every_reader_decompresses_and_drops_the_byte_order_mark(place, monkeypatch, packer, mark):
     def write(name: str, text: str) -> Path:
         (place / name).write_bytes(PACKERS[packer](mark + text.encode()))
         return place / name
@@ -68,7 +68,7 @@ def test_every_reader_unpacks_and_drops_the_mark(place, monkeypatch, packer, mar
 
 
 @pytest.mark.parametrize("packer", PACKERS)
-def test_scores_do_not_depend_on_compression_or_marks(place, capsys, packer):
+def test_scores_do_not_depend_on_compression_or_byte_order_marks(place, capsys, packer):
     lines = "".join(f"the house number {n} is old\n" for n in range(5))
     Path("plain").write_text(lines, "utf-8")
     Path("packed").write_bytes(PACKERS[packer](b"\xef\xbb\xbf" + lines.encode()))
@@ -79,7 +79,7 @@ def test_scores_do_not_depend_on_compression_or_marks(place, capsys, packer):
 
 @pytest.mark.parametrize("way", ["-i", "stdin"])
 @pytest.mark.parametrize("packer", PACKERS)
-def test_translate_unpacks_its_input(place, monkeypatch, trained, packer, way):
+def test_translate_decompresses_its_input(place, monkeypatch, trained, packer, way):
     Path("plain").write_bytes(b"one two\nthree\n")
     assert nmt("translate", "-m", trained, "-i", "plain", "-o", "expected") == 0
     packed = PACKERS[packer](b"one two\nthree\n")
@@ -137,7 +137,7 @@ def test_a_latin_1_file_is_refused_with_its_line(place):
     assert "iconv -f LATIN1 -t UTF-8 text > NEW" in str(raised.value.hint)
 
 
-def test_a_mark_in_a_settings_file_is_dropped(place):
+def test_a_byte_order_mark_in_a_settings_file_is_dropped(place):
     Path("c.yaml").write_bytes(b"\xef\xbb\xbftrain:\n  seed: 7\n")
     assert load_config(files=[Path("c.yaml")]).train.seed == 7
 
@@ -155,7 +155,7 @@ def test_results_are_utf_8_whatever_the_locale(place, trained):
     assert "▁" in "".join(record["tokens"])
 
 
-def test_a_pipe_is_read_where_once_is_enough(place):
+def test_missing_files_and_directories_are_refused(place):
     with pytest.raises(DataError, match="no such file"):
         read_text(Path("nothing"))
     with pytest.raises(DataError, match="Is a directory"):

@@ -96,7 +96,7 @@ def test_special_ids_are_those_of_the_vocabulary(tokenizer):
         assert min(ids) >= SPECIAL  # written in a text they are only text, and bytes spell the unknown
 
 
-def test_without_byte_fallback_a_new_character_is_unknown():
+def test_without_byte_fallback_an_unseen_character_is_unk():
     tokenizer = train(byte_fallback=False, vocab_size=40)
     assert UNK in tokenizer.encode(["猫"])[0]
 
@@ -237,7 +237,7 @@ def test_invalid_symbols_are_refused(symbols):
 
 
 @pytest.mark.parametrize("kind", ["unigram", "bpe", "char", "word"])
-def test_symbols_are_one_piece_and_come_back(kind):
+def test_user_defined_symbols_are_single_pieces_and_are_decoded(kind):
     # what CSV, regular expressions and NFKC would stumble over
     symbols = ("<b><b>", "<b>", "[a,b]", "q\"u'o,te", "ﬁ", "＜c＞", "|.*\\", "(?:x", "é", "7")
     config = TokenizerConfig(type=kind, vocab_size=400, symbols=symbols)
@@ -352,7 +352,7 @@ def test_files_that_are_not_tokenizers_are_refused(tokenizer, tmp_path):
             Tokenizers.reuse(path)
 
 
-def test_a_special_piece_that_is_text_is_not_taken(tmp_path):
+def test_a_special_piece_that_is_ordinary_text_is_not_adopted(tmp_path):
     lines = ["[PAD]"] * 50
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -418,7 +418,7 @@ def test_sampling_without_chance_gives_the_best_segmentation(kind, alpha):
     assert tokenizer.sample(rows, alpha, 1) == rows
 
 
-def test_everything_left_out_leaves_characters():
+def test_sampling_with_full_dropout_gives_characters():
     tokenizer = train(type="bpe")
     (row,) = tokenizer.sample(tokenizer.encode(["the cat"]), 1.0, 1)
     assert tokenizer.pieces(row) == list("▁the▁cat")

@@ -66,14 +66,14 @@ def test_tokens_of_a_word_are_those_it_has_alone(kind):
         assert raw_words(tokenizer, line, ids) == expected
 
 
-def test_stretches_of_text_are_counted_by_word():
+def test_character_spans_are_mapped_to_words():
     assert word_numbers([" a", "b", " ", "c", " d e", "f"]) == ([0, 0, 1, 1, 2, 3], 4)
     assert word_numbers(["", " "]) == ([-1, -1], 0)
     assert word_numbers(["a", " "]) == ([0, 0], 1)
 
 
 @given(st.integers(1, 4), st.integers(1, 4), st.data())
-def test_links_of_words_are_those_of_their_tokens(sources, targets, data):
+def test_word_links_follow_token_links(sources, targets, data):
     """Where all tokens of a word look at tokens of one word, that is the link, however words are cut."""
     choice = [data.draw(st.integers(0, sources - 1)) for _ in range(targets)]
     source = [word for word in range(sources) for _ in range(data.draw(st.integers(1, 3)))]
@@ -90,20 +90,20 @@ def test_links_of_words_are_those_of_their_tokens(sources, targets, data):
     assert word_links(weights[:, -1:], [NO_WORD], [*target, NO_WORD]) == ()
 
 
-def test_the_first_token_of_a_word_decides():
+def test_the_attention_of_a_word_is_that_of_its_first_token():
     weights = np.array([[0.8, 0.2, 0], [0.1, 0.9, 0], [0.1, 0.9, 0], [0, 0.6, 0.4], [0, 0, 1]], np.float32)
     assert word_links(weights, [0, 1, NO_WORD], [0, 0, 0, 1, NO_WORD]) == ((0, 0), (1, 1))
     weights[0] = [0.55, 0.45, 0]  # unless it is in doubt
     assert word_links(weights, [0, 1, NO_WORD], [0, 0, 0, 1, NO_WORD]) == ((1, 0), (1, 1))
 
 
-def test_words_add_up_their_tokens():
+def test_word_attention_sums_its_source_tokens():
     weights = np.array([[0.1, 0.2, 0.3, 0.4]], np.float32)
     assert by_word(weights, [0, 0, 1, NO_WORD]).tolist() == [pytest.approx([0.3, 0.3])]
     assert by_word(weights, [NO_WORD] * 4).shape == (1, 0)
 
 
-def test_unknown_words_are_looked_up_or_copied():
+def test_unknown_words_are_replaced_from_the_dictionary_or_copied():
     weights = np.eye(3, dtype=np.float32)
     words = [0, 1, NO_WORD]
     ids = [UNK, UNK, 9]
@@ -145,7 +145,7 @@ class Copying:
 
 
 @pytest.mark.parametrize("limit", [200, 2])
-def test_a_model_that_copies_links_each_word_with_itself_and_loses_no_unknown_one(trained, limit):
+def test_a_copying_model_aligns_each_word_with_itself_and_keeps_unknown_words(trained, limit):
     tokenizer = TOKENIZERS["word"]
     search = Translator.load(trained, "cpu").search
     handling = LineHandling(max_source_tokens=limit, dictionary={"Haus": "house", "kleine": "quite small"})
@@ -166,7 +166,7 @@ def test_a_model_that_copies_links_each_word_with_itself_and_loses_no_unknown_on
 # ---- the command ----
 
 
-def test_alignment_and_attention_beside_the_text_and_apart(trained, tmp_path):
+def test_alignment_in_jsonl_and_in_its_own_file_agree(trained, tmp_path):
     (tmp_path / "in").write_text("one two three\n\nnine\n")
     apart, looks = tmp_path / "links", tmp_path / "looks.jsonl"
     run = ["translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out", "-b", "2"]
@@ -189,7 +189,7 @@ def test_alignment_and_attention_beside_the_text_and_apart(trained, tmp_path):
     assert drawn == [matrices[0], matrices[2]]
 
 
-def test_a_dictionary_is_read_with_care(trained, tmp_path, capsys):
+def test_malformed_dictionaries_are_refused(trained, tmp_path, capsys):
     (tmp_path / "words").write_text("eins\tone\n\nzwei\t two \n")
     (tmp_path / "in").write_text("one\n")
     run = ["translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out", "--dictionary"]
@@ -200,7 +200,7 @@ def test_a_dictionary_is_read_with_care(trained, tmp_path, capsys):
         assert place in capsys.readouterr().err
 
 
-def test_a_model_without_attention_links_nothing(data, tmp_path, capsys):
+def test_alignment_of_a_model_without_attention_is_refused(data, tmp_path, capsys):
     settings = overrides(
         "model.embedding.size=8",
         "model.encoder.hidden_size=8",
@@ -218,7 +218,7 @@ def test_a_model_without_attention_links_nothing(data, tmp_path, capsys):
         Translator.load(run, "cpu").translate(["one"], alignment=True)
 
 
-def test_a_map_for_the_terminal():
+def test_attention_map_in_the_terminal():
     weights = np.array([[0.0, 0.3, 0.7], [1.0, 0.0, 0.0]], np.float32)
     drawn = terminal_map(AttentionMap(["▁ab", "▁猫", "</s>"], ["▁x", "</s>"], weights, ""), 40)
     assert drawn == "         <\n         /\n     a   s\n     b 猫>\n   x   ░░▓▓\n</s> ██\n"

@@ -21,13 +21,13 @@ def test_the_demo_runs_all_commands_and_resumes(tmp_path, capsys):
     assert "export" not in re.findall(r"^\$ nmt (\w+)", capsys.readouterr().err, re.MULTILINE)
 
 
-def test_a_verb_that_fails_ends_the_demo_with_its_code(tmp_path, capsys):
+def test_a_failing_command_ends_the_demo_with_its_exit_code(tmp_path, capsys):
     assert nmt("demo", "-o", tmp_path / "demo", "--pairs", "2000", "--set", "train.no_such=1") == 2
     assert "train.no_such" in capsys.readouterr().err
     assert not (tmp_path / "demo" / "run").exists()
 
 
-def test_the_commands_can_be_typed(tmp_path, capsys):
+def test_printed_demo_commands_are_valid_shell(tmp_path, capsys):
     """What is shown after `$` is the command: another shell gets the same arguments."""
     output = tmp_path / "a folder"
     assert nmt("demo", "-o", output, "--pairs", "2000", "--set", "train.no_such=1") == 2

@@ -35,11 +35,11 @@ def everything():
 # The corpus.
 
 
-def test_sizes(book):
+def test_corpus_and_held_out_sizes(book):
     assert [len(part) for part in (book.train, book.valid, book.test)] == [6000, 150, 150]
 
 
-def test_same_seed_same_sentences_another_seed_others():
+def test_sentences_depend_on_the_seed_only():
     first, again, other = (list(islice(phrasebook.compose(seed), 2000)) for seed in (1, 1, 2))
     assert first == again
     assert len(set(first) & set(other)) < 500
@@ -76,7 +76,7 @@ def test_too_few_pairs_are_refused(tmp_path):
     assert nmt("demo", "-o", tmp_path, "--text-only", "--pairs", "9") == 2
 
 
-def test_no_source_twice_and_one_translation_for_each(book, everything):
+def test_sources_are_unique_with_one_translation_each(book, everything):
     sources = [pair.source for part in (book.train, book.valid, book.test) for pair in part]
     assert len(sources) == len(set(sources))
     shared = [pair for pair in book.train if pair.source in everything]

@@ -54,7 +54,7 @@ def test_onnx_translates_like_pytorch_in_batches_of_any_size(trained, onnx):
                 np.testing.assert_allclose(left[0].attention, right[0].attention, atol=1e-5)
 
 
-def test_the_export_is_complete_and_reports_itself(trained, onnx, corpus, tmp_path):
+def test_export_directory_is_complete_and_described_by_export_json(trained, onnx, corpus, tmp_path):
     report = json.loads((onnx / "export.json").read_text())
     comparison = report["comparison"]
     assert comparison["match_rate"] >= LEAST_MATCH["fp32"]  # a dozen updates in, a tie within rounding is no wonder
@@ -155,7 +155,7 @@ def test_an_export_of_less_than_half_the_speed_is_refused_unless_forced(trained,
     assert "**less than half as fast, exported with --force**" in (tmp_path / "model" / "README.md").read_text("utf-8")
 
 
-def test_a_short_delay_is_noise():
+def test_a_short_delay_is_not_counted_as_slower():
     assert Speed(model=200.0, export=10.0).too_slow(sentences=64)
     assert not Speed(model=200.0, export=50.0).too_slow(sentences=64)  # a second all in all
     assert Speed(model=200.0, export=50.0).too_slow(sentences=200)
@@ -173,7 +173,7 @@ class StartsSlowly(Delayed):
         return super().start(source, source_length)
 
 
-def test_the_first_round_of_an_engine_is_not_its_speed(trained):
+def test_the_first_timed_round_of_an_engine_is_ignored(trained):
     directory = find_model(trained)
     tokenizers, info, model = Tokenizers.load(directory), read_info(directory), load_model(directory)
     engine = StartsSlowly(TorchRuntime(load_model(directory), torch.device("cpu")), 0.01)

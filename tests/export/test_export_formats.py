@@ -112,7 +112,7 @@ def test_settings_that_ctranslate2_cannot_follow_are_replaced_at_export(
     assert nmt("translate", "-m", tmp_path / "model", "-i", tmp_path / "in", "-o", tmp_path / "out") == 0
 
 
-def test_answers_about_engines_are_true(onnx, trained, transformer, tmp_path, capsys):
+def test_unsupported_engine_options_are_refused_by_name(onnx, trained, transformer, tmp_path, capsys):
     (tmp_path / "in").write_text("one\n")
     sides = ["--source", tmp_path / "in", "--target", tmp_path / "in", "--format", "tsv"]
     for command in (["translate", "-m", onnx, "-i", tmp_path / "in"], ["score", "-m", onnx, *sides]):
@@ -200,7 +200,7 @@ def test_onnx_graphs_of_less_precision_are_smaller_and_near(onnx, precision, tmp
         assert alone == pytest.approx(rounded, abs=1e-4)
 
 
-def test_the_vector_of_additive_attention_stays_whole(data, tmp_path):
+def test_the_vector_of_additive_attention_is_not_quantized(data, tmp_path):
     run = tmp_path / "run"
     assert nmt("train", data, "-o", run, "--device", "cpu", *overrides(*TINY, *BAHDANAU, "train.max_updates=2")) == 0
     output = tmp_path / "model"
@@ -208,7 +208,7 @@ def test_the_vector_of_additive_attention_stays_whole(data, tmp_path):
     assert len(Translator.load(output).translate(LINES)) == len(LINES)
 
 
-def test_a_shortlist_goes_with_the_export(trained, data, tmp_path, capsys):
+def test_a_vocabulary_shortlist_is_exported(trained, data, tmp_path, capsys):
     output = tmp_path / "model"
     assert nmt("export", trained, "-o", output, "--vocabulary-shortlist") == 2
     assert "needs --format safetensors and the training data" in capsys.readouterr().err

@@ -28,7 +28,7 @@ def test_any_text_has_scores_and_intervals(pairs):
 @pytest.mark.parametrize(
     "lines", [["good day", "", "bye now"], ["", "", ""], ["good day", "xyz", "bye now"]], ids=["some", "empty", "same"]
 )
-def test_equal_systems_do_not_differ_and_the_better_one_is_named(method, lines, monkeypatch):
+def test_equal_systems_have_p_1_and_the_better_of_others_is_named(method, lines, monkeypatch):
     reference = ["good day", "xyz", "bye now"]
     systems = [lines, list(lines), [""] * 3, reference]
     found = compare(systems, make_metrics(METRICS, [reference]), method).systems
@@ -44,7 +44,7 @@ def test_equal_systems_do_not_differ_and_the_better_one_is_named(method, lines, 
                 assert 0 < one.p_value <= 1
 
 
-def test_the_command_scores_empty_lines_and_names_the_direction(write_texts, capsys):
+def test_score_command_scores_empty_lines_and_prints_the_direction(write_texts, capsys):
     lines = [f"line {n} is here and there" for n in range(30)]
     write_texts(hyp=["good day", "", "bye now"], ref=["good day", "xyz", "bye now"], good=lines, bad=["x"] * 30)
     assert nmt("score", "hyp", "-r", "ref", "--metric", "bleu,chrf,ter", "--json") == 0

@@ -37,7 +37,7 @@ def test_tanh_in_place_on_a_slice():
 
 
 @pytest.mark.parametrize(("device", "expected"), [("cpu", False), ("meta", True)])  # meta: as on a GPU
-def test_only_a_cpu_takes_the_sigmoid(device, expected):
+def test_the_sigmoid_form_of_tanh_is_used_on_a_cpu_only(device, expected):
     values = torch.zeros(4, device=device)
     with Operations() as operations:
         tanh(values, out=values)

@@ -61,7 +61,7 @@ def test_lower_precisions_are_multiplied_in_fp32_where_that_is_faster(monkeypatc
         assert packed.product_of(torch.bfloat16) == fastest
 
 
-def test_threads_and_devices(monkeypatch):
+def test_threads_are_set_and_a_missing_cuda_device_is_refused(monkeypatch):
     assert open_device("cpu", threads=1).type == "cpu"
     assert torch.get_num_threads() == 1
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -89,7 +89,7 @@ def test_auto_precision_is_native_to_the_device():
 @pytest.mark.parametrize(
     "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: not enough memory: x")]
 )
-def test_out_of_memory_names_the_setting(error):
+def test_out_of_memory_message_names_the_setting_to_change(error):
     with pytest.raises(ResourceError, match="out of memory") as found, explain_out_of_memory("train.batch_tokens"):
         raise error
     assert "train.batch_tokens" in found.value.hint

@@ -8,7 +8,7 @@ from nmtcli.models.dropout import Dropout, dropout_mask
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_share_is_dropped_and_the_mean_stays(share, dtype):
+def test_dropout_zeroes_its_share_and_keeps_the_mean(share, dtype):
     torch.manual_seed(0)
     mask = dropout_mask(torch.ones(1, dtype=dtype), (1000, 37), share)
     assert mask.dtype == dtype
@@ -26,7 +26,7 @@ def test_each_element_is_dropped_independently():
             assert (dropped[:, left] & dropped[:, right]).float().mean().item() == pytest.approx(0.25, abs=0.01)
 
 
-def test_it_follows_the_seed_and_only_trains():
+def test_dropout_follows_the_seed_and_is_off_in_evaluation():
     layer, states = Dropout(0.3), torch.ones(5, 7)
     first, second = (torch.manual_seed(3) and layer(states) for _ in range(2))
     assert torch.equal(first, second)
@@ -35,7 +35,7 @@ def test_it_follows_the_seed_and_only_trains():
     assert Dropout(0.0).train()(states) is states
 
 
-def test_gradients_pass_where_values_do():
+def test_dropout_gradients_are_zero_where_outputs_are():
     states = torch.ones(50, requires_grad=True)
     dropped = Dropout(0.4)(states)
     dropped.sum().backward()

@@ -51,7 +51,7 @@ def test_fast_training_equals_the_reference(monkeypatch, tiny_model, settings):
 
 
 @pytest.mark.parametrize("settings", [FEEDING, BAHDANAU], ids=["feeding", "bahdanau"])
-def test_bf16_points_the_same_way(tiny_model, settings):
+def test_bf16_gradients_have_the_direction_of_fp32(tiny_model, settings):
     torch.manual_seed(0)
     model = tiny_model(*settings, "model.dropout=0", vocabulary=30)
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_a_deferred_product_has_the_gradients_of_a_plain_one(transposed, per_sen
         torch.testing.assert_close(ours, theirs)
 
 
-def test_a_matrix_may_be_used_both_ways_round():
+def test_a_deferred_product_accepts_a_transposed_matrix():
     torch.manual_seed(0)
     states, query = (torch.randn(2, 4, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
     found = []

@@ -51,7 +51,7 @@ def from_softmax(found, expected):
 
 @cells
 @norms
-def test_a_sequence(cell, layer_norm):
+def test_cells_over_a_sequence_equal_the_equations(cell, layer_norm):
     layer, equation = in_float64(RecurrentLayer(3, 4, cell, layer_norm)), CELLS[cell, layer_norm]
     inputs, state = draw(2, 6, 3), tuple(draw(2, 4) for _ in range(2 if cell == "lstm" else 1))
     found, _ = layer(inputs, state)
@@ -64,7 +64,7 @@ def test_a_sequence(cell, layer_norm):
 @cells
 @norms
 @pytest.mark.parametrize("gradients", [False, True])
-def test_step_by_step(cell, layer_norm, gradients):
+def test_cells_step_by_step_equal_the_equations(cell, layer_norm, gradients):
     layer, equation = in_float64(RecurrentLayer(3, 4, cell, layer_norm)), CELLS[cell, layer_norm]
     inputs = draw(6, 3)
     expected = equations.unroll(equation, arrays(layer), inputs.numpy())
@@ -91,7 +91,7 @@ def test_the_last_state_is_that_after_the_last_real_token(cell, layer_norm):
 
 @cells
 @norms
-def test_recurrent_dropout_takes_units_on_their_way_to_the_next_position(cell, layer_norm):
+def test_recurrent_dropout_acts_between_positions(cell, layer_norm):
     layer, equation = in_float64(RecurrentLayer(3, 4, cell, layer_norm)), CELLS[cell, layer_norm]
     inputs, mask = draw(2, 6, 3), torch.tensor([[0.0, 2, 2, 0], [2, 2, 0, 2]])
     found, _ = layer(inputs, mask=mask)
@@ -213,7 +213,7 @@ def compare(module, query, states, mask, expected, position=None):
 
 
 @pytest.mark.parametrize("kind", list(equations.SCORES))
-def test_scores(kind):
+def test_attention_scores_equal_the_equations(kind):
     wider = kind in ("general", "scaled_general", "additive", "location")
     score = equations.SCORES[kind]
     given = attention(type=kind, decoder_size=6 if wider else 8)
@@ -236,7 +236,7 @@ def test_location_weights_end_at_max_length():
 
 
 @pytest.mark.parametrize("kind", list(equations.SCORES))
-def test_local_p(kind):
+def test_local_p_attention_equals_the_equation(kind):
     def expected(w, s, h, _):
         return equations.local_p(w, s, equations.SCORES[kind](w, s, h), h, 2)
 
@@ -244,7 +244,7 @@ def test_local_p(kind):
 
 
 @pytest.mark.parametrize("kind", list(equations.SCORES))
-def test_local_m(kind):
+def test_local_m_attention_equals_the_equation(kind):
     def expected(w, s, h, position):
         return equations.local_m(equations.SCORES[kind](w, s, h), h, 1, position)
 
@@ -253,14 +253,14 @@ def test_local_m(kind):
 
 
 @pytest.mark.parametrize("kind", ["scaled_dot", "additive"])
-def test_several_heads(kind):
+def test_attention_with_several_heads_equals_the_equation(kind):
     given = attention(type=kind, heads=3, hidden_size=12, decoder_size=6)
     compare(*given, lambda w, s, h, _: equations.multi_head(w, s, h, 3, kind))
 
 
 @pytest.mark.parametrize("kind", ["dense", "mean", "backward", "zero"])
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_bridges(kind, cell):
+def test_bridges_equal_the_equations(kind, cell):
     bridge = in_float64(
         Bridge(sizes(f"model.decoder.bridge={kind}", f"model.decoder.cell={cell}", "model.decoder.layers=2"))
     )
@@ -289,7 +289,7 @@ def test_the_bridge_copy_hands_over_hidden_state_and_cell():
 
 @pytest.mark.parametrize("with_context", [False, True])
 @pytest.mark.parametrize("kind", ["attentional", "maxout", "deep", "state"])
-def test_readouts(kind, with_context):
+def test_readouts_equal_the_equations(kind, with_context):
     readout = in_float64(Readout(sizes(f"model.decoder.readout={kind}"), 7 if with_context else 0))
     state, embedded, context = draw(2, 3, 10), draw(2, 3, 6), draw(2, 3, 7) if with_context else None
     found = readout(state, embedded, context)
@@ -332,7 +332,7 @@ TWICE_REVERSED = [[6, 5, 4, 6, 5, 4, EOS], [8, 7, 8, 7, EOS, PAD, PAD], [EOS, PA
         (["model.encoder.reverse_source=true", "model.encoder.repeat_source=true"], TWICE_REVERSED, [7, 5, 1]),
     ],
 )
-def test_in_which_order_the_encoder_reads(settings, order, length):
+def test_encoder_directions_equal_the_equations(settings, order, length):
     """Sutskever et al. 2014, section 3.3; Zaremba and Sutskever 2014: the EOS stays last."""
     model = Seq2Seq(sizes("model.attention.type=none", *settings), 12, 12)
     read = []

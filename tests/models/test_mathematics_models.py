@@ -205,7 +205,7 @@ def agree(found, expected):
 
 @models
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
-def test_all_positions_at_once(equation, settings, training):
+def test_forward_equals_the_equations(equation, settings, training):
     model = build(settings).train(training)
     log_probs, attention = expected_of(equation, model)
     with torch.set_grad_enabled(training):
@@ -217,7 +217,7 @@ def test_all_positions_at_once(equation, settings, training):
 
 @models
 @torch.no_grad()
-def test_position_after_position(equation, settings):
+def test_steps_equal_the_equations(equation, settings):
     model = build(settings)
     log_probs, attention = expected_of(equation, model)
     memory, cache = model.start(SOURCE, torch.tensor(LENGTHS))
@@ -230,7 +230,7 @@ def test_position_after_position(equation, settings):
 
 
 @models
-def test_the_gradient_is_the_slope_of_the_equations(equation, settings):
+def test_gradients_equal_finite_differences_of_the_equations(equation, settings):
     """Along a random direction through all weights, for a random weighing of all log-probabilities."""
     model = build(settings).train()
     weighing = torch.randn(*TARGET.shape, 12, dtype=torch.float64)
@@ -248,7 +248,7 @@ def test_the_gradient_is_the_slope_of_the_equations(equation, settings):
 
 
 @torch.no_grad()
-def test_attention_counts_a_reversed_source_from_its_start():
+def test_attention_positions_of_a_reversed_source_start_at_its_first_token():
     """The states of a reversed source are handed to attention in the order in which it was written."""
     forth, back = build([]), build(["model.encoder.reverse_source=true"])
     reversed_source = torch.tensor([[7, 6, 5, 4, EOS], [9, 8, EOS, PAD, PAD], [EOS, PAD, PAD, PAD, PAD]])

@@ -135,7 +135,7 @@ assert {product_of(kind) for kind in (torch.float32, torch.bfloat16, torch.float
 """
 
 
-def test_without_any_name_of_an_instruction_it_trains_and_translates(data, corpus, tmp_path):
+def test_training_and_translation_work_on_an_unknown_cpu(data, corpus, tmp_path):
     commands = [["--version", "--verbose"]]
     run = str(tmp_path / "run")
     settings = overrides(*TINY, "train.max_updates=2", "train.valid_every=2", "train.save_every=2")

@@ -78,7 +78,7 @@ def tiny(preset: str, vocabulary: int = VOCABULARY) -> Seq2Seq:
 
 
 @each_preset
-def test_the_number_of_parameters_is_that_in_its_comment(preset):
+def test_the_documented_number_of_parameters_is_correct(preset):
     with torch.device("meta"):
         model = Seq2Seq(load_config(preset, overrides=["model.embedding.tie=all"]).model, 8000, 8000)
     millions = parameter_count(model) / 1e6
@@ -89,7 +89,7 @@ def test_the_number_of_parameters_is_that_in_its_comment(preset):
 
 
 @each_preset
-def test_shrinking_changes_widths_alone(preset):
+def test_shrinking_a_preset_changes_widths_only(preset):
     before, after = load_config(preset), load_config(preset, overrides=shrunk(preset, WIDTH))
     assert after.model.decoder.hidden_size == WIDTH
     changed = {path[-1] for path, _ in keys() if setting(before, path) != setting(after, path)}
@@ -180,7 +180,7 @@ def test_the_loss_falls_in_a_few_updates(preset, short_run):
 
 
 @each_preset
-def test_saved_and_loaded_it_translates_the_same(preset, short_run):
+def test_a_saved_preset_translates_the_same_when_loaded(preset, short_run):
     trainer, path, _ = short_run(preset)
     trainer.model.eval()
     runtime = TorchRuntime(pack_floats(trainer.model), trainer.device)
@@ -196,7 +196,7 @@ def exports():
 
 
 @pytest.mark.parametrize(("preset", "form"), [*exports()])
-def test_every_format_it_claims_translates_like_it(preset, form, short_run, tmp_path):
+def test_every_supported_export_format_translates_like_the_preset(preset, form, short_run, tmp_path):
     _, path, _ = short_run(preset)
     assert export(ExportOptions(run=path, output=tmp_path / "model", form=form)).comparison.match_rate >= 0.98
 
@@ -232,7 +232,7 @@ def test_a_preset_starts_with_its_name_and_paper_or_purpose(preset):
 
 
 @each_preset
-def test_its_settings_differ_from_the_default_as_its_comments_say(preset):
+def test_preset_settings_differ_from_the_default_as_documented(preset):
     """The model's kinds and switches; numbers stand in the file as they are, and scaling is the Transformer's own."""
     config, default = load_config(preset), load_config()
     told = re.sub(r"The paper's size.*?(--set \S+ )+", "", comments(preset) + " ")
@@ -245,7 +245,7 @@ def test_its_settings_differ_from_the_default_as_its_comments_say(preset):
 
 
 @each_preset
-def test_it_sets_the_model_and_of_training_the_learning_rate_of_its_paper_alone(preset):
+def test_a_preset_sets_the_model_and_the_learning_rate_only(preset):
     tree, _ = load_tree(preset)
     assert tree["model"].keys() <= {"embedding", "encoder", "decoder", "attention", "dropout"}
     papers = preset in {"transformer-base", "transformer-big", "deep-shallow"}
@@ -254,7 +254,7 @@ def test_it_sets_the_model_and_of_training_the_learning_rate_of_its_paper_alone(
 
 
 @each_preset
-def test_the_papers_size_that_it_names_is_another_model_that_builds(preset):
+def test_the_documented_size_of_the_paper_builds(preset):
     overrides = re.findall(r"--set (\S+)", comments(preset))
     if not overrides:
         return

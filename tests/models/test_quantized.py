@@ -122,7 +122,7 @@ def check_close(model, small, largest, mean):
 
 @variants
 @torch.inference_mode()
-def test_every_model_in_int8_is_close_to_fp32_and_keeps_the_law_of_batches(tiny_model, settings):
+def test_int8_models_are_close_to_fp32_and_independent_of_the_batch(tiny_model, settings):
     model = tiny_model(*settings)
     small = reduced(model, "int8")
     check_close(model, small, largest=0.3, mean=0.3)
@@ -171,7 +171,7 @@ def test_quantizing_at_export_equals_quantizing_at_load(trained, tmp_path, preci
 
 
 @pytest.mark.parametrize("precision", ["int8", "bf16"])
-def test_a_translator_in_fewer_bits_warns_of_nothing(trained, precision):
+def test_a_quantized_translator_gives_no_warning(trained, precision):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         translator = Translator.load(trained, "cpu", quantize=precision)
@@ -195,7 +195,7 @@ print("torch._dynamo" in sys.modules)
     assert done.stdout.strip() == "False"
 
 
-def test_the_command_takes_a_precision(trained, onnx, tmp_path, capsys):
+def test_translate_accepts_quantize(trained, onnx, tmp_path, capsys):
     text, output = tmp_path / "in", tmp_path / "out"
     text.write_text("".join(f"{line}\n" for line in LINES), "utf-8")
     command = ["translate", "-m", trained, "-i", text, "-o", output, "--device", "cpu", "--quantize"]

@@ -45,7 +45,7 @@ def test_the_mean_of_heads_and_attention_of_steps_equals_that_of_forward(tiny_mo
         assert layers == 1 or not torch.allclose(means[1], means[3], atol=1e-3)
 
 
-def test_every_attention_has_a_name_and_others_are_refused():
+def test_attention_layers_are_selected_by_name():
     transformer, recurrent, several = model_config(*TRANSFORMER), model_config(), model_config(*HEADS)
     assert attention_name(transformer, AttentionChoice()) == "layer 2 of 3, mean of 2 heads"
     assert attention_name(transformer, AttentionChoice(3, 1)) == "layer 3 of 3, head 1 of 2"
@@ -71,7 +71,7 @@ def transformer(data, tmp_path_factory):
     return output
 
 
-def test_pictures_and_numbers_name_the_layer_and_the_head(transformer, tmp_path, capsys):
+def test_heat_maps_and_json_name_the_attention_layer_and_head(transformer, tmp_path, capsys):
     (tmp_path / "in").write_text("one two three\nnine\n")
     run = ["translate", "-m", transformer, "-i", tmp_path / "in", "-o", tmp_path / "out", "--device", "cpu"]
     named = {}

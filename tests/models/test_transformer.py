@@ -83,7 +83,7 @@ def test_an_encoder_never_sees_padding_or_other_sentences(settings):
 
 @pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
 @torch.no_grad()
-def test_an_encoder_knows_the_order(positions):
+def test_the_encoder_depends_on_word_order(positions):
     encoder = make_encoder([f"positions={positions}"])
     embedded, length = torch.randn(1, SOURCE, SIZE), torch.tensor([SOURCE])
     forwards, backwards = encoder(embedded, length).summary, encoder(embedded.flip(1), length).summary
@@ -91,7 +91,7 @@ def test_an_encoder_knows_the_order(positions):
 
 
 @torch.no_grad()
-def test_an_empty_sentence_gives_numbers():
+def test_an_empty_sentence_gives_finite_numbers():
     encoder, length = make_encoder([]), torch.tensor([3, 0, 0])
     result = encoder(torch.randn(BATCH, SOURCE, SIZE), length)
     assert result.states.isfinite().all()
@@ -118,7 +118,7 @@ def test_forward_equals_repeated_step(settings):
 
 @decoders
 @torch.no_grad()
-def test_hypotheses_of_a_beam_are_sentences_of_their_own(settings):
+def test_hypotheses_of_a_beam_do_not_affect_each_other(settings):
     """Steps of K hypotheses with reordered rows are the forward pass of each, with the source repeated."""
     decoder, beam = make_decoder(settings), 4
     prefixes = torch.randn(BATCH * beam, TARGET, SIZE)
@@ -172,7 +172,7 @@ def arrays(tree):
 
 
 @pytest.mark.parametrize("masked", [True, False])
-def test_both_forms_of_attention_are_one(masked):
+def test_fused_and_explicit_attention_agree(masked):
     torch.manual_seed(0)
     query = torch.randn(BATCH, 2, 5, 8, requires_grad=True)
     keys, values = torch.randn(2, BATCH, 2, SOURCE, 8, requires_grad=True)
@@ -201,7 +201,7 @@ def test_the_softmax_is_fp32_under_autocast():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_both_forms_of_attention_are_one_on_cuda(dtype):
+def test_fused_and_explicit_attention_agree_on_cuda(dtype):
     query, keys, values = torch.randn(3, BATCH, 2, SOURCE, 8, device="cuda", dtype=dtype)
     mask = (torch.arange(SOURCE)[None] < torch.tensor([7, 3, 0])[:, None])[:, None, None].cuda()
     context, weights = attend(query, keys, values, mask)
@@ -212,7 +212,7 @@ def test_both_forms_of_attention_are_one_on_cuda(dtype):
 
 
 @pytest.mark.parametrize("kind", ["transformer", "ssru"])
-def test_training_under_autocast_reaches_every_weight(kind):
+def test_every_weight_has_a_gradient_under_autocast(kind):
     torch.manual_seed(0)
     given = ["model.encoder.type=transformer", f"model.decoder.type={kind}", "model.decoder.layers=2"]
     config = model_config(*given, "model.decoder.hidden_size=24", "model.decoder.activation=swiglu")

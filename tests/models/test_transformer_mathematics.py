@@ -79,12 +79,12 @@ def rotation(position, width):
 
 
 @pytest.mark.parametrize("width", [2, 7, 16])
-def test_sinusoidal_positions(width):
+def test_sinusoidal_positions_equal_the_equation(width):
     expected = np.stack([sinusoid(position, width) for position in range(30, 45)])
     assert_close(SinusoidalPositions(width)(30, 15), expected)
 
 
-def test_rotary_positions():
+def test_rotary_positions_equal_the_equation():
     vectors = torch.randn(3, 2, 11, 8, generator=torch.Generator().manual_seed(0))
     expected = np.zeros(vectors.shape)
     for position in range(11):
@@ -92,7 +92,7 @@ def test_rotary_positions():
     assert_close(RotaryPositions(8)(vectors, 20), expected)
 
 
-def test_cross_attention():
+def test_cross_attention_equals_the_equation():
     attention = random_weights(CrossAttention(WIDTH, HEADS, 10))
     inputs, states = torch.randn(5, WIDTH), torch.randn(7, 10)
     real = 4  # of the source tokens
@@ -108,7 +108,7 @@ def test_cross_attention():
 
 
 @pytest.mark.parametrize("rotary", [True, False])
-def test_self_attention_of_a_decoder(rotary):
+def test_decoder_self_attention_equals_the_equation(rotary):
     attention = random_weights(SelfAttention(WIDTH, HEADS, rotary))
     inputs = torch.randn(6, WIDTH)
     w = weights(attention)
@@ -131,7 +131,7 @@ def turned(vectors):
     return np.stack(rows)
 
 
-def test_ssru_step_by_step():
+def test_ssru_steps_equal_the_equation():
     """Kim et al. 2019: f_t = σ(W_f x_t + b_f), c_t = f_t ⊙ c_{t-1} + (1 - f_t) ⊙ W x_t, o_t = ReLU(c_t)."""
     layer = random_weights(Ssru(WIDTH))
     inputs, first = torch.randn(3, 9, WIDTH), torch.randn(3, WIDTH)
@@ -185,7 +185,7 @@ def encoder_layer(state, w, norm, activation):
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("activation", ["relu", "gelu", "swiglu"])
-def test_encoder_layer(norm, activation):
+def test_encoder_layer_equals_the_equation(norm, activation):
     settings = ["type=transformer", f"norm={norm}", f"activation={activation}"]
     config = model_config(*(f"model.encoder.{setting}" for setting in settings))
     layer = random_weights(EncoderLayer(config.encoder, 0.0))
@@ -195,7 +195,7 @@ def test_encoder_layer(norm, activation):
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
-def test_encoder_of_two_layers(norm):
+def test_encoder_of_two_layers_equals_the_equation(norm):
     """Positions on embeddings, layers, and with norm pre one more normalisation."""
     given = ["model.encoder.type=transformer", "model.encoder.layers=2", f"model.encoder.norm={norm}"]
     encoder = random_weights(TransformerEncoder(model_config(*given, "model.embedding.size=10")))

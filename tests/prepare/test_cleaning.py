@@ -85,7 +85,7 @@ def judged(pairs, rules):
 
 
 @pytest.mark.parametrize(("source", "target", "rule"), CASES)
-def test_the_first_broken_rule_is_the_verdict(source, target, rule):
+def test_the_first_rule_that_matches_drops_the_pair(source, target, rule):
     found = judged([(source, target)], text_rules(config(), HELD_OUT))
     assert found.verdicts.tolist() == [code(rule) if rule else 0]
     assert list(found.examples) == ([rule] if rule else [])
@@ -99,14 +99,14 @@ def test_every_text_rule_has_a_case():
     assert [rule.name for rule in rules] == [name for name in RULES if name in {rule for *_, rule in CASES}]
 
 
-def test_a_block_is_judged_as_its_pairs_alone():
+def test_cleaning_a_block_equals_cleaning_each_pair():
     rules = text_rules(config(), HELD_OUT)
     pairs = [(source, target) for source, target, _ in CASES]
     together = judged(pairs, rules).verdicts.tolist()
     assert together == [judged([pair], rules).verdicts.tolist()[0] for pair in pairs]
 
 
-def test_examples_say_where_and_why():
+def test_examples_of_dropped_pairs_have_line_and_reason():
     rules = text_rules(config(), HELD_OUT)
     found = judged([("Berlin", "Berlin")] * 30 + ["no pair", ("ok", "x" * 200)], rules)
     assert [example.line for example in found.examples["copied"]] == list(range(1, EXAMPLES + 1))
@@ -122,7 +122,7 @@ def test_validation_pairs_are_dropped_only_where_they_are_empty():
     assert found.verdicts.tolist() == [0, code("empty"), 0]
 
 
-def test_the_default_rules_are_those_of_the_documents():
+def test_the_default_rules_are_documented():
     names = active_rules(CleaningConfig(), text_rules(DataConfig(), HELD_OUT), training=True)
     assert set(RULES) - set(names) == {
         "wrong-script", "wrong-language", "drawn", "held-out-ngram", "duplicate-source", "duplicate-target"
@@ -135,7 +135,7 @@ def test_an_unknown_script_is_refused():
     assert "latin" in caught.value.hint
 
 
-def test_the_language_rule_by_a_real_library():
+def test_language_identification_with_lingua():
     pytest.importorskip("lingua")
     settings = DataConfig.model_validate(
         {"source_language": "en", "target_language": "de-DE", "cleaning": {"min_language_confidence": 0.5}}
@@ -198,7 +198,7 @@ def test_repeated_rows_equal_those_of_a_dictionary(values, data):
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)), unique=True, min_size=2))
-def test_hashes_of_pairs_tell_sides_apart(pairs):
+def test_pair_hashes_depend_on_the_side(pairs):
     sides = [np.array(side, np.uint64) for side in zip(*pairs, strict=True)]
     assert len(set(pair_hashes(*sides).tolist())) == len(pairs)
     if pairs[0][0] != pairs[0][1]:

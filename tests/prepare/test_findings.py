@@ -116,13 +116,13 @@ def test_skipped_header_lines_are_reported(found):
 
 
 @pytest.mark.parametrize("sign", ["❤️", "☎︎", "👍🏽", "👩‍🚀", "🇰🇷", "1️⃣", "𝐀𝑏", "№", "²"])
-def test_signs_are_of_no_script(found, sign):
+def test_symbols_belong_to_no_script(found, sign):
     targets = [f"{line}{sign * 9}" for line in target_lines(300)]
     told = found(train_target=targets, valid_target=[f"{line}{sign * 9}" for line in target_lines(120, 6)])
     assert not [one.text for one in told if "of the letters" in one.text]
 
 
-def test_reports_of_before_can_be_read(data):
+def test_reports_of_earlier_versions_can_be_read(data):
     import json
 
     path = data / "report.json"

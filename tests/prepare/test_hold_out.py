@@ -57,7 +57,7 @@ def trained_on(data: Path) -> set[str]:
     return {opened.tokenizers.source.decode(part.tolist()) for part in np.split(source.ids, ends[:-1])}
 
 
-def test_no_source_is_on_two_sides_and_the_report_tells_of_it(pairs, tmp_path, capsys):
+def test_held_out_sources_are_not_in_training_and_are_reported(pairs, tmp_path, capsys):
     folder = write(tmp_path / "text", pairs)
     assert prepare(folder, tmp_path / "data", "--hold-out", 30, "--hold-out-test", 20) == 0
     words = capsys.readouterr()
@@ -77,7 +77,7 @@ def test_no_source_is_on_two_sides_and_the_report_tells_of_it(pairs, tmp_path, c
     assert len(open_data(tmp_path / "data").valid) == 30
 
 
-def test_order_and_processes_change_nothing_and_the_seed_does(pairs, tmp_path):
+def test_held_out_text_depends_on_the_seed_and_not_on_order_or_processes(pairs, tmp_path):
     shuffled = random.Random(1).sample(pairs, len(pairs))
     one, other = write(tmp_path / "one", pairs), write(tmp_path / "other", shuffled)
     options = ("--hold-out", 30, "--hold-out-test", 20)
@@ -91,7 +91,7 @@ def test_order_and_processes_change_nothing_and_the_seed_does(pairs, tmp_path):
     assert prepare(one, tmp_path / "a", "--hold-out", 31, "--hold-out-test", 20) == 2
 
 
-def test_a_longer_corpus_changes_few_held_out_lines(pairs, tmp_path):
+def test_a_longer_corpus_keeps_most_held_out_lines(pairs, tmp_path):
     """A pair stays drawn unless a new one has a lower rank: scores stay comparable."""
     assert prepare(write(tmp_path / "one", pairs), tmp_path / "a", "--hold-out", 50) == 0
     more = [(f"{source} {number}", target) for number, (source, target) in enumerate(pairs[:30])]
@@ -100,7 +100,7 @@ def test_a_longer_corpus_changes_few_held_out_lines(pairs, tmp_path):
     assert new - old <= set(more)
 
 
-def test_every_tenth_of_a_corpus_gives_its_share():
+def test_held_out_lines_come_evenly_from_the_corpus():
     """Ranks of any hashes are uniform: ten parts, 2,000 lines drawn, none further than four deviations from 200."""
     hashes = np.arange(20_000, dtype=np.uint64)  # as unlike random ones as can be
     for seed in range(3):

@@ -14,7 +14,7 @@ from tests.prepare.test_readers import open_corpus, pairs_of, write
 
 
 @pytest.mark.parametrize("name", ["source", "src", "text", "sentence", "input"])
-def test_usual_names_of_the_source(name):
+def test_usual_source_keys_of_json_lines_are_known(name):
     request = parse_json(json.dumps({"id": 1, name: "one"}))
     assert request is not None and request.source == "one"
     windows = LineReader(io.BytesIO(json.dumps({name: "one"}).encode())).windows()
@@ -22,12 +22,12 @@ def test_usual_names_of_the_source(name):
 
 
 @pytest.mark.parametrize("name", ["Source", "SRC", "Text"])
-def test_usual_names_in_upper_case(name):
+def test_usual_keys_are_known_in_upper_case(name):
     request = parse_json(json.dumps({name: "one", "id": 3}))
     assert request is not None and request.source == "one" and request.extra["id"] == 3
 
 
-def test_source_comes_before_other_names():
+def test_the_key_source_has_precedence():
     request = parse_json('{"text": "other", "source": "one"}')
     assert request is not None and request.source == "one" and request.extra == {"text": "other"}
 
@@ -67,7 +67,7 @@ def test_json_without_text_is_refused(trained, tmp_path, capsys):
         ('{one} says: {"two": 3}\n', None),
     ],
 )
-def test_what_looks_like_json_and_is_read_as_text_is_told(text, line):
+def test_json_lines_read_as_text_give_a_warning(text, line):
     (window,) = LineReader(io.BytesIO(text.encode())).windows()
     report = Report()
     window.requests(report)
@@ -92,13 +92,13 @@ def test_additional_keys_are_accepted(key):
 
 
 @pytest.mark.parametrize("key", ["prefix", "required", "banned", "placeholders"])
-def test_null_means_unset(key):
+def test_null_values_of_a_request_mean_unset(key):
     request = parse_json(json.dumps({"source": "one", key: None}))
     assert request is not None and not getattr(request, key)
     assert request.extra == {key: None}
 
 
-def test_no_key_of_a_user_is_lost():
+def test_additional_json_keys_are_copied_to_the_output():
     given = {
         "source": "one",
         "line": 7,
@@ -126,7 +126,7 @@ def refuse(constant: str):
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_written_is_json(number):
+def test_json_output_is_valid_json(number):
     candidate = Candidate("a", number, number)
     line = render(Translation("s", (candidate,)), 1, "jsonl", extra={"x": [number, {"y": number}], "half": "\ud800"})
     record = json.loads(line, parse_constant=refuse)
@@ -138,6 +138,6 @@ def test_what_is_written_is_json(number):
 @pytest.mark.parametrize(
     "names", [("src", "tgt"), ("src", "trg"), ("Source", "Target"), ("text", "translation"), ("EN", "DE")]
 )
-def test_usual_names_of_pairs(names, tmp_path):
+def test_usual_keys_of_pairs_are_known(names, tmp_path):
     content = json.dumps({"id": 1, **dict(zip(names, ("one", "eins"), strict=True))}).encode() + b"\n"
     assert pairs_of(open_corpus(tmp_path, path=write(tmp_path / "x.jsonl", content)).reader) == [("one", "eins")]

@@ -195,7 +195,7 @@ def prepare(case: Case, folder: Path, output: Path) -> int:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_a_broken_input(case, tmp_path, capsys, monkeypatch):
+def test_malformed_files_are_refused_or_counted(case, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     output = tmp_path / "data"
     code = prepare(case, tmp_path, output)
@@ -219,13 +219,13 @@ def test_a_broken_input(case, tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_an_unreadable_file(tmp_path, capsys):
+def test_an_unreadable_file_is_a_data_error(tmp_path, capsys):
     case = Case("unreadable", change=lambda folder: (folder / "a.en").chmod(0))
     assert prepare(case, tmp_path, tmp_path / "data") == ExitCode.DATA
     assert "Permission denied" in capsys.readouterr().err
 
 
-def test_a_full_disk(tmp_path, make_disk, capsys):
+def test_a_full_disk_leaves_no_data_directory(tmp_path, make_disk, capsys):
     small_disk = make_disk("100k")
     for code in (ExitCode.RESOURCES, ExitCode.RESOURCES):  # the second run clears away what the first could not
         assert prepare(Case("full"), tmp_path, small_disk / "data") == code

@@ -29,7 +29,7 @@ def merge(output, *parts):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_parts_make_the_whole(parts, tmp_path, capsys):
+def test_merged_data_equals_data_prepared_together(parts, tmp_path, capsys):
     *pieces, whole = parts
     output = tmp_path / "data"
     assert merge(output, *pieces) == 0
@@ -51,7 +51,7 @@ def test_the_parts_make_the_whole(parts, tmp_path, capsys):
     assert nmt("train", output, "-o", tmp_path / "run", *overrides(*settings)) == 0
 
 
-def test_parts_that_do_not_match_are_refused(parts, corpus, data, tmp_path, capsys):
+def test_data_of_other_settings_is_not_merged(parts, corpus, data, tmp_path, capsys):
     assert merge(tmp_path / "x", parts[0], corpus) == 3
     assert "not a data directory" in capsys.readouterr().err
     train = ["--train-source", corpus / "train.words", "--train-target", corpus / "train.digits"]

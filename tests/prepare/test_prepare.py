@@ -105,7 +105,7 @@ def test_the_same_input_gives_the_same_bytes(files, tmp_path):
     assert one[Path("tokenizer.model")] != three[Path("tokenizer.model")]
 
 
-def test_a_second_run_stops_at_once_and_changes_nothing(files, tmp_path, capsys):
+def test_an_unchanged_corpus_is_not_prepared_again(files, tmp_path, capsys):
     output = tmp_path / "data"
     assert run(command(output, files)) == ExitCode.DONE
     before, table = contents(output), capsys.readouterr().out
@@ -233,7 +233,7 @@ def test_no_kept_pairs_is_an_error_with_counts(files, tmp_path, capsys):
     assert "all 120 train pairs were dropped (empty: 120)" in capsys.readouterr().err
 
 
-def test_files_that_do_not_line_up_are_refused(files, tmp_path, capsys):
+def test_files_of_different_length_are_refused(files, tmp_path, capsys):
     write(files["--train-target"], corpus(119, seed=1)[1])
     write(files["--valid-target"], corpus(14, seed=2)[1])
     assert run(command(tmp_path / "data", files)) == ExitCode.DATA
@@ -274,7 +274,7 @@ def test_command_line_errors_of_prepare(files, tmp_path, capsys):
     assert not (tmp_path / "data").exists()
 
 
-def test_flags_beat_the_config_file(files, tmp_path):
+def test_options_override_the_settings_file(files, tmp_path):
     config = write(tmp_path / "c.yaml", ["data:", "  tokenizer: {vocab_size: 9000, type: bpe}"])
     assert run(command(tmp_path / "data", files, "-c", config)) == ExitCode.DONE
     tokenizer = Manifest.load(tmp_path / "data").data.tokenizer
@@ -364,7 +364,7 @@ def test_corpora_of_a_config_file_with_names_and_tags(files, tmp_path, capsys):
     assert "has no symbol <bt>" in capsys.readouterr().err
 
 
-def test_a_tokenizer_is_used_again_as_it_is(files, tmp_path):
+def test_a_given_tokenizer_is_reused_unchanged(files, tmp_path):
     assert run(command(tmp_path / "one", files, "--separate")) == ExitCode.DONE
     more = {**files, "--train-source": files["--valid-source"], "--train-target": files["--valid-target"]}
     again = ["--tokenizer", tmp_path / "one", "--set", "data.cleaning.held_out=false"]
@@ -392,7 +392,7 @@ def test_errors_in_a_list_of_corpora_have_their_line(files, tmp_path, capsys):
     assert f"{config}:6: data.train.2: a corpus is either source and target, or path, or hub" in words
 
 
-def test_two_runs_into_one_place_do_not_meet(files, tmp_path, capsys):
+def test_two_processes_do_not_prepare_into_one_directory(files, tmp_path, capsys):
     def second(stage: str, done: int, total: int | None) -> None:
         if stage == "reading train" and total:
             assert run(command(tmp_path / "data", files)) == ExitCode.USAGE
@@ -405,7 +405,7 @@ def test_two_runs_into_one_place_do_not_meet(files, tmp_path, capsys):
     assert len(open_data(tmp_path / "data").train) == 120
 
 
-def test_a_dry_run_shows_why_nothing_would_be_left(files, tmp_path, capsys):
+def test_a_dry_run_shows_why_all_pairs_are_dropped(files, tmp_path, capsys):
     write(files["--train-target"], corpus(120, seed=1)[0])
     assert run(command(tmp_path / "data", files, "--dry-run")) == ExitCode.DATA
     table, words = capsys.readouterr()

@@ -66,7 +66,7 @@ def children(process: int) -> list[int]:
 
 
 @pytest.mark.parametrize("seen", ["spill-*", "train"])
-def test_after_a_kill_the_same_command_ends_with_the_same_bytes(seen, files, expected, tmp_path):
+def test_repeating_a_killed_command_writes_the_same_bytes(seen, files, expected, tmp_path):
     output = tmp_path / "data"
     process = start(files, output)
     limit = time.monotonic() + 60
@@ -109,7 +109,7 @@ class Sizes:
         return len(item)
 
 
-def test_workers_keep_the_order_and_tell_of_a_death():
+def test_workers_keep_the_order_and_a_killed_worker_is_reported():
     for processes in (1, 3):
         with Workers(processes, Sizes) as workers:
             assert list(workers.map("x" * n for n in range(50))) == list(range(50))

@@ -195,7 +195,7 @@ def test_a_large_file_comes_in_blocks_with_true_line_numbers(tmp_path):
     assert line == count + 1
 
 
-def test_corpora_get_names_of_their_own(tmp_path):
+def test_corpora_get_unique_names(tmp_path):
     for name in ("a.en", "a.de", "b.tsv", "europarl.de-en.de.gz", "europarl.de-en.en.gz"):
         (tmp_path / name).write_text("x\ty\n")
     place = {name: str(tmp_path / name) for name in ("a.en", "a.de", "b.tsv")}

@@ -113,7 +113,7 @@ def only(one: Report) -> Finding:
     return found
 
 
-def test_nothing_is_wrong_with_a_clean_corpus():
+def test_a_clean_corpus_has_no_findings():
     assert only(report()) == Finding("fine", "No problems found.", "")
     assert only(report(dry(split(corpus())), dry(valid()))).severity == "fine"
 
@@ -154,7 +154,7 @@ def test_a_corpus_of_which_little_is_left_is_found():
     assert "corpus void is empty" in only(report(empty)).text
 
 
-def test_the_worst_comes_first():
+def test_findings_are_sorted_by_severity():
     found = findings(report(split(corpus(5_000, empty=1_000, markup=300)), valid(corpus(100, "valid", ON[:3]))))
     severities = [one.severity for one in found]
     assert severities == sorted(severities)
@@ -210,7 +210,7 @@ def test_a_second_script_is_found(main, other, share, severity):
     assert only(one.model_copy(update={"train": checked})).severity == "fine"
 
 
-def test_lengths_that_do_not_go_together_are_found():
+def test_uncorrelated_lengths_are_found():
     # as wide as both sides together: what independent sides have
     wide = ratios(minus_5=100, minus_4=200, minus_2=300, plus_0=300, plus_2=300, plus_4=200, plus_5=100)
     found = only(report(split(corpus(), ratios=wide)))
@@ -234,7 +234,7 @@ def test_lengths_that_do_not_go_together_are_found():
         ({"tokens_per_word": 3.0}, "look", "vocab_size"),
     ],
 )
-def test_tokens_that_do_not_suit_are_found(changes, severity, word):
+def test_unsuitable_tokenizers_are_found(changes, severity, word):
     found = only(report(split(corpus(), target_tokens=tokens(**changes))))
     assert found.severity == severity
     assert word in found.hint

@@ -63,7 +63,7 @@ CSV = {
 
 
 @pytest.mark.parametrize("kind", CSV)
-def test_csv_as_it_is_written(kind, tmp_path):
+def test_usual_csv_dialects_are_read(kind, tmp_path):
     assert read(tmp_path, "x.csv", CSV[kind]) == (GOOD, [])
 
 
@@ -72,7 +72,7 @@ def test_csv_as_it_is_written(kind, tmp_path):
     ["Hello, world,안녕", "alone", '"open,안녕', '"a"b,안녕', "a,b,c,d", '"Hello, "world"",안녕', '5" disk, 5인치,x'],
 )
 @pytest.mark.parametrize("where", ["first", "middle", "last"])
-def test_a_ragged_row_costs_itself_alone(row, where, tmp_path):
+def test_a_ragged_row_drops_only_itself(row, where, tmp_path):
     rows = ["Hello,안녕", '"Bye, now",잘 가']
     rows.insert({"first": 0, "middle": 1, "last": 2}[where], row)
     pairs, reasons = read(tmp_path, "x.csv", "\n".join(["en,de", *rows]) + "\n")
@@ -139,7 +139,7 @@ TSV = {
 
 
 @pytest.mark.parametrize("kind", TSV)
-def test_tsv_as_it_is_written(kind, tmp_path):
+def test_usual_tsv_dialects_are_read(kind, tmp_path):
     assert read(tmp_path, "x.tsv", TSV[kind]) == (GOOD, [])
     notes = noted(tmp_path, "x.tsv", TSV[kind])
     header = kind in {"header", "languages", "codes", "identifiers", "other order", "trailing tabs"}
@@ -157,13 +157,13 @@ def test_cells_of_a_spreadsheet_may_have_several_lines(header, end, tmp_path):
     assert noted(tmp_path, "x.tsv", text)[QUOTED] == 2
 
 
-def test_a_row_of_a_spreadsheet_that_is_cut_costs_itself_alone(tmp_path):
+def test_a_cut_row_of_a_spreadsheet_drops_only_itself(tmp_path):
     pairs, reasons = read(tmp_path, "x.tsv", 'a\t"b, c"\nonly one\n"d, e"\tf\n')
     assert pairs == [("a", "b, c"), ("d, e", "f")]
     assert reasons == ["1 columns, but the first line has 2"]
 
 
-def test_quotes_that_are_text_stay(tmp_path):
+def test_quotes_within_text_are_kept(tmp_path):
     text = [('"Hello," he said.', '"Hallo", sagte er.'), ('"Yes, sir."', "„Ja.“"), ('"No."', '"Nein."')]
     assert read(tmp_path, "x.tsv", "".join(f"{s}\t{t}\n" for s, t in text))[0] == text
 
@@ -185,7 +185,7 @@ def test_parquet_columns_of_other_types_are_reported(tmp_path):
     assert read(tmp_path, "x.parquet", sink.getvalue())[0] == [("a", "b"), ("a", "c")]
 
 
-def test_files_need_no_home(tmp_path):
+def test_tables_are_read_without_a_home_directory(tmp_path):
     (tmp_path / "x.csv").write_text("source,target\na,b\n", "utf-8")
     program = """
 import sys
@@ -203,7 +203,7 @@ assert "datasets" not in sys.modules
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
-def test_a_folder_of_a_data_set_is_no_pattern(tmp_path):
+def test_a_data_set_path_is_not_a_glob_pattern(tmp_path):
     for name in ("books[1]", "books1"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "train.jsonl").write_text(f'{{"source": "{name}", "target": "x"}}\n', "utf-8")

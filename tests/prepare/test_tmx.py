@@ -42,7 +42,7 @@ BAD = {
 
 @pytest.mark.parametrize("where", [0, 1, 2])
 @pytest.mark.parametrize("bad", BAD)
-def test_a_bad_unit_costs_itself_alone(bad, where, tmp_path):
+def test_a_malformed_unit_drops_only_itself(bad, where, tmp_path):
     units = [GOOD, GOOD]
     units.insert(where, BAD[bad])
     pairs, reasons, _ = read(tmp_path, tmx(*units))
@@ -82,18 +82,18 @@ def test_encodings_by_mark_or_declaration(encoding, tmp_path):
 
 
 @pytest.mark.parametrize("declared", ["UTF-16", "utf-16le", "UTF-32", "ISO-10646-UCS-2", "windows-1252", "GB2312"])
-def test_a_declaration_that_the_bytes_contradict_is_not_believed(declared, tmp_path):
+def test_a_wrong_encoding_declaration_is_ignored(declared, tmp_path):
     words = ["집이 오래되었다", "강아지가 잔다"]
     text = tmx(*(unit(("en", "x"), ("de", word)) for word in words), declaration=f'<?xml encoding="{declared}"?>')
     assert read(tmp_path, text)[0] == [("x", word) for word in words]
 
 
-def test_a_missing_language_is_told_with_those_there(tmp_path):
+def test_a_missing_language_is_reported_with_the_available_ones(tmp_path):
     _, reasons, _ = read(tmp_path, tmx(GOOD, unit(("eng", "house"), ("ger", "Haus"))))
     assert reasons == ["no segment in en (languages: eng, ger)"]
 
 
-def test_bytes_that_are_no_characters_cost_their_unit_alone(tmp_path):
+def test_invalid_bytes_drop_only_their_unit(tmp_path):
     pairs, _, _ = read(
         tmp_path, tmx(GOOD, unit(("en", "x"), ("de", "§")), GOOD).encode().replace("§".encode(), b"\xa7")
     )
@@ -112,7 +112,7 @@ def test_bytes_that_are_no_characters_cost_their_unit_alone(tmp_path):
         ("<![CDATA[a <b> c]]>", "a <b> c"),
     ],
 )
-def test_references_are_read_as_far_as_they_mean_something(given, text, tmp_path):
+def test_character_references_are_decoded(given, text, tmp_path):
     assert read(tmp_path, tmx(unit(("en", given), ("de", "y"))))[0] == [(text, "y")]
 
 
@@ -127,7 +127,7 @@ def test_references_are_read_as_far_as_they_mean_something(given, text, tmp_path
         (["zh-CN", "zh-TW"], ("zh_TW", "de"), 1),
     ],
 )
-def test_exact_codes_come_before_regions(codes, languages, expected, tmp_path):
+def test_exact_language_codes_have_precedence_over_regions(codes, languages, expected, tmp_path):
     from nmtcli.data.files import File
     from nmtcli.prepare.readers.tmx import Tmx
 
@@ -156,7 +156,7 @@ def test_inline_codes_become_a_space_and_are_counted(segment, text, codes, tmp_p
     assert counted == codes
 
 
-def test_units_stretch_over_parts_of_a_large_file(tmp_path):
+def test_units_may_cross_block_boundaries(tmp_path):
     units = [unit(("en", f"house {n} " + "x" * (n % 700)), ("de", f"Haus {n}")) for n in range(9000)]
     pairs, reasons, _ = read(tmp_path, tmx(*units).encode("utf-16"))
     assert [target for _, target in pairs] == [f"Haus {n}" for n in range(9000)]

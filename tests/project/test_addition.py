@@ -39,13 +39,13 @@ def text(tmp_path_factory):
     return directory
 
 
-def test_sizes_and_sums(text):
+def test_addition_corpus_sizes_and_sums(text):
     assert [len(read(text, part)) for part in PARTS] == [4000, addition.VALID, addition.TEST]
     for part in PARTS:
         assert all(str(sum(map(int, question.split("+")))) == answer for question, answer in read(text, part))
 
 
-def test_no_two_questions_add_the_same_numbers(text):
+def test_addition_questions_are_unique(text):
     asked = [question for part in PARTS for question, _ in read(text, part)]
     assert len({frozenset(question.split("+")) for question in asked}) == len(asked)
 
@@ -56,7 +56,7 @@ def test_every_part_has_numbers_of_every_length(text):
         assert lengths == {1, 2, 3}
 
 
-def test_same_seed_same_bytes_another_seed_others(text, tmp_path):
+def test_addition_corpus_depends_on_the_seed_only(text, tmp_path):
     for name, seed in (("again", 1), ("other", 2)):
         addition.write(tmp_path / name, seed, pairs=4000, reverse=False)
     assert all((text / path.name).read_bytes() == path.read_bytes() for path in (tmp_path / "again").iterdir())
@@ -76,7 +76,7 @@ def test_too_many_pairs_are_refused(tmp_path):
     assert "--pairs must be" in done.stderr
 
 
-def test_picture_and_table_from_what_runs_wrote_down(tmp_path, monkeypatch, capsys):
+def test_addition_figure_and_table_show_the_logged_scores(tmp_path, monkeypatch, capsys):
     """The first three updates were done twice: a killed run lost the end of its epoch."""
     references = tmp_path / "test.answer"
     references.write_text("596\n7\n80\n99\n")

@@ -105,7 +105,7 @@ def test_no_cycles():
         visit(module, ())
 
 
-def test_search_knows_no_model_and_no_framework():
+def test_search_imports_no_model_and_no_framework():
     parts = ["search", "choosing", "constraints", "restrictions", "byte_pieces", "sampling"]
     for part in parts:
         path = PACKAGE / "translate" / f"{part}.py"
@@ -133,11 +133,11 @@ def test_help_loads_nothing_heavy(verb):
     assert not heavy & loaded_after(code)
 
 
-def test_no_grab_bags():
+def test_no_module_is_named_utils_or_helpers():
     assert not {"utils", "helpers", "common", "constants", "misc"} & {path.stem for path in modules()}
 
 
-def test_documented_tree_equals_the_tree():
+def test_documented_project_layout_is_the_project_layout():
     """docs/architecture.md names every module of the package under its folder, and no other."""
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     block = re.search(r"```\n(nmtcli/\n.*?)```", text, re.DOTALL)

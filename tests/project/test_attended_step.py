@@ -24,7 +24,7 @@ recipe = load()
 COMBINATIONS = list(product(recipe.PLACES, recipe.WEIGHTS))
 
 
-def test_one_step_alone_decides():
+def test_attended_step_labels_depend_on_one_step():
     series, labels = recipe.draw_series(500, 7, torch.Generator().manual_seed(1))
     assert torch.equal(labels, (series[:, 7].sum(dim=1) > 0).float())
     assert 0.4 < labels.mean() < 0.6
@@ -41,13 +41,13 @@ def test_weights_are_shares_of_the_steps(place, kind):
     torch.testing.assert_close(weights.sum(dim=1), torch.ones(6, features))
 
 
-def test_attention_finds_the_step_that_decides():
+def test_attention_weights_find_the_deciding_step():
     found = recipe.train("before", "shared", step=4, seed=1, updates=700)
     assert found.heaviest == 4
     assert found.accuracy > 0.85
 
 
-def test_table_and_picture(tmp_path):
+def test_attended_step_table_and_figure_are_written(tmp_path):
     weights = torch.full((recipe.STEPS, 2), 0.5 / (recipe.STEPS - 1))
     weights[3] = 0.5
     findings = [recipe.Finding(place, kind, 0.9, weights) for place, kind in COMBINATIONS]
@@ -58,7 +58,7 @@ def test_table_and_picture(tmp_path):
     assert (tmp_path / "work" / "weights.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_check_names_what_falls_short():
+def test_attended_step_check_names_low_scores():
     weights = torch.zeros(recipe.STEPS, 2)
     weights[3] = 1.0
     findings = [recipe.Finding(place, kind, 0.96, weights) for place, kind in COMBINATIONS]

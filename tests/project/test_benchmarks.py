@@ -11,7 +11,7 @@ SCRIPTS = sorted(path for folder in ("benchmarks", "docs", "recipes") for path i
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_a_script_imports_is_there(script):
+def test_imports_of_scripts_exist(script):
     for node in ast.walk(ast.parse(script.read_text("utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "nmtcli":
             module = import_module(node.module)

@@ -25,7 +25,7 @@ def name(page: Path) -> str:
 
 
 @pytest.mark.parametrize(("script", "page"), [("config_reference.py", "config.md"), ("cli_reference.py", "cli.md")])
-def test_the_references_are_those_of_the_code(script, page):
+def test_generated_references_are_up_to_date(script, page):
     reference = runpy.run_path(str(ROOT / "docs" / script))["reference"]()
     assert (ROOT / "docs" / page).read_text("utf-8") == reference, "run make docs"
 
@@ -51,7 +51,7 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_links_lead_somewhere(page):
+def test_links_have_existing_targets(page):
     for path, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)", prose(page)):
         if re.match(r"https?:", path):
             continue
@@ -93,7 +93,7 @@ def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path):
     assert not re.search(r"\$\$|\\(?:frac|tanh|sum|alpha)", re.sub(r"<pre>.*?</pre>", "", lesson, flags=re.DOTALL))
 
 
-def test_formulas_are_those_of_tex_and_code_is_left_alone():
+def test_tex_formulas_are_rendered_and_code_is_unchanged():
     pytest.importorskip("latex2mathml", reason="pip install nmtcli[docs]")
     pytest.importorskip("mkdocs", reason="pip install nmtcli[docs]")
     hooks = runpy.run_path(str(ROOT / "docs" / "site.py"))
@@ -104,7 +104,7 @@ def test_formulas_are_those_of_tex_and_code_is_left_alone():
         assert kept in made
 
 
-def test_the_readme_is_short_and_shows_how_to_start():
+def test_readme_is_short_and_has_the_first_commands():
     lines = (ROOT / "README.md").read_text("utf-8").splitlines()
     assert len(lines) <= 130
     for command in ("make demo", "make test"):

@@ -28,7 +28,7 @@ def ladder():
 
 
 @each_row
-def test_a_row_sets_its_model_alone_and_names_its_paper(file):
+def test_a_row_sets_only_its_model_and_cites_its_paper(file):
     tree, _ = load_tree(files=[file])
     assert tree.keys() <= {"model", "train"}
     assert tree.get("train", {}).keys() <= {"learning_rate", "warmup_updates"}
@@ -37,13 +37,13 @@ def test_a_row_sets_its_model_alone_and_names_its_paper(file):
 
 
 @each_row
-def test_a_row_is_a_model_of_like_size(file):
+def test_rows_have_similar_numbers_of_parameters(file):
     config = load_config(files=[LADDER / "base.yaml", file], overrides=["model.embedding.tie=all"])
     assert config.model.encoder.hidden_size == config.model.decoder.hidden_size == config.model.embedding.size
     assert 2.5e6 < parameter_count(Seq2Seq(config.model, 6000, 6000)) < 3.7e6
 
 
-def test_the_makefile_names_every_row_and_the_readme_tells_of_them_in_its_order():
+def test_makefile_and_readme_list_every_row_in_one_order():
     named = re.search(r"^ROWS \?= ((?:.*\\\n)*.*)$", (LADDER / "Makefile").read_text("utf-8"), re.MULTILINE)
     rows = named[1].replace("\\", "").split()
     assert sorted(rows) == [file.stem for file in FILES]
@@ -80,7 +80,7 @@ def score_rows(work, capsys):
         (work / row / "score.json").write_text(capsys.readouterr().out)
 
 
-def test_the_table_and_the_figures_tell_what_the_runs_hold(ladder, finished, capsys):
+def test_table_and_figures_show_the_scores_of_the_runs(ladder, finished, capsys):
     score_rows(finished, capsys)
     ladder.main(finished, ["plain", "attention-general", "transformer"])
     assert "not finished, left out: transformer" in capsys.readouterr().err
@@ -100,7 +100,7 @@ def test_the_table_and_the_figures_tell_what_the_runs_hold(ladder, finished, cap
         assert (finished / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_rows_of_different_budgets_make_no_table(ladder, finished, data, tmp_path, capsys):
+def test_rows_of_different_budgets_are_refused(ladder, finished, data, tmp_path, capsys):
     score_rows(finished, capsys)
     for part in ("test", "plain"):
         (tmp_path / part).symlink_to(finished / part)
@@ -113,7 +113,7 @@ def test_rows_of_different_budgets_make_no_table(ladder, finished, data, tmp_pat
         ladder.main(tmp_path, ["plain", "bahdanau"])
 
 
-def test_work_that_was_done_again_counts_once(ladder, tmp_path):
+def test_repeated_updates_count_once(ladder, tmp_path):
     steps = [("started", 0), ("updated", 2), ("validated", 4), ("updated", 4), ("started", 2), ("validated", 4)]
     log = tmp_path / "metrics.jsonl"
     log.write_text("".join(json.dumps({"event": event, "step": step}) + "\n" for event, step in steps))

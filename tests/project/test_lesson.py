@@ -14,7 +14,7 @@ PAGE = (DOCS / "attention.md").read_text("utf-8")
 DRAWING = runpy.run_path(str(DOCS / "draw_attention.py"))
 
 
-def test_the_code_runs_as_printed_and_prints_what_is_printed():
+def test_lesson_code_prints_the_documented_output():
     code, printed = re.findall(r"^```(?:python)?\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)[:2]
     output = io.StringIO()
     with redirect_stdout(output):
@@ -23,7 +23,7 @@ def test_the_code_runs_as_printed_and_prints_what_is_printed():
     assert len(code.splitlines()) <= 25
 
 
-def test_the_numbers_to_check_by_hand_are_right():
+def test_hand_computed_numbers_are_right():
     scores, weights, context = DRAWING["numbers"]()
     steps = PAGE.split("## Attention step by step")[1].split("## Attention in PyTorch")[0]
     for values, start in ((scores, "$$e ="), (weights, r"$$\alpha_i ="), (context, "$$c =")):
@@ -32,5 +32,5 @@ def test_the_numbers_to_check_by_hand_are_right():
         assert [float(number) for number in result.split(",")] == pytest.approx(values, abs=0.006)
 
 
-def test_the_diagram_is_the_scripts():
+def test_the_diagram_is_up_to_date():
     assert DRAWING["PLACE"].read_text("utf-8") == DRAWING["picture"](), "run python docs/draw_attention.py"

@@ -50,7 +50,7 @@ def rows(recipe):
 
 
 @each_recipe
-def test_a_recipe_says_what_it_would_do(recipe, tmp_path):
+def test_make_dry_run_of_a_recipe_prints_its_commands(recipe, tmp_path):
     output = dry(recipe, tmp_path / "work", "check")
     for verb in ("prepare", "train", "translate"):
         assert f"nmt {verb}" in output
@@ -98,7 +98,7 @@ def test_every_row_of_expected_scores_is_a_model_that_loads(recipe, tmp_path):
     assert known == set((RECIPES / recipe).glob("*.yaml")), "a settings file without a row, or a row without its file"
 
 
-def test_seeds_variants_and_trials_have_results_of_their_own(tmp_path):
+def test_seeds_variants_and_trials_have_separate_results(tmp_path):
     work = tmp_path / "work"
     first = dry("multi30k", work, "check", "VARIANT=transformer")
     other = dry("multi30k", work, "check", "VARIANT=transformer", "SEED=2")
@@ -126,7 +126,7 @@ def test_distilling_writes_nothing_beside_the_human_text(tmp_path):
     assert not [path for path in written if path.startswith(f"{human}/")]
 
 
-def test_a_trial_runs_with_other_text(tmp_path):
+def test_a_recipe_trial_runs_on_other_text(tmp_path):
     """The whole way on a few lines: prepare, train, translate; a sample is scored, but not compared with a recipe."""
     text = tmp_path / "text"
     text.mkdir()
@@ -300,7 +300,7 @@ def result(seed, score, date="2026-11-27"):
     }
 
 
-def test_collected_results_tell_the_spread_of_seeds_and_keep_each_run_once(tmp_path):
+def test_collected_results_show_the_spread_of_seeds(tmp_path):
     collect = script("collect")
     record = tmp_path / "recipes.jsonl"
     collect.add(record, [result(1, 40.0), result(2, 41.0)])
@@ -314,13 +314,13 @@ def test_collected_results_tell_the_spread_of_seeds_and_keep_each_run_once(tmp_p
     assert page.read_text() == f"# Results\n\n{collect.MARK}\nnew\n\n{collect.MARK}\nmore\n"
 
 
-def test_the_page_of_results_is_what_was_collected():
+def test_the_results_page_shows_the_collected_results():
     collect = script("collect")
     results = [json.loads(line) for line in collect.RECORD.read_text("utf-8").splitlines()]
     assert collect.PAGE.read_text("utf-8").split(collect.MARK)[1].strip() == collect.table(results).strip()
 
 
-def test_talks_become_the_split_of_the_papers(tmp_path):
+def test_talks_are_split_as_in_the_papers(tmp_path):
     talks = script("iwslt14-de-en/talks")
     for side in ("de", "en"):
         head = (

@@ -19,7 +19,7 @@ def built(tmp_path_factory):
     return folder
 
 
-def test_the_wheel_has_the_package_whole(built):
+def test_the_wheel_contains_the_whole_package(built):
     (wheel,) = built.glob("*.whl")
     assert wheel.name == f"nmtcli-{__version__}-py3-none-any.whl"
     names = set(zipfile.ZipFile(wheel).namelist())
@@ -33,7 +33,7 @@ def test_the_wheel_has_the_package_whole(built):
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 
-def test_the_sdist_has_documents_and_tests_and_no_result_of_a_run(built):
+def test_the_sdist_contains_documents_and_tests_and_no_results(built):
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}

@@ -76,14 +76,14 @@ def test_table_shows_a_row_for_each_system_and_a_whole_signature_for_each_metric
     assert err == ""
 
 
-def test_one_system_shows_the_brevity_penalty(files, capsys):
+def test_brevity_penalty_is_shown_for_one_system(files, capsys):
     assert run(["score", "hyp", "-r", "ref", "--metric", "BLEU"]) == 0
     out = capsys.readouterr().out
     assert "BP = 0.983" in out
     assert "chrF" not in out
 
 
-def test_long_names_are_folded_never_cut(files, capsys):
+def test_long_system_names_are_wrapped(files, capsys):
     name = "_".join(["averaged"] * 8)
     files(**{name: HYPOTHESIS})
     assert run(["score", name, "-r", "ref"]) == 0
@@ -100,7 +100,7 @@ def test_hypothesis_from_standard_input(files, capsys, monkeypatch, arguments):
     assert document["systems"][0]["scores"][0]["value"] == score_corpus(HYPOTHESIS, [REFERENCE])[0].value
 
 
-def test_standard_input_cannot_be_both(files, capsys):
+def test_standard_input_is_refused_for_both_sides(files, capsys):
     assert run(["score", "-r", "-"]) == 2
     assert "only once" in capsys.readouterr().err
 
@@ -139,7 +139,7 @@ def test_a_missing_tokenizer_package_is_named(monkeypatch, name, module):
     assert f"sacrebleu[{name[:2]}]" in str(caught.value.hint)
 
 
-def test_a_tokenizer_that_cannot_be_downloaded_is_no_bug(monkeypatch):
+def test_a_tokenizer_that_cannot_be_downloaded_is_a_user_error(monkeypatch):
     def no_network(**_: object) -> None:
         raise OSError("Name or service not known")
 
@@ -225,7 +225,7 @@ def looked_at(lines: list[str], reference: list[str] | None = None, tokenize: st
         ("客人 来 了 。", "looks tokenised"),
     ],
 )
-def test_signs_of_text_that_is_not_plain(line, words):
+def test_tokenized_or_lowercased_text_gives_warnings(line, words):
     assert words in looked_at([line, *HYPOTHESIS])
 
 
@@ -237,15 +237,15 @@ def test_signs_of_text_that_is_not_plain(line, words):
         "The '80s came back.",
     ],
 )
-def test_plain_text_is_left_alone(line):
+def test_plain_text_gives_no_warning(line):
     assert looked_at([line] * 6) == ""
 
 
-def test_a_rare_sign_is_no_reason_to_warn():
+def test_rare_signs_of_tokenization_give_no_warning():
     assert looked_at(["A stray comma , once.", *HYPOTHESIS * 20]) == ""
 
 
-def test_tokens_are_welcome_with_the_tokenizer_none():
+def test_tokenized_text_gives_no_warning_with_the_tokenizer_none():
     assert looked_at(["The guests arrive ."] * 6, tokenize="none") == ""
 
 
@@ -258,7 +258,7 @@ def test_tokens_are_welcome_with_the_tokenizer_none():
         ("กาน้ำร้องก่อนแขกมาถึง", "flores200"),
     ],
 )
-def test_scripts_that_13a_does_not_split_get_advice(reference, advice):
+def test_scripts_that_13a_does_not_split_get_a_hint(reference, advice):
     assert advice in looked_at(HYPOTHESIS, [reference] * 6)
     assert advice in looked_at(HYPOTHESIS, [reference] * 6, tokenize="intl")
     assert looked_at(HYPOTHESIS, [reference] * 6, tokenize="char") == ""

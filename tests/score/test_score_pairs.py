@@ -63,7 +63,7 @@ def scorer(path, batch_tokens: int) -> PairScorer:
 
 @settings(max_examples=10, deadline=None)
 @given(budget=st.integers(1, 400), seed=st.integers(0, 99))
-def test_no_batch_and_no_order_changes_a_score(trained, lines, budget, seed):
+def test_scores_do_not_depend_on_batch_or_order(trained, lines, budget, seed):
     sources, targets = lines
     expected = scorer(trained, 1000).score(sources, targets, links=True)
     order = np.random.default_rng(seed).permutation(len(sources))
@@ -91,7 +91,7 @@ def pairs(trained, lines, tmp_path):
     return ["-m", trained, "--source", tmp_path / "source", "--target", tmp_path / "target"]
 
 
-def test_a_line_comes_out_for_each_pair_in_order(pairs, lines, capsys, monkeypatch):
+def test_one_score_line_for_each_pair_in_order(pairs, lines, capsys, monkeypatch):
     monkeypatch.setattr("nmtcli.data.files._CHUNK", 100)  # several blocks
     rows = [row.split("\t") for row in score(capsys, *pairs)]
     records = [json.loads(row) for row in score(capsys, *pairs, "--format", "jsonl", "--batch-tokens", "7")]
@@ -140,7 +140,7 @@ def test_user_errors_have_a_message(pairs, data, trained, tmp_path, capsys):
     assert "no attention" in words(2, "-m", tmp_path / "run", *pairs[2:], "--format", "pharaoh")
 
 
-def test_steps_give_what_all_positions_at_once_give(tiny_model):
+def test_stepwise_scores_equal_parallel_scores(tiny_model):
     """As an ONNX model is read."""
     model = tiny_model()
 
@@ -229,7 +229,7 @@ def taught(corpus, tmp_path_factory):
     return folder
 
 
-def test_a_model_taught_where_to_look_has_a_low_alignment_error_rate(taught, corpus, tmp_path, capsys):
+def test_guided_alignment_lowers_the_alignment_error_rate(taught, corpus, tmp_path, capsys):
     pairs = ["-m", taught / "run", "--source", corpus / "valid.words", "--target", corpus / "valid.digits"]
     (direct,) = json.loads("\n".join(score(capsys, *pairs, "--gold-alignment", taught / "valid", "--json")))["systems"]
     assert direct["error_rate"] < 0.15
@@ -238,7 +238,7 @@ def test_a_model_taught_where_to_look_has_a_low_alignment_error_rate(taught, cor
     assert json.loads(capsys.readouterr().out)["systems"][0]["error_rate"] == direct["error_rate"]
 
 
-def test_links_are_those_that_translate_writes(taught, corpus):
+def test_alignments_equal_those_of_translate(taught, corpus):
     directory, same = find_model(taught / "run"), []
     lines = ["", "two \u200b one", *(corpus / "valid.words").read_text().splitlines()]
     for translation in Translator.load(directory, "cpu").translate(lines, alignment=True):
@@ -248,7 +248,7 @@ def test_links_are_those_that_translate_writes(taught, corpus):
     assert sum(same) > 0.9 * len(same)
 
 
-def test_scores_are_those_that_translate_prints(taught, corpus):
+def test_pair_scores_equal_those_of_translate(taught, corpus):
     directory = find_model(taught / "run")
     tokenizer = Tokenizers.load(directory).target
     lines = (corpus / "valid.words").read_text().splitlines()
@@ -263,7 +263,7 @@ def test_scores_are_those_that_translate_prints(taught, corpus):
     assert compared > len(lines)
 
 
-def test_a_reader_that_leaves_early_is_no_error(pairs):
+def test_closed_output_pipe_is_no_error(pairs):
     command = [sys.executable, "-m", "nmtcli", "score", *map(str, pairs), "--device", "cpu"]
     line = " ".join(command) + " | head -n 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, check=False)

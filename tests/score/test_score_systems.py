@@ -65,7 +65,7 @@ def test_paired_tests_are_those_of_the_sacrebleu_command(files, capsys, method, 
         assert signature in printed
 
 
-def test_the_table_tells_p_beside_the_interval(files, capsys):
+def test_the_table_shows_p_beside_the_interval(files, capsys):
     files(other=OTHER)
     assert run(["score", "hyp", "other", "-r", "ref", "--paired", "randomization"]) == 0
     out = capsys.readouterr().out
@@ -76,7 +76,7 @@ def test_the_table_tells_p_beside_the_interval(files, capsys):
 
 @pytest.mark.parametrize("seed", ["many", "-1", "1.5", ""])
 @pytest.mark.parametrize("option", [[], ["--paired", "bootstrap"]])
-def test_a_seed_that_is_none_is_no_bug(files, capsys, monkeypatch, seed, option):
+def test_an_invalid_sacrebleu_seed_is_a_user_error(files, capsys, monkeypatch, seed, option):
     monkeypatch.setenv("SACREBLEU_SEED", seed)
     assert run(["score", "hyp", "hyp", "-r", "ref", *option]) == 2
     assert f"SACREBLEU_SEED is {seed!r}" in capsys.readouterr().err
@@ -243,7 +243,7 @@ def test_names_of_systems_stand_below_their_intervals():
     assert "\u202e" not in html.split("</head>")[1]
 
 
-def test_a_page_of_one_system_that_is_all_wrong():
+def test_report_page_of_one_system_without_any_match():
     html = page(results([[""]], ["one"]))
     assert "Scores of" in html
     assert "differ most" not in html

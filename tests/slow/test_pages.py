@@ -58,7 +58,7 @@ def shim(folder: Path) -> dict[str, str]:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_the_pages_work_as_printed(page, tmp_path):
+def test_documented_commands_work_as_printed(page, tmp_path):
     write_text(tmp_path)
     environment = shim(tmp_path)
     script = commands(page)

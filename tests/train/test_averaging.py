@@ -43,7 +43,7 @@ def test_the_moving_average_is_its_sum_over_all_updates(tiny_model, decay):
             torch.testing.assert_close(weight, expected[name], msg=name)
 
 
-def test_a_short_run_leaves_where_it_began(tiny_model):
+def test_the_moving_average_of_a_short_run_leaves_its_start(tiny_model):
     """Without the growing decay, ten updates at 0.999 would be one hundredth of the average."""
     model = tiny_model()
     average = MovingAverage(model, 0.999)
@@ -72,7 +72,7 @@ def test_a_swap_is_undone_bit_for_bit_even_by_an_error(tiny_model):
     assert all(torch.equal(value, mean[name]) for name, value in average.averages.items())
 
 
-def test_a_loaded_average_goes_on_bit_for_bit(tiny_model):
+def test_a_loaded_moving_average_continues_exactly(tiny_model):
     model = tiny_model()
     average = MovingAverage(model, 0.9)
     drift(model, 1)
@@ -123,7 +123,7 @@ def test_the_saved_model_is_the_average_and_the_trainer_keeps_the_weights(data, 
 AVERAGE = ["train.average=last:3", "train.keep_last=3", "train.valid_metric=loss", "train.learning_rate=0.01"]
 
 
-def test_the_average_of_checkpoints_is_one_of_its_own(data, tmp_path, capsys):
+def test_the_average_of_checkpoints_is_a_checkpoint(data, tmp_path, capsys):
     run = RunDirectory(tmp_path / "run")
     assert train(data, run.path, *AVERAGE) == 0
     assert "average of 3 checkpoints" in capsys.readouterr().err
@@ -158,7 +158,7 @@ def test_an_average_is_made_once_and_anew_after_more_updates(data, tmp_path):
 
 
 @pytest.mark.parametrize(("selection", "steps"), [("last:2", [9, 12]), ("best:2", [6, 12]), ("last:9", [6, 9, 12])])
-def test_which_checkpoints_and_who_is_best(trained, tmp_path, selection, steps):
+def test_averaged_checkpoints_are_the_newest_or_the_best(trained, tmp_path, selection, steps):
     run = RunDirectory(shutil.copytree(trained, tmp_path / "run"))
     stopping = EarlyStopping(
         "bleu", patience=None, keep_best=2, best=[Validation(1.0, 1.0, 6), Validation(0.5, 1.0, 12)]

@@ -72,7 +72,7 @@ def test_epochs_and_seeds_differ_also_in_which_pairs_share_a_batch():
     assert len({str(sorted(sorted(batch) for batch in epoch)) for epoch in batches}) == 4
 
 
-def test_updates_gather_batches_to_about_the_tokens_asked_for():
+def test_updates_accumulate_batches_to_update_tokens():
     lengths = [(n % 9 + 1, n % 7 + 1) for n in range(2000)]
     updates = updates_of(plan(lengths, batch_tokens=100, update_tokens=400), 0)
     tokens = [sum(lengths[row][1] + 1 for batch in update for row in batch) for update in updates]
@@ -81,7 +81,7 @@ def test_updates_gather_batches_to_about_the_tokens_asked_for():
 
 
 @pytest.mark.parametrize("block_rows", [10_000, 500])
-def test_the_updates_of_some_epochs_are_foretold(block_rows):
+def test_the_number_of_updates_is_predicted(block_rows):
     lengths = [(n % 9 + 1, n % 7 + 1) for n in range(2000)]
     batch_plan = plan(lengths, batch_tokens=100, block_rows=block_rows)
     counted = sum(len(updates_of(batch_plan, epoch)) for epoch in range(3))
@@ -117,7 +117,7 @@ def test_a_batch_is_padded_and_framed():
 
 
 @given(st.lists(st.lists(st.integers(4, 99), max_size=9), min_size=1, max_size=9), st.booleans(), st.booleans())
-def test_padding_only_adds(rows, begin, end):
+def test_padding_keeps_the_tokens(rows, begin, end):
     padded, lengths = pad(Sentences.of(rows), BOS if begin else None, EOS if end else None)
     framed = [[BOS] * begin + row + [EOS] * end for row in rows]
     assert [row[:length].tolist() for row, length in zip(padded, lengths, strict=True)] == framed
@@ -164,7 +164,7 @@ def test_the_shares_of_ranks_have_about_the_same_tokens(ranks, update_tokens):
 
 
 @given(pairs)
-def test_halves_are_the_batch(lengths):
+def test_both_halves_of_a_batch_are_the_batch(lengths):
     """The same pairs in the same order, no padding beyond their own longest, the same target tokens."""
     sides = zip(*lengths, strict=True)
     batch = make_batch(*(Sentences.of([[4 + row % 9] * n for row, n in enumerate(side)]) for side in sides))

@@ -21,21 +21,21 @@ def test_settings_that_change_the_mathematics_are_refused_until_allowed(data, tm
     assert train(data, tmp_path / "run", *more) == 0  # what was allowed stays
 
 
-def test_another_model_is_never_the_same_run(data, tmp_path, capsys):
+def test_changed_model_settings_are_always_refused(data, tmp_path, capsys):
     assert train(data, tmp_path / "run") == 0
     wider = ["model.decoder.hidden_size=32", "train.learning_rate=5e-4"]
     assert train(data, tmp_path / "run", *wider, options=["--allow-changes"]) == 2
     assert "--allow-changes" not in capsys.readouterr().err
 
 
-def test_another_metric_begins_anew(data, run, capsys):
+def test_another_validation_metric_restarts_the_best_scores(data, run, capsys):
     assert train(data, run, *MORE, "train.valid_metric=loss", options=["--allow-changes"]) == 0
     state = json.loads((RunDirectory(run).checkpoint(12) / "state.json").read_text())
     losses = {event["step"]: event["loss"] for event in events(run, "validated")}
     assert [entry[2] for entry in state["best"]] == [min((losses[step], step) for step in losses if step >= 9)[1]]
 
 
-def test_what_was_auto_stays_as_the_run_had_it(data, run, monkeypatch, capsys):
+def test_automatic_precision_is_kept_on_resume(data, run, monkeypatch, capsys):
     monkeypatch.setattr(
         "nmtcli.train.run.resolve_precision", lambda wanted, device: "bf16" if wanted == "auto" else wanted
     )
@@ -44,7 +44,7 @@ def test_what_was_auto_stays_as_the_run_had_it(data, run, monkeypatch, capsys):
     assert {event["precision"] for event in events(run, "started")} == {"fp32"}
 
 
-def test_a_precision_that_is_not_to_be_had_names_the_option(data, run, capsys):
+def test_an_unavailable_precision_names_the_option(data, run, capsys):
     config = run / "config.yaml"
     config.write_text(config.read_text().replace("precision: fp32", "precision: fp16"))
     assert train(data, run, "train.precision=auto", *MORE) == 2

@@ -89,7 +89,7 @@ def killed_at(operation, work):
     st.lists(st.integers(1, 150), max_size=3),
 )
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_whenever_a_run_is_killed_its_best_and_its_last_checkpoint_are_whole(tmp_path_factory, history, deaths):
+def test_best_and_last_checkpoint_are_whole_after_a_kill_at_any_moment(tmp_path_factory, history, deaths):
     run = RunDirectory(tmp_path_factory.mktemp("retention"))
     run.checkpoints.mkdir()
     for operation in deaths:
@@ -115,7 +115,7 @@ def test_pruning_keeps_pointers_and_the_newest_checkpoint(tmp_path_factory, keep
     assert find_model(run.path) == run.checkpoint(best)
 
 
-def test_a_pointer_may_name_a_directory_that_is_no_step(tmp_path):
+def test_a_pointer_may_name_an_averaged_checkpoint(tmp_path):
     run = RunDirectory(tmp_path / "run")
     for step in (1, 2, 3):
         run.save(step, lambda directory: (directory / "config.json").write_text("{}"))

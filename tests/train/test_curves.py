@@ -41,7 +41,7 @@ def write_run(directory, *attempts):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=5))
-def test_lost_work_is_read_once(tmp_path_factory, lengths):
+def test_updates_repeated_after_a_resume_are_read_once(tmp_path_factory, lengths):
     """Each process begins somewhere before the end of the one before it."""
     attempts, end = [], 0
     for back, length in lengths:
@@ -56,7 +56,7 @@ def test_lost_work_is_read_once(tmp_path_factory, lengths):
     assert history.step == end
 
 
-def test_what_was_undone_is_left_out_and_told(tmp_path):
+def test_undone_updates_are_left_out_and_the_recovery_is_shown(tmp_path):
     run = write_run(tmp_path / "run", (0, 12))
     log = MetricsLog(run / "metrics.jsonl")
     split = {"tokens": 4096, "parts": 2, "setting": "train.batch_tokens"}
@@ -96,7 +96,7 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_of_a_run_needs_nothing_else(trained):
+def test_the_curves_page_is_self_contained(trained):
     text = (trained / "curves.html").read_text()
     assert text == page([read_history(trained)])
     found = Reader(text)
@@ -138,7 +138,7 @@ def test_names_are_escaped(tmp_path):
     Reader(text)
 
 
-def test_plot_draws_runs_that_are_there_on_stdout(trained, tmp_path, capsys):
+def test_train_plot_writes_the_page_of_existing_runs(trained, tmp_path, capsys):
     other = write_run(tmp_path / "other", (0, 20))
     assert nmt("train", "--plot", trained) == 0
     assert capsys.readouterr().out == (trained / "curves.html").read_text()
@@ -153,14 +153,14 @@ def test_plot_draws_runs_that_are_there_on_stdout(trained, tmp_path, capsys):
     assert f"{tmp_path / 'metrics.jsonl'}: cannot read" in words.err
 
 
-def test_no_history_is_said(tmp_path):
+def test_missing_metrics_are_refused_and_empty_ones_plotted(tmp_path):
     with pytest.raises(DataError, match="cannot read"):
         read_history(tmp_path)
     (tmp_path / "metrics.jsonl").write_text("")
     assert page([read_history(tmp_path)]).startswith("<!doctype html>")
 
 
-def test_a_new_run_and_one_from_before_there_was_more_are_drawn(tmp_path):
+def test_runs_of_any_version_are_plotted(tmp_path):
     for name, records in (
         ("new", [{"event": "started", "step": 0, "total": 9}]),
         ("old", [{"event": "started", "step": 0}, {"event": "validated", "step": 3, "loss": float("nan")}]),
@@ -198,7 +198,7 @@ def test_every_point_lies_on_the_canvas_and_ticks_are_few(values, zero, log, dot
 
 @settings(max_examples=10, deadline=None)
 @given(st.lists(VALUES, min_size=401, max_size=900))
-def test_of_many_points_every_peak_stays(values):
+def test_thinned_curves_keep_every_peak(values):
     points = [Point(step, value) for step, value in enumerate(values)]
     kept = thinned(points)
     known = [value for value in values if value is not None]
@@ -212,5 +212,5 @@ def test_of_many_points_every_peak_stays(values):
 @pytest.mark.parametrize(
     ("value", "words"), [(0, "0"), (0.5, "0.5"), (3 * 1e-4, "0.0003"), (1500, "1500"), (20_000, "20k"), (2.5e6, "2.5M")]
 )
-def test_numbers_of_an_axis_are_short(value, words):
+def test_axis_labels_are_short(value, words):
     assert short(value) == words

@@ -26,7 +26,7 @@ def change(path, **values):
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_newest_checkpoint_is_moved_and_the_one_before_goes_on(data, run, damage, capsys):
+def test_resume_moves_a_damaged_newest_checkpoint_away(data, run, damage, capsys):
     DAMAGE[damage](RunDirectory(run).checkpoint(9))
     assert train(data, run, *MORE) == 0
     assert [event["step"] for event in events(run, "started")] == [0, 6]
@@ -36,7 +36,7 @@ def test_a_damaged_newest_checkpoint_is_moved_and_the_one_before_goes_on(data, r
     assert 9 in RunDirectory(run).steps() and RunDirectory(run).pointer("last") == RunDirectory(run).checkpoint(12)
 
 
-def test_a_run_without_any_whole_checkpoint_says_so(data, run, capsys):
+def test_a_run_with_damaged_checkpoints_only_is_refused(data, run, capsys):
     for step in RunDirectory(run).steps():
         (RunDirectory(run).checkpoint(step) / "state.json").write_text("{}")
     assert train(data, run, *MORE) == 3
@@ -45,14 +45,14 @@ def test_a_run_without_any_whole_checkpoint_says_so(data, run, capsys):
     assert RunDirectory(run).steps() == [3, 6, 9]
 
 
-def test_a_newer_format_is_refused_and_stays(data, run, capsys):
+def test_a_checkpoint_of_a_newer_format_is_refused_and_kept(data, run, capsys):
     change(RunDirectory(run).checkpoint(9) / "config.json", format=99)
     assert train(data, run, *MORE) == 3
     assert "upgrade nmtcli" in capsys.readouterr().err
     assert RunDirectory(run).steps() == [3, 6, 9]
 
 
-def test_a_run_without_its_pointers_is_its_newest_checkpoint_and_goes_on(data, run):
+def test_a_run_without_pointers_resumes_from_its_newest_checkpoint(data, run):
     (run / "last").unlink()
     (run / "best").unlink()
     assert find_model(run) == RunDirectory(run).checkpoint(9)
@@ -60,7 +60,7 @@ def test_a_run_without_its_pointers_is_its_newest_checkpoint_and_goes_on(data, r
     assert RunDirectory(run).pointer("last") == RunDirectory(run).checkpoint(12)
 
 
-def test_damage_of_a_model_names_another_checkpoint(run, tmp_path, capsys):
+def test_a_damaged_model_error_names_another_checkpoint(run, tmp_path, capsys):
     DAMAGE["weights cut short"](find_model(run))
     (tmp_path / "in").write_text("one\n")
     assert nmt("translate", "-m", run, "-i", tmp_path / "in") == 3

@@ -48,7 +48,7 @@ def derive(monkeypatch):
 SIZES = [3_000, 30_000, 166_000, 1_000_000, 30_000_000]
 
 
-def test_more_pairs_are_more_updates_in_fewer_epochs_with_less_dropout(derive):
+def test_larger_corpora_get_more_updates_fewer_epochs_and_less_dropout(derive):
     settings = [derive(pairs) for pairs in SIZES]
     epochs = [
         one.train.max_updates * one.train.batch_tokens / (10 * size) for one, size in zip(settings, SIZES, strict=True)
@@ -89,7 +89,7 @@ def test_given_settings_override_automatic_ones(derive):
         ("transformer-base", 7e-4, 4000),  # its own
     ],
 )
-def test_the_learning_rate_goes_by_kind_and_width(derive, preset, rate, warmup):
+def test_the_automatic_learning_rate_depends_on_type_and_width(derive, preset, rate, warmup):
     settings = derive(1_000_000, preset=preset).train
     assert (settings.learning_rate, settings.warmup_updates) == (rate, warmup)
 
@@ -109,7 +109,7 @@ def test_finetuning_has_a_tenth_of_the_rate_and_a_quarter_of_the_epochs(derive):
     assert tuned.train.max_updates == pytest.approx(new.train.max_updates / 4, rel=0.05)
 
 
-def test_a_run_writes_down_what_was_worked_out_and_keeps_it(data, tmp_path, capsys):
+def test_automatic_settings_are_stored_and_kept_on_resume(data, tmp_path, capsys):
     run = tmp_path / "run"
     command = ["train", data, "-o", run, "--device", "cpu", *SMALL]
     assert nmt(*command, "--set", "train.max_updates=3") == 0
@@ -124,7 +124,7 @@ def test_a_run_writes_down_what_was_worked_out_and_keeps_it(data, tmp_path, caps
     assert {key: _value(again, key) for key in AUTOMATIC} == values | {"train.max_updates": 6}
 
 
-def test_auto_may_be_written_and_other_words_may_not():
+def test_auto_is_accepted_and_other_words_are_refused():
     assert load_config(overrides=["train.batch_tokens=auto"]).train.batch_tokens == AUTO
     for path, field in keys():
         key = ".".join(path)
@@ -134,7 +134,7 @@ def test_auto_may_be_written_and_other_words_may_not():
                     load_config(overrides=[f"{key}={wrong}"])
 
 
-def test_a_setting_that_nobody_worked_out_is_refused():
+def test_an_unresolved_automatic_setting_is_refused():
     assert settled(3) == 3
     with pytest.raises(ValueError, match="still auto"):
         settled(AUTO)

@@ -12,7 +12,7 @@ from tests.train.runs import break_updates, events, ordinary, train
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_an_update_that_is_not_finite_is_skipped_and_counted(data, tmp_path, monkeypatch, broken):
+def test_an_update_with_gradients_that_are_not_finite_is_skipped(data, tmp_path, monkeypatch, broken):
     break_updates(monkeypatch, {5}, broken)
     assert train(data, tmp_path / "run") == 0
     skipped = [event["skipped"] for event in events(tmp_path / "run", "updated")]
@@ -82,7 +82,7 @@ def test_repeated_divergence_stops_with_the_batch_saved(data, tmp_path, monkeypa
     assert train(data, tmp_path / "run", *settings) == 0
 
 
-def test_a_safer_precision_is_kept_after_a_resume(data, tmp_path, monkeypatch):
+def test_fallback_precision_is_kept_after_a_resume(data, tmp_path, monkeypatch):
     def forward(self, batch, update):
         loss, sums = ordinary(self, batch, update)
         return (loss * float("nan") if torch.is_autocast_enabled("cpu") and update > 6 else loss), sums
@@ -97,14 +97,14 @@ def test_a_safer_precision_is_kept_after_a_resume(data, tmp_path, monkeypatch):
     assert events(tmp_path / "run", "updated")[-1]["skipped"] == 0
 
 
-def test_nothing_is_saved_or_measured_while_updates_are_skipped(data, tmp_path, monkeypatch):
+def test_no_checkpoint_or_validation_while_updates_are_skipped(data, tmp_path, monkeypatch):
     break_updates(monkeypatch, {5, 6, 7})
     assert train(data, tmp_path / "run", "train.keep_last=99", "train.valid_every=6") == 0
     assert RunDirectory(tmp_path / "run").steps() == [3, 8, 9, 12]  # what was due at 6 is done after the next update
     assert [event["step"] for event in events(tmp_path / "run", "validated")] == [8, 12]
 
 
-def test_a_rate_that_destroys_the_weights_loses_no_good_checkpoint(data, run, capsys):
+def test_a_destructive_learning_rate_loses_no_good_checkpoint(data, run, capsys):
     settings = ["train.max_updates=40", "train.save_every=1", "train.max_skipped=4", "train.schedule=constant"]
     code = train(data, run, *settings, "train.learning_rate=3e38", options=["--allow-changes"])
     assert code == 5
@@ -115,7 +115,7 @@ def test_a_rate_that_destroys_the_weights_loses_no_good_checkpoint(data, run, ca
     assert backwards == sorted(backwards, reverse=True) and backwards[-1] < backwards[0]
 
 
-def test_skipping_up_to_the_end_is_no_end(data, tmp_path, monkeypatch, capsys):
+def test_skipped_updates_at_the_end_are_divergence(data, tmp_path, monkeypatch, capsys):
     break_updates(monkeypatch, set(range(7, 20)))
     assert train(data, tmp_path / "run", "train.max_skipped=5", "train.on_divergence=stop") == 5
     assert RunDirectory(tmp_path / "run").steps() == [3, 6]

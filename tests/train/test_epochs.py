@@ -27,7 +27,7 @@ def rows(epochs, epoch):
 
 
 @given(corpora, st.integers(1, 5))
-def test_so_many_epochs_visit_each_pair_as_often_as_its_weight_says(sizes_and_weights, count):
+def test_epochs_visit_each_pair_as_often_as_its_weight(sizes_and_weights, count):
     epochs = epochs_of(sizes_and_weights)
     visits = Counter(row for epoch in range(count) for row in rows(epochs, epoch))
     start = 0
@@ -66,7 +66,7 @@ def test_blocks_are_of_about_one_size():
     assert max(sizes) - min(sizes) <= 2 * 7
 
 
-def test_epochs_and_seeds_differ_and_half_an_epoch_is_not_always_the_same_half():
+def test_epochs_and_seeds_differ_also_in_their_halves():
     orders = {str(rows(epochs_of([(300, Fraction(1))], seed=s), e)) for s in (1, 2) for e in (0, 1)}
     assert len(orders) == 4
     halves = epochs_of([(300, Fraction(1, 2))])
@@ -74,7 +74,7 @@ def test_epochs_and_seeds_differ_and_half_an_epoch_is_not_always_the_same_half()
     assert len({str(sorted(rows(halves, epoch))) for epoch in range(4)}) == 4
 
 
-def test_a_shuffle_reaches_every_place():
+def test_every_pair_can_take_every_position():
     """The mean place of each row over many epochs is the middle."""
     epochs = epochs_of([(60, Fraction(1))], block_rows=60)
     places = np.mean([np.argsort(epochs.rows(epoch, 0)) for epoch in range(400)], axis=0)
@@ -88,7 +88,7 @@ def weights_for(**settings):
     return corpus_weights(SIZES, TrainConfig(**settings))
 
 
-def test_weights_are_as_written_and_one_where_none_is():
+def test_corpus_weights_default_to_one():
     assert weights_for(corpus_weights={"talks": 0.1}) == [1, Fraction(1, 10), 1]
     assert weights_for() == [1, 1, 1]
 
@@ -110,7 +110,7 @@ def test_weights_of_unknown_corpora_are_refused_with_the_nearest():
     assert error.value.hint == "the data has news, talks, empty"
 
 
-def test_weights_that_leave_nothing_are_refused():
+def test_weights_that_leave_no_pairs_are_refused():
     for weight in (0, 1e-4):
         with pytest.raises(UserError, match="leave not one pair"):
             weights_for(corpus_weights={"news": weight, "talks": 0})

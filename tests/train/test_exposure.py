@@ -45,7 +45,7 @@ def counting_batch(*targets):
     return make_batch(Sentences.of([[4]] * len(targets)), Sentences.of(targets))
 
 
-def test_a_model_that_is_always_right_is_right_running_free_too():
+def test_a_perfect_model_is_also_right_in_free_running():
     batch = counting_batch(range(4, 60), range(4, 60))
     model = Counting(70, last=59)
     real = batch.target_output != PAD
@@ -53,7 +53,7 @@ def test_a_model_that_is_always_right_is_right_running_free_too():
     assert torch.equal(free_running(model, batch), real)
 
 
-def test_one_word_too_few_and_an_early_end_make_the_rest_wrong():
+def test_a_missing_word_makes_the_remaining_positions_wrong():
     model = Counting(70, last=8)
     batch = counting_batch([4, 5, 7, 8], [4, 5, 6, 7, 8, 9, 9])
     assert teacher_forced(model, batch).int().tolist() == [[1, 1, 0, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 0, 0, 0]]
@@ -63,7 +63,7 @@ def test_one_word_too_few_and_an_early_end_make_the_rest_wrong():
 
 @pytest.mark.parametrize("settings", [[], FEEDING])
 @torch.no_grad()
-def test_the_meter_is_a_loop_over_sentences_and_positions(data, tiny_model, settings):
+def test_accuracy_by_position_equals_a_loop(data, tiny_model, settings):
     prepared = open_data(data)
     model = tiny_model(*settings, vocabulary=len(prepared.tokenizers.target))
     plan = BatchPlan(prepared.valid, Epochs([17], [Fraction(1)], seed=0), 100, None)
@@ -92,7 +92,7 @@ def test_the_meter_is_a_loop_over_sentences_and_positions(data, tiny_model, sett
     assert "41+" not in found
 
 
-def test_a_run_writes_and_prints_it(trained, capsys):
+def test_accuracy_by_position_is_logged_and_printed(trained, capsys):
     lines = (json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines())
     found = [record["accuracy_by_position"] for record in lines if record["event"] == "validated"]
     assert len(found) == 2
@@ -104,7 +104,7 @@ def test_a_run_writes_and_prints_it(trained, capsys):
     assert capsys.readouterr().err == line
 
 
-def test_a_terminal_shows_a_table(monkeypatch, capsys):
+def test_accuracy_by_position_is_a_table_on_a_terminal(monkeypatch, capsys):
     from rich.console import Console
 
     from nmtcli.cli import training_display

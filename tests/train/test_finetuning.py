@@ -49,7 +49,7 @@ def test_a_frozen_part_has_no_gradient_and_leaves_those_of_the_others(settings, 
 
 
 @pytest.mark.parametrize("name", presets())
-def test_every_weight_of_every_preset_is_of_a_part(name):
+def test_every_weight_of_every_preset_belongs_to_a_part(name):
     with torch.device("meta"):
         model = Seq2Seq(load_config(name, overrides=["model.embedding.tie=none"]).model, 5, 5)
     parts = [part_names(model, part) for part in PARTS]
@@ -64,7 +64,7 @@ def refused(*settings):
     return error.value.message
 
 
-def test_what_cannot_be_frozen_is_refused_in_words():
+def test_invalid_freeze_settings_are_refused():
     tied = refused("model.embedding.tie=all", "train.freeze=[source_embedding]")
     assert "target_embedding would be frozen as well: model.embedding.tie is all" in tied
     assert "output would be frozen as well" in tied
@@ -77,7 +77,7 @@ def test_what_cannot_be_frozen_is_refused_in_words():
     )
 
 
-def test_frozen_parts_keep_their_weights_in_a_run_that_tells_how_many(data, trained, tmp_path, capsys):
+def test_frozen_parts_keep_their_weights_and_are_counted(data, trained, tmp_path, capsys):
     frozen = ["train.freeze=[source_embedding, target_embedding, output]", "train.learning_rate=0.01"]
     mine = [setting for setting in TINY if not setting.startswith("model")]
     command = ["train", data, "-o", tmp_path / "run", "--finetune-from", trained, "--device", "cpu"]
@@ -116,7 +116,7 @@ def first_weights(directory, data, tie):
     return model, fresh, tokenizers
 
 
-def test_rows_go_by_piece_and_new_pieces_keep_their_own(data, other_data, tmp_path):
+def test_embedding_rows_are_copied_by_piece(data, other_data, tmp_path):
     for name, tie in (("joint", "all"), ("apart", "target")):
         settings = overrides(*TINY, "train.max_updates=2")
         assert nmt("train", other_data / name, "-o", tmp_path / name, "--device", "cpu", *settings) == 0
@@ -147,7 +147,7 @@ def test_the_same_vocabulary_gives_the_same_model(trained, data):
         assert torch.equal(weight, other)
 
 
-def test_common_pieces_are_the_same_pieces(data, other_data):
+def test_pieces_in_both_vocabularies_are_matched(data, other_data):
     theirs, ours = Tokenizers.load(data).source, Tokenizers.load(other_data / "joint").source
     their_ids, our_ids = common_pieces(theirs, ours)
     assert theirs.pieces(their_ids) == ours.pieces(our_ids)
@@ -155,7 +155,7 @@ def test_common_pieces_are_the_same_pieces(data, other_data):
     assert len(set(our_ids)) == len(our_ids) > 4
 
 
-def test_a_run_with_another_vocabulary_says_what_is_new_and_goes_on(other_data, trained, tmp_path, capsys):
+def test_finetuning_with_another_vocabulary_reports_new_pieces_and_resumes(other_data, trained, tmp_path, capsys):
     mine = [setting for setting in TINY if not setting.startswith("model")]
     command = ["train", other_data / "joint", "-o", tmp_path / "run", "--finetune-from", trained, "--device", "cpu"]
     assert nmt(*command, *overrides(*mine)) == 2

@@ -12,7 +12,7 @@ from tests.laws.test_training_laws import assert_same_run
 
 
 @pytest.mark.parametrize("left", [0, 8_000, 100_000])
-def test_a_full_disk_costs_no_checkpoint_and_the_run_goes_on(data, make_disk, tmp_path, capsys, left):
+def test_a_full_disk_loses_no_checkpoint_and_training_resumes(data, make_disk, tmp_path, capsys, left):
     disk = make_disk("8m")
     run = disk / "run"
     command = ["train", data, "--device", "cpu", *overrides(*TINY, "train.schedule=constant")]

@@ -94,7 +94,7 @@ def assert_close(found, expected):
 
 
 @pytest.mark.parametrize("room", [60, 30])
-def test_where_memory_runs_out_batches_are_halved_and_the_update_is_the_same(room):
+def test_out_of_memory_halves_the_batch_and_keeps_the_update(room):
     expected, loss, splits = gradients(make_model(), Pairs().whole())
     assert not splits
     found, scarce_loss, splits = gradients(make_model(), Pairs().whole(), room)
@@ -110,7 +110,7 @@ def test_a_pair_that_does_not_fit_is_reported():
         gradients(make_model(), Pairs().whole(), room=2)
 
 
-def test_another_error_is_not_taken_for_lack_of_memory():
+def test_other_errors_are_not_taken_for_out_of_memory():
     model = make_model()
     batch = Pairs().whole()[0]
     with pytest.raises(IndexError):
@@ -138,7 +138,7 @@ def in_two_ranks(rank, port, room, path):
         path.with_suffix(".json").write_text(json.dumps([splits, {key: loss for key, (_, loss, _) in results.items()}]))
 
 
-def test_two_ranks_are_one_for_each_preset_also_where_memory_runs_out_on_one(tmp_path):
+def test_two_ranks_equal_one_for_each_preset_also_out_of_memory(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -155,6 +155,6 @@ def test_two_ranks_are_one_for_each_preset_also_where_memory_runs_out_on_one(tmp
     assert all(splits[1][: len(presets())])
 
 
-def test_a_rank_without_a_pair_takes_part():
+def test_a_rank_without_pairs_takes_part():
     parts = [Pairs(sizes=(1,)).of(rank, 2) for rank in range(2)]
     assert sorted(len(part) for part in parts) == [0, 1]

@@ -61,7 +61,7 @@ def test_guided_attention_targets_are_uniform_over_linked_tokens(pairs):
 
 
 @given(st.lists(linked_pairs(), min_size=1, max_size=5), st.integers(0, 99), st.booleans())
-def test_the_loss_is_that_of_a_slow_loop(pairs, seed, window):
+def test_guided_alignment_loss_equals_a_loop(pairs, seed, window):
     alignment = batch_of(pairs).alignment
     torch.manual_seed(seed)
     scores = torch.randn(alignment.shape, requires_grad=True)
@@ -78,7 +78,7 @@ def test_the_loss_is_that_of_a_slow_loop(pairs, seed, window):
     assert scores.grad.isfinite().all()
 
 
-def test_the_objective_adds_it_times_its_weight(tiny_model):
+def test_the_objective_adds_the_weighted_alignment_loss(tiny_model):
     batch = batch_of([((4, 3), [(0, 0), (3, 1), (2, 1)]), ((2, 5), [(1, 4)]), ((3, 3), [])])
     model = tiny_model()
     plain, _ = TrainingLoss(model, 0.1)(replace(batch, alignment=None))
@@ -169,7 +169,7 @@ def test_guided_attention_follows_the_alignment(aligned, tmp_path):
         (["model.attention.type=none"], "model.attention.type is none"),
     ],
 )
-def test_what_cannot_be_guided_is_refused(settings, words, aligned, tmp_path, capsys):
+def test_guided_alignment_with_conflicting_settings_is_refused(settings, words, aligned, tmp_path, capsys):
     settings = [*TINY, "train.guided_alignment=0.5", *settings]
     assert nmt("train", aligned, "-o", tmp_path / "run", *overrides(*settings)) == 2
     assert words in capsys.readouterr().err

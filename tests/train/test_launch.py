@@ -43,7 +43,7 @@ def alone(data, tmp_path_factory):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_two_ranks_save_at_a_signal_and_one_finishes_the_same_run(data, alone, tmp_path, number):
+def test_two_ranks_save_at_a_signal_and_one_rank_resumes(data, alone, tmp_path, number):
     process = start(data, tmp_path / "run", "train.save_every=1000")
     log = tmp_path / "run" / "metrics.jsonl"
     while not log.exists() or log.read_text().count('"updated"') < 5:
@@ -62,7 +62,7 @@ def test_two_ranks_save_at_a_signal_and_one_finishes_the_same_run(data, alone, t
             torch.testing.assert_close(right[name], tensor, rtol=0.02, atol=5e-3, msg=name)
 
 
-def test_a_rank_that_is_killed_ends_the_run_in_words_and_the_same_command_goes_on(data, tmp_path):
+def test_a_killed_rank_ends_the_run_and_the_same_command_resumes(data, tmp_path):
     run = tmp_path / "run"
     process = start(data, run, "train.max_updates=4000")
     wait_for_step(run, 5, process)
@@ -80,7 +80,7 @@ def test_a_rank_that_is_killed_ends_the_run_in_words_and_the_same_command_goes_o
     assert RunDirectory(run).steps()[-1] == before + 5
 
 
-def test_a_mistake_that_all_ranks_find_is_told_once(data, tmp_path):
+def test_an_error_of_all_ranks_is_printed_once(data, tmp_path):
     process = start(data, tmp_path / "run", "train.max_update=3")
     _, words = process.communicate(timeout=60)
     assert process.returncode == 2

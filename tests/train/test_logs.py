@@ -47,7 +47,7 @@ def same(found, written):
     event=st.sampled_from(["started", "updated", "split", "recovered", "stopped", "validated"]),
     half=st.binary(max_size=20),
 )
-def test_metrics_are_valid_json_whatever_they_hold(tmp_path_factory, metrics, event, half):
+def test_metrics_jsonl_is_valid_json_for_any_value(tmp_path_factory, metrics, event, half):
     path = tmp_path_factory.mktemp("log") / "metrics.jsonl"
     log = MetricsLog(path)
     log.updated({"step": 1})
@@ -89,7 +89,7 @@ def drawn(directory):
     return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
-def test_tensorboard_draws_all_numbers_and_lost_work_once(tmp_path):
+def test_tensorboard_has_all_numbers_and_repeated_updates_once(tmp_path):
     pytest.importorskip("tensorboard")
     for start, steps in ((0, (2, 4, 6, 8)), (4, (6, 8, 10))):
         log = TensorBoardLog(tmp_path)  # a process that went on from the checkpoint of update 4
@@ -106,7 +106,7 @@ def test_tensorboard_draws_all_numbers_and_lost_work_once(tmp_path):
     assert set(found) <= {"train/loss", "valid/bleu", "valid/accuracy_by_position/1-5/free_running"}
 
 
-def test_tensorboard_on_a_full_disk_has_words_and_no_traceback(make_disk, capfd):
+def test_tensorboard_on_a_full_disk_gives_a_message(make_disk, capfd):
     pytest.importorskip("tensorboard")
     disk = make_disk("64k")
     log = TensorBoardLog(disk / "tensorboard")
@@ -128,7 +128,7 @@ def test_scalars_are_named_by_their_groups():
 PROJECT = ["train.wandb_project=try"]
 
 
-def test_weights_and_biases_gets_the_numbers_and_a_resume_is_the_same_run(data, tmp_path, monkeypatch):
+def test_wandb_gets_the_numbers_and_resumes_the_same_run(data, tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     for name, value in (("MODE", "offline"), ("CONFIG_DIR", tmp_path), ("CACHE_DIR", tmp_path), ("SILENT", "true")):
         monkeypatch.setenv(f"WANDB_{name}", str(value))
@@ -145,7 +145,7 @@ def test_weights_and_biases_gets_the_numbers_and_a_resume_is_the_same_run(data, 
         assert name in written
 
 
-def test_weights_and_biases_that_is_missing_is_said_before_work_starts(data, tmp_path, capsys, monkeypatch):
+def test_a_missing_wandb_package_is_reported_before_training(data, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)  # as if it were not installed
     run = tmp_path / "run"
     assert nmt("train", data, "-o", run, *overrides(*TINY, *PROJECT)) == ExitCode.USAGE
@@ -153,7 +153,7 @@ def test_weights_and_biases_that_is_missing_is_said_before_work_starts(data, tmp
     assert not run.exists()
 
 
-def test_without_a_project_nothing_is_sent(trained):
+def test_without_a_wandb_project_nothing_is_sent(trained):
     from nmtcli.settings import load_config
 
     config = load_config(files=[trained / "config.yaml"])

@@ -11,7 +11,7 @@ from tests.laws.test_training_laws import tiny_batch
 
 @pytest.mark.parametrize("rows", [1, 7, 512])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
-def test_fused_equals_plain(monkeypatch, rows, smoothing):
+def test_fused_loss_equals_pytorch(monkeypatch, rows, smoothing):
     monkeypatch.setitem(loss_module.CHUNK_ROWS, "cpu", rows)
     monkeypatch.setitem(loss_module.PIECE_ROWS, "cpu", 3)
     torch.manual_seed(0)
@@ -27,7 +27,7 @@ def test_fused_equals_plain(monkeypatch, rows, smoothing):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_fused_in_bf16_points_the_same_way():
+def test_fused_loss_in_bf16_has_gradients_of_the_same_direction():
     torch.manual_seed(0)
     features, weight = torch.randn(64, 32, requires_grad=True), torch.randn(50, 32, requires_grad=True)
     targets = torch.randint(0, 50, (64,))

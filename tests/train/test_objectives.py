@@ -51,7 +51,7 @@ def assert_same(found, expected, **tolerance):
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**5))
-def test_the_decays_are_those_of_the_paper(update, half_life):
+def test_scheduled_sampling_decays_equal_the_paper(update, half_life):
     k, c = 1.0, 1 / (2 * half_life)
     assert teacher_forcing(update, "linear", half_life, 0.1) == pytest.approx(max(0.1, k - c * update))
     k = math.exp(-math.log(2) / half_life)
@@ -68,7 +68,7 @@ def test_the_decays_are_those_of_the_paper(update, half_life):
     floor=st.sampled_from([0, 0.25, 1]),
     updates=st.tuples(*[st.integers(1, 10**8)] * 2),
 )
-def test_every_decay_falls_passes_a_half_and_stops_at_the_floor(decay, half_life, floor, updates):
+def test_every_decay_falls_to_its_minimum_through_one_half(decay, half_life, floor, updates):
     early, late = (teacher_forcing(update, decay, half_life, floor) for update in sorted(updates))
     assert floor <= late <= early <= 1
     assert teacher_forcing(half_life, decay, half_life, 0) == pytest.approx(0.5)
@@ -78,7 +78,7 @@ def test_every_decay_falls_passes_a_half_and_stops_at_the_floor(decay, half_life
 # ---- drawing ----
 
 
-def test_draws_follow_the_distribution_and_never_give_pad_or_bos():
+def test_sampled_tokens_follow_the_distribution_without_pad_or_bos():
     torch.manual_seed(0)
     log_probs = torch.log_softmax(torch.randn(2, 3, 9), dim=-1)
     tokens = draw(log_probs, torch.rand(2, 3, 20_000))
@@ -88,7 +88,7 @@ def test_draws_follow_the_distribution_and_never_give_pad_or_bos():
     torch.testing.assert_close(shares, expected / expected.sum(-1, keepdim=True), atol=0.02, rtol=0)
 
 
-def test_a_draw_is_a_token_whatever_the_chance():
+def test_a_sampled_token_is_in_the_vocabulary_for_any_random_number():
     certain = torch.full((1, 1, 7), -torch.inf)
     certain[..., 4] = 0
     chance = torch.tensor([[[0.0, 0.5, 1 - 2**-24]]])
@@ -99,7 +99,7 @@ def test_a_draw_is_a_token_whatever_the_chance():
 
 
 @torch.no_grad()
-def test_drawn_translations_follow_the_model_and_end_within_their_limits(tiny_model):
+def test_sampled_translations_follow_the_model_and_keep_length_limits(tiny_model):
     model = tiny_model(vocabulary=SPECIAL + 2)
     batch = tiny_batch(vocabulary=SPECIAL + 2, size=3)
     torch.manual_seed(0)
@@ -117,7 +117,7 @@ def test_drawn_translations_follow_the_model_and_end_within_their_limits(tiny_mo
 # ---- scheduled sampling ----
 
 
-def test_always_the_true_token_is_cross_entropy_and_draws_nothing(tiny_model):
+def test_teacher_forcing_probability_one_is_cross_entropy(tiny_model):
     model, batch = tiny_model(vocabulary=30).train(), tiny_batch()
     objective = sampling(model, "train.teacher_forcing_floor=1")
     state = torch.get_rng_state()
@@ -132,7 +132,7 @@ def test_always_the_true_token_is_cross_entropy_and_draws_nothing(tiny_model):
 
 @pytest.mark.parametrize("settings", [[], FEEDING, GNMT])
 @torch.no_grad()
-def test_never_the_true_token_is_what_a_peaked_model_says_itself(tiny_model, settings):
+def test_teacher_forcing_probability_zero_feeds_the_models_own_tokens(tiny_model, settings):
     model, batch = tiny_model("model.embedding.tie=none", *settings, vocabulary=30), tiny_batch()
     model.output.weight.mul_(1e5)  # so peaked that a draw is the likeliest token
     mixed = mixed_input(model, batch, probability=0.0)
@@ -146,7 +146,7 @@ def test_never_the_true_token_is_what_a_peaked_model_says_itself(tiny_model, set
         assert mixed[row].tolist() == tokens + [PAD] * (mixed.size(1) - len(tokens))
 
 
-def test_mixed_input_keeps_as_many_true_tokens_as_asked(tiny_model):
+def test_mixed_input_keeps_the_given_share_of_true_tokens(tiny_model):
     model, batch = tiny_model(vocabulary=3000), tiny_batch(vocabulary=3000, size=200)
     torch.manual_seed(0)
     mixed = mixed_input(model, batch, probability=0.7)
@@ -222,7 +222,7 @@ def test_the_risk_of_all_candidates_is_the_explicit_sum(
     assert_same(gradients(model, risks.sum()), expected, rtol=1e-3, atol=1e-6)
 
 
-def test_candidates_are_the_reference_and_each_drawn_translation_once(tiny_model, tokenizers, few_words):
+def test_risk_candidates_are_the_reference_and_each_sample_once(tiny_model, tokenizers, few_words):
     model = tiny_model(vocabulary=SPECIAL + 2).train()
     objective = risk_of(model, tokenizers, "train.mrt_samples=50", "search.max_length_offset=3")
     limits = few_words.source_length * 2 + 3
@@ -249,14 +249,14 @@ def test_the_risk_of_a_batch_is_that_of_its_sentences_and_is_reported(tiny_model
     torch.testing.assert_close(torch.cat(alone), objective.risks(few_words, candidates))
 
 
-def test_sequence_log_probs_do_not_see_padding(tiny_model):
+def test_sequence_log_probs_do_not_depend_on_padding(tiny_model):
     model, batch = tiny_model(vocabulary=30), tiny_batch()
     together = sequence_log_probs(model, batch.source, batch.source_length, batch.target_input, batch.target_output)
     nll = TrainingLoss(model, smoothing=0.0).evaluate(batch).negative_log_prob
     torch.testing.assert_close(-together.sum(), nll, rtol=1e-4, atol=1e-4)
 
 
-def test_sentence_scores_know_right_and_wrong():
+def test_sentence_bleu_is_higher_for_better_translations():
     for metric in ("bleu", "chrf"):
         right, near, wrong = score_sentences(["1 2 3", "1 2 4", "7"], ["1 2 3"] * 3, metric)
         assert right == pytest.approx(100)
@@ -292,7 +292,7 @@ def test_minimum_risk_training_lowers_the_risk(data, halfway, tmp_path):
     assert risks[-1] < 0.97 * risks[0]
 
 
-def test_scheduled_sampling_tells_its_probability(data, tmp_path, capsys):
+def test_scheduled_sampling_logs_its_probability(data, tmp_path, capsys):
     settings = ["train.scheduled_sampling=linear", "train.teacher_forcing_half_life=8"]
     settings += ["train.teacher_forcing_floor=0.3"]
     command = ["train", data, "-o", tmp_path / "run", "--device", "cpu"]
@@ -315,7 +315,7 @@ def test_settings_of_another_objective_are_refused(data, tmp_path, capsys):
 # ---- a trained model as the beginning ----
 
 
-def test_a_run_begins_with_a_models_weights_and_settings_and_goes_on(data, halfway, tmp_path, capsys):
+def test_finetuning_starts_with_the_weights_and_settings_of_a_model(data, halfway, tmp_path, capsys):
     run = tmp_path / "run"
     command = ["train", data, "-o", run, "--finetune-from", halfway, "--device", "cpu"]
     still = [setting for setting in TINY if setting.startswith(("train", "search"))]
@@ -335,7 +335,7 @@ def test_a_run_begins_with_a_models_weights_and_settings_and_goes_on(data, halfw
     assert "resuming from update 12" in capsys.readouterr().err
 
 
-def test_what_does_not_fit_the_model_is_refused(data, corpus, trained, tmp_path, capsys):
+def test_finetuning_with_other_model_settings_is_refused(data, corpus, trained, tmp_path, capsys):
     from tests.conftest import prepare_arguments
 
     def words(code, *arguments):

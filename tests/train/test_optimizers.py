@@ -37,7 +37,7 @@ def step(optimizer, model, seed, rate=0.01):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_loaded_optimizer_goes_on_bit_for_bit(kind):
+def test_a_loaded_optimizer_continues_exactly(kind):
     config = settings(f"train.optimizer={kind}", *(["train.weight_decay=0.1"] if kind != "adam" else []))
     model = tiny()
     optimizer = make_optimizer(model, config)
@@ -63,7 +63,7 @@ def test_a_loaded_optimizer_goes_on_bit_for_bit(kind):
 
 
 @pytest.mark.parametrize("kind", ["adamw", "sgd"])
-def test_decay_takes_its_share_of_matrices_and_leaves_vectors(kind):
+def test_weight_decay_acts_on_matrices_only(kind):
     """Of a weight w without gradient an update leaves (1 - lr · decay) w (Loshchilov and Hutter 2019, equation 12)."""
     model = tiny()
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_sgd_is_plain_descent_and_adamw_without_decay_is_adam():
         assert torch.equal(left, right)
 
 
-def test_a_weight_that_was_not_remembered_begins_anew():
+def test_a_weight_without_stored_moments_starts_anew():
     model, config = tiny(), settings()
     optimizer = make_optimizer(model, config)
     step(optimizer, model, 0)
@@ -112,7 +112,7 @@ def test_a_weight_that_was_not_remembered_begins_anew():
     assert float(resumed.state[model.target_embedding.weight]["step"]) == 2
 
 
-def test_memory_of_weights_that_train_and_of_those_that_do_not():
+def test_optimizer_memory_counts_trained_weights_only():
     model = tiny()
     everything = sum(weight.nbytes for weight in model.parameters())
     assert state_bytes(model, settings()) == 4 * everything

@@ -12,7 +12,7 @@ from tests.conftest import TINY, fill, nmt, overrides
 from tests.laws.test_training_laws import train_process, wait_for_step
 
 
-def test_a_second_process_is_refused_by_name_until_the_first_is_dead(data, tmp_path, capsys):
+def test_a_second_process_is_refused_until_the_first_has_ended(data, tmp_path, capsys):
     run = tmp_path / "run"
     command = ["train", data, "-o", run, "--device", "cpu", *overrides(*TINY, "train.max_updates=100000")]
     process = train_process(data, run, "train.max_updates=100000")

@@ -18,7 +18,7 @@ def schedule(kind, total=1000, warmup=100, peak=0.5, patience=1):
 
 
 @given(st.sampled_from(FALLING), totals, st.integers(1, 500))
-def test_a_warm_up_rises_evenly_and_nothing_rises_after_it(kind, total, warmup):
+def test_warmup_is_linear_and_the_rate_never_rises_after_it(kind, total, warmup):
     rates = [schedule(kind, total, warmup).rate(update) for update in range(1, total + 1)]
     if kind not in HALVINGS:
         end = warmup if kind == "noam" else min(warmup, total)
@@ -29,14 +29,14 @@ def test_a_warm_up_rises_evenly_and_nothing_rises_after_it(kind, total, warmup):
 
 
 @given(st.sampled_from(FALLING), st.integers(200, 600), st.integers(1, 90))
-def test_the_peak_is_at_the_end_of_the_warm_up_and_the_fall_begins_there(kind, total, warmup):
+def test_the_peak_rate_is_at_the_end_of_warmup(kind, total, warmup):
     rate = schedule(kind, total, warmup).rate
     assert rate(warmup) == max(rate(update) for update in range(1, total + 1)) == pytest.approx(0.5)
     assert rate(warmup) - rate(warmup + 1) < 0.5 / warmup + 1e-12  # no jump: less than a step of the warm-up
 
 
 @given(totals, st.integers(0, 100))
-def test_cosine_and_linear_end_at_zero_and_are_at_half_midway(total, warmup):
+def test_cosine_and_linear_schedules_are_half_midway_and_end_at_zero(total, warmup):
     for kind in ("cosine", "linear"):
         falling = schedule(kind, total, warmup)
         if total > warmup:
@@ -46,13 +46,13 @@ def test_cosine_and_linear_end_at_zero_and_are_at_half_midway(total, warmup):
 
 
 @pytest.mark.parametrize("kind", ["inverse_sqrt", "noam"])
-def test_four_times_the_updates_are_half_the_rate(kind):
+def test_inverse_sqrt_halves_the_rate_at_four_times_the_updates(kind):
     for update in (100, 150, 200):
         assert schedule(kind).rate(4 * update) == pytest.approx(schedule(kind).rate(update) / 2)
 
 
 @given(st.integers(1, 1024), st.integers(1, 4000), st.integers(1, 10_000))
-def test_noam_is_equation_3_of_vaswani(width, warmup, update):
+def test_noam_schedule_is_equation_3_of_vaswani(width, warmup, update):
     settings = load_config(
         overrides=["train.schedule=noam", f"train.warmup_updates={warmup}", f"model.decoder.hidden_size={2 * width}"]
     )
@@ -61,7 +61,7 @@ def test_noam_is_equation_3_of_vaswani(width, warmup, update):
 
 
 @given(st.sampled_from(sorted(HALVINGS)), totals)
-def test_luong_schedules_halve_as_often_as_they_say_evenly_from_where_they_say(kind, total):
+def test_luong_schedules_halve_evenly_from_their_start(kind, total):
     part, parts, times = HALVINGS[kind]
     begin = Fraction(total * part, parts)
     falling = schedule(kind, total, warmup=0, peak=1.0)
@@ -77,7 +77,7 @@ def test_luong_halvings_at_the_updates_of_the_documentation():
     assert epochs == [{1.0}] * 5 + [{0.5**times} for times in range(1, 6)]
 
 
-def test_plateau_halves_after_each_so_many_validations_without_improvement():
+def test_plateau_schedule_halves_after_validations_without_improvement():
     falling = schedule("plateau", patience=2)
     scale, scales = 1.0, []
     for waited in (0, 1, 2, 3, 4, 0, 1, 2):
@@ -89,6 +89,6 @@ def test_plateau_halves_after_each_so_many_validations_without_improvement():
 
 
 @pytest.mark.parametrize("kind", FALLING)
-def test_beyond_the_end_nothing_rises(kind):
+def test_no_schedule_rises_beyond_the_end(kind):
     falling = schedule(kind, total=500)
     assert falling.rate(700) <= falling.rate(501) <= falling.rate(500)

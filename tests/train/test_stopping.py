@@ -26,7 +26,7 @@ def rank(metric, value, loss):
 
 
 @given(st.sampled_from(["bleu", "chrf", "perplexity", "accuracy"]), values, st.integers(1, 4), st.data())
-def test_the_best_are_those_of_all_validations_and_waiting_counts_from_the_last_improvement(metric, found, keep, data):
+def test_patience_counts_from_the_last_improvement(metric, found, keep, data):
     tracked = stopping(metric, keep=keep)
     losses = data.draw(st.lists(st.floats(0.1, 9), min_size=len(found), max_size=len(found)))
     improved = [
@@ -54,7 +54,7 @@ def test_the_best_are_those_of_all_validations_and_waiting_counts_from_the_last_
     assert resumed == tracked
 
 
-def test_zero_uses_up_no_patience_and_the_loss_decides_until_there_is_a_score():
+def test_zero_bleu_uses_no_patience_and_the_loss_breaks_ties():
     tracked = stopping("bleu", patience=2)
     losses = enumerate([5, 4, 6, 7, 8, 9], 1)
     improved = [tracked.validated({"bleu": 0.0, "loss": loss}, step) for step, loss in losses]
@@ -74,7 +74,7 @@ def test_zero_uses_up_no_patience_and_the_loss_decides_until_there_is_a_score():
     ],
     ids=str,
 )
-def test_scores_of_another_measure_are_not_compared_with(before, after):
+def test_scores_of_another_metric_are_not_compared(before, after):
     tracked = EarlyStopping.of(load_config(overrides=before).train)
     tracked.validated({"chrf": 50.0, "bleu": 50.0, "loss": 0.5}, 10)
     other = EarlyStopping.of(load_config(overrides=after).train)

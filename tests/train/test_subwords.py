@@ -78,14 +78,14 @@ def test_batches_stay_in_the_budget_and_sentences_stay_the_same(pairs):
 
 
 @given(PAIRS)
-def test_a_sentence_that_would_not_fit_alone_stays_as_stored(pairs):
+def test_a_resampled_sentence_over_the_budget_keeps_its_stored_pieces(pairs):
     for source, target in unpadded(load(sampling(pairs, alpha=1.0), (0, 0, 0, 0))):
         for side in (source, target):
             stored = list(dict.fromkeys(side))
             assert side == (stored if 2 * len(stored) + 1 > BUDGET else np.repeat(stored, 2).tolist())
 
 
-def test_a_sample_is_a_function_of_seed_and_place():
+def test_segmentation_samples_depend_on_seed_and_position():
     pairs = [(list(range(10, 30)), list(range(10, 30)))]
     places = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
     drawn = [unpadded(load(sampling(pairs, seed=seed), place)) for seed in (1, 2) for place in places]

@@ -28,7 +28,7 @@ def test_exact_match_is_the_share_of_translations_equal_to_their_reference(data)
 
 
 @pytest.mark.parametrize(("lowercase", "right"), [("true", 1), ("false", 0)])
-def test_a_model_that_writes_no_upper_case_is_not_measured_by_it(data, trained, lowercase, right):
+def test_scores_of_a_lowercase_model_ignore_case(data, trained, lowercase, right):
     prepared = open_data(data)
     settings = [f"train.valid_sentences={SAMPLES}", f"data.tokenizer.lowercase={lowercase}"]
     config = load_config(overrides=[*TINY, *settings])

@@ -23,7 +23,7 @@ def words():
 
 @pytest.mark.parametrize("header", ["", "4 3\n"], ids=["glove", "word2vec"])
 @pytest.mark.parametrize("opener", [open, gzip.open], ids=["plain", "gzip"])
-def test_vectors_go_to_their_words(tmp_path, words, header, opener):
+def test_word_vectors_initialise_the_rows_of_their_words(tmp_path, words, header, opener):
     path = tmp_path / "vectors.txt"
     with opener(path, "wt", encoding="utf-8") as file:
         file.write(header + "\n".join(ROWS) + "\n")
@@ -36,7 +36,7 @@ def test_vectors_go_to_their_words(tmp_path, words, header, opener):
 @pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["", "BOM"])
 @pytest.mark.parametrize("between", [" ", "\t"], ids=["blanks", "tabs"])
 @pytest.mark.parametrize("end", ["\n", " \n", "\r\n", "\t\r\n"])
-def test_signs_around_numbers_do_not_matter(tmp_path, words, mark, between, end):
+def test_vector_files_may_have_a_byte_order_mark_tabs_and_crlf(tmp_path, words, mark, between, end):
     path = tmp_path / "vectors.txt"
     path.write_text(mark + "".join(row.replace(" ", between) + end for row in ROWS[:3]), "utf-8", newline="")
     found = WordVectors.read(str(path), words, 3)
@@ -55,7 +55,7 @@ def test_signs_around_numbers_do_not_matter(tmp_path, words, mark, between, end)
         (b"Hund\nKatze\n", "not a word and 3 numbers"),
     ],
 )
-def test_other_formats_are_told_in_words(tmp_path, words, content, message):
+def test_other_vector_formats_are_refused(tmp_path, words, content, message):
     path = tmp_path / "vectors.bin"
     path.write_bytes(content)
     with pytest.raises(DataError) as error:
@@ -64,7 +64,7 @@ def test_other_formats_are_told_in_words(tmp_path, words, content, message):
     assert "size=1" not in str(error.value.hint)
 
 
-def test_how_many_words_have_a_vector_is_told(tmp_path, words):
+def test_the_number_of_words_with_vectors_is_printed(tmp_path, words):
     path = tmp_path / "vectors.txt"
     path.write_text("\n".join(ROWS) + "\n", "utf-8")
     found = WordVectors.read(str(path), words, 3)
@@ -84,7 +84,7 @@ def test_how_many_words_have_a_vector_is_told(tmp_path, words):
         ("", "is empty"),
     ],
 )
-def test_mistakes_are_told_with_their_line(tmp_path, words, text, message):
+def test_malformed_vector_files_have_file_and_line(tmp_path, words, text, message):
     path = tmp_path / "vectors.txt"
     path.write_text(text, "utf-8")
     with pytest.raises(DataError) as error:
@@ -92,7 +92,7 @@ def test_mistakes_are_told_with_their_line(tmp_path, words, text, message):
     assert message in error.value.message
 
 
-def test_a_run_begins_with_them_and_a_resume_does_not_need_them(data, tmp_path, capsys):
+def test_word_vectors_initialise_a_run_and_a_resume_needs_no_file(data, tmp_path, capsys):
     path = tmp_path / "vectors.txt"
     path.write_text("three " + " ".join(["0.5"] * 16) + "\n", "utf-8")
     vectors = [f"model.embedding.source_vectors={path}", f"model.embedding.target_vectors={path}"]

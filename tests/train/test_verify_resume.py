@@ -9,7 +9,7 @@ from tests.conftest import TINY, nmt, overrides
 from tests.train.runs import events, train
 
 
-def test_random_numbers_are_those_of_the_update(data, tmp_path):
+def test_random_numbers_depend_on_the_update_only(data, tmp_path):
     """Dropout is on; the number of updates in one go makes no difference."""
     dropout = ["model.dropout=0.3", "train.schedule=constant", "train.warmup_updates=0", "train.valid_metric=loss"]
     assert train(data, tmp_path / "one", *dropout) == 0
@@ -20,7 +20,7 @@ def test_random_numbers_are_those_of_the_update(data, tmp_path):
     assert all(left != right for left, right in pairwise(losses[0]))
 
 
-def test_verify_resume_says_that_no_bit_differs(data, tmp_path, capsys):
+def test_verify_resume_reports_identical_runs(data, tmp_path, capsys):
     settings = [*TINY, "train.subword_sampling=0.1", "train.scheduled_sampling=linear"]
     command = ["train", data, "-o", tmp_path / "scratch", "--device", "cpu", "--verify-resume", "6"]
     assert nmt(*command, *overrides(*settings)) == 0
@@ -30,7 +30,7 @@ def test_verify_resume_says_that_no_bit_differs(data, tmp_path, capsys):
     assert not (tmp_path / "scratch").exists()
 
 
-def test_verify_resume_finds_what_differs(data, tmp_path, trained, capsys):
+def test_verify_resume_reports_differences(data, tmp_path, trained, capsys):
     from nmtcli.cli.training_display import show_resumption
     from nmtcli.errors import CheckFailed
     from nmtcli.train.verify import compare
@@ -44,7 +44,7 @@ def test_verify_resume_finds_what_differs(data, tmp_path, trained, capsys):
     assert (tmp_path / "other").exists()
 
 
-def test_verify_resume_needs_a_place_of_its_own(data, tmp_path, capsys):
+def test_verify_resume_needs_a_new_directory(data, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     assert nmt("train", data, "-o", tmp_path / "run", "--verify-resume", "3") == 2
     assert "new directory" in capsys.readouterr().err

@@ -69,7 +69,7 @@ def test_a_map_refuses_weights_of_another_shape():
         AttentionMap(["a", "b", "c"], ["x", "y"], np.zeros((3, 2), dtype=np.float32), "")
 
 
-def test_page_shows_words_plain_and_continuations_behind_a_dot(tmp_path):
+def test_attention_page_marks_word_continuations_with_a_dot(tmp_path):
     write_attention(tmp_path / "a.html", [attention("▁quick ly ▁gone .", "▁schnell ▁fort ▁ . </s>")])
     page = Page(tmp_path / "a.html")
     assert page.texts["span"] == ["0", "1", "translation", "quick", "·ly", "gone", "."]  # 0 to 1 is the colour scale
@@ -78,7 +78,7 @@ def test_page_shows_words_plain_and_continuations_behind_a_dot(tmp_path):
     assert page.cells[0] == {"style": "--w:0.92", "title": "schnell ← quick: 0.92"}
 
 
-def test_pieces_of_unspaced_text_get_no_dots(tmp_path):
+def test_attention_page_of_unspaced_text_has_no_dots(tmp_path):
     write_attention(tmp_path / "a.html", [attention("▁ 猫 が 鳴く", "▁ 고양이")])
     assert Page(tmp_path / "a.html").texts["th"] == ["_", "고양이"]
     assert 'class="upright">猫<' in (tmp_path / "a.html").read_text(encoding="utf-8")
@@ -94,7 +94,7 @@ def test_page_is_self_contained_and_escapes_its_text(tmp_path):
     assert "http" not in (tmp_path / "a.html").read_text(encoding="utf-8")
 
 
-def test_the_words_of_a_page_join_pieces_and_bytes(tmp_path):
+def test_attention_page_joins_pieces_and_bytes_to_words(tmp_path):
     """Columns are summed and rows averaged, so that a row still sums to 1."""
     source = "▁It <0xE2> <0x80> <0x99> s ▁quick ly . </s>"
     one = attention(source, "▁schnell ▁da . </s>")
@@ -113,7 +113,7 @@ def test_the_words_of_a_page_join_pieces_and_bytes(tmp_path):
     assert words.texts["th"] == joined.target
 
 
-def test_text_without_blanks_has_its_bytes_joined_only():
+def test_unspaced_text_has_only_its_bytes_joined():
     joined = by_words(attention("▁ 猫 <0xE2> <0x80> <0x99> が </s>", "▁ 고양이 </s>"))
     assert joined.source == ["_", "猫", "’", "が", "</s>"]
 
@@ -125,7 +125,7 @@ def test_a_page_shows_the_sentences_and_a_reference_where_there_is_one(tmp_path)
     assert found == ["a source", "a translation", "a source", "a translation", "a reference"]
 
 
-def test_punctuation_is_not_turned(tmp_path):
+def test_punctuation_labels_are_not_rotated(tmp_path):
     """A turned apostrophe would be read as a hyphen."""
     write_attention(tmp_path / "a.html", [attention("▁don ' t &", "▁x")])
     text = (tmp_path / "a.html").read_text("utf-8")
@@ -134,12 +134,12 @@ def test_punctuation_is_not_turned(tmp_path):
     ]  # fmt: skip
 
 
-def test_faint_weights_stay_white(tmp_path):
+def test_small_attention_weights_are_white(tmp_path):
     write_attention(tmp_path / "a.html", [attention(" ".join(f"▁w{i}" for i in range(30)), "▁x")])
     assert [bool(cell) for cell in Page(tmp_path / "a.html").cells] == [True] + [False] * 29
 
 
-def test_page_takes_hundreds_of_maps_and_empty_sentences(tmp_path):
+def test_attention_page_holds_hundreds_of_maps_and_empty_sentences(tmp_path):
     one = attention("▁a ▁b", "▁c </s>")
     empty = AttentionMap([], ["</s>"], np.zeros((1, 0), dtype=np.float32), "empty")
     write_attention(tmp_path / "a.html", [one] * 300 + [empty])
@@ -148,7 +148,7 @@ def test_page_takes_hundreds_of_maps_and_empty_sentences(tmp_path):
     assert page.texts["h1"] == ["Attention: 301 sentences"]
 
 
-def test_picture_grows_with_the_sentence_and_the_number_of_maps(tmp_path, png_size):
+def test_image_size_grows_with_sentence_length_and_number_of_maps(tmp_path, png_size):
     small, large = attention("▁a ▁b", "▁b ▁b"), attention("▁a " * 20, "▁b " * 30)
     write_attention(tmp_path / "one.png", [small])
     write_attention(tmp_path / "large.PNG", [large])
@@ -160,7 +160,7 @@ def test_picture_grows_with_the_sentence_and_the_number_of_maps(tmp_path, png_si
     assert large_width == width
 
 
-def test_picture_keeps_long_labels_and_titles_inside(tmp_path, png_size):
+def test_image_keeps_long_labels_and_titles_inside(tmp_path, png_size):
     # dollars would be mathematics to matplotlib
     labels = attention(
         "▁Donaudampfschifffahrtsgesellschaft ▁$x_1$", "▁Donaudampfschifffahrtsgesellschaft", "$ is " * 40
@@ -177,7 +177,7 @@ def test_picture_keeps_long_labels_and_titles_inside(tmp_path, png_size):
     assert not ink[:8].any() and not ink[high - 8 :].any()
 
 
-def test_picture_has_limits_and_names_the_page_instead(tmp_path):
+def test_image_over_its_size_limit_suggests_the_page(tmp_path):
     one = attention("▁a", "▁b")
     for maps, reason in (
         ([one] * 7, "1 to 6 sentences, not 7"),
@@ -190,7 +190,7 @@ def test_picture_has_limits_and_names_the_page_instead(tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
-def test_picture_says_which_characters_no_font_draws(tmp_path, monkeypatch):
+def test_image_warns_of_characters_without_a_font(tmp_path, monkeypatch):
     from matplotlib import font_manager
 
     monkeypatch.setattr(font_manager, "findSystemFonts", list)
@@ -199,7 +199,7 @@ def test_picture_says_which_characters_no_font_draws(tmp_path, monkeypatch):
     assert ".html" in str(caught.value.hint)
 
 
-def test_picture_takes_a_second_font_for_what_the_first_lacks(tmp_path, monkeypatch):
+def test_image_uses_a_second_font_for_missing_characters(tmp_path, monkeypatch):
     from matplotlib import font_manager
 
     from nmtcli.translate import alignment
@@ -211,7 +211,7 @@ def test_picture_takes_a_second_font_for_what_the_first_lacks(tmp_path, monkeypa
     assert alignment._fonts("a") == ["DejaVu Sans"]
 
 
-def test_picture_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
+def test_image_without_matplotlib_names_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="matplotlib") as caught:
         check_attention_path(tmp_path / "a.png")
@@ -227,14 +227,14 @@ def test_picture_without_matplotlib_says_what_to_install(tmp_path, monkeypatch):
         ("no/a.html", "no directory"),
     ],
 )
-def test_unusable_paths_are_refused_before_any_work(tmp_path, name, reason):
+def test_unusable_attention_paths_are_refused_before_translation(tmp_path, name, reason):
     with pytest.raises(UserError, match=reason):
         check_attention_path(tmp_path / name)
     with pytest.raises(UserError, match=reason):
         write_attention(tmp_path / name, [])
 
 
-def test_the_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_the_attention_page_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "a.html"
     path.write_text("before")
 

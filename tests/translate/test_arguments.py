@@ -33,7 +33,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_wrong_argument_is_told_in_words(case):
+def test_a_wrong_argument_raises_a_clear_error(case):
     make, words = WRONG[case]
     with pytest.raises(UserError, match=words):
         make()
@@ -51,7 +51,7 @@ CALLS = {
 
 
 @pytest.mark.parametrize("case", CALLS)
-def test_a_wrong_call_is_told_in_words(trained, case):
+def test_a_wrong_call_raises_a_clear_error(trained, case):
     arguments, options, words = CALLS[case]
     translator = Translator.load(trained, "cpu", threads=1)
     with pytest.raises(UserError, match=words):

@@ -33,7 +33,7 @@ def same_threads():
     torch.set_num_threads(before)
 
 
-def test_batches_meet_in_as_many_threads_as_there_are_and_come_in_order():
+def test_batches_use_all_threads_and_results_are_in_order():
     engine, meeting = Engine(3), threading.Barrier(3, timeout=WAIT)
 
     def compute(number: int) -> int:
@@ -46,7 +46,7 @@ def test_batches_meet_in_as_many_threads_as_there_are_and_come_in_order():
 
 
 @pytest.mark.parametrize(("parallel_batches", "count"), [(1, 5), (4, 1), (4, 0)])
-def test_what_is_alone_has_the_callers_thread_and_all_of_its_threads(parallel_batches, count):
+def test_a_single_batch_or_thread_runs_in_the_callers_thread(parallel_batches, count):
     engine, main = Engine(parallel_batches), threading.current_thread()
     seen = list(each_batch(engine, lambda number: (number, threading.current_thread() is main), range(count)))
     assert seen == [(number, True) for number in range(count)] and engine.shares == []
@@ -58,7 +58,7 @@ def test_there_are_no_more_threads_than_batches():
     assert {batches for main, batches in engine.shares if not main} == {2}
 
 
-def test_an_error_comes_to_the_caller_and_what_waits_is_not_begun():
+def test_an_error_reaches_the_caller_and_cancels_waiting_batches():
     begun, go_on = [], threading.Event()
 
     def compute(number: int) -> None:
@@ -74,7 +74,7 @@ def test_an_error_comes_to_the_caller_and_what_waits_is_not_begun():
     assert len(begun) < 100
 
 
-def test_who_stops_listening_ends_it():
+def test_closing_the_iterator_ends_the_work():
     found = each_batch(Engine(2), lambda number: number, range(50))
     assert next(found) == 0
     before = threading.active_count()
@@ -82,7 +82,7 @@ def test_who_stops_listening_ends_it():
     assert threading.active_count() < before
 
 
-def test_threads_are_those_of_openmp_or_the_processors(monkeypatch):
+def test_threads_follow_omp_num_threads_or_the_processors(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
     assert usable_threads() == 3
     for nothing in ("", "0", "many"):
@@ -102,7 +102,7 @@ def found_by(model, threads, lines, handling=None, **options):
 
 
 @pytest.mark.parametrize("kind", ["rnn", "transformer", "int8", "onnx", "ctranslate2", "ensemble", "sampling"])
-def test_translations_are_those_of_one_thread(kind, trained, transformer, onnx, ctranslate2, corpus):
+def test_translations_do_not_depend_on_threads(kind, trained, transformer, onnx, ctranslate2, corpus):
     lines = (corpus / "valid.words").read_text("utf-8").split("\n")[:-1]
     kinds = {"transformer": transformer, "onnx": onnx, "ctranslate2": ctranslate2, "ensemble": [trained, onnx]}
     options = {"int8": {"quantize": "int8"}, "sampling": {"method": "sampling", "seed": 3}}.get(kind, {})
@@ -112,7 +112,7 @@ def test_translations_are_those_of_one_thread(kind, trained, transformer, onnx, 
     assert torch.get_num_threads() == 4 or kind in ("onnx", "ctranslate2")
 
 
-def test_banned_words_that_all_lines_share_are_banned_in_all_batches(trained, corpus):
+def test_shared_banned_words_apply_in_all_batches(trained, corpus):
     lines = (corpus / "valid.words").read_text("utf-8").split("\n")[:-1] * 3
     handling = LineHandling(banned=["1", "2 3"])
     one, four = (found_by(trained, threads, lines, handling) for threads in (1, 4))

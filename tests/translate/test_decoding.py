@@ -53,7 +53,7 @@ def test_method_beam_is_beam_search_with_these_options():
     share=st.integers(0, 30).map(lambda tenths: tenths / 10),
     longest=st.none() | st.integers(20, 60),
 )
-def test_limits_are_the_closer_of_absolute_and_relative(lengths, shortest, share, longest):
+def test_the_smaller_of_absolute_and_relative_length_limit_applies(lengths, shortest, share, longest):
     config = SearchConfig(min_length=shortest, min_length_factor=share, max_length=longest)
     low, high = length_limits(config, lengths)
     assert low == [max(1, shortest, int(share * length)) for length in lengths]
@@ -72,7 +72,7 @@ def test_method_sampling_returns_the_requested_number_of_samples():
 
 
 @pytest.mark.parametrize("metric", ["chrf", "bleu"])
-def test_method_mbr_gives_the_sample_most_like_the_others(metric):
+def test_method_mbr_returns_the_sample_most_similar_to_the_others(metric):
     table = Table(9, 3, sharpness=1.5)
     config = SearchConfig(method="mbr", mbr_samples=12, mbr_metric=metric, seed=2)
     drawn = run(table, SearchConfig(method="sampling", seed=2), 12)

@@ -62,7 +62,7 @@ def test_words_count_as_whole_words_wherever_they_stand(writer, word):
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), word=st.sampled_from(WORDS), text=st.sampled_from(SENTENCES[:5]))
-def test_a_banned_word_is_known_in_every_segmentation(seed, word, text):
+def test_a_banned_word_is_recognised_in_every_segmentation(seed, word, text):
     for kind in ("unigram", "bpe"):
         writer = PhraseWriter(_TOKENIZERS[kind])
         constraint = writer.constraint(phrases=[writer.banned(word)])
@@ -83,7 +83,7 @@ def translate(writer, seeds, constraints, beam=4):
 
 
 @pytest.mark.parametrize("byte_fallback", [False, True])
-def test_random_models_say_what_they_must_and_not_what_they_must_not(writer, byte_fallback):
+def test_required_phrases_occur_and_banned_phrases_do_not(writer, byte_fallback):
     if byte_fallback:  # most tokens go on with a word
         if writer.tokenizer.type == "word":
             pytest.skip("no bytes among words")
@@ -101,7 +101,7 @@ def test_random_models_say_what_they_must_and_not_what_they_must_not(writer, byt
             assert says(after, word, writer.tokenizer.type) == (word in {"Haus", "am See"})
 
 
-def test_a_banned_word_of_rare_letters_is_known_by_its_bytes():
+def test_a_banned_word_of_rare_letters_is_recognised_in_bytes():
     writer = PhraseWriter(tokenizer("bpe", byte_fallback=True, vocab_size=340))
     banned = writer.constraint(phrases=[writer.banned("Straße"), writer.banned("東京")])
     for text in ("die Straße am See", "in 東京"):
@@ -119,7 +119,7 @@ CHINESE = ["我每天吃水果", "他不知道", "天空很蓝每天", "知道�
 @pytest.mark.parametrize("text", ["안", "매", "안나", "나는", "안 본다", "每天", "道", "不知道", "天空很"])
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("kind", ["unigram", "bpe", "char"])
-def test_what_anything_may_follow_is_banned_in_every_segmentation(kind, seed, text):
+def test_a_banned_substring_is_recognised_in_every_segmentation(kind, seed, text):
     sentences = KOREAN if text[0] > "\u9fff" else CHINESE
     settings = TokenizerConfig(type=kind, vocab_size=340, character_coverage=1.0)
     writer = PhraseWriter(Tokenizer.train(sentences, settings))
@@ -132,7 +132,7 @@ def test_what_anything_may_follow_is_banned_in_every_segmentation(kind, seed, te
 
 
 @pytest.mark.parametrize("banned", ["안안나", "안나안", "나나", "안안", "안나안나안"])
-def test_a_banned_text_that_overlaps_itself_is_known_in_every_segmentation(banned):
+def test_a_self_overlapping_banned_text_is_recognised_in_every_segmentation(banned):
     sentences = ["안안 안안안 나나 안나안 안나안나", "안안나 나나나 안나안나안 나안", "안 나 안안안안 나안나"] * 9
     writer = PhraseWriter(Tokenizer.train(sentences, TokenizerConfig(type="bpe", vocab_size=300)))
     pieces = {piece: token for token, piece in enumerate(writer.tokenizer.pieces(range(len(writer.tokenizer))))}
@@ -149,7 +149,7 @@ def test_a_banned_text_that_overlaps_itself_is_known_in_every_segmentation(banne
             assert satisfies(constraint, (*tokens, EOS)) == (banned not in text), told
 
 
-def test_a_translation_begins_with_its_prefix(writer):
+def test_a_translation_starts_with_its_forced_prefix(writer):
     prefix = writer.prefix("ein Haus")
     for text in translate(writer, [1, 2], [writer.constraint(prefix)] * 2):
         assert text.startswith("ein Haus")
@@ -167,7 +167,7 @@ def test_placeholders_are_copied_exactly(kind, symbols):
             assert text.count(mark) == count, text
 
 
-def test_placeholders_that_cannot_be_written_are_told(writer):
+def test_placeholders_outside_the_vocabulary_are_reported(writer):
     phrases, unwritable = writer.placeholders("100 % of %s and %1$d, {x} {{y.z}} <x id='1'/> a < b > c __A_B__ __")
     assert len(phrases) + len(unwritable) == 6
     assert "%s" in unwritable
@@ -176,14 +176,14 @@ def test_placeholders_that_cannot_be_written_are_told(writer):
 @pytest.mark.parametrize(
     ("text", "message"), [("", "empty"), ("  ", "empty"), ("Straße 5", "cannot write"), ("東京", "cannot write")]
 )
-def test_words_that_cannot_be_written_are_refused(writer, text, message):
+def test_required_words_outside_the_vocabulary_are_refused(writer, text, message):
     with pytest.raises(UserError, match=message):
         writer.required([text])
     with pytest.raises(UserError, match=message):
         writer.prefix(text)
 
 
-def test_what_contradicts_itself_is_refused(writer):
+def test_contradictory_constraints_are_refused(writer):
     for phrases in ([writer.required(["das Haus"]), writer.banned("Haus")], [writer.banned("Haus")]):
         with pytest.raises(UserError, match="banned"):
             writer.constraint(writer.prefix("das Haus am"), phrases)
@@ -191,7 +191,7 @@ def test_what_contradicts_itself_is_refused(writer):
     assert writer.constraint(writer.prefix("das Hausboot"), [writer.banned("Hau")])
 
 
-def test_letters_join_words_where_blanks_set_words_apart():
+def test_word_boundaries_depend_on_the_script():
     assert [joins_words(character) for character in "aÄß5אب"] == [True] * 6
     assert [joins_words(character) for character in " ▁,-(„東あ한ก"] == [False] * 10
 
@@ -222,7 +222,7 @@ def test_terms_apply_where_their_source_occurs(tmp_path, writer):
         ("house\tHaus\n\nlake\t\n", ":3: not source term, tab, target term"),
     ],
 )
-def test_a_bad_terminology_is_told_with_file_and_line(tmp_path, rows, message):
+def test_malformed_terminology_has_file_and_line(tmp_path, rows, message):
     file = tmp_path / "terms.tsv"
     file.write_text(rows, "utf-8")
     with pytest.raises(DataError, match=message):
@@ -239,7 +239,7 @@ def test_a_bad_terminology_is_told_with_file_and_line(tmp_path, rows, message):
     ("terms", "message"),
     [({"house": ["Haus", "東京"]}, "'house': the target tokenizer cannot write"), ({" ": ["Haus"]}, "has no text")],
 )
-def test_a_term_that_cannot_be_written_is_refused(terms, message):
+def test_a_term_outside_the_vocabulary_is_refused(terms, message):
     writer = PhraseWriter(_TOKENIZERS["unigram"])
     with pytest.raises(UserError, match=message):
         Terminology.of(terms, writer.tokenizer.normalize, writer)

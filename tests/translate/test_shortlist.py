@@ -36,7 +36,7 @@ def everything(size):
     return Shortlist(np.zeros((size, 1), dtype=np.int32), np.arange(size, dtype=np.int32), size)
 
 
-def test_words_are_likely_for_what_they_mean(data):
+def test_learned_translation_probabilities_favour_the_right_words(data):
     opened = open_data(data)
     size = len(opened.tokenizers.source)
     learnt = Shortlist.learn(opened.train, size, size, likely=6, frequent=0)
@@ -50,7 +50,7 @@ def test_words_are_likely_for_what_they_mean(data):
         assert str(digit) in texts, word
 
 
-def test_each_sentence_may_use_its_own_tokens_and_what_it_must_say():
+def test_each_sentence_may_use_its_shortlist_and_required_tokens():
     likely = np.zeros((9, 2), dtype=np.int32)
     likely[5], likely[6] = (7, 8), (9, 0)
     shortlist = Shortlist(likely, np.array([10], dtype=np.int32), 20)
@@ -89,7 +89,7 @@ def test_translations_keep_to_the_shortlist_and_do_not_depend_on_the_batch(liste
         assert pieces <= set("".join(translator.tokenizers.target.pieces(sorted(allowed)))) | {"▁"}
 
 
-def test_what_must_be_said_is_said_whatever_the_shortlist(listed):
+def test_required_phrases_are_produced_whatever_the_shortlist(listed):
     translator = Translator.load(listed, "cpu", shortlist=True)
     requests = [Request(LINES[0], required=("zero one",)), Request(LINES[1], prefix="nine"), LINES[2]]
     found = translator.translate(requests)
@@ -100,7 +100,7 @@ def test_what_must_be_said_is_said_whatever_the_shortlist(listed):
 
 
 @torch.inference_mode()
-def test_a_search_among_candidates_finds_what_a_search_of_a_model_without_the_others_finds(tiny_model):
+def test_shortlisted_search_equals_search_of_a_reduced_model(tiny_model):
     """All else being forbidden is the same, but for the probability that the others had."""
     model = tiny_model("model.embedding.tie=none", vocabulary=12)
     whole = TorchRuntime(model, torch.device("cpu"))
@@ -125,7 +125,7 @@ def test_a_search_among_candidates_finds_what_a_search_of_a_model_without_the_ot
     torch.testing.assert_close(step.log_probs, torch.log_softmax(logits, dim=-1))
 
 
-def test_the_command_and_what_is_wrong(listed, trained, onnx, tmp_path, capsys):
+def test_shortlist_command_and_its_errors(listed, trained, onnx, tmp_path, capsys):
     text, output = tmp_path / "in", tmp_path / "out"
     text.write_text("".join(f"{line}\n" for line in LINES), "utf-8")
     assert nmt("translate", "-m", listed, "-i", text, "-o", output, "--shortlist", "--quantize", "int8") == 0

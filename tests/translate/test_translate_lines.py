@@ -56,7 +56,7 @@ def dripping(content: bytes, size: int) -> io.BufferedReader:
 
 
 @given(st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"\r")), max_size=30), st.integers(1, 50))
-def test_windows_are_the_lines_however_they_come(lines, size):
+def test_windows_do_not_depend_on_read_sizes(lines, size):
     content = b"".join(line + b"\n" for line in lines)
     for wait in (True, False):
         windows = list(LineReader(dripping(content, size)).windows(wait))
@@ -68,7 +68,7 @@ def test_windows_are_the_lines_however_they_come(lines, size):
             assert windows[-1].end == Prefix(bytes=len(content), digest=xxhash.xxh3_128_hexdigest(content))
 
 
-def test_what_is_in_a_window_depends_on_the_content_alone(monkeypatch):
+def test_windows_depend_on_the_text_only(monkeypatch):
     content = b"".join(b"x" * random.Random(n).randrange(60) + b"\n" for n in range(900)) + b"no end"
     monkeypatch.setattr(module, "MAX_LINES", 100)
     monkeypatch.setattr(module, "MAX_BYTES", 2000)
@@ -82,7 +82,7 @@ def test_what_is_in_a_window_depends_on_the_content_alone(monkeypatch):
         assert list(reader.windows()) == whole[whole.index(window) + 1 :]
 
 
-def test_going_on_with_another_input_is_refused():
+def test_resume_with_another_input_is_refused():
     done = next(LineReader(io.BytesIO(b"a\nb\n")).windows()).end
     for other in (b"a\nc\n", b"a\n", b""):
         with pytest.raises(DataError, match="not that of"):
@@ -111,7 +111,7 @@ def test_memory_holds_a_few_windows_of_an_endless_input(trained, processes, monk
     assert endless.given <= 2 * module._CHUNK  # which holds hundreds of such windows; no more was read
 
 
-def test_a_line_of_megabytes_is_not_kept(trained):
+def test_a_line_of_megabytes_is_not_kept_in_memory(trained):
     parts = [b"x" * 60_000] * 40
     windows = list(LineReader(io.BufferedReader(Dripping([b"a\n", *parts, b"\nb\n"]))).windows())
     kept = [line for window in windows for line in window.lines]
@@ -134,7 +134,7 @@ def fuzzed() -> list[bytes]:
 
 
 @pytest.mark.parametrize("form", ["text", "moses"])
-def test_a_fuzzed_file_comes_out_line_by_line(trained, tmp_path, capsys, form):
+def test_arbitrary_bytes_give_one_line_out_per_line_in(trained, tmp_path, capsys, form):
     lines = fuzzed()
     (tmp_path / "in").write_bytes(b"\n".join(lines))
     options = ["-b", "1", "--max-length-factor", "0.5", "--format", form]
@@ -158,7 +158,7 @@ def has_control(line: bytes) -> bool:
     return any(c != "\t" and (c < " " or "\x7f" <= c <= "\x9f") for c in line.decode("utf-8", "replace"))
 
 
-def test_lines_that_are_refused_are_empty_and_counted(trained, tmp_path, capsys):
+def test_refused_lines_are_empty_and_counted(trained, tmp_path, capsys):
     (tmp_path / "in").write_text("one\none two three four five six\ntwo\n")
     command = ["translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out", "--max-source-tokens", "4"]
     assert nmt(*command, "--long-lines", "refuse") == 3
@@ -181,7 +181,7 @@ PIECES = st.lists(
 
 
 @given(PIECES, st.integers(1, 20))
-def test_parts_are_short_enough_and_lose_nothing(pieces, limit):
+def test_parts_of_a_long_line_fit_and_lose_no_text(pieces, limit):
     points = cut_points(pieces, limit)
     sizes = [end - begin for begin, end in pairwise(points)]
     assert points[0] == 0 and points[-1] == len(pieces)
@@ -194,7 +194,7 @@ def parts(text: str, limit: int) -> list[str]:
     return ["".join(pieces[begin:end]).replace("▁", " ").strip() for begin, end in pairwise(points)]
 
 
-def test_cuts_are_between_sentences_else_clauses_else_words():
+def test_long_lines_are_split_at_sentences_clauses_or_words():
     assert parts('He saw it. "She did not." They left.', 20) == ["He saw it.", '"She did not."', "They left."]
     assert parts("Read vol. two of it all, then go home", 28) == ["Read vol. two of it all,", "then go home"]
     assert parts("one words and another word", 10) == ["one words", "and another", "word"]
@@ -230,7 +230,7 @@ def test_a_long_line_is_the_translations_of_its_parts(trained):
 # ---- formats ----
 
 
-def test_formats_hold_any_text_in_one_line():
+def test_every_format_writes_any_text_in_one_line():
     odd = Candidate("a\u2028b\tc ||| d\x85", -1.0, -2.0, alignment=((0, 0), (2, 1)))
     translation = Translation("s\u2029\x7f", (odd,))
     forms: list[Format] = ["text", "tsv", "jsonl", "moses"]
@@ -251,7 +251,7 @@ def test_formats_hold_any_text_in_one_line():
 # ---- JSON lines ----
 
 
-def test_json_lines_are_found_by_themselves_and_keep_their_keys(trained, tmp_path, capsys):
+def test_json_lines_are_detected_and_keep_their_keys(trained, tmp_path, capsys):
     records = [{"source": "one two", "id": 7}, {"source": ""}, {"words": "no source"}, {"source": "a\nb\ud800"}, [1]]
     content = "\n".join(map(json.dumps, records)) + "\n{broken\n\n" + "[" * 5000 + "\n" + '{"source": "x", "y": NaN}'
     (tmp_path / "in").write_text(content)
@@ -267,7 +267,7 @@ def test_json_lines_are_found_by_themselves_and_keep_their_keys(trained, tmp_pat
     assert (tmp_path / "out").read_text().count("\n") == 9
 
 
-def test_a_request_in_json():
+def test_a_json_request_sets_options_of_its_line():
     request = parse_json('{"source": "one", "id": 3}')
     assert request is not None and request.source == "one" and request.extra == {"id": 3}
     for line in ("", "1", "{}", '{"source": 1}', '{"source": "x"', "null", '{"source": "x", "a": 1e999999, "b": NaN}'):
@@ -277,7 +277,7 @@ def test_a_request_in_json():
 # ---- interactive ----
 
 
-def test_a_pipe_gets_each_line_before_the_next_one_is_sent(trained):
+def test_stream_writes_each_translation_before_the_next_line_arrives(trained):
     command = [sys.executable, "-m", "nmtcli", "translate", "-m", str(trained), "-b", "1", "--stream"]
     command += ["--attention", "-"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -291,7 +291,7 @@ def test_a_pipe_gets_each_line_before_the_next_one_is_sent(trained):
     assert "░" in words.decode()
 
 
-def test_options_that_exclude_each_other(trained, tmp_path, capsys):
+def test_conflicting_translate_options_are_refused(trained, tmp_path, capsys):
     def words(*arguments):
         assert nmt("translate", "-m", trained, "-i", os.devnull, *arguments) == 2
         return capsys.readouterr().err

@@ -58,7 +58,7 @@ def lines_done(folder: Path) -> int:
     return json.loads(record.read_text())["lines"] if record.exists() else 0
 
 
-def test_two_kills_and_a_resume_change_no_byte(trained, text, expected, tmp_path, capsys):
+def test_a_resumed_translation_has_the_same_bytes_after_two_kills(trained, text, expected, tmp_path, capsys):
     done = [0]
     for resume in ([], ["--resume"]):
         process = subprocess.Popen([sys.executable, "-m", "nmtcli", *command(trained, text, tmp_path), *resume])
@@ -77,7 +77,7 @@ def test_two_kills_and_a_resume_change_no_byte(trained, text, expected, tmp_path
     assert "not UTF-8" in words  # what was odd before the kills is told too
 
 
-def test_workers_change_no_byte(trained, text, expected, tmp_path):
+def test_translations_do_not_depend_on_worker_processes(trained, text, expected, tmp_path):
     for number in ("1", "2"):
         (tmp_path / number).mkdir()
         assert nmt(*command(trained, text, tmp_path / number), "--processes", number) == 0
@@ -92,7 +92,7 @@ class DeadlyWindow(Window):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_worker_that_dies_ends_the_run_in_words(trained):
+def test_a_killed_worker_ends_translation_with_a_message(trained):
     job = Job((next((trained / "checkpoints").iterdir()),), "cpu")
     with pytest.raises(ResourceError, match="a worker process was killed"):
         list(translate_windows(job, [DeadlyWindow(1, [b"one"], False, Prefix())], processes=2))
@@ -122,7 +122,7 @@ def begin(trained: Path, text: Path, folder: Path):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_stopped_at_any_byte_it_goes_on(trained, tmp_path, small_windows, seed):
+def test_a_translation_stopped_at_any_byte_resumes(trained, tmp_path, small_windows, seed):
     choose = random.Random(seed)
     text = tmp_path / "in"
     text.write_text("".join(" ".join(choose.choices(WORDS, k=choose.randint(0, 5))) + "\n" for _ in range(60)))
@@ -157,7 +157,7 @@ def test_stopped_at_any_byte_it_goes_on(trained, tmp_path, small_windows, seed):
     assert contents(tmp_path) == whole
 
 
-def test_what_does_not_belong_together_is_refused(trained, tmp_path, small_windows):
+def test_resume_with_mismatched_files_is_refused(trained, tmp_path, small_windows):
     text = tmp_path / "in"
     text.write_text("one two\n" * 30)
     job, outputs = begin(trained, text, tmp_path)
@@ -186,7 +186,7 @@ def test_what_does_not_belong_together_is_refused(trained, tmp_path, small_windo
         read_progress(tmp_path / "out", settings)
 
 
-def test_a_report_adds_up_over_windows():
+def test_warnings_are_summed_over_windows():
     report = Report()
     report.note("cut", 3)
     report.note("cut", 5)
@@ -197,7 +197,7 @@ def test_a_report_adds_up_over_windows():
 @pytest.mark.parametrize(
     ("number", "options"), [(signal.SIGINT, []), (signal.SIGTERM, ["--processes", "2"]), (signal.SIGHUP, [])], ids=str
 )
-def test_an_interrupted_translation_says_how_to_go_on(trained, text, tmp_path, number, options):
+def test_an_interrupted_translation_prints_the_resume_command(trained, text, tmp_path, number, options):
     long = tmp_path / "long"  # so that it is not done before the signal comes
     long.write_bytes(text.read_bytes() * 20)
     # a child inherits that its parent ignores Ctrl-C, as what a shell runs in the background does
@@ -221,7 +221,7 @@ def test_an_interrupted_translation_says_how_to_go_on(trained, text, tmp_path, n
     assert "Traceback" not in words and "warn" not in words
 
 
-def test_without_resume_a_complete_file_is_written_anew_and_a_mistake_costs_nothing(trained, tmp_path, capsys):
+def test_a_complete_output_is_replaced_and_kept_on_errors(trained, tmp_path, capsys):
     (tmp_path / "in").write_text("one\n")
     (tmp_path / "out").write_text("precious\n")
     run = ["translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out"]
@@ -234,7 +234,7 @@ def test_without_resume_a_complete_file_is_written_anew_and_a_mistake_costs_noth
     assert "1 line translated in" in capsys.readouterr().err
 
 
-def test_what_was_interrupted_is_not_overwritten_unasked(trained, tmp_path, small_windows, capsys):
+def test_an_unfinished_output_is_not_overwritten_without_overwrite(trained, tmp_path, small_windows, capsys):
     (tmp_path / "in").write_text("one two\n" * 30)
     job, outputs = begin(trained, tmp_path / "in", tmp_path)
     files, reader = outputs(resume=False)
@@ -259,7 +259,7 @@ def test_what_was_interrupted_is_not_overwritten_unasked(trained, tmp_path, smal
     assert nmt(*run, "--overwrite") == 0
 
 
-def test_before_the_first_line_there_is_nothing_to_lose(trained, tmp_path):
+def test_an_unfinished_output_without_lines_is_overwritten(trained, tmp_path):
     (tmp_path / "in").write_text("one two\n" * 3)
     _, outputs = begin(trained, tmp_path / "in", tmp_path)
     files, _ = outputs(resume=False)
@@ -269,7 +269,7 @@ def test_before_the_first_line_there_is_nothing_to_lose(trained, tmp_path):
     assert nmt("translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out", "-b", "1") == 0
 
 
-def test_the_record_tells_how_far_and_how_fast_and_an_older_one_still_goes_on(trained, tmp_path, small_windows):
+def test_progress_file_has_position_and_rate_and_older_ones_resume(trained, tmp_path, small_windows):
     (tmp_path / "in").write_text("one two\n" * 30)
     job, outputs = begin(trained, tmp_path / "in", tmp_path)
     progress = tmp_path / "out.progress"

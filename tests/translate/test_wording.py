@@ -52,7 +52,7 @@ def numbers(count, seed=0):
 # ---- search ----
 
 
-def test_settings_of_search_reach_the_search(run, write, trained):
+def test_search_settings_reach_the_search(run, write, trained):
     text = write("in", numbers(20))
     rows = run(text, "--max-length", "3", "--min-length", "3", "--format", "tsv", "--n-best", "2")
     assert all(len(row.split("\t")[3].split()) <= 2 for row in rows)
@@ -72,7 +72,7 @@ def test_settings_of_search_reach_the_search(run, write, trained):
     assert run(text, "-b", "6", *options, "--set", "search.beam_size=3") == [one.text for one in expected]
 
 
-def test_mistakes_about_the_search_are_told_before_work(trained, capsys):
+def test_invalid_search_options_are_refused_before_translation(trained, capsys):
     def words(*arguments):
         assert nmt("translate", "-m", trained, "-i", os.devnull, *arguments) == 2
         return capsys.readouterr().err
@@ -88,7 +88,7 @@ def test_mistakes_about_the_search_are_told_before_work(trained, capsys):
     assert "sampling does not support" in words("--placeholders", "--method", "mbr")
 
 
-def test_what_is_drawn_depends_on_the_line_alone(run, write, trained, tmp_path, monkeypatch):
+def test_samples_depend_on_the_line_only(run, write, trained, tmp_path, monkeypatch):
     """Neither on the window, nor on the number of processes, nor on an interruption."""
     same = ["one two three"] * 30
     text = write("in", same)
@@ -108,7 +108,7 @@ def test_what_is_drawn_depends_on_the_line_alone(run, write, trained, tmp_path, 
     assert [window.written["translations"] for window in translate_windows(job, reader.windows())] == written[1:]
 
 
-def test_parts_of_a_line_are_drawn_apart(trained):
+def test_parts_of_a_long_line_are_sampled_separately(trained):
     long = "one two three. " * 6
     handling = LineHandling(max_source_tokens=12)
     drawing = Translator.load(trained, "cpu", method="sampling", seed=2, handling=handling, min_length=4)
@@ -118,13 +118,13 @@ def test_parts_of_a_line_are_drawn_apart(trained):
     assert found.text != drawing.translate([long], numbers=[6])[0].text
 
 
-def test_minimum_bayes_risk(run, write):
+def test_minimum_bayes_risk_by_command_line(run, write):
     rows = run(write("in", numbers(5)), "--method", "mbr", "--set", "search.mbr_samples=4", "--format", "tsv")
     assert all(0 <= float(row.split("\t")[1]) <= 100 for row in rows)
     assert len(rows) == 5
 
 
-def test_coverage_needs_attention_when_loaded(data, tmp_path, capsys):
+def test_coverage_penalty_without_attention_is_refused_at_loading(data, tmp_path, capsys):
     settings = [*TINY, "train.max_updates=1", "train.save_every=1", "train.valid_every=1"]
     settings += ["model.attention.type=none"]
     assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", *overrides(*settings)) == 0
@@ -139,7 +139,7 @@ def test_coverage_needs_attention_when_loaded(data, tmp_path, capsys):
 # ---- what translations must say ----
 
 
-def test_terms_and_bans_of_a_file(run, write):
+def test_terminology_and_banned_phrases_from_files(run, write):
     source = [*numbers(30), "", "nine nineteen"]
     terms = write("terms", ["one\t7", "two three\t8 8", "", "five\t3", "five\t4"])
     found = run(write("in", source), "--terminology", terms, "--ban", write("ban", ["9", "", "0"]))
@@ -161,7 +161,7 @@ def test_placeholders_are_kept(run, write, capsys):
     assert capsys.readouterr().err.count("cannot write") <= 1  # with bytes it can
 
 
-def test_each_json_line_asks_for_its_own(run, write, capsys):
+def test_each_json_line_has_its_own_constraints(run, write, capsys):
     records = [
         {"source": "one two", "id": 1, "prefix": "5 6", "required": ["7", ["8", "9"]]},
         {"source": "one two", "banned": ["1", "2", "3"]},
@@ -192,13 +192,13 @@ def test_each_json_line_asks_for_its_own(run, write, capsys):
     assert begun.startswith("5 6")
 
 
-def test_a_first_line_that_asks_wrongly_is_still_json(run, write, capsys):
+def test_an_invalid_first_json_line_is_still_detected_as_json(run, write, capsys):
     lines = [json.dumps({"source": "one", "required": 4}), json.dumps({"source": "two"})]
     assert run(write("in", lines), code=3)[0] == ""
     assert "line 1: not a JSON object" in " ".join(capsys.readouterr().err.split())
 
 
-def test_requests_in_json():
+def test_json_requests_with_constraints():
     request = parse_json('{"source": "a", "required": ["b", ["c", "d"]], "placeholders": true, "prefix": "\\ud800"}')
     assert request is not None and set(request.extra) == {"required", "placeholders", "prefix"}
     assert replace(request, extra={}) == Request("a", {}, "\ufffd", ["b", ["c", "d"]], [], True)
@@ -224,7 +224,7 @@ def replaced(hypothesis):
     return replace(hypothesis, satisfied=False)
 
 
-def test_a_split_line_is_asked_part_by_part(trained):
+def test_constraints_of_a_split_line_apply_to_each_part(trained):
     long = "one two three. " * 4 + "four five {x} six. " + "one two three. " * 4
     handling = LineHandling(max_source_tokens=20, terms={"four": ["8"]}, banned=["9"], placeholders=True)
     translator = Translator.load(trained, "cpu", handling=handling)
@@ -235,7 +235,7 @@ def test_a_split_line_is_asked_part_by_part(trained):
     assert found.text.count("{x}") == 1
 
 
-def test_what_lines_ask_for_decides_whether_a_translation_goes_on(trained):
+def test_changed_constraints_refuse_a_resume(trained):
     model = next((trained / "checkpoints").iterdir())
 
     def settings(handling=None, **more):
@@ -262,7 +262,7 @@ def transformer(data, tmp_path_factory):
     return output
 
 
-def test_models_translate_together(run, write, trained, transformer, onnx):
+def test_ensembles_by_command_line(run, write, trained, transformer, onnx):
     text = write("in", numbers(10))
     alone = run(text, "--format", "tsv")
     assert run(text, models=[trained, onnx]) == [row.split("\t")[3] for row in alone]
@@ -296,7 +296,7 @@ def test_members_may_have_source_tokenizers_of_their_own(corpus, trained, run, w
     assert Translator.load([trained, other], "cpu").translate(["one", "two"]) is not None
 
 
-def test_what_does_not_make_an_ensemble_is_refused(corpus, trained, tmp_path, capsys):
+def test_models_that_form_no_ensemble_are_refused(corpus, trained, tmp_path, capsys):
     def words(*arguments):
         assert nmt("translate", "-m", trained, "-i", os.devnull, *arguments) == 2
         return " ".join(capsys.readouterr().err.split())
