@@ -1,4 +1,4 @@
-"""Arguments of the Python interface and bounds of settings: told in words before anything is done."""
+"""Arguments of the Python interface and bounds of settings: checked before any work."""
 
 import math
 import re
@@ -25,6 +25,8 @@ WRONG = {
     "no model": (lambda: Translator.load([]), "an empty list of models"),
     "None for a model": (lambda: Translator.load([None]), r"path\[0\]"),
     "number for a model": (lambda: Translator.load(5), "path"),
+    "bytes for a model": (lambda: Translator.load(b"run"), "path: is bytes, not a list of strings"),
+    "banned bytes": (lambda: LineHandling(banned=b"x"), "banned: is bytes, not a list of strings"),
     "int4": (lambda: Translator.load("x", quantize="int4"), "'int8', 'bf16' or 'fp16'"),
     "no threads": (lambda: Translator.load("x", threads=0), "threads"),
     "weights of a string": (lambda: Translator.load("x", weights="12"), "weights: is a string"),
@@ -41,6 +43,8 @@ def test_a_wrong_argument_raises_a_clear_error(case):
 
 CALLS = {
     "a string for lines": (("The book.",), {}, "is a string, not a list"),
+    "bytes for lines": ((b"The book.",), {}, "lines: is bytes, not a list of strings"),
+    "a dictionary for lines": (({"a": 1},), {}, "lines: is a dictionary, not a list of strings"),
     "None among lines": ((["one", None],), {}, r"lines\[1\]"),
     "bytes": (([b"one"],), {}, r"lines\[0\]"),
     "negative n_best": ((["one"],), {"n_best": -1}, "n_best"),
@@ -56,6 +60,21 @@ def test_a_wrong_call_raises_a_clear_error(trained, case):
     translator = Translator.load(trained, "cpu", threads=1)
     with pytest.raises(UserError, match=words):
         translator.translate(*arguments, **options)
+
+
+def test_wrong_types_of_python_arguments_get_a_hint(trained):
+    translator = Translator.load(trained, "cpu", threads=1)
+    hints = {
+        lambda: translator.translate("one two"): "write it as a list: ['one two']",
+        lambda: translator.translate({"a": 1}): "give its values: list(lines.values())",
+        lambda: translator.translate(b"one"): "decode and split it: lines.decode().split('\\n')",
+        lambda: Translator.load(b"run"): "decode it, for example with os.fsdecode",
+        lambda: LineHandling(terms={"book": "x"}): "write it as a list: ['x']",
+    }
+    for call, hint in hints.items():
+        with pytest.raises(UserError) as raised:
+            call()
+        assert raised.value.hint == hint
 
 
 def numbers():
