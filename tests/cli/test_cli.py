@@ -1,4 +1,4 @@
-"""The command line as its users meet it: the list of options, exit codes, words instead of tracebacks."""
+"""The commands: their options, exit codes, error messages and output."""
 
 import io
 import json

@@ -1,5 +1,6 @@
-"""Mistakes with `nmt translate` and `nmt score`: each is one clear line with the documented exit code."""
+"""Error messages of the commands: one clear line each, with the documented exit code."""
 
+import errno
 import gzip
 import shutil
 import sys
@@ -45,6 +46,11 @@ TRANSLATE = [
     ("-m run -i utf16 -o out", 3, "utf16: is UTF-16 text"),
     ("-m run -i packed -o out", 0, ""),
     ("-m run -i in -o out --input-format jsonl", 3, "2 lines (first: line 1): not a JSON object"),
+    ("-m run -i array -o out", 0, "line 1: looks like JSON without text under source, src, text, sentence or input"),
+    ("-m run -i pretty -o out", 0, "(one object per line); translated as plain text"),
+    ("-m run -i array -o out --input-format jsonl", 3, 'line 1: not a JSON object with text under "source"'),
+    ("-m run -i in --overwrite", 2, "--overwrite needs an output file\nhint: give -o FILE, or leave --overwrite out"),
+    ("-m run -i in --resume", 2, "--resume needs an output file"),
 ]
 SCORE = [
     ("ref", 2, "needs a reference"),
@@ -55,6 +61,10 @@ SCORE = [
     ("utf16 -r ref", 3, "utf16: is UTF-16 text"),
     ("in -r ref --metric blue", 2, "unknown metric 'blue'"),
     ("in -r ref --at-least bleu=101", 5, "below 101"),
+    ("in -r ref --metric bleu --at-least chrf=50", 2, "chrf is not among those scored\nhint: add it to --metric"),
+    ("in -r ref --at-least bleu=1,comet=0.8", 2, "comet is not among those scored"),
+    ("in -r ref --at-least ter=50", 2, "a lower TER is a better one\nhint: name bleu or chrf"),
+    ("in -r ref --metric bleu --at-least ter=50", 2, "--at-least ter=50: a lower TER is a better one"),
     ("in -r ref --report folder", 2, "folder: cannot write: is a directory"),
     ("-m run --source in", 2, "give both sides"),
     ("-m run --source in --target one", 3, "in has 2 lines, one 1"),
@@ -75,6 +85,7 @@ def place(trained, tmp_path_factory):
     (folder / "folder").mkdir()
     texts = {"in": b"one two\nthree\n", "ref": b"one two\nthree\n", "one": b"one\n", "terms": b"no tab\n", "empty": b""}
     texts |= {"nul": b"one\0two\n", "utf16": "one\n".encode("utf-16"), "packed": gzip.compress(b"one\n")}
+    texts |= {"array": b'[{"source": "one"}, {"source": "two"}]\n', "pretty": b'[\n  {"source": "one"}\n]\n'}
     for name, content in texts.items():
         (folder / name).write_bytes(content)
     return folder
@@ -87,9 +98,12 @@ def place(trained, tmp_path_factory):
 )  # fmt: skip
 def test_user_errors_are_one_line_and_an_exit_code(place, monkeypatch, capfd, verb, options, code, words):
     monkeypatch.chdir(place)
+    before = sorted(place.iterdir())
     assert nmt(verb, *options.split()) == code
-    told = capfd.readouterr().err
+    out, told = capfd.readouterr()
     assert words in told
+    if code == 2:
+        assert (out, sorted(place.iterdir())) == ("", before)
     assert "Traceback" not in told and "bug" not in told
     assert sum(line.startswith("error: ") for line in told.splitlines()) == (code != 0)
 
@@ -100,6 +114,42 @@ def test_closed_standard_streams_are_user_errors(place, monkeypatch, capsys, str
     monkeypatch.setattr(sys, stream, None)
     assert nmt("translate", "-m", "run", *(["-o", "out"] if stream == "stdin" else ["-i", "in"])) == 3
     assert words in capsys.readouterr().err
+
+
+# as PyTorch, NumPy, ONNX Runtime, CTranslate2 and the system say it
+ALLOCATIONS = [
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes. Error code 12"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory: you tried to allocate 9"),
+    MemoryError("Unable to allocate 9.00 GiB for an array with shape (9, 9) and data type float32"),
+    MemoryError(),
+    RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 9"),
+    RuntimeError("std::bad_alloc"),
+    RuntimeError("CUDA failed with error out of memory"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+]
+FUNCTIONS = {
+    "prepare": "nmtcli.prepare.prepare.prepare",
+    "train": "nmtcli.train.train.train",
+    "translate": "nmtcli.translate.file.translate_file",
+    "score": "nmtcli.score.scoring.score",
+    "export": "nmtcli.export.exporter.export",
+}
+
+
+@pytest.mark.parametrize("error", ALLOCATIONS, ids=str)
+@pytest.mark.parametrize("verb", FUNCTIONS)
+def test_out_of_memory_gives_exit_code_4_for_every_verb(place, monkeypatch, capsys, verb, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(FUNCTIONS[verb], fail)
+    commands = {"train": "train folder -o new", "translate": "translate -m run -i in", "score": "score in -r ref"}
+    commands |= {"prepare": "prepare --train in --valid ref -o new", "export": "export run -o new"}
+    assert nmt(*commands[verb].split()) == 4
+    words = capsys.readouterr().err
+    assert "error: out of memory" in words and "hint: " in words
+    assert "bug in nmt" not in words and "Traceback" not in words
 
 
 def test_missing_package_error_names_what_to_install():

@@ -1,4 +1,4 @@
-"""What each command does with an output that exists: docs/exit-codes.md has the table."""
+"""Existing outputs of each command: replaced, kept or refused as the table of docs/exit-codes.md says."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every output of every verb: what is in the way has its documented exit code, and nothing half is left.
+"""Every output of every command: unusable outputs give the documented exit code, and no partial file is left.
 
 The table is that of docs/exit-codes.md.
 """
@@ -15,8 +15,8 @@ from tests.conftest import TINY, nmt, overrides, prepare_arguments
 
 LONG = "n" * 250  # fits, but not with what is put around it while it is written
 TOO_LONG = "n" * 300
-FILES = ["translate -o", "translate --alignment", "translate --attention .html", "translate --attention .json"]
-FILES += ["translate --attention .jsonl", "translate -o --overwrite", "score --report", "prepare --report"]
+FILES = ["translate -o", "translate -o --overwrite", "translate --alignment", "score --report", "prepare --report"]
+FILES += [f"translate --attention .{ending}" for ending in ("html", "png", "json", "jsonl")]
 DIRECTORIES = ["prepare -o", "prepare -o --hold-out", "train -o", "export -o", "demo -o"]
 
 

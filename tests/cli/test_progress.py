@@ -1,4 +1,4 @@
-"""What a person sees of long work: rate and time left, on a terminal and in a log."""
+"""Progress of long work: rate and time left, on a terminal and in a log file."""
 
 import io
 import re

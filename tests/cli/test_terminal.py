@@ -1,11 +1,11 @@
-"""What is printed is the text as it is: no emoji codes, no markup, on any console and in any table."""
+"""Text is printed unchanged: no emoji codes and no markup, on any console and in any table."""
 
 import pytest
 from rich.table import Table
 
 from nmtcli.cli import console
 from nmtcli.cli.training_display import TrainingDisplay, show_samples
-from tests.conftest import nmt, overrides
+from tests.conftest import nmt
 
 TEXT = "a :100: b :b: [bold]c[/] [/x] \\[d] c.yaml:100: x\\"
 
@@ -44,8 +44,7 @@ def test_figures_of_averages_and_validations_are_printed_without_markup(terminal
     assert "best so far" in told and "best score 2 validations ago" in told and "best of all" in told
 
 
-def test_file_and_line_of_an_error_are_printed_without_markup(tmp_path, capsys):
-    (tmp_path / "c.yaml").write_text("\n" * 99 + "train: [\n")
-    assert nmt("train", "data", "-o", tmp_path / "run", "-c", tmp_path / "c.yaml") in (2, 3)
-    assert nmt("export", "--check", tmp_path / "c.yaml", *overrides()[:0]) == 2
-    assert "c.yaml:10" in capsys.readouterr().err
+def test_file_and_line_of_an_error_are_printed_without_markup(terminal, tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text("\n" * 99 + "trian: {seed: 1}\n")
+    assert nmt("prepare", "-o", tmp_path / "data", "-c", tmp_path / "c.yaml") == 2
+    assert f"{tmp_path / 'c.yaml'}:100: unknown key trian; did you mean train?" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What a person sees of training: one line that fits, tables on a terminal, lines elsewhere."""
+"""The display of training: one line that fits, tables on a terminal, plain lines elsewhere."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""`nmt --version`, and with `--verbose` what a bug report needs: the machine, the packages, the kernels."""
+"""`nmt --version`, and with `--verbose` the details of a bug report: the machine, the packages, the kernels."""
 
 import importlib.metadata
 import sys

@@ -1,7 +1,11 @@
-"""Settings: every mistake named at once, with its place and the nearest valid key."""
+"""Settings: all errors at once, each with its place and the nearest valid key."""
+
+import bz2
+import gzip
+import lzma
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmtcli.config import Config, SearchConfig
@@ -75,6 +79,17 @@ def test_missing_and_misencoded_files_are_named(tmp_path):
     assert "not UTF-8" in message(files=[path])
 
 
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_settings_file_is_refused_with_a_hint(tmp_path, capsys, pack):
+    path = tmp_path / "settings.yaml.gz"
+    path.write_bytes(pack(b"train: {seed: 7}\n" * 9))
+    assert nmt("prepare", "-o", tmp_path / "data", "-c", path) == 2
+    words = capsys.readouterr().err
+    assert f"{path}: the config is not UTF-8" in words
+    assert "hint: save it as plain text in UTF-8; unpack it if it is compressed" in words
+    assert not (tmp_path / "data").exists()
+
+
 @pytest.mark.parametrize("override", ["train.seed", "=3", "train..seed=1"])
 def test_an_override_without_key_or_value_is_refused(override):
     assert "section.key=value" in message(overrides=[override])
@@ -145,6 +160,7 @@ def test_the_default_model_is_the_luong_general_preset():
     assert load_config("luong-general") == load_config()
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 10**6), st.floats(1e-9, 10), st.sampled_from(["bleu", "chrf", "loss"]))
 def test_dumped_settings_load_as_themselves(updates, rate, metric):
     given_ = [f"train.max_updates={updates}", f"train.learning_rate={rate}", f"train.valid_metric={metric}"]

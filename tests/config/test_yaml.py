@@ -1,4 +1,4 @@
-"""Settings files as people write them: all of YAML that means plain values is read, all else is told in words."""
+"""Settings files: YAML of plain values is read, anything else is refused with a message."""
 
 import pytest
 

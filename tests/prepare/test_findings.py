@@ -1,10 +1,12 @@
-"""What the report of real text says: characters that cannot be written, tags, wrong columns, other kinds of text."""
+"""Findings of the report about real text: unwritable characters, tags, wrong columns, unlike validation text."""
 
 import random
 from pathlib import Path
 
 import pytest
 
+from nmtcli.data.directory import open_data
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.prepare.report.finding import Finding
 from nmtcli.prepare.report.findings import findings
 from nmtcli.prepare.report.report import Report
@@ -32,9 +34,10 @@ def found(tmp_path):
         given |= {"valid_source": source_lines(120, 5), "valid_target": target_lines(120, 6)} | texts
         files: list[str | Path] = []
         for name, lines in given.items():
-            path = (
-                tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}.tsv" if isinstance(lines, str) else tmp_path / name
-            )
+            path = tmp_path / name
+            if isinstance(lines, str):
+                ending = "tmx" if lines.startswith("<tmx") else "tsv"
+                path = tmp_path / f"{name}-{len(list(tmp_path.iterdir()))}.{ending}"
             path.write_text(lines if isinstance(lines, str) else "".join(f"{line}\n" for line in lines), "utf-8")
             files += [f"--{name.replace('_', '-')}", path]
         if "train" in texts:
@@ -93,6 +96,8 @@ def test_dropped_markup_is_reported(found):
 def test_validation_text_of_another_length_is_reported(found):
     assert about(found(valid_source=source_lines(120, 5, length=12)), "much longer")
     assert not about(found(valid_source=source_lines(120, 5)), "much longer")
+    longer = {"train_source": source_lines(300, length=7), "train_target": target_lines(300, marks="。" * 7)}
+    assert about(found(**longer), "much shorter")
 
 
 def test_validation_text_in_another_script_is_reported(found):
@@ -113,6 +118,26 @@ def test_skipped_header_lines_are_reported(found):
     (text,) = about(found(train="source\ttarget\n" + rows), "header line")
     assert text.startswith("1 header line skipped")
     assert not about(found(train=rows), "header line")
+
+
+def test_removed_inline_codes_are_reported(found):
+    units = "".join(
+        f'<tu><tuv xml:lang="en"><seg><ph x="1"/>{s}</seg></tuv><tuv xml:lang="zh"><seg>{t}</seg></tuv></tu>'
+        for s, t in zip(source_lines(300), target_lines(300), strict=True)
+    )
+    (text,) = about(found(train=f'<tmx version="1.4"><header/><body>{units}</body></tmx>'), "inline code")
+    assert text.startswith("300 inline codes (tags of a translation tool) removed from the text")
+
+
+def test_tags_are_kept_by_settings(found, tmp_path):
+    targets = [f"<b>{line}</b>" for line in target_lines(300)]
+    settings = overrides("data.cleaning.markup=false", "data.tokenizer.symbols=[<b>, </b>]")
+    assert not about(found(*settings, train_target=targets), "markup")
+    (data,) = tmp_path.glob("data-*")
+    tokenizer = Tokenizers.load(data).target
+    (ids,) = tokenizer.encode([targets[0]])
+    assert tokenizer.decode(ids) == targets[0]
+    assert open_data(data).manifest.train.pairs == 300
 
 
 @pytest.mark.parametrize("sign", ["❤️", "☎︎", "👍🏽", "👩‍🚀", "🇰🇷", "1️⃣", "𝐀𝑏", "№", "²"])

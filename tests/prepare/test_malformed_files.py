@@ -1,14 +1,16 @@
-"""Deliberately broken inputs: each gives the documented result in words, none a traceback, none a silent loss.
+"""Malformed input files: a clear error or counted pairs; never a traceback, never a silent loss.
 
 Every case writes into a folder that already holds a good corpus: ten training pairs, three validation pairs.
 """
 
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
 import re
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +47,18 @@ TMX = (
     )
     + "</body></tmx>"
 )
+
+
+def packed() -> bytes:
+    """A zip archive, as spreadsheets are."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr("xl/sharedStrings.xml", "<sst><si><t>ada sees the old house</t></si></sst>")
+    return content.getvalue()
+
+
+ZIP = packed()
 
 
 @dataclass
@@ -177,6 +191,26 @@ CASES = [
     ),
     one("empty.csv", b"source,target\n", words=r"empty\.csv: (has no rows|cannot read it)"),
     one("unknown.doc", SOURCE, code=ExitCode.USAGE, words="file name does not show the format"),
+    one("book.xlsx", ZIP, code=ExitCode.USAGE, words=r"book\.xlsx: is a spreadsheet\n.*save it as CSV in UTF-8"),
+    one("book.ods", ZIP, code=ExitCode.USAGE, words=r"book\.ods: is a spreadsheet\n.*save it as CSV in UTF-8"),
+    *(
+        one(f"packed.{ending}", ZIP, words=rf"packed\.{ending}: is a zip archive\n.*unpack it first")
+        for ending in ("tsv", "csv", "jsonl")
+    ),
+    Case(
+        "directory of files",
+        change=lambda folder: (folder / "texts").mkdir(),
+        train=("--train", "texts"),
+        code=ExitCode.USAGE,
+        words=r"texts: is a directory, not a file\n.*name each file in it",
+    ),
+    Case(
+        "data directory",
+        change=lambda folder: ((folder / "texts").mkdir(), (folder / "texts" / "manifest.json").write_text("{}")),
+        train=("--train", "texts"),
+        code=ExitCode.USAGE,
+        words=r"texts: is a directory, not a file\n.*it is prepared already: nmt train .*texts -o RUN",
+    ),
 ]
 
 
