@@ -1,8 +1,9 @@
-"""What `import nmtcli` offers, and what it costs."""
+"""The Python interface: public names, import time, documented examples."""
 
 import re
 import subprocess
 import sys
+from itertools import count
 
 import pytest
 
@@ -63,13 +64,24 @@ def test_invalid_arguments_are_refused_before_the_model_is_opened(trained):
         Translator.load(trained, "cuda:99")
 
 
-def test_the_examples_in_the_document_run(trained, tmp_path, monkeypatch, capsys):
+BLOCKS = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+# what each block prints, line by line
+PRINTED = [
+    [".*"] * 2,
+    [r"-?\d+\.\d+ \[(\('\S+', '\S+'\)(, )?)*\]"] * 3,
+    [r".*\((?:'\w+',? ?)*\)"] * 2,
+    [r"\[\('BLEU', \d.*\), \('chrF2', \d.*\), \('TER', \d.*\)\]"],
+]
+
+
+@pytest.mark.parametrize(("block", "printed"), [*zip(BLOCKS, PRINTED, strict=True)], ids=count())
+def test_the_examples_in_the_document_run(trained, tmp_path, monkeypatch, capsys, block, printed):
     """Every block of code, with a model that is there."""
     monkeypatch.chdir(tmp_path)
     for name in ("test.en", "test.de"):
         (tmp_path / name).write_text("one two three\n")
-    code = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
-    assert code
-    for block in code:
-        exec(compile(block.replace('"run"', repr(str(trained))), "api.md", "exec"), {})
-    assert "'chrF2'" in capsys.readouterr().out  # of the last block
+    exec(compile(block.replace('"run"', repr(str(trained))), "api.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(printed)
+    for line, pattern in zip(lines, printed, strict=True):
+        assert re.fullmatch(pattern, line), line

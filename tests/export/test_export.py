@@ -1,4 +1,4 @@
-"""Exports translate like the model they came from, and are refused where they do not."""
+"""Exports translate like the model they come from, or are refused."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Each format and precision: what it says of itself, what it refuses, where it goes back in, how damage is told."""
+"""Export formats and precisions: model card, unsupported features, checks, damaged exports."""
 
 import json
 import shutil
@@ -206,6 +206,12 @@ def test_the_vector_of_additive_attention_is_not_quantized(data, tmp_path):
     output = tmp_path / "model"
     assert nmt("export", run, "-o", output, "--format", "onnx", "--quantize", "int8", "--force") == 0
     assert len(Translator.load(output).translate(LINES)) == len(LINES)
+    import onnx
+
+    graph = onnx.load(output / STEP_FILE).graph
+    vectors = {weight.name for weight in graph.initializer if len(weight.dims) == 1}
+    assert [node for node in graph.node if node.op_type == "MatMul" and vectors & set(node.input)]
+    assert [node for node in graph.node if node.op_type in {"MatMulInteger", "DynamicQuantizeMatMul"}]
 
 
 def test_a_vocabulary_shortlist_is_exported(trained, data, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""What is in the wheel: all that runs, and nothing else."""
+"""The wheel and the sdist: everything that runs, and nothing else."""
 
 import subprocess
 import sys
@@ -31,6 +31,18 @@ def test_the_wheel_contains_the_whole_package(built):
     assert package == {name for name in names if name.startswith("nmtcli/")}
     assert {name.split("/")[0] for name in names} == {"nmtcli", f"nmtcli-{__version__}.dist-info"}
     assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+
+def test_the_sdist_builds_the_same_wheel(built, tmp_path):
+    (sdist,), (wheel,) = built.glob("*.tar.gz"), built.glob("*.whl")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (folder,) = tmp_path.iterdir()
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "dist"], cwd=folder, check=True)
+    again = folder / "dist" / wheel.name
+    parts = [zipfile.ZipFile(one) for one in (wheel, again)]
+    contents = [{name: one.read(name) for name in one.namelist()} for one in parts]
+    assert contents[0] == contents[1]
 
 
 def test_the_sdist_contains_documents_and_tests_and_no_results(built):
