@@ -1,4 +1,4 @@
-"""Model directories: damage has clear words, retention never deletes the best, averages are means."""
+"""Model directories: clear errors for damage, retention keeps the best checkpoint, averages are means."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The options objects of the verbs: what the command line makes of them, and what does not go together."""
+"""The options objects of the commands: their types, and combinations that are refused."""
 
 from dataclasses import fields
 from pathlib import Path

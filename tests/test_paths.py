@@ -1,4 +1,4 @@
-"""Paths are literal, no file is written while it is read, and printed commands can be pasted."""
+"""Paths are literal, no input file is written while it is read, and printed commands can be pasted."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""Whole or not at all."""
+"""Files and directories that appear whole or not at all."""
 
 import pytest
 

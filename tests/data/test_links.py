@@ -1,4 +1,4 @@
-"""Word alignment in preparation: links of words become links of tokens, and stay with their pair."""
+"""Word alignment in preparation: word links become token links and stay with their pair."""
 
 import json
 import tempfile

@@ -1,4 +1,4 @@
-"""What a reader would miss comes back from the tokenizer, in any language, by default settings."""
+"""Default normalization keeps the visible characters of any language."""
 
 import re
 import unicodedata

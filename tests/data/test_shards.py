@@ -1,4 +1,4 @@
-"""Shards: the same rows come out as went in, whatever their lengths and however they are split."""
+"""Shards: rows are read as they were written, whatever their lengths and however they are split."""
 
 import json
 import tempfile

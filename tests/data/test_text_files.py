@@ -1,4 +1,4 @@
-"""Text is opened in one way by every verb: unpacked by content, without a byte order mark, and UTF-8 only."""
+"""Text files of every command: decompressed by content, without a byte order mark, UTF-8 only."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""From tokens back to words: alignment between words, unknown words replaced."""
+"""From tokens to words: word alignment, and replacement of unknown words."""
 
 import json
 

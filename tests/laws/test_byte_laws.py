@@ -1,4 +1,4 @@
-"""Characters spelled in bytes: every search makes whole ones only, whatever is asked of it."""
+"""Byte fallback: every search produces complete UTF-8 characters only, with any options."""
 
 import numpy as np
 import pytest

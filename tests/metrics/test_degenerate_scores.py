@@ -1,4 +1,4 @@
-"""Scores of text that is hardly text: everything resampled is a number, and equal systems do not differ."""
+"""Scores of empty and very short text: every resample has a score, and equal systems do not differ."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What needs a GPU: the same losses as on the CPU, every precision, resume, translation."""
+"""On a GPU: the losses of the CPU, every precision, resume, translation."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Where to compute: true fp32, and words for what is not there."""
+"""Devices and precisions: true fp32, and errors for a missing GPU or too little memory."""
 
 from functools import cache
 

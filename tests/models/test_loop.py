@@ -1,4 +1,4 @@
-"""What is fast in training against its plain reference: losses and gradients."""
+"""The fast training loop against its plain reference: losses and gradients."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Right, and not absurdly slow, on any CPU: poorer instruction sets, and none that has a name."""
+"""Correct and reasonably fast on any CPU: fewer instruction sets, and an unknown CPU."""
 
 import os
 import subprocess

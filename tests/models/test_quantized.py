@@ -1,4 +1,4 @@
-"""Fewer bits: the same integers by every kernel, rows that know nothing of each other, and a bounded difference."""
+"""Quantized models: the same integers by every kernel, independent rows, and a bounded difference."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Which attention is told: of a layer, of a head, or the mean of heads; and by what name."""
+"""Selection of the attention layer and head, or the mean of the heads, and its name."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Transformer encoder, Transformer decoder and SSRU decoder: what must hold of them alone, whatever their weights."""
+"""Transformer encoder, Transformer decoder and SSRU decoder: properties for any weights."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Cleaning rules: what each drops and leaves, in which order, and that each can be turned off."""
+"""Cleaning rules: which pairs each drops and keeps, their order, and that each can be switched off."""
 
 import numpy as np
 import pytest

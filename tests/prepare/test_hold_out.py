@@ -1,4 +1,4 @@
-"""Validation and test text drawn from the corpus: the same whatever the order, nothing on both sides, no bias."""
+"""Held-out text: independent of the order of the corpus, no source on two sides, no bias."""
 
 import random
 from pathlib import Path

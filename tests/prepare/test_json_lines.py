@@ -1,4 +1,4 @@
-"""JSON lines in and out: the usual names are known, no key of a user is lost, and what is written is JSON."""
+"""JSON lines as input and output: usual keys are known, keys of the user are kept, output is valid JSON."""
 
 import io
 import json

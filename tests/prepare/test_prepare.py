@@ -1,4 +1,4 @@
-"""`nmt prepare` from the command line to the data directory, on a small corpus with all the usual dirt."""
+"""`nmt prepare` from the command line to the data directory, on a small corpus with the usual errors."""
 
 import errno
 import filecmp

@@ -1,4 +1,4 @@
-"""The same text gives the same bytes: with one process and with several, and after a kill in the middle."""
+"""Preparation writes the same bytes with one process and with several, and after a kill."""
 
 import os
 import random

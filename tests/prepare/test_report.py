@@ -1,4 +1,4 @@
-"""The report for people: what is found in the numbers, and the page that shows it, whatever the text holds."""
+"""The data cleaning report: findings from the numbers, and the page that shows them, for any text."""
 
 import re
 from html.parser import HTMLParser

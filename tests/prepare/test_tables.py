@@ -1,4 +1,4 @@
-"""Tables as spreadsheets and data frames write them: columns are never guessed, a bad row costs itself alone."""
+"""CSV, TSV and Parquet as spreadsheets and data frames write them: columns by name, bad rows drop only themselves."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Translation memories as tools write them: a bad unit costs itself alone, never the file."""
+"""Translation memories (TMX) as tools write them: a bad unit drops only itself."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The addition recipe: right answers, nothing asked twice, and a picture of what a run wrote down."""
+"""The addition recipe: right answers, unique questions, and the figure of a run."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""The house: who may import whom, what must not load at start, and the file tree of docs/architecture.md."""
+"""Architecture: imports between folders, modules that load no torch, and the layout in docs/architecture.md."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The recipe of the deciding step: attention finds it, and says so."""
+"""The attended-step recipe: attention finds the deciding step."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""Scripts outside the package keep up with it: what they import of it is there."""
+"""Imports of scripts outside the package exist in it."""
 
 import ast
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What the documents say is so."""
+"""The documentation agrees with the code."""
 
 import re
 import runpy

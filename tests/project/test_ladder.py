@@ -1,4 +1,4 @@
-"""The attention ladder: its rows are models of like size, and its table tells what the runs hold."""
+"""The attention ladder: rows of similar size, and a table of the scores of the runs."""
 
 import importlib.util
 import json

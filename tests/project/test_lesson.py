@@ -1,4 +1,4 @@
-"""The lesson on attention: its code prints what the page says, its diagram has the page's numbers."""
+"""The attention lesson: its code prints the documented output, and its diagram has the same numbers."""
 
 import io
 import re

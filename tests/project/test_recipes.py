@@ -1,4 +1,4 @@
-"""Recipes: each has its files, its settings load, its scores can be checked, and what the scripts write is so."""
+"""Recipes: complete files, settings that load, scores that can be checked, correct scripts."""
 
 import gzip
 import hashlib
@@ -188,7 +188,7 @@ class TestCheck:
 
         return run
 
-    def test_passes_within_the_tolerance_alone(self, check, tmp_path):
+    def test_passes_only_within_the_tolerance(self, check, tmp_path):
         hypotheses, references = ["A dog runs in the park.", "Two men sit."], ["A dog runs in a park.", "Two men sit."]
         true = score_corpus(hypotheses, [references], ["bleu"])[0].value
         for more, status in ((0.9, 0), (1.1, 5)):
@@ -198,19 +198,19 @@ class TestCheck:
             assert result["figures"][0]["passed"] == (status == 0)
             assert result["figures"][0]["signature"] == FIGURE["signature"]
 
-    def test_another_signature_is_another_score(self, check):
+    def test_another_signature_fails_the_check(self, check):
         status, printed = check({"": [FIGURE | {"score": 1.0, "tolerance": 1.0, "lowercase": True}]})
         assert status == 5
         assert "another signature" in printed
 
-    def test_compounds_are_parted_on_both_sides(self):
+    def test_compounds_are_split_on_both_sides(self):
         figure = {"metric": "bleu", "tokenize": "compounds"}
         same, signature = script("check").measure(figure, ["Das gut-gemeinte Wort."], ["Das gut-gemeinte Wort."])
         assert same == pytest.approx(100)
         assert "tok:none" in signature
         assert script("check").parted(["Das gut-gemeinte Wort - ja."]) == ["Das gut ##AT##-##AT## gemeinte Wort - ja ."]
 
-    def test_what_cannot_be_compared_is_told(self, check):
+    def test_incomparable_texts_and_rows_are_refused(self, check):
         assert "has 1 lines" in check({"": []}, hypotheses="one\n")[0]
         assert "has no row 'no'" in check({"": []}, "--row", "no")[0]
         assert "has no score of the row '' yet" in check({"": []})[0]
@@ -221,7 +221,7 @@ class TestFetch:
         command = [sys.executable, str(RECIPES / "fetch.py"), "sources.txt", f"work/{name}"]
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
-    def test_what_has_not_its_sum_is_not_kept(self, tmp_path):
+    def test_a_file_with_another_checksum_is_not_kept(self, tmp_path):
         text = tmp_path / "home.txt"
         text.write_text("a line\n")
         (tmp_path / "sources.txt").write_text(f"{'0' * 64} train.en {text.as_uri()}\n")
@@ -235,7 +235,7 @@ class TestFetch:
         assert self.fetch(tmp_path).returncode == 0
         assert (tmp_path / "work" / "train.en").read_text() == "a line\n"
 
-    def test_an_unknown_sum_is_recorded_and_held_to(self, tmp_path):
+    def test_an_unknown_checksum_is_recorded_and_then_checked(self, tmp_path):
         text = tmp_path / "home.gz"
         text.write_bytes(gzip.compress(b"a line\n"))
         sources = tmp_path / "sources.txt"
@@ -262,14 +262,14 @@ class TestFetch:
         (tmp_path / "sources.txt").write_text(f"unknown train.en {home.as_uri()}#a/three.en\n")
         assert "cannot fetch" in self.fetch(tmp_path).stderr
 
-    def test_what_lies_nowhere_is_said_to(self, tmp_path):
+    def test_a_file_without_a_source_is_reported(self, tmp_path):
         (tmp_path / "sources.txt").write_text(f"{'0' * 64} train.en -\n")
         done = self.fetch(tmp_path)
         assert done.returncode == 1
         assert "put it under $NMT_DATA" in done.stderr
 
     @each_recipe
-    def test_sources_are_lines_of_three(self, recipe):
+    def test_sources_have_three_columns(self, recipe):
         sources = RECIPES / recipe / "sources.txt"
         for line in sources.read_text("utf-8").splitlines() if sources.exists() else ():
             digest, _, place = line.split()

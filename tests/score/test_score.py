@@ -1,4 +1,4 @@
-"""`nmt score` against sacreBLEU's own command, and what it says about texts that would spoil a score."""
+"""`nmt score` against sacreBLEU's own command, and warnings about texts that spoil a score."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""`nmt score` of several systems: significance as sacreBLEU tells it, analysis, the report, test sets, COMET."""
+"""`nmt score` of several systems: significance as in sacreBLEU, analysis, the report, test sets, COMET."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Real kills of real trainings: what is left goes on to the very same weights."""
+"""Training processes killed at any time: the run resumes to the same weights, bit for bit."""
 
 import random
 import signal

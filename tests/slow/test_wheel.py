@@ -1,4 +1,4 @@
-"""A wheel, installed where this checkout cannot be seen: the whole path by `nmt demo`."""
+"""The wheel, installed outside this checkout: `nmt demo` runs all commands."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Means of weights: the moving one, and the one of several checkpoints."""
+"""Exponential moving average of the weights, and checkpoint averaging."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Batches: every pair once an epoch, never over the budget, the same order for the same seed and epoch."""
+"""Batches: each pair once an epoch, never over the budget, reproducible order."""
 
 from dataclasses import dataclass
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Curves are drawn from metrics.jsonl alone, each update once, on a page that needs nothing else."""
+"""Training curves: drawn from metrics.jsonl, each update once, on a self-contained page."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Settings that are `auto`: laws of the rules, and what a run writes down and keeps."""
+"""Automatic settings: properties of the rules, and what a run stores and keeps."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Epochs: weights are exact in the long run, order is a function of seed, epoch and block, blocks are the epoch."""
+"""Epochs: exact corpus weights in the long run, an order by seed, epoch and block."""
 
 from collections import Counter
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The exposure-bias meter against a slow loop, and in the log of a run."""
+"""Accuracy by position after true and own tokens: against a slow loop, and in the log of a run."""
 
 import json
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""A run that begins with a model: parts that stay as they are, and vocabularies that grow."""
+"""Fine-tuning: frozen parameters, and vocabularies that grow."""
 
 import pytest
 import torch

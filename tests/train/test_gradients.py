@@ -1,4 +1,4 @@
-"""The gradients of an update are the same however many ranks and micro-batches it takes. Real gloo processes."""
+"""Gradients of an update do not depend on the number of ranks and micro-batches. Real gloo processes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Guided alignment in training: what attention is compared with, the loss, and that attention learns from it."""
+"""Guided alignment in training: its targets, its loss, and that attention follows the alignment."""
 
 from dataclasses import replace
 

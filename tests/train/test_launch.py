@@ -1,4 +1,4 @@
-"""`--gpus` for real: two processes on a CPU, a signal, a kill, and the same run finished by one."""
+"""`--gpus` with two processes on a CPU: a signal, a kill, and the same run finished by one process."""
 
 import os
 import signal

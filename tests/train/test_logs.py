@@ -1,4 +1,4 @@
-"""What a run writes down: always valid JSON, nothing drawn twice, a full disk in words."""
+"""Logs of a run: valid JSON, repeated updates once, messages on a full disk."""
 
 import json
 import math

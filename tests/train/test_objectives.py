@@ -1,4 +1,4 @@
-"""Objectives beside cross entropy: scheduled sampling and minimum risk training, against slow and plain versions."""
+"""Scheduled sampling and minimum risk training, against slow and plain versions."""
 
 import itertools
 import json

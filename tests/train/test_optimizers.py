@@ -1,4 +1,4 @@
-"""Optimizers: what decays, what is remembered by name, and that a resume is exact."""
+"""Optimizers: weight decay, moments by parameter name, exact resume."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Learning rates: each schedule is a function of the update with known points, not a list of pinned numbers."""
+"""Learning-rate schedules: functions of the update with known points."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Early stopping: the list of the best, what counts as an improvement, and the reason in words."""
+"""Early stopping: the best checkpoints, what is an improvement, and the reason."""
 
 import json
 import math

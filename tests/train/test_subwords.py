@@ -1,4 +1,4 @@
-"""Subword sampling: a function of its place, within the budget, the same sentences in other pieces."""
+"""Subword sampling: reproducible, within the budget, the same sentences in other pieces."""
 
 from dataclasses import dataclass
 from fractions import Fraction

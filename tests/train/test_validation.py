@@ -1,4 +1,4 @@
-"""What validation reports of real translations."""
+"""Validation scores of real translations."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Word vectors of text files: every format, every mistake, and that a run begins with them."""
+"""Word vectors from text files: formats, errors, and a run that starts with them."""
 
 import gzip
 

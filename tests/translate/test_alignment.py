@@ -1,4 +1,4 @@
-"""Attention drawn as a web page or a picture."""
+"""Attention heat maps as a web page or an image."""
 
 import importlib.util
 import re

@@ -1,4 +1,4 @@
-"""From the settings to a batch of translations: what each setting does to the search."""
+"""Decoding settings: the effect of each on the search."""
 
 import pytest
 from hypothesis import given

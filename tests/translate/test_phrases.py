@@ -1,4 +1,4 @@
-"""Text into constraints: words, placeholders, terms, and how a search obeys them."""
+"""Lexical constraints of text: words, placeholders, terms, and a search that satisfies them."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""A vocabulary shortlist: what is learnt, what a batch may use, and that search and constraints go on as before."""
+"""Vocabulary shortlists: what is learned, what a batch may use, the same search and constraints."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What translations must say, how they are searched for and by which models: from the command line to the files."""
+"""Constraints, search options and ensembles of `nmt translate`, from the command line to the files."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A translation that is killed and goes on, or is spread over workers, ends with the same bytes."""
+"""A translation that is killed and resumed, or spread over workers, has the same bytes."""
 
 import json
 import os
