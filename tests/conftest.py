@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import islice
 from pathlib import Path
 
@@ -144,6 +145,16 @@ def tiny_model() -> Callable[..., Seq2Seq]:
         return model.eval()
 
     return make
+
+
+@pytest.fixture(scope="module")
+def one_phrasebook() -> Iterator[None]:
+    """The demos of a module generate their text once."""
+    from nmtcli.demo import phrasebook
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phrasebook, "generate", cache(phrasebook.generate))
+        yield
 
 
 @pytest.fixture

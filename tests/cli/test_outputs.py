@@ -59,6 +59,7 @@ def left(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.name != ".lock")
 
 
+@pytest.mark.usefixtures("one_phrasebook")
 @pytest.mark.parametrize("output", [*FILES, *DIRECTORIES])
 @pytest.mark.parametrize("way", ["full", "read-only", "no directory", "a file", "too long", "not UTF-8"])
 def test_unusable_outputs_give_the_documented_exit_code(

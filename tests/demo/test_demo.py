@@ -13,7 +13,7 @@ from tests.conftest import TINY, nmt, overrides
 
 
 @pytest.fixture(scope="module")
-def failed(tmp_path_factory):
+def failed(one_phrasebook, tmp_path_factory):
     """A demo that ends in nmt train: its directory and what it printed."""
     output = tmp_path_factory.mktemp("demo") / "a folder"
     with redirect_stderr(io.StringIO()) as printed:

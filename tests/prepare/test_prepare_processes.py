@@ -13,6 +13,7 @@ import pytest
 from nmtcli.data.workers import Workers
 from nmtcli.errors import ResourceError
 from tests.conftest import nmt
+from tests.prepare.text_lengths import TextLength
 
 PAIRS = 30_000  # several blocks
 SETTINGS = ["--vocab-size", "400", "--set", "data.tokenizer.training_pairs=500"]
@@ -100,18 +101,9 @@ def test_a_signal_stops_prepare_with_a_message_and_no_output(files, tmp_path, nu
     assert not list(tmp_path.iterdir())
 
 
-class Sizes:
-    """Work that dies when told."""
-
-    def __call__(self, item: str) -> int:
-        if item == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return len(item)
-
-
 def test_workers_keep_the_order_and_a_killed_worker_is_reported():
     for processes in (1, 3):
-        with Workers(processes, Sizes) as workers:
+        with Workers(processes, TextLength) as workers:
             assert list(workers.map("x" * n for n in range(50))) == list(range(50))
-    with pytest.raises(ResourceError, match="a worker process was killed"), Workers(2, Sizes) as workers:
+    with pytest.raises(ResourceError, match="a worker process was killed"), Workers(2, TextLength) as workers:
         list(workers.map(["a", "die", "b"]))

@@ -10,12 +10,23 @@ from nmtcli.errors import ExitCode
 from tests.conftest import TINY, fill, nmt, overrides
 from tests.laws.test_training_laws import assert_same_run
 
+SETTINGS = ["--device", "cpu", *overrides(*TINY, "train.schedule=constant")]
+
+
+@pytest.fixture(scope="module")
+def straight(data, tmp_path_factory):
+    """The same two commands with room on the disk."""
+    run = tmp_path_factory.mktemp("straight") / "run"
+    assert nmt("train", data, *SETTINGS, "-o", run, "--set", "train.max_updates=3") == 0
+    assert nmt("train", data, *SETTINGS, "-o", run) == 0
+    return run
+
 
 @pytest.mark.parametrize("left", [0, 8_000, 100_000])
-def test_a_full_disk_loses_no_checkpoint_and_training_resumes(data, make_disk, tmp_path, capsys, left):
+def test_a_full_disk_loses_no_checkpoint_and_training_resumes(data, straight, make_disk, capsys, left):
     disk = make_disk("8m")
     run = disk / "run"
-    command = ["train", data, "--device", "cpu", *overrides(*TINY, "train.schedule=constant")]
+    command = ["train", data, *SETTINGS]
     assert nmt(*command, "-o", run, "--set", "train.max_updates=3") == 0
     capsys.readouterr()
     fill(disk, left)
@@ -30,6 +41,4 @@ def test_a_full_disk_loses_no_checkpoint_and_training_resumes(data, make_disk, t
         json.loads(line)
     (disk / "ballast").unlink()
     assert nmt(*command, "-o", run) == 0
-    assert nmt(*command, "-o", tmp_path / "straight", "--set", "train.max_updates=3") == 0
-    assert nmt(*command, "-o", tmp_path / "straight") == 0
-    assert_same_run(tmp_path / "straight", run)
+    assert_same_run(straight, run)

@@ -17,21 +17,27 @@ OUT_OF_MEMORY = [
 ]
 
 
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """A run whose batches fit."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert train(data, run) == 0
+    return run
+
+
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), *OUT_OF_MEMORY], ids=str)
-def test_out_of_memory_is_reported_and_does_not_change_the_weights(data, tmp_path, monkeypatch, capsys, error):
+def test_out_of_memory_is_reported_and_does_not_change_the_weights(data, whole, tmp_path, monkeypatch, capsys, error):
     def forward(self, batch, update):
         if batch.cells > 200:
             raise error
         return ordinary(self, batch, update)
 
-    assert train(data, tmp_path / "whole") == 0
-    capsys.readouterr()
     monkeypatch.setattr(TrainingLoss, "forward", forward)
     assert train(data, tmp_path / "split") == 0
-    for left, right in zip(*(weights(tmp_path / name) for name in ("whole", "split")), strict=True):
+    for left, right in zip(weights(whole), weights(tmp_path / "split"), strict=True):
         for name, tensor in left.items():
             torch.testing.assert_close(right[name], tensor, rtol=1e-2, atol=1e-4, msg=name)
-    losses = [[event["loss"] for event in events(tmp_path / name, "updated")] for name in ("whole", "split")]
+    losses = [[event["loss"] for event in events(run, "updated")] for run in (whole, tmp_path / "split")]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     last = events(tmp_path / "split", "updated")[-1]
     assert last["out_of_memory"] > 0
