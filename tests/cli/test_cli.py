@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from nmtcli.cli import run
 from nmtcli.errors import ExitCode
+from nmtcli.settings import load_config
+from nmtcli.train.schedule import Schedule
 from tests.conftest import TINY, nmt, overrides
+from tests.train.runs import events
 
 # A new option is a visible, argued change.
 OPTIONS = {
@@ -65,10 +68,24 @@ def test_the_exit_codes():
     }
 
 
-@pytest.mark.parametrize("typed", ["--lenpen=1", "--lenpen 1", "--nbest=1", "--beam=2", "--max-tokens=300"])
-def test_option_names_of_other_toolkits_are_accepted(trained, tmp_path, typed):
-    (tmp_path / "in").write_text("one\n")
-    assert nmt("translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out", *typed.split()) == 0
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("--lenpen=0", "--length-penalty 0"),
+        ("--lenpen 0", "--length-penalty 0"),
+        ("--nbest=2", "--n-best 2"),
+        ("--beam=3", "--beam-size 3"),
+        ("--max-tokens=300", "--batch-tokens 300"),
+    ],
+)
+def test_option_names_of_other_toolkits_are_accepted(trained, typed, name):
+    default, given, expected = (
+        translate(trained, b"one two three\nfour\n", "--format", "jsonl", *options.split())
+        for options in ("", typed, name)
+    )
+    assert given == expected
+    if name.partition(" ")[0] in ("--length-penalty", "--n-best"):
+        assert given != default
 
 
 @pytest.mark.parametrize(
@@ -200,9 +217,13 @@ def test_max_epochs_ends_training_and_update_tokens_accumulate_batches(data, tmp
     assert state["step"] == state["position"] < 10
 
 
-@pytest.mark.parametrize("schedule", ["linear", "inverse_sqrt", "noam", "luong234"])
-def test_each_schedule_trains(data, tmp_path, schedule):
-    assert nmt("train", data, "-o", tmp_path / "run", *overrides(*TINY, f"train.schedule={schedule}")) == 0
+@pytest.mark.parametrize("kind", ["linear", "inverse_sqrt", "noam", "luong234"])
+def test_training_follows_each_schedule(data, tmp_path, kind):
+    settings = [f"train.schedule={kind}", "train.max_updates=4", "train.warmup_updates=2", "train.valid_every=4"]
+    assert nmt("train", data, "-o", tmp_path / "run", *overrides(*TINY, *settings, "train.log_every=1")) == 0
+    rates = [event["learning_rate"] for event in events(tmp_path / "run", "updated")]
+    schedule = Schedule.of(load_config(files=[tmp_path / "run" / "config.yaml"]), total=4)
+    assert rates == pytest.approx([schedule.rate(update) for update in range(1, 5)])
 
 
 @pytest.mark.parametrize("metric", ["loss", "accuracy"])
@@ -219,7 +240,7 @@ def test_each_validation_metric_selects_the_best_checkpoint(data, tmp_path, metr
 def test_bf16_and_fp32_train_on_a_cpu_and_fp16_is_refused(data, tmp_path, capsys):
     for precision in ("bf16", "fp32"):
         command = ["train", data, "-o", tmp_path / precision, "--device", "cpu", "--precision", precision]
-        assert nmt(*command, *overrides(*TINY)) == 0
+        assert nmt(*command, *overrides(*TINY, "train.max_updates=3", "train.valid_every=3")) == 0
         assert f"precision: {precision}" in (tmp_path / precision / "config.yaml").read_text()
     assert nmt("train", data, "-o", tmp_path / "x", "--device", "cpu", "--precision", "fp16") == 2
     assert "needs a CUDA device" in capsys.readouterr().err
@@ -339,11 +360,15 @@ def test_tsv_and_jsonl_carry_scores_and_n_best_lists(trained):
 
 
 def test_search_options_change_scores_and_lengths(trained):
-    text = b"one two three four five six\n" * 2
-    short = translate(trained, text, "--max-length-factor", "0.1", "--format", "tsv").decode()
-    record = json.loads(translate(trained, b"one two three\n", "--format", "jsonl", "--lenpen", "0"))
-    assert record["candidates"][0]["score"] == record["candidates"][0]["log_prob"]
-    assert len(short) <= len(translate(trained, text, "--max-length-factor", "5", "--format", "tsv").decode())
+    def best(*options: str) -> dict:
+        record = json.loads(translate(trained, b"one two three four five six\n", "--format", "jsonl", *options))
+        return record["candidates"][0]
+
+    plain, normalized = best("--length-penalty", "0"), best("--length-penalty", "2")
+    assert plain["score"] == plain["log_prob"]
+    assert normalized["score"] != normalized["log_prob"]
+    long = best("--max-length-factor", "5", "--min-length", "20")
+    assert len(best("--max-length-factor", "0.1")["text"]) < len(long["text"])
 
 
 def test_attention_page_has_a_heat_map_for_each_line(trained, tmp_path, capsys):

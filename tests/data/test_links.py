@@ -368,3 +368,6 @@ def test_prepare_accepts_the_alignments_that_translate_writes(tmp_path, monkeypa
     again[4], again[6] = "source", "target"
     keep = overrides("data.cleaning.control_characters=false", "data.cleaning.held_out=false")
     assert nmt(*again, "--train-alignment", "links", *keep) == 0, capsys.readouterr().err
+    train = open_data(tmp_path / "data").train
+    assert train.aligned
+    assert (train.links(np.arange(len(train))).lengths > 0).any()
