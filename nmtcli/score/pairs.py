@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from nmtcli.data.batching import Sentences, length_batches, pad, round_up
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
@@ -12,7 +13,7 @@ from nmtcli.metrics.perplexity import perplexity
 from nmtcli.score.forced import Floats, Forced
 from nmtcli.vocabulary import EOS
 
-_MULTIPLE = 8  # batches are padded to a multiple of this length: each new shape costs memory that is not given back
+_rounded = partial(round_up, multiple=8)  # lengths of batches: each new shape costs memory that is not given back
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class PairScorer:
         target_ids = self._tokenizers.target.encode(list(targets))
         scores: list[PairScore | None] = [None] * len(sources)
         pairs = zip(source_ids, target_ids, strict=True)
-        lengths = [round_up(max(map(len, pair)) + 1, _MULTIPLE) if pair[0] else 0 for pair in pairs]
+        lengths = [_rounded(max(map(len, pair)) + 1) if pair[0] else 0 for pair in pairs]
         for rows in length_batches(lengths, self._batch_tokens):
             batch = [source_ids[row] for row in rows], [target_ids[row] for row in rows]
             found = score_ids(self._forced, *batch, attention=links)
@@ -79,7 +80,7 @@ def score_ids(
 ) -> Iterator[tuple[list[float], Floats | None]]:
     """One batch of ids without EOS: log-probabilities [T] and attention [T, S] of each pair, with those of EOS."""
     (source, source_length), (target, target_length) = (
-        pad(Sentences.of(side), after=EOS, multiple=_MULTIPLE) for side in (sources, targets)
+        pad(Sentences.of(side), after=EOS, padded_length=_rounded) for side in (sources, targets)
     )
     log_probs, weights = forced(source, source_length, target, attention)
     for row, (read, written) in enumerate(zip(source_length.tolist(), target_length.tolist(), strict=True)):
