@@ -91,12 +91,12 @@ def test_version_and_usage(capsys):
 
 
 def test_a_bug_says_it_is_one(monkeypatch, capsys, trained):
-    import nmtcli.translate.translator as module
+    import nmtcli.translate.engines as module
 
     def fail(*_):
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(module, "open_runtime", fail)
+    monkeypatch.setattr(module, "open_engine", fail)
     assert nmt("translate", "-m", trained, "-i", os.devnull) == 1
     words = capsys.readouterr().err
     assert "bug in nmt: RuntimeError: boom" in words

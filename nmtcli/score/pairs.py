@@ -9,7 +9,7 @@ from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.data.words import NO_WORD, raw_words
 from nmtcli.metrics.alignment import Link, word_links
 from nmtcli.metrics.perplexity import perplexity
-from nmtcli.score.forced import Floats, Forced
+from nmtcli.translate.forced import Floats, Forced
 from nmtcli.vocabulary import EOS
 
 _MULTIPLE = 8  # batches are padded to a multiple of this length: each new shape costs memory that is not given back

@@ -4,52 +4,42 @@ The result of a window depends on the window and the settings only, and results 
 for any number of processes, and an interrupted translation can be resumed at any window.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import xxhash
 
 from nmtcli.checkpoint import CARD, STATE, TENSORS
 from nmtcli.data.workers import Workers, warm_up
 from nmtcli.metrics.alignment import format_links
-from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice
 from nmtcli.translate.alignment import AttentionMap
-from nmtcli.translate.ensemble import Mean
+from nmtcli.translate.engines import ModelOptions
 from nmtcli.translate.formats import Format, attention_json, json_text, render
 from nmtcli.translate.lines import MAX_BYTES, MAX_LINES, Prefix, Report, Window
-from nmtcli.translate.translation import LineHandling, Translation
+from nmtcli.translate.translation import Translation
 from nmtcli.translate.translator import Translator
-
-if TYPE_CHECKING:
-    from nmtcli.models.packed import Precision
 
 _CHUNK = 2**20
 _UNREADABLE = Translation("", ())
 
 
 @dataclass(frozen=True)
-class Job:
-    """Models, settings and output formats; it can be sent to another process."""
+class Job(ModelOptions):
+    """Models, settings and output formats.
 
-    models: tuple[Path, ...]  # model directories, the same for all workers even while a run is trained
-    device: str = "auto"
-    search: Mapping[str, Any] = field(default_factory=dict)  # decoding settings that replace those of the model
-    handling: LineHandling = field(default_factory=LineHandling)
+    `models` are directories, the same for all workers even while a run is trained.
+    """
+
     form: Format = "text"
     n_best: int = 1
     alignment: Literal["beside", "apart"] | None = None  # in the output, or in a separate file
     attention: bool = False  # write a JSON object for each line
     heat_maps: int = 0  # number of lines, from the first, whose attention is kept
-    weights: tuple[float, ...] | None = None  # of an ensemble
-    quantize: "Precision | None" = None
-    shortlist: bool = False
-    mean: Mean = "probability"
-    selected_attention: AttentionChoice = DEFAULT_ATTENTION
 
     def settings(self) -> dict[str, Any]:
         """All settings that the output depends on, as plain values."""
@@ -94,8 +84,8 @@ class TranslatedWindow:
 class WindowTranslator:
     """Translates windows; opens the model for the first one."""
 
-    def __init__(self, job: Job, device: str, threads: int | None) -> None:
-        self._job, self._device, self._threads = job, device, threads
+    def __init__(self, job: Job) -> None:
+        self._job = job
 
     def open(self) -> None:
         """Open the model."""
@@ -103,19 +93,7 @@ class WindowTranslator:
 
     @cached_property
     def _translator(self) -> Translator:
-        job = self._job
-        return Translator.load(
-            job.models,
-            self._device,
-            handling=job.handling,
-            threads=self._threads,
-            weights=job.weights,
-            quantize=job.quantize,
-            shortlist=job.shortlist,
-            mean=job.mean,
-            selected_attention=job.selected_attention,
-            **dict(job.search),
-        )
+        return Translator.open(self._job)
 
     def __call__(self, window: Window) -> TranslatedWindow:
         """Read, translate and render a window."""
@@ -176,7 +154,7 @@ def translate_windows(
 
 
 def _make_worker(job: Job, worker_devices: Any, threads: int | None) -> WindowTranslator:
-    worker = WindowTranslator(job, worker_devices.get(), threads)
+    worker = WindowTranslator(replace(job, device=worker_devices.get(), threads=threads))
     if parent_process() is None:
         worker.open()  # other processes open it for the first window, when their errors are reported
     return worker

@@ -39,7 +39,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Raises UserError for values of another type."""
-        check_fields(self)
+        check_fields(self, "Request.")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class LineHandling:
 
     def __post_init__(self) -> None:
         """Raises UserError for values of another type or out of bounds."""
-        check_fields(self)
+        check_fields(self, "LineHandling.")
 
 
 @dataclass(frozen=True)
