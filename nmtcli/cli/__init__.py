@@ -5,9 +5,7 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from contextlib import suppress
-from functools import wraps
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +13,7 @@ import typer
 from nmtcli.cli.console import show_error
 from nmtcli.cli.demo import demo
 from nmtcli.cli.export import export
+from nmtcli.cli.options import TRACEBACK, LateCommand
 from nmtcli.cli.prepare import prepare
 from nmtcli.cli.score import score
 from nmtcli.cli.signals import stopping
@@ -23,13 +22,11 @@ from nmtcli.cli.translate import translate
 from nmtcli.errors import (
     REPORT_IT,
     ExitCode,
-    Interrupted,
     RankLost,
     ResourceError,
     UserError,
     memory_ran_out,
     out_of_memory,
-    signal_of,
 )
 from nmtcli.version import __version__
 
@@ -45,23 +42,8 @@ app = typer.Typer(
 )
 
 
-def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, with `Interrupted` raised for a signal: Typer would exit without a message."""
-
-    @wraps(command)
-    def wrapped(*arguments: Any, **options: Any) -> None:
-        try:
-            command(*arguments, **options)
-        except KeyboardInterrupt as stop:
-            number = signal_of(stop)
-            message = f"{number.name}: stopped; nothing was written"
-            raise Interrupted(message, "run the same command again", signal=number) from None
-
-    return wrapped
-
-
 for command in (prepare, train, translate, score, export, demo):
-    app.command()(_interruptible(command))
+    app.command(cls=LateCommand)(command)
 
 
 def _print_version(context: typer.Context, version: bool) -> None:
@@ -84,7 +66,7 @@ def _print_version(context: typer.Context, version: bool) -> None:
 def _main(
     show_traceback: Annotated[
         bool,
-        typer.Option("--traceback", help="Also show the Python traceback of an error; allowed after the command too."),
+        typer.Option(TRACEBACK, help="Also show the Python traceback of an error; allowed after the command too."),
     ] = False,
     version: Annotated[bool, typer.Option("--version", callback=_print_version, help="Print the version.")] = False,
     verbose: Annotated[
@@ -96,7 +78,7 @@ def _main(
         ),
     ] = False,
 ) -> None:
-    del show_traceback, version, verbose  # run() reads --traceback, at any place
+    del show_traceback, version, verbose  # run() reads --traceback, also for a usage error
 
 
 def main() -> None:
@@ -119,16 +101,19 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are printed on stderr."""
-    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    rest = [one for one in options if one != "--traceback"] + arguments[len(options) :]
     try:
-        code = int(app(rest, prog_name="nmt", obj=arguments, standalone_mode=False) or 0)
+        code = int(app(arguments, prog_name="nmt", obj=arguments, standalone_mode=False) or 0)
         _flush()
     except Exception as error:
-        if len(rest) < len(arguments):
+        if traceback_requested(arguments):
             traceback.print_exc()
         code = _report(error)
     return code
+
+
+def traceback_requested(arguments: list[str]) -> bool:
+    """Whether --traceback is among the options, wherever an error stopped reading them."""
+    return TRACEBACK in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
 
 
 def _flush() -> None:

@@ -47,7 +47,7 @@ _RULES: tuple[Rule[_CommandOptions], ...] = (
 )
 
 
-@command(_CommandOptions)
+@command(lambda: _CommandOptions)
 def export(context: typer.Context, options: _CommandOptions) -> None:
     """Export a model for deployment: without the training state, and compared with the original model."""
     del context

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nmtcli.score.scoring import PairScores, PairTotals, TextScores
 
 
-@command(ScoreOptions)
+@command(lambda: ScoreOptions)
 def score(context: typer.Context, options: ScoreOptions) -> None:
     """Score translations with sacreBLEU: BLEU, chrF and TER with 95 % intervals and signatures.
 
