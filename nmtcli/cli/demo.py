@@ -18,16 +18,14 @@ _SHOWN = 5  # sentences
 
 @dataclass(frozen=True, kw_only=True)
 class _Options:
-    output: Annotated[
-        Path, Option("Directory of text, data, run and model.", ("-o", "--output"), metavar="DIR")
-    ] = Path("nmt-demo")
+    output: Annotated[Path, Option("Directory of text, data, run and model.", ("-o", "--output"), metavar="DIR")] = (
+        Path("nmt-demo")
+    )
     text_only: Annotated[bool, Option("Only write the text and its settings, recipe.yaml.")] = False
     pairs: Annotated[int, Option("Number of training pairs.", metavar="N", min=2000)] = 20_000
     overrides: Annotated[
         tuple[str, ...],
-        Option(
-            "One setting, for example train.learning_rate=3e-4; overrides files.", ("--set",), metavar="KEY=VALUE"
-        ),
+        Option("One setting, for example train.learning_rate=3e-4; overrides files.", ("--set",), metavar="KEY=VALUE"),
     ] = ()
 
 
