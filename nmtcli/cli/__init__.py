@@ -3,9 +3,13 @@
 import errno
 import io
 import os
+import signal
 import sys
 import traceback
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +20,6 @@ from nmtcli.cli.export import export
 from nmtcli.cli.options import TRACEBACK, LateCommand
 from nmtcli.cli.prepare import prepare
 from nmtcli.cli.score import score
-from nmtcli.cli.signals import stopping
 from nmtcli.cli.train import train
 from nmtcli.cli.translate import translate
 from nmtcli.errors import (
@@ -24,12 +27,14 @@ from nmtcli.errors import (
     ExitCode,
     RankLost,
     ResourceError,
+    Stopped,
     UserError,
     memory_ran_out,
     out_of_memory,
 )
 from nmtcli.version import __version__
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _UsageError: Any = typer.BadParameter.__base__  # Typer does not name it
 
 app = typer.Typer(
@@ -90,13 +95,42 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # an ASCII terminal shows ? for an arrow
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8")  # files and pipes are UTF-8 in any locale
-    with stopping():
+    with _stopping():
         code = run(sys.argv[1:])
         try:
             _flush()  # also after an error
         except OSError:
             _discard_stdout()
     sys.exit(code)
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Context in which a signal raises `Stopped`: SIGTERM and SIGHUP end a command like Ctrl-C, with one message.
+
+    A second signal ends the process at once.
+    """
+    # no warning when semaphores of a killed process are removed
+    sys.warnoptions.append("ignore:resource_tracker")
+    warnings.filterwarnings("ignore", "resource_tracker")
+    received = 0
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received += 1
+        if received > 1:
+            os._exit(128 + number)
+        raise Stopped(number)
+
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            if signal.getsignal(number) is stop:
+                signal.signal(number, signal.SIG_DFL)  # no clean-up is left
 
 
 def run(arguments: list[str]) -> int:

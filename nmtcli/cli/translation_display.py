@@ -34,7 +34,7 @@ class TranslationDisplay(ExitStack):
             self._started = True
         self._progress.move("lines", written.lines, share=written.share)
         for one in written.maps.values() if self._maps else ():
-            from nmtcli.translate.terminal_map import terminal_map
+            from nmtcli.translate.alignment import terminal_map
 
             if one.of and not self._named:
                 say(f"attention: {one.of}")

@@ -1,4 +1,4 @@
-"""Attention heat maps, one per sentence, as a web page (`.html`) or a picture (`.png`)."""
+"""Attention heat maps, one per sentence: a web page (`.html`), a picture (`.png`), or characters for a terminal."""
 
 import importlib.util
 import io
@@ -21,6 +21,7 @@ _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁
 _MARKS = {"<s>", "</s>"}
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 _BYTES = re.compile(f"(?:{_BYTE.pattern})+")
+_SHADES, _LONGEST, _WIDEST = " ░▒▓█", 14, 24  # in a terminal: shades, and maximum cells of source and target labels
 _FAINT = 0.005  # weights that round to 0.00 are white, for smaller pages
 
 MAX_PNG_MAPS = 6
@@ -76,6 +77,27 @@ def write_attention(path: Path, maps: Sequence[AttentionMap]) -> None:
     check_attention_path(path)
     data = _page(maps).encode() if path.suffix.lower() == ".html" else _picture(maps)
     write_output(path, data)
+
+
+def terminal_map(one: AttentionMap, width: int) -> str:
+    """A heat map with a row for each target piece and a column of two cells for each source piece.
+
+    If it is wider than `width` cells, a message instead.
+    """
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - for a terminal only
+
+    target = [label if cell_len(label) <= _WIDEST else set_cell_size(label, _WIDEST) for label in labels(one.target)]
+    left = max(map(cell_len, target), default=0) + 1
+    if left + 2 * len(one.source) > width:
+        return f"{len(one.source)} source pieces do not fit in {width} columns; use --attention FILE.html\n"
+    source = [label[:_LONGEST] for label in labels(one.source)]
+    height = max(map(len, source), default=0)
+    upright = zip(*(label.rjust(height) for label in source), strict=True)
+    lines = [" " * left + "".join(set_cell_size(character, 2) for character in row).rstrip() for row in upright]
+    for label, weights in zip(target, one.weights.tolist(), strict=True):
+        shades = (_SHADES[min(len(_SHADES) - 1, round(weight * (len(_SHADES) - 1)))] for weight in weights)
+        lines.append(" " * (left - 1 - cell_len(label)) + label + " " + "".join(2 * shade for shade in shades).rstrip())
+    return "\n".join(lines) + "\n"
 
 
 def labels(pieces: Sequence[str]) -> list[str]:
