@@ -29,7 +29,7 @@ class Stage:
         self.began = self.moved = time.monotonic()
         self._first = self.done, self.share or 0.0
 
-    def move(self, done: int, total: int | None, share: float | None) -> None:
+    def move(self, done: int, total: int | None, share: float | None = None) -> None:
         """Set what is done."""
         self.done, self.total, self.moved = done, total, time.monotonic()
         self.share = done / total if share is None and total else share

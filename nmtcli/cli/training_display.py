@@ -76,9 +76,9 @@ class TrainingDisplay(Observer):
         step, total = metrics["step"], self.line.total
         if self.first_step == 0 and not self.updates:
             warn_of_many_epochs(total, metrics["epoch"] * total / step, self.pairs)
-        before, then = self.line.moved
         if self.updates == 1:  # not before: the time to the first update may include a validation
-            warn_of_long_time((time.monotonic() - then) / (step - before) * (total - step))
+            stage = self.line.stage
+            warn_of_long_time((time.monotonic() - stage.moved) / (step - stage.done) * (total - step))
         self.updates += 1
 
     def split(self, metrics: Metrics) -> None:
