@@ -8,13 +8,13 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
-from nmtcli.cli.console import show_error
+from nmtcli.cli.console import discard_stdout, show_error
 from nmtcli.cli.demo import demo
 from nmtcli.cli.export import export
 from nmtcli.cli.options import TRACEBACK, LateCommand
@@ -100,7 +100,7 @@ def main() -> None:
         try:
             _flush()  # also after an error
         except OSError:
-            _discard_stdout()
+            discard_stdout()
     sys.exit(code)
 
 
@@ -156,12 +156,6 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
-def _discard_stdout() -> None:
-    """Discard the buffer of stdout; Python would print an error for it at exit."""
-    with suppress(OSError, ValueError):  # stdout may not be a file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _report(error: Exception) -> ExitCode:
     """Print an error on stderr and return its exit code."""
     if isinstance(error, _UsageError):
@@ -169,7 +163,7 @@ def _report(error: Exception) -> ExitCode:
             show_error(message, f"{error.ctx.command_path if error.ctx else 'nmt'} --help lists the options")
         return ExitCode.USAGE
     if isinstance(error, BrokenPipeError):  # the reader, such as head, closed the pipe
-        _discard_stdout()
+        discard_stdout()
         return ExitCode.DONE
     explained = error if isinstance(error, UserError) else _explain(error)
     # ranks of a distributed training raise the same UserError, so only rank 0 prints it

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import xxhash
 
-from nmtcli.checkpoint import CARD, STATE, TENSORS
+from nmtcli.checkpoint import CARD, STATE, TENSORS, file_digests
 from nmtcli.data.workers import Workers, warm_up
 from nmtcli.metrics.alignment import format_links
 from nmtcli.translate.alignment import AttentionMap
@@ -24,7 +24,6 @@ from nmtcli.translate.lines import MAX_BYTES, MAX_LINES, Prefix, Report, Window
 from nmtcli.translate.translation import Translation
 from nmtcli.translate.translator import Translator
 
-_CHUNK = 2**20
 _UNREADABLE = Translation("", ())
 
 
@@ -166,12 +165,4 @@ def _digest(value: Any) -> str:
 
 def digest_model(directory: Path) -> str:
     """Xxh3-128 of all files of a model that translations depend on, in hexadecimal."""
-    digest = xxhash.xxh3_128()
-    for path in sorted(directory.rglob("*")):
-        if not path.is_file() or path.name in {STATE, TENSORS, CARD}:
-            continue
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    return digest.hexdigest()
+    return _digest(file_digests(directory, omitted=(STATE, TENSORS, CARD)))

@@ -46,14 +46,6 @@ TYPES: dict[StoredPrecision, str] = {
 Tokens = Sequence[int]
 
 
-@dataclass(frozen=True)
-class _Limits:
-    """The length limits of a call, with EOS."""
-
-    shortest: int
-    longest: int
-
-
 @dataclass(slots=True)
 class _Candidate:
     """A hypothesis of CTranslate2: ids, with EOS if finished, and attention [T, S] if requested."""
@@ -156,12 +148,12 @@ class CTranslate2Runtime:
         # A call has one limit for all its sentences. To be independent of the batch, each is searched up to the limit
         # of its rounded length, and longer hypotheses are cut.
         rounded = length_limits(config, [-(-length // ROUNDED) * ROUNDED for length in lengths])[1]
-        limits = [_Limits(low, min(high, POSITIONS)) for low, high in zip(shortest, rounded, strict=True)]
+        limits = [(low, min(high, POSITIONS)) for low, high in zip(shortest, rounded, strict=True)]
         candidates: list[list[_Candidate]] = [[] for _ in sentences]
         for limit in dict.fromkeys(limits):
             rows = [row for row, one in enumerate(limits) if one == limit]
             # it removes forbidden tokens from the distribution; `nmt` uses the probabilities of the model
-            altered = limit.shortest > 1 or options.no_repeat_ngram > 0
+            altered = limit[0] > 1 or options.no_repeat_ngram > 0
             pools = self._translate([sentences[row] for row in rows], limit, options, altered)
             for row, pool in zip(rows, pools, strict=True):
                 within = [one.within(min(longest[row], POSITIONS)) for one in pool]
@@ -203,13 +195,14 @@ class CTranslate2Runtime:
                 one.log_prob, one.unscored = math.fsum(log_probs), False
 
     def _translate(
-        self, sentences: Sequence[Tokens], limits: _Limits, options: SearchOptions, altered: bool
+        self, sentences: Sequence[Tokens], limits: tuple[int, int], options: SearchOptions, altered: bool
     ) -> list[list[_Candidate]]:
         """The beam of each sentence by CTranslate2; unfinished hypotheses do not end in EOS.
 
-        `altered`: its probabilities are not those of the model.
+        `limits` are the minimum and maximum length with EOS. `altered`: its probabilities are not those of the model.
         """
-        attends, beam = _attends(options), options.beam_size
+        attends, beam = options.keep_attention or options.coverage_penalty > 0, options.beam_size
+        shortest, longest = limits
         # It returns the best finished hypotheses by its length normalisation, which is that of average; 0.7 is closest
         # to gnmt at the lengths of sentences. With 0 it would stop when the most probable hypothesis is finished.
         penalty = max(options.length_penalty * (0.7 if options.length_normalization == "gnmt" else 1.0), 1e-6)
@@ -220,8 +213,8 @@ class CTranslate2Runtime:
             length_penalty=penalty,
             no_repeat_ngram_size=options.no_repeat_ngram,
             max_input_length=0,
-            min_decoding_length=min(limits.shortest, limits.longest) - 1,
-            max_decoding_length=limits.longest,
+            min_decoding_length=min(shortest, longest) - 1,
+            max_decoding_length=longest,
             return_scores=True,
             return_end_token=True,
             return_attention=attends,
@@ -255,10 +248,6 @@ class CTranslate2Runtime:
 
     def _read(self, sentence: Tokens) -> list[str]:
         return [self._source[token] for token in sentence]
-
-
-def _attends(options: SearchOptions) -> bool:
-    return options.keep_attention or options.coverage_penalty > 0
 
 
 def _ranked(pool: Sequence[_Candidate], source_length: int, options: SearchOptions) -> list[_Candidate]:
