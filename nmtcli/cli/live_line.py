@@ -29,12 +29,12 @@ class Figure(NamedTuple):
 def figures(metrics: dict[str, Any], total: int, left: float | None) -> list[Figure]:
     """The figures of an update, in the order of display; `left` in seconds."""
     end = [] if left is None else [Figure(2, f"{timedelta(seconds=round(max(left, 0)))} left")]
-    return [Figure(0, f"{metrics['step']:,}/{total:,}", "bold"), *_known(metrics), *end]
+    return [Figure(0, f"{metrics['step']:,}/{total:,}", "bold"), *_figures(metrics), *end]
 
 
-def _known(metrics: dict[str, Any]) -> Iterator[Figure]:
+def _figures(metrics: dict[str, Any]) -> Iterator[Figure]:
     # key, rank, format
-    known: list[tuple[str, int, Callable[[Any], str]]] = [
+    formats: list[tuple[str, int, Callable[[Any], str]]] = [
         ("epoch", 8, "epoch {:.2f}".format),
         ("loss", 1, "loss {:.3f}".format),
         ("perplexity", 5, lambda value: f"ppl {value:,.{1 if value < 1000 else 0}f}"),
@@ -47,7 +47,7 @@ def _known(metrics: dict[str, Any]) -> Iterator[Figure]:
         ("gpu_memory", 11, lambda value: f"GPU {value / 1e9:.1f} GB"),
         ("teacher_forcing", 12, "teacher forcing {:.1%}".format),
     ]
-    for key, rank, form in known:
+    for key, rank, form in formats:
         if metrics.get(key) is not None:
             yield Figure(rank, form(metrics[key]))
     for key, word in (("skipped", "skipped"), ("out_of_memory", "split")):

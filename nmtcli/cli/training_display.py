@@ -34,7 +34,7 @@ class TrainingDisplay(Observer):
             self.live = Live(self.line, console=stderr, refresh_per_second=8)
         self.before: Metrics = {}  # the last validation
         self.split_before = False
-        self.began = self.said = -math.inf
+        self.began = self.printed_at = -math.inf
         self.first_step = self.pairs = self.skipped = 0
         self.updates = 0  # observed so far
 
@@ -67,9 +67,9 @@ class TrainingDisplay(Observer):
         self._warn(metrics)
         self.line.move(metrics)
         self.skipped = metrics.get("skipped", 0)
-        if not self.live and time.monotonic() - self.said >= EVERY:
+        if not self.live and time.monotonic() - self.printed_at >= EVERY:
             say(f"update {self.line.plain()}")
-            self.said = time.monotonic()
+            self.printed_at = time.monotonic()
 
     def _warn(self, metrics: Metrics) -> None:
         """Warn once, as soon as it is known, of very many epochs or a very long time."""

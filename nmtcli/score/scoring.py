@@ -146,19 +146,19 @@ def _score_texts(options: ScoreOptions, tell: Tell) -> TextScores:
     if options.details or options.report:
         training = _training_lines(options.train_target) if options.train_target else None
         analysis = analyse(lines, streams, source.lines if source else None, training, variant)
-    found = TextScores(systems, references, scores, advice, comparison, analysis, minima)
+    scored = TextScores(systems, references, scores, advice, comparison, analysis, minima)
     if options.report and analysis:
-        _write_report(options.report, found, analysis)
+        _write_report(options.report, scored, analysis)
         tell(f"report: {options.report}")
-    return found
+    return scored
 
 
 def _read(options: ScoreOptions) -> tuple[list[Text], list[Text], Text | None]:
     """Systems, references and source, all line-aligned."""
     source = read_text(options.source) if options.source else None
     if options.test_set:
-        found = open_test_set(options.test_set, str(options.language_pair))
-        source, references = found.source, found.references
+        test_set = open_test_set(options.test_set, str(options.language_pair))
+        source, references = test_set.source, test_set.references
     else:
         references = [read_text(path) for path in options.reference]
     systems = [read_text(path) for path in options.hypotheses]
@@ -194,10 +194,10 @@ def _training_lines(path: Path) -> Iterator[str]:
         yield from block.decode("utf-8", "replace").split("\n")
 
 
-def _write_report(path: Path, found: TextScores, analysis: Analysis) -> None:
-    names, references = ([text.name for text in group] for group in (found.systems, found.references))
-    lines = len(found.references[0].lines)
-    results = Results(names, references, lines, found.scores, analysis, found.comparison, found.warnings)
+def _write_report(path: Path, scored: TextScores, analysis: Analysis) -> None:
+    names, references = ([text.name for text in group] for group in (scored.systems, scored.references))
+    lines = len(scored.references[0].lines)
+    results = Results(names, references, lines, scored.scores, analysis, scored.comparison, scored.warnings)
     write_output(path, page(results).encode())
 
 
@@ -255,8 +255,8 @@ def _judge_pairs(
     windows: Iterator[tuple[list[str], list[str], list[PairScore | None]]], gold: Sequence[GoldLinks]
 ) -> AlignmentQuality:
     pairs = (score for _, _, scores in windows for score in scores)
-    found: Iterator[Sequence[Link]] = (score.links or [] if score else [] for score in pairs)
-    return sum((judge(links, true) for links, true in zip(found, gold, strict=True)), AlignmentQuality())
+    alignments: Iterator[Sequence[Link]] = (score.links or [] if score else [] for score in pairs)
+    return sum((judge(links, true) for links, true in zip(alignments, gold, strict=True)), AlignmentQuality())
 
 
 def _windows(

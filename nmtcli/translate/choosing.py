@@ -53,24 +53,24 @@ class BeamChoice:
         batch, beam, size = totals.shape
         slots = beam // self.groups
         chosen: list[Continuations] = []
-        taken = None  # how often earlier groups chose each token at this step, [B, 1, V]
+        counts_before = None  # how often earlier groups chose each token at this step, [B, 1, V]
         for group in range(self.groups):
             first = group * slots
             part = totals[:, first : first + slots]
-            ranking = part if taken is None else part - self.diversity * taken
+            ranking = part if counts_before is None else part - self.diversity * counts_before
             flat = xp.reshape(ranking, (batch, slots * size))
             place = _largest(flat, 2 * self.width)  # [B, C]
-            known = None
+            impossible = None
             if tracker.active:
-                place, known = _allocated(flat, place, size, first, tracker)
+                place, impossible = _allocated(flat, place, size, first, tracker)
             log_prob = xp.take_along_axis(xp.reshape(part, (batch, slots * size)), place, axis=1)
-            if known is not None:
-                log_prob = xp.where(known, -math.inf, log_prob)
+            if impossible is not None:
+                log_prob = xp.where(impossible, -math.inf, log_prob)
             arrays = (log_prob, first + place // size, place % size)
             chosen.append(Continuations(*(array[:, None] for array in arrays)))
             if group + 1 < self.groups:
                 counts = self._counts(chosen[-1], size)
-                taken = counts if taken is None else taken + counts
+                counts_before = counts if counts_before is None else counts_before + counts
         if self.groups == 1:
             return chosen[0]
         return Continuations(*(_joined([getattr(one, name) for one in chosen]) for name in _FIELDS))

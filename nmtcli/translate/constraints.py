@@ -16,11 +16,13 @@ State = Hashable
 
 
 class SharedTokens(tuple[int, ...]):
-    """Many tokens that rules of several hypotheses share: compared and hashed by identity, not by value."""
+    """Many tokens that rules of several hypotheses share; hashed by their number and ends, as all of them take long."""
 
     __slots__ = ()
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
+
+    def __hash__(self) -> int:
+        """A hash that is equal for equal tokens."""
+        return hash((len(self), *self[:1], *self[-1:]))
 
 
 @dataclass(frozen=True)

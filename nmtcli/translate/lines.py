@@ -136,8 +136,8 @@ def _source_key(record: Mapping[str, Any]) -> str | None:
 
 def _misspelt(keys: Iterable[str]) -> bool:
     """Whether a key is similar to that of a constraint."""
-    known = [*_Constraints.model_fields]
-    return any(key not in known and difflib.get_close_matches(key.lower(), known, cutoff=0.8) for key in keys)
+    names = [*_Constraints.model_fields]
+    return any(key not in names and difflib.get_close_matches(key.lower(), names, cutoff=0.8) for key in keys)
 
 
 def _json_object(line: str) -> dict[str, Any] | None:
