@@ -42,29 +42,22 @@ class Job(ModelOptions):
 
     def settings(self) -> dict[str, Any]:
         """All settings that the output depends on, as plain values."""
-        handling = self.handling
+        handling, attention = self.handling, self.selected_attention
         words = None if handling.dictionary is None else sorted(handling.dictionary.items())
         terms = sorted((source, list(targets)) for source, targets in handling.terms.items())
+        names = ("mean", "device", "quantize", "shortlist", "n_best", "alignment", "attention")
         return {
             "model": ", ".join(f"{model.name} {digest_model(model)}" for model in self.models),
             "weights": self.weights and list(self.weights),
-            "mean": self.mean,
-            "device": self.device,
-            "quantize": self.quantize,
-            "shortlist": self.shortlist,
+            **{name: getattr(self, name) for name in names},
             **self.search,
-            "long_lines": self.handling.long_lines,
-            "max_source_tokens": self.handling.max_source_tokens,
+            **{name: getattr(handling, name) for name in ("long_lines", "max_source_tokens", "placeholders")},
             "dictionary": None if words is None else _digest(words),
             "terms": _digest(terms) if terms else None,
             "banned": _digest(list(handling.banned)) if handling.banned else None,
-            "placeholders": handling.placeholders,
             "format": self.form,
-            "n_best": self.n_best,
-            "alignment": self.alignment,
-            "attention": self.attention,
-            "attention_layer": self.selected_attention.layer,
-            "attention_head": self.selected_attention.head,
+            "attention_layer": attention.layer,
+            "attention_head": attention.head,
             "window": [MAX_LINES, MAX_BYTES],
         }
 
