@@ -4,7 +4,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from nmtcli.errors import UserError
 
@@ -38,7 +38,7 @@ def _keys(value: Any) -> list[Any]:
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
+    return TypeAdapter(kind)
 
 
 @cache

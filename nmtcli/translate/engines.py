@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias, cast
 
-from pydantic import Field
+from pydantic import Field, InstanceOf
 
 from nmtcli.checkpoint import ModelInfo, check_export, find_model, load_model, read_info
 from nmtcli.config import SearchConfig
@@ -40,10 +40,10 @@ class ModelOptions:
     models: tuple[Path, ...]  # runs, checkpoints or exports
     device: str = "auto"
     search: Mapping[str, Any] = field(default_factory=dict)  # decoding settings that replace those of the model
-    handling: LineHandling = field(default_factory=LineHandling)
+    handling: InstanceOf[LineHandling] = field(default_factory=LineHandling)
     weights: Sequence[Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = None  # of an ensemble
     mean: Mean = "probability"
-    selected_attention: AttentionChoice = DEFAULT_ATTENTION
+    selected_attention: InstanceOf[AttentionChoice] = DEFAULT_ATTENTION
     threads: Annotated[int, Field(ge=1, le=4096)] | None = None
     quantize: Literal["int8", "bf16", "fp16"] | None = None
     shortlist: bool = False
