@@ -13,26 +13,24 @@ from nmtcli.paths import PIPE
 _DECODING, _SAMPLING, _CONSTRAINTS = "Decoding", "Sampling and minimum Bayes risk", "Lexical constraints"
 _LINES, _ALIGNMENT, _RUNNING = "Long lines and unknown words", "Word alignment and attention", "Running"
 
-# The decoding settings with an option, and the names of those that have several. --set reaches every setting.
-_SETTINGS: dict[str, tuple[str, ...]] = {
-    "method": (),
+# Decoding settings without an option of their own; --set reaches every setting.
+_SET_ONLY = {"min_length_factor", "max_length_offset", "stopping", "beam_diversity", "mbr_samples", "mbr_metric"}
+_NAMES = {
     "beam_size": ("-b", "--beam-size", "--beam"),
     "length_penalty": ("--length-penalty", "--lenpen"),
-    **dict.fromkeys(("length_normalization", "coverage_penalty", "min_length", "max_length", "max_length_factor"), ()),
-    **dict.fromkeys(("no_repeat_ngram", "beam_groups"), ()),
     "batch_tokens": ("--batch-tokens", "--max-tokens"),
-    **dict.fromkeys(SAMPLING_SETTINGS, ()),
 }
 
 
 def _setting_fields() -> Iterator[tuple[str, Any, Any]]:
-    """A field for each of `_SETTINGS`: the setting's type, or None to keep the model's, and its description."""
-    for name, names in _SETTINGS.items():
-        setting = SearchConfig.model_fields[name]
-        usual = f"{setting.default:g}" if isinstance(setting.default, float) else setting.default
+    """A field for each decoding setting: of the setting's type, or None to keep the model's; with its description."""
+    for name, setting in SearchConfig.model_fields.items():
+        if name in _SET_ONLY:
+            continue
+        usual = "none" if setting.default is None else str(setting.default).removesuffix(".0")
         text = re.sub("[a-z]+(_[a-z]+)+", lambda key: f"--{key[0].replace('_', '-')}", str(setting.description))
         panel = _SAMPLING if name in SAMPLING_SETTINGS else _DECODING
-        option = Option(f"{text} Default: the model's, {'none' if usual is None else usual}.", names, panel=panel)
+        option = Option(f"{text} Default: the model's, {usual}.", _NAMES.get(name, ()), panel=panel)
         yield name, Annotated[setting.annotation | None, option], field(default=None)  # type: ignore[operator]
 
 
