@@ -11,7 +11,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -159,14 +159,14 @@ def write_info(directory: Path, info: ModelInfo, tokenizers: Tokenizers) -> None
     (directory / INFO).write_text(info.model_dump_json(indent=2) + "\n", "utf-8")
 
 
-def file_digests(directory: Path) -> dict[str, dict[str, int | str]]:
-    """Size and xxh3-128 of each file of an export by path, except report and card."""
+def file_digests(directory: Path, omitted: Collection[str] = (REPORT, CARD)) -> dict[str, dict[str, int | str]]:
+    """Size and xxh3-128 of each file of a model by path; by default without report and card of an export."""
     import xxhash
 
     digests: dict[str, dict[str, int | str]] = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
-        if path.is_file() and name not in (REPORT, CARD):
+        if path.is_file() and name not in omitted:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
             digests[name] = {"bytes": path.stat().st_size, "xxh3": digest}

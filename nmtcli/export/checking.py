@@ -22,10 +22,11 @@ from nmtcli.models.quantized import pack_floats
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.decoding import decode
+from nmtcli.translate.runtimes import Runtime, Searcher
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import Hypothesis
 from nmtcli.translate.translation import LineHandling, Translation
-from nmtcli.translate.translator import Runtime, Searcher, Translator
+from nmtcli.translate.translator import Translator
 from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL
 
 PROBES, PROBE_LENGTH, PROBE_LIMIT = 64, 24, 40
