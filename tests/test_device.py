@@ -10,7 +10,6 @@ from nmtcli.models import packed
 from nmtcli.models.device import choose_matmul, explain_out_of_memory, has_bf16, open_device
 from nmtcli.train.precision import resolve_precision
 
-
 # oneDNN's fp32 products are bf16 with these instructions, so that no CPU that has them uses it for fp32.
 AMX = getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16", False)
 

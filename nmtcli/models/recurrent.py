@@ -17,7 +17,7 @@ from nmtcli.models.attention import Attention
 from nmtcli.models.cells import RecurrentLayer, flip_index, last_of, take
 from nmtcli.models.dropout import Dropout, dropout_mask
 from nmtcli.models.interfaces import Decoded, Encoded, State
-from nmtcli.models.loop import Product, compute_dtype, loop_product, plain_product
+from nmtcli.models.loop import Product, compute_dtype, loop_products, plain_product
 from nmtcli.models.protocol import Cache, Memory
 
 
@@ -292,13 +292,13 @@ class RecurrentDecoder(nn.Module):
         """The loop over positions: the inputs of `_loop` to features, or top state and context, and attention
         [B, T, ...].
         """
-        product = loop_product()
         memory, cache = inputs["memory"], inputs["cache"]
         no_masks: list[Tensor | None] = [None] * len(self.layers)
         outputs = inputs["outputs"].unbind(0) if "outputs" in inputs else None
         results: list[_Position] = []
         features: list[Tensor] = []
-        for number, gates in enumerate(inputs["projected"].unbind(0)):
+        projected = inputs["projected"].unbind(0)  # [B, 4H] each
+        for number, (product, gates) in enumerate(zip(loop_products(len(projected)), projected, strict=True)):
             output_masks = no_masks if outputs is None else outputs[number].unbind(0)
             masks = _Masks(output_masks, inputs.get("recurrent", no_masks))
             position, cache = self._position(gates[:, None], memory, cache, product, masks)

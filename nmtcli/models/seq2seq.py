@@ -55,6 +55,17 @@ class Seq2Seq(nn.Module):
         if config.embedding.tie == "all":
             self.source_embedding.weight = self.target_embedding.weight
 
+    @property
+    def tied(self) -> dict[str, str]:
+        """The further names of tied weights, each with the one that `named_parameters` and files have."""
+        match self.config.embedding.tie:
+            case "all":
+                return dict.fromkeys(("target_embedding.weight", "output.weight"), "source_embedding.weight")
+            case "target":
+                return {"output.weight": "target_embedding.weight"}
+            case _:
+                return {}
+
     def _initialise(self) -> None:
         width = self.config.embedding.size
         for table in (self.source_embedding.weight, self.target_embedding.weight, self.output.weight):
