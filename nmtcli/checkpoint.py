@@ -5,7 +5,6 @@ has the trainer state; an export may have another format. A run directory has ch
 functions that use weights: other exports are opened without it.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from pydantic import ValidationError
 
 from nmtcli.config import Config, ModelConfig, SearchConfig, Section
 from nmtcli.data.tokenizer import Tokenizers
+from nmtcli.digests import checksum_of
 from nmtcli.errors import DataError, UserError
 from nmtcli.paths import quoted
 from nmtcli.staging import check_name, exclusive, staged, write_whole, writing
@@ -160,16 +160,12 @@ def write_info(directory: Path, info: ModelInfo, tokenizers: Tokenizers) -> None
 
 
 def file_digests(directory: Path) -> dict[str, dict[str, int | str]]:
-    """Size and xxh3-128 of each file of an export by path, except report and card."""
-    import xxhash
-
+    """Size and checksum of each file of an export by path, except report and card."""
     digests: dict[str, dict[str, int | str]] = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
         if path.is_file() and name not in (REPORT, CARD):
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
-            digests[name] = {"bytes": path.stat().st_size, "xxh3": digest}
+            digests[name] = {"bytes": path.stat().st_size, "xxh3": checksum_of(path)}
     return digests
 
 

@@ -6,7 +6,6 @@ Compression is recognised by content, not by name.
 import bz2
 import codecs
 import gzip
-import hashlib
 import lzma
 import os
 import stat
@@ -23,6 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from nmtcli.digests import sha256, sha256_of
 from nmtcli.errors import DataError
 from nmtcli.paths import PIPE, STDIN_NAME, quoted
 
@@ -182,7 +182,7 @@ class File:
             raise DataError(f"{name!a}: the name of the file is not UTF-8", "rename it") from None
         if "://" not in name or os.path.lexists(name):
             return cls(name, Path(name))
-        local = cache / hashlib.sha256(name.encode()).hexdigest()
+        local = cache / sha256(name)
         if not local.exists():
             try:
                 filesystem, remote = _file_system(name)
@@ -198,9 +198,9 @@ class File:
         return cls(name, local)
 
     def digest(self) -> str:
-        """Sha256 of the file as stored, in hexadecimal. Raises DataError if it cannot be read."""
+        """SHA-256 of the file as stored. Raises DataError if it cannot be read."""
         with self.readable(), self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            return sha256_of(file)
 
     def check_there(self) -> None:
         """Raise DataError unless this is a file that can be read more than once."""

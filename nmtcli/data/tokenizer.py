@@ -4,7 +4,6 @@ The tokenizer of a data directory is copied unchanged into every checkpoint and 
 `Tokenizers.load`; `Tokenizers.reuse` loads a tokenizer from another project.
 """
 
-import hashlib
 import io
 import itertools
 import math
@@ -33,6 +32,7 @@ from nmtcli.data.piece_model import (
     without_rule_file,
 )
 from nmtcli.data.subword_sampling import BpeSampler, UnigramSampler
+from nmtcli.digests import sha256
 from nmtcli.errors import DataError, UserError
 from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL, UNK, check_symbols
 
@@ -160,8 +160,8 @@ class Tokenizer:
 
     @property
     def digest(self) -> str:
-        """Sha256 of the model, in hexadecimal."""
-        return hashlib.sha256(self._model).hexdigest()
+        """SHA-256 of the model."""
+        return sha256(self._model)
 
     def __len__(self) -> int:
         return int(self._processor.get_piece_size())

@@ -1,6 +1,5 @@
 """Open the corpora of the settings: reader, name and tag of each."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from posixpath import commonprefix
 
 from nmtcli.config import CorpusConfig, DataConfig
 from nmtcli.data.files import File
+from nmtcli.digests import sha256
 from nmtcli.errors import UserError, each
 from nmtcli.paths import quoted
 from nmtcli.prepare.readers.alignments import AlignedLines
@@ -140,7 +140,7 @@ def _fetch_pairs(corpus: CorpusConfig, sides: Sides, cache: Path, on_progress: O
 
     assert corpus.hub is not None
     options = {"name": corpus.hub_config, "split": corpus.split, "revision": corpus.hub_revision}
-    path = cache / f"{hashlib.sha256(corpus.model_dump_json().encode()).hexdigest()}.jsonl"
+    path = cache / f"{sha256(corpus.model_dump_json())}.jsonl"
     stage = f"fetching {corpus.hub}"
     copy_pairs(corpus.hub, options, sides, path, lambda row: on_progress(stage, row, None))
     return File(corpus.hub, path)

@@ -1,6 +1,5 @@
 """The fingerprint of a data directory: the same files, settings and versions give the same one."""
 
-import hashlib
 import json
 import unicodedata
 from pathlib import Path
@@ -11,13 +10,14 @@ import sentencepiece
 from nmtcli.config import DataConfig
 from nmtcli.data.directory import FORMAT, MANIFEST_FILE, Manifest, open_data
 from nmtcli.data.tokenizer import Tokenizers
+from nmtcli.digests import sha256
 from nmtcli.errors import UserError, each
 from nmtcli.prepare.corpus import Corpora, Corpus
 from nmtcli.version import __version__
 
 
 def fingerprint(corpora: Corpora, config: DataConfig, reused: Tokenizers | None) -> str:
-    """Sha256, in hexadecimal, of everything that the data directory depends on: names of files, but not folders.
+    """SHA-256 of everything that the data directory depends on: names of files, but not folders.
 
     Raises DataError if a file cannot be read.
     """
@@ -33,7 +33,7 @@ def fingerprint(corpora: Corpora, config: DataConfig, reused: Tokenizers | None)
         part: tuple[Corpus, ...] = getattr(corpora, split)
         digests = each(lambda corpus: corpus.reader.digest(), part)
         identity[split] = [[c.name, c.tag, digest] for c, digest in zip(part, digests, strict=True)]
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps(identity, sort_keys=True))
 
 
 def find_existing(output: Path) -> Manifest | None:

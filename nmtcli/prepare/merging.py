@@ -1,12 +1,12 @@
 """Merge data directories that were prepared separately, for example on several machines."""
 
-import hashlib
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
 from nmtcli.data.directory import TRAIN, VALID, Manifest, PreparedData, SplitSize, open_data
 from nmtcli.data.shards import join
+from nmtcli.digests import sha256
 from nmtcli.errors import UserError, each
 from nmtcli.prepare.fingerprint import find_existing, require_same
 from nmtcli.staging import staged
@@ -24,7 +24,7 @@ def merge(output: Path, parts: Sequence[Path]) -> Manifest:
     for (one_path, one), (path, other) in combinations(zip(parts, opened, strict=True), 2):
         _require_fitting(one_path, one, path, other)
     fingerprints = " ".join(data.manifest.fingerprint for data in opened)
-    identity = hashlib.sha256(f"merged {fingerprints}".encode()).hexdigest()
+    identity = sha256(f"merged {fingerprints}")
     if existing:
         require_same(output, existing, identity, first.manifest.data)
         return existing

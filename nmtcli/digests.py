@@ -1,0 +1,44 @@
+"""All digests of `nmt`, in lower-case hexadecimal. Text is hashed in UTF-8, a file as it is stored.
+
+SHA-256 identifies text, tokenizers, settings and data: `fingerprint` in `manifest.json`, and what is compared between
+machines. A checksum (xxh3-128) is many times faster and finds files that changed by accident: `files` in `export.json`,
+`digest` in the record of an interrupted translation. Both are stored on disk, so these functions never change.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from xxhash import xxh3_128 as Checksum
+
+
+def sha256(content: bytes | str) -> str:
+    """SHA-256 of bytes or text."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def sha256_of(file: BinaryIO) -> str:
+    """SHA-256 of the rest of an open file."""
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checksum(content: bytes = b"") -> "Checksum":
+    """The checksum of bytes, with `update` for more of them and `hexdigest`."""
+    from xxhash import xxh3_128
+
+    return xxh3_128(content)
+
+
+def checksum_of(path: Path) -> str:
+    """The checksum of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, checksum).hexdigest()  # type: ignore[arg-type]  # it has all that is called
+
+
+def hashes(texts: Iterable[bytes]) -> Iterator[int]:
+    """A 64-bit hash (xxh3) of each text, for comparison of many in memory."""
+    from xxhash import xxh3_64_intdigest
+
+    return map(xxh3_64_intdigest, texts)
