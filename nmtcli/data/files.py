@@ -254,23 +254,6 @@ def _file_system(url: str) -> tuple[Any, str]:
     return kind(**kind._get_kwargs_from_urls(url)), str(kind._strip_protocol(url))
 
 
-@dataclass(frozen=True)
-class FromFile:
-    """The base of readers of a single file."""
-
-    data: File
-
-    @property
-    def name(self) -> str:
-        """The name of the file."""
-        return self.data.name
-
-    @property
-    def files(self) -> tuple[File, ...]:
-        """The one file."""
-        return (self.data,)
-
-
 class LineReader:
     """Reads a given number of lines at a time from an open file."""
 

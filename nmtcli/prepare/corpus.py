@@ -126,10 +126,10 @@ def _open(name: str, corpus: CorpusConfig, languages: tuple[str, str], cache: Pa
     if corpus.path is None:
         assert corpus.source is not None
         assert corpus.target is not None
-        pair = LinePairs(File.fetch(corpus.source, cache), File.fetch(corpus.target, cache))
+        texts = File.fetch(corpus.source, cache), File.fetch(corpus.target, cache)
         if corpus.alignment is None:
-            return Corpus(name, corpus.tag, pair)
-        return Corpus(name, corpus.tag, AlignedLines(pair, File.fetch(corpus.alignment, cache)))
+            return Corpus(name, corpus.tag, LinePairs(*texts))
+        return Corpus(name, corpus.tag, AlignedLines(*texts, File.fetch(corpus.alignment, cache)))
     file = File.fetch(corpus.path, cache)
     return Corpus(name, corpus.tag, _reader(file, _format(corpus), sides))
 
@@ -171,7 +171,7 @@ def _reader(file: File, form: str, sides: Sides) -> Reader:
     if form == "jsonl":
         return JsonLines(file, sides)
     if form == "tmx":
-        return Tmx(file, sides.languages)
+        return Tmx(file, sides)
     from nmtcli.prepare.readers.tables import CsvFile, Parquet
 
     return CsvFile(file, sides) if form == "csv" else Parquet(file, sides)

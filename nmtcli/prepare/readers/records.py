@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from nmtcli.data.files import File
 from nmtcli.errors import DataError
 from nmtcli.prepare.rows import HEADER, INVALID_UTF8, MALFORMED, Problem, Rows
 
@@ -64,6 +65,28 @@ class Sides:
         regional = [match_language(list(lower), language) for language in self.languages]
         found = [lower[key] for key in regional if key is not None]
         return (found[0], found[1]) if len(set(found)) == 2 else None
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """The base of readers of a single file with both sides."""
+
+    data: File
+    sides: Sides
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.data.name
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The one file."""
+        return (self.data,)
+
+    def digest(self) -> str:
+        """SHA-256 of the file, and the columns of the sides."""
+        return f"{self.data.digest()} {self.sides}"
 
 
 def match_language(codes: Sequence[str], language: str) -> str | None:

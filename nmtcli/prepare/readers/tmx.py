@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from xml.etree import ElementTree
 
-from nmtcli.data.files import FromFile
 from nmtcli.errors import DataError
-from nmtcli.prepare.readers.records import Pair, TextBlock, match_language
+from nmtcli.prepare.readers.records import FileReader, Pair, TextBlock, match_language
 from nmtcli.prepare.rows import INLINE_CODES, Rows
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -85,11 +84,8 @@ class TmxBlock:
         return (sides[0], sides[1]), codes
 
 
-@dataclass(frozen=True)
-class Tmx(FromFile):
+class Tmx(FileReader):
     """The segments of two languages of each unit, of any region (`en` matches `en-GB`)."""
-
-    languages: tuple[str, str]
 
     def check(self) -> None:
         """Find a unit with both languages. Raises DataError if there is none."""
@@ -104,14 +100,14 @@ class Tmx(FromFile):
         if block is None:
             raise DataError(f"{self.name}: has no translation unit (tu)", "give a TMX file")
         raise DataError(
-            f"{self.name}: no unit has text in {' and '.join(self.languages)}"
+            f"{self.name}: no unit has text in {' and '.join(self.sides.languages)}"
             f" (languages: {', '.join(sorted(languages)) or 'none'})",
             "give the language codes of the file: -s LANG -t LANG",
         )
 
     def digest(self) -> str:
-        """Sha256 of the file, and the languages."""
-        return f"{self.data.digest()} {self.languages}"
+        """SHA-256 of the file, and the languages."""
+        return f"{self.data.digest()} {self.sides.languages}"
 
     def blocks(self) -> Iterator[TmxBlock]:
         """All units."""
@@ -123,7 +119,7 @@ class Tmx(FromFile):
         namespaces = "".join(_NAMESPACE.findall(root[1]))
         units, line = self._units(head[root.end() :], text), 1
         while chunk := list(islice(units, _BLOCK)):
-            yield TmxBlock(line, len(chunk), self.name, chunk, namespaces, self.languages)
+            yield TmxBlock(line, len(chunk), self.name, chunk, namespaces, self.sides.languages)
             line += len(chunk)
 
     def _text(self) -> Iterator[str]:
