@@ -1,16 +1,36 @@
-"""The model card of an export: contents, origin and quality."""
+"""The report and the model card of an export: contents, origin and quality."""
 
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from nmtcli.checkpoint import ModelInfo
+from nmtcli.checkpoint import ModelInfo, StoredPrecision
 from nmtcli.config import Config
 from nmtcli.errors import UserError
-from nmtcli.export.conditions import CTRANSLATE2_REFUSES
-from nmtcli.export.report import ExportReport
+from nmtcli.export.checking import Comparison
+from nmtcli.export.conditions import CTRANSLATE2_REFUSES, ExportFormat
 from nmtcli.settings import keys, load_config
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """The contents of an export and the result of its check: `export.json`."""
+
+    nmtcli: str
+    torch: str
+    format: ExportFormat
+    precision: StoredPrecision
+    shortlist: bool
+    checkpoints: list[str]
+    parameters: int
+    bytes: int
+    load_seconds: float
+    comparison: Comparison
+    passed: bool
+    replaced: list[str] = field(default_factory=list)  # messages of decoding settings that the format does not support
+    files: dict[str, dict[str, int | str]] = field(default_factory=dict)
 
 
 def model_card(report: ExportReport, info: ModelInfo, origin: Path) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import compress
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from nmtcli.data.shards import ShardWriter, record_batch
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.data.workers import Workers
 from nmtcli.prepare.cleaning.characters import Mask, Texts
+from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.cleaning.rules import EMPTY, EXAMPLES, TOO_MANY_TOKENS, Example, Verdicts, code, example
 from nmtcli.prepare.losses import CharacterCounts, CharacterLosses
-from nmtcli.prepare.reading import SplitRead
+from nmtcli.prepare.reading import RawBlock, ReadBlock, ReadingTask, SplitRead
 from nmtcli.prepare.rows import Block, OnProgress
 from nmtcli.prepare.statistics import TokenCounts, add
 
@@ -115,6 +117,24 @@ class EncodingTask:
             return EMPTY, "a side is empty after normalisation"
         side, length = ("source", source) if source > target else ("target", target)
         return TOO_MANY_TOKENS, f"the {side} has {length} tokens, more than {self._max_tokens}"
+
+
+class BlockWork:
+    """The task of a worker: to judge blocks in the first pass and encode them in the second, of both splits.
+
+    Each part is built at its first block.
+    """
+
+    def __init__(self, config: DataConfig, held_out: HeldOut, tokenizers: Path, threads: int | None) -> None:
+        """`tokenizers` is the directory that has them when the second pass begins."""
+        self._reading = cache(lambda training: ReadingTask(config, held_out, training=training))
+        self._encoding = cache(lambda training: EncodingTask(config, tokenizers, training=training, threads=threads))
+
+    def __call__(self, item: RawBlock | ReadyBlock) -> ReadBlock | EncodedBlock:
+        """Judge or encode a block."""
+        if isinstance(item, RawBlock):
+            return self._reading(item.training)(item.block)
+        return self._encoding(item.training)(item)
 
 
 def _select(texts: list[str], mask: Mask) -> list[str]:

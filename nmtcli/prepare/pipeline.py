@@ -20,14 +20,13 @@ from nmtcli.data.workers import Workers, cores, warm_up
 from nmtcli.errors import DataError, UserError, each
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.corpus import Corpora, Corpus
-from nmtcli.prepare.encoding import sample_pairs, write_split
+from nmtcli.prepare.encoding import BlockWork, sample_pairs, write_split
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
 from nmtcli.prepare.hold_out import check_hold_out, sample_hold_out
 from nmtcli.prepare.reading import TRAIN, VALID, SplitRead, counts_of, read_split
 from nmtcli.prepare.report.page import PAGE_FILE, write_page
 from nmtcli.prepare.report.report import Report, SplitReport, split_report
 from nmtcli.prepare.rows import OnProgress
-from nmtcli.prepare.work import BlockWork
 from nmtcli.staging import staged
 from nmtcli.version import __version__
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nmtcli.metrics.perplexity import perplexity
+from nmtcli.metrics import perplexity
 from nmtcli.models.interfaces import Decoded
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import Batch

@@ -12,7 +12,7 @@ from nmtcli.config import Config
 from nmtcli.config.section import settled
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.shards import Rows
-from nmtcli.metrics.perplexity import perplexity
+from nmtcli.metrics import perplexity
 from nmtcli.metrics.scores import Variant, score_corpus
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import BatchPlan

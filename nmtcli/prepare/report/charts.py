@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from nmtcli.page.charts import HEIGHT, Bar, Chart, Line, grid, height_of, place_of, round_values, stairs
-from nmtcli.prepare.report.finding import percent
+from nmtcli.prepare.report.findings import percent
 from nmtcli.prepare.report.report import Histogram
 
 _LEAST_TOP = 0.001  # share of texts that the axis reaches at least

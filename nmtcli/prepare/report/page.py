@@ -9,8 +9,7 @@ from nmtcli.page.html import render
 from nmtcli.prepare.cleaning.rules import RULES
 from nmtcli.prepare.report.charts import length_chart, ratio_chart
 from nmtcli.prepare.report.explanations import EXPLANATIONS, Explanation
-from nmtcli.prepare.report.finding import percent
-from nmtcli.prepare.report.findings import findings
+from nmtcli.prepare.report.findings import findings, percent
 from nmtcli.prepare.report.report import CorpusReport, Report, RuleReport, SplitReport
 from nmtcli.prepare.report.writing import is_letter
 

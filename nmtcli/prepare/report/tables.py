@@ -4,8 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from nmtcli.prepare.report.finding import Finding
-from nmtcli.prepare.report.findings import findings
+from nmtcli.prepare.report.findings import Finding, findings
 from nmtcli.prepare.report.report import CorpusReport, Report, SplitReport
 
 
