@@ -2,7 +2,7 @@
 
 import math
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -76,6 +76,18 @@ def percent(share: float) -> str:
     if 0.9995 <= share < 1:
         return ">99.9%"
     return f"{share:.0%}" if share in (0, 1) else f"{share:.2%}" if share < 0.01 else f"{share:.1%}"
+
+
+def token_facts(sides: Sequence[TokenReport | None]) -> Iterator[tuple[str, list[str]]]:
+    """The numbers of each side in tokens as rows of a table; none in a dry run."""
+    known = [tokens for tokens in sides if tokens is not None]
+    if known:
+        yield "tokens", [f"{tokens.tokens:,}" for tokens in known]
+        yield "tokens per text", [f"{tokens.mean_length:.1f}" for tokens in known]
+        yield "longest text, in tokens", [f"{tokens.longest:,}" for tokens in known]
+        yield "tokens per word", [f"{tokens.tokens_per_word:.2f}" for tokens in known]
+        yield "unknown tokens", [percent(tokens.unknown_share) for tokens in known]
+        yield "byte tokens", [percent(tokens.byte_share) for tokens in known]
 
 
 def splits(report: Report) -> tuple[tuple[str, SplitReport], ...]:
@@ -236,7 +248,7 @@ def _worst(split: SplitReport) -> dict[str, tuple[float, CorpusReport]]:
 def _validation(report: Report) -> Iterator[Finding]:
     split = report.valid
     if dropped := split.pairs_read - split.pairs_kept:
-        rules = ", ".join(f"{rule}: {found.dropped:,}" for rule, found in split.rules.items() if found.dropped)
+        rules = ", ".join(f"{rule}: {count:,}" for rule, count in split.dropped.items() if count)
         yield Finding(
             "look",
             f"The validation set lost {dropped:,} of its {split.pairs_read:,} pairs ({rules}).",
@@ -333,11 +345,10 @@ def _sizes(report: Report) -> Iterator[Finding]:
 
 
 def _line_ends(report: Report) -> Iterator[Finding]:
-    corpora = (*report.train.corpora, *report.valid.corpora)
-    if crlf := sum(corpus.crlf_lines for corpus in corpora):
+    if crlf := report.train.crlf_lines + report.valid.crlf_lines:
         text = f"{crlf:,} lines end with CRLF (Windows line ends); the CR was removed."
         yield Finding("look", text, "Nothing to do.")
-    if breaks := sum(corpus.line_breaks for corpus in corpora):
+    if breaks := report.train.line_breaks + report.valid.line_breaks:
         text = f"{breaks:,} line breaks inside a text were replaced by spaces."
         yield Finding("look", text, "If texts are paragraphs, split them into sentences.")
 

@@ -9,8 +9,8 @@ from nmtcli.page.html import render
 from nmtcli.prepare.cleaning.rules import RULES
 from nmtcli.prepare.report.charts import length_chart, ratio_chart
 from nmtcli.prepare.report.explanations import EXPLANATIONS, Explanation
-from nmtcli.prepare.report.findings import findings, percent
-from nmtcli.prepare.report.report import CorpusReport, Report, RuleReport, SplitReport
+from nmtcli.prepare.report.findings import findings, percent, token_facts
+from nmtcli.prepare.report.report import Report, RuleReport, SplitReport
 from nmtcli.prepare.report.writing import is_letter
 
 PAGE_FILE = "report.html"
@@ -33,7 +33,7 @@ def page(report: Report) -> str:
         {"percent": percent, "sides": _sides},
         report=report,
         findings=findings(report),
-        columns=_columns(report),
+        columns=report.parts,
         rules=tuple(_rule_rows(report)),
         others=tuple(_other_rules(report)),
         charts=tuple(_charts(report)),
@@ -46,33 +46,6 @@ def _sides(excerpt: str) -> list[str]:
     """Both texts of an example, or the single text of an unreadable row."""
     sides = excerpt.split(" ||| ")
     return sides if len(sides) == 2 else [excerpt]
-
-
-@dataclass(frozen=True)
-class _Column:
-    """A column of the table of pairs: a corpus or a split."""
-
-    name: str
-    tag: str | None
-    part: CorpusReport | SplitReport
-    crlf_lines: int
-    line_breaks: int
-    dropped: Mapping[str, int]
-
-
-def _columns(report: Report) -> tuple[_Column, ...]:
-    """One for each training corpus, if there are several, one for all of them, one for validation."""
-    corpora = report.train.corpora if len(report.train.corpora) > 1 else ()
-    columns = [
-        _Column(corpus.name, corpus.tag, corpus, corpus.crlf_lines, corpus.line_breaks, corpus.dropped)
-        for corpus in corpora
-    ]
-    for name, split in (("all training" if corpora else "training", report.train), ("validation", report.valid)):
-        crlf_lines = sum(corpus.crlf_lines for corpus in split.corpora)
-        line_breaks = sum(corpus.line_breaks for corpus in split.corpora)
-        dropped = {rule: found.dropped for rule, found in split.rules.items()}
-        columns.append(_Column(name, None, split, crlf_lines, line_breaks, dropped))
-    return tuple(columns)
 
 
 @dataclass(frozen=True)
@@ -138,12 +111,4 @@ def _facts(splits: Sequence[SplitReport]) -> Iterator[tuple[str, list[str]]]:
     yield "texts", [f"{text.texts:,}" for text in texts]
     yield "characters", [f"{text.characters:,}" for text in texts]
     yield "characters in a text, on average", [f"{text.characters / max(text.texts, 1):.1f}" for text in texts]
-    sides = [tokens for split in splits for tokens in (split.source_tokens, split.target_tokens)]
-    known = [tokens for tokens in sides if tokens is not None]
-    if len(known) == len(sides):
-        yield "tokens", [f"{tokens.tokens:,}" for tokens in known]
-        yield "tokens in a text, on average", [f"{tokens.mean_length:.1f}" for tokens in known]
-        yield "longest text, in tokens", [f"{tokens.longest:,}" for tokens in known]
-        yield "tokens per word", [f"{tokens.tokens_per_word:.2f}" for tokens in known]
-        yield "unknown tokens", [percent(tokens.unknown_share) for tokens in known]
-        yield "byte tokens", [percent(tokens.byte_share) for tokens in known]
+    yield from token_facts([tokens for split in splits for tokens in (split.source_tokens, split.target_tokens)])

@@ -101,6 +101,21 @@ class SplitReport(Section):
         return fields if self.alignment else {name: value for name, value in fields.items() if name != "alignment"}
 
     @property
+    def dropped(self) -> dict[str, int]:
+        """Pairs of all corpora by the rule that dropped them."""
+        return {name: rule.dropped for name, rule in self.rules.items()}
+
+    @property
+    def crlf_lines(self) -> int:
+        """Line ends of Windows in all corpora."""
+        return sum(corpus.crlf_lines for corpus in self.corpora)
+
+    @property
+    def line_breaks(self) -> int:
+        """Line breaks inside a text in all corpora."""
+        return sum(corpus.line_breaks for corpus in self.corpora)
+
+    @property
     def pairs_read(self) -> int:
         """Pairs of all corpora."""
         return sum(corpus.pairs_read for corpus in self.corpora)
@@ -120,6 +135,13 @@ class Report(Section):
     target_vocabulary_size: int | None
     train: SplitReport
     valid: SplitReport
+
+    @property
+    def parts(self) -> list[tuple[str, CorpusReport | SplitReport]]:
+        """Each training corpus by its name, if there are several; training text; validation text."""
+        corpora = self.train.corpora if len(self.train.corpora) > 1 else ()
+        together = "all training" if corpora else "training"
+        return [*((corpus.name, corpus) for corpus in corpora), (together, self.train), ("validation", self.valid)]
 
     def save(self, directory: Path) -> None:
         """Write `report.json`."""
