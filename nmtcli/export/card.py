@@ -11,7 +11,7 @@ from nmtcli.config import Config
 from nmtcli.errors import UserError
 from nmtcli.export.checking import Comparison
 from nmtcli.export.conditions import CTRANSLATE2_REFUSES, ExportFormat
-from nmtcli.settings import keys, load_config
+from nmtcli.settings import changed_settings, load_config
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,5 @@ def training_settings(origin: Path) -> list[str]:
         config = load_config(files=[folder / "config.yaml"])
     except UserError:
         return []
-    default = Config()
-    settings = []
-    for path, _ in keys():
-        value: object = config
-        usual: object = default
-        for part in path:
-            value, usual = getattr(value, part), getattr(usual, part)
-        if value != usual and path[0] in ("model", "train"):
-            settings.append(f"{'.'.join(path)}={value}")
-    return settings
+    changed = changed_settings(Config(), config)
+    return [f"{key}={value}" for key, _, value in changed if key.startswith(("model.", "train."))]

@@ -119,11 +119,7 @@ class _Product(torch.autograd.Function):
         ctx.save_for_backward(inputs, matrix)
         ctx.transposed, ctx.uses = transposed, uses
         ctx.base_shape = None if base is None else base.shape
-        other = matrix if transposed else matrix.transpose(-1, -2)
-        if base is not None and inputs.dim() == 2:
-            return torch.addmm(base, inputs, other)
-        output = torch.matmul(inputs, other)
-        return output if base is None else output + base
+        return plain_product(inputs, matrix, base, transposed)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

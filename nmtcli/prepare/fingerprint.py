@@ -3,16 +3,16 @@
 import json
 import unicodedata
 from pathlib import Path
-from typing import Any
 
 import sentencepiece
 
-from nmtcli.config import DataConfig
+from nmtcli.config import Config, DataConfig
 from nmtcli.data.directory import FORMAT, MANIFEST_FILE, Manifest, open_data
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.digests import sha256
 from nmtcli.errors import UserError, each
 from nmtcli.prepare.corpus import Corpora, Corpus
+from nmtcli.settings import changed_settings
 from nmtcli.version import __version__
 
 
@@ -57,17 +57,10 @@ def require_same(output: Path, existing: Manifest, expected: str, config: DataCo
     if existing.fingerprint == expected:
         open_data(output)
         return
-    old, new = _flatten(existing.data.model_dump()), _flatten(config.settings().model_dump())
-    changes = [f"{key} was {old.get(key)}, now {new.get(key)}" for key in new if old.get(key) != new.get(key)]
+    settings = changed_settings(Config(data=existing.data), Config(data=config.settings()))
+    changes = [f"{key} was {old}, now {new}" for key, old, new in settings]
     why = (
         ", ".join(changes)
         or "other text, other corpus names, another --tokenizer, or another version of nmtcli or sentencepiece"
     )
     raise UserError(f"{output}: holds data prepared differently ({why})", "choose another -o, or delete it first")
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "data.") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

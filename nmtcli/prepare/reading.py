@@ -26,7 +26,6 @@ from nmtcli.prepare.cleaning.rules import (
     RULES,
     Example,
     Judged,
-    Rule,
     Verdicts,
     active_rules,
     code,
@@ -34,7 +33,6 @@ from nmtcli.prepare.cleaning.rules import (
     example,
     judge,
     text_rules,
-    validation_rules,
 )
 from nmtcli.prepare.corpus import Corpus
 from nmtcli.prepare.rows import Block, OnProgress
@@ -70,7 +68,7 @@ class ReadingTask:
     """The task for one block, in any process."""
 
     def __init__(self, config: DataConfig, held_out: HeldOut, *, training: bool) -> None:
-        self._rules = split_rules(config, held_out, training=training)
+        self._rules = text_rules(config, held_out, training=training)
         self._hashing = training and bool(duplicate_rules(config.cleaning))
 
     def __call__(self, block: Block) -> ReadBlock:
@@ -81,11 +79,6 @@ class ReadingTask:
         hashes = (source.hashes, target.hashes) if self._hashing else None
         counts = TextCounts.of(source), TextCounts.of(target)
         return ReadBlock(judged, counts, ratios(source, target), rows.crlf_lines, rows.line_breaks, rows.notes, hashes)
-
-
-def split_rules(config: DataConfig, held_out: HeldOut, *, training: bool) -> list[Rule]:
-    """The rules about the text of one pair in a split."""
-    return text_rules(config, held_out) if training else validation_rules()
 
 
 @dataclass
@@ -181,11 +174,11 @@ def read_split(
     Raises one DataError that lists all files that are damaged or not line-aligned.
     """
     training = name == TRAIN
-    rules = split_rules(config, held_out, training=training)
+    rules = text_rules(config, held_out, training=training)
     split = SplitRead(name, active_rules(config.cleaning, rules, training=training))
     kinds = duplicate_rules(config.cleaning) if training else []
     spill.mkdir()
-    duplicates = {kind: Duplicates(spill / kind) for kind, _ in kinds}
+    duplicates = {kind: Duplicates(spill / kind) for kind in kinds}
     verdicts = bytearray()
 
     def read(corpus: Corpus) -> None:

@@ -5,7 +5,7 @@ So a resume needs only the position (epoch, block, position), and little computa
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -68,17 +68,8 @@ class Batch:
         if device.type == "cpu":
             return self
 
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.pin_memory().to(device, non_blocking=True)
-
-        return Batch(
-            move(self.source),
-            move(self.source_length),
-            move(self.target_input),
-            move(self.target_output),
-            self.target_tokens,
-            None if self.alignment is None else move(self.alignment),
-        )
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: one.pin_memory().to(device, non_blocking=True) for name, one in tensors.items()})
 
 
 def make_batch(source: Sentences, target: Sentences, links: Links | None = None) -> Batch:

@@ -5,7 +5,6 @@ here, never on the machine. A value that is given wins, and those that follow ar
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from nmtcli.config import Config, ModelConfig
@@ -118,13 +117,3 @@ def _rounded(updates: float) -> int:
 
 def _significant(number: float) -> float:
     return float(f"{number:.1e}")
-
-
-def replaced(config: Config, values: Mapping[str, Any]) -> Config:
-    """The settings with these values, by their keys; they are checked already."""
-    sections: dict[str, dict[str, Any]] = {}
-    for key, value in values.items():
-        section, _, name = key.partition(".")
-        sections.setdefault(section, {})[name] = value
-    update = {section: getattr(config, section).model_copy(update=parts) for section, parts in sections.items()}
-    return config.model_copy(update=update)
