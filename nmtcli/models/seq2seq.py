@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nmtcli.config import ModelConfig
 from nmtcli.models.cells import flip_index, take
 from nmtcli.models.dropout import dropout_mask
-from nmtcli.models.interfaces import Decoded
+from nmtcli.models.interfaces import Decoded, Decoder, Encoder
 from nmtcli.models.protocol import Cache, Memory, Step
 from nmtcli.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from nmtcli.models.selected_attention import AttentionChoice, select_attention
@@ -23,11 +23,11 @@ from nmtcli.vocabulary import PAD
 
 _ROWS = 96  # rows of the output layer at a time; with fewer, oneDNN spends more time on packing than on multiplying
 
-ENCODERS: dict[str, Callable[[ModelConfig], RecurrentEncoder | TransformerEncoder]] = {
+ENCODERS: dict[str, Callable[[ModelConfig], Encoder]] = {
     "rnn": RecurrentEncoder,
     "transformer": TransformerEncoder,
 }
-DECODERS: dict[str, Callable[[ModelConfig], RecurrentDecoder | TransformerDecoder | SsruDecoder]] = {
+DECODERS: dict[str, Callable[[ModelConfig], Decoder]] = {
     "rnn": RecurrentDecoder,
     "transformer": TransformerDecoder,
     "ssru": SsruDecoder,
