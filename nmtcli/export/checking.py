@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from nmtcli.checkpoint import Kind, ModelInfo, StoredPrecision
+from nmtcli.checkpoint import ModelInfo, StoredPrecision
 from nmtcli.config import SearchConfig
 from nmtcli.data.batching import Sentences, pad
 from nmtcli.data.directory import PreparedData
@@ -132,7 +132,8 @@ def compare(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes)
     if probes.references is not None:  # the model's settings as far as every engine supports them
         search = info.search.model_copy(update={"method": "beam", "stopping": "count", "beam_groups": 1})
     tokenizers = export.tokenizers
-    source = Translator(_comparable(original, info.kind), tokenizers, search)
+    comparable: Runtime | Searcher = _LikeCTranslate2(original) if info.kind == "ctranslate2" else original
+    source = Translator(comparable, tokenizers, search)
     found, speeds = _translated([source, replace(export, search=search)], probes)
     pairs = list(zip(*found, strict=True))
     same = [(one, other) for one, other in pairs if one.text == other.text]
@@ -176,10 +177,6 @@ def _translated(translators: Sequence[Translator], probes: Probes) -> tuple[list
             found.append(translator.translate(probes.sources))
             spent.append(time.perf_counter() - start)
     return found, [len(probes.sources) / min(spent) for spent in seconds]
-
-
-def _comparable(runtime: Runtime, kind: Kind) -> Runtime | Searcher:
-    return _LikeCTranslate2(runtime) if kind == "ctranslate2" else runtime
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The data cleaning report: pairs read, dropped by rule and kept, and statistics of both sides."""
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -237,11 +236,7 @@ def _length_histogram(counts: Counts) -> Histogram:
     """Bins of one round width; the longest 0.5 % share the last bin."""
     total = counts.sum()
     reach = int(np.searchsorted(counts.cumsum(), 0.995 * total)) if total else 0
-    width = next(w for w in _round_widths() if w * _BINS > reach)
+    width = next(w for w in (1, 2, 5, 10, 20, 50) if w * _BINS > reach)
     edges = list(range(0, min(reach + width, LONGEST) + 1, width))
     inner = np.add.reduceat(counts, edges) if total else np.zeros(len(edges), np.int64)
     return Histogram(edges=(*map(float, edges), float(LONGEST)), counts=tuple(inner.tolist()))
-
-
-def _round_widths() -> Sequence[int]:
-    return (1, 2, 5, 10, 20, 50)
