@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from nmtcli.config import Config, ModelConfig, SearchConfig, Section
+from nmtcli.data.digests import checksum_of
 from nmtcli.data.tokenizer import Tokenizers
-from nmtcli.digests import checksum_of
 from nmtcli.errors import DataError, UserError
 from nmtcli.paths import quoted
 from nmtcli.staging import check_name, exclusive, staged, write_whole, writing

@@ -8,9 +8,9 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
-from nmtcli.digests import sha256
 from nmtcli.errors import ResourceError, UserError
 
 _LONGEST_NAME = 255  # bytes, on usual file systems
@@ -173,7 +173,7 @@ def _partial(path: Path) -> Path:
     """The temporary path of a file or directory; a hash replaces a name that would become too long."""
     name = f".{path.name}.partial"
     if len(os.fsencode(name)) > _LONGEST_NAME >= len(os.fsencode(path.name)):
-        name = f".{sha256(os.fsencode(path.name))}.partial"
+        name = f".{sha256(os.fsencode(path.name)).hexdigest()}.partial"
     return path.with_name(name)
 
 

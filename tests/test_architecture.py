@@ -13,7 +13,7 @@ PACKAGE = ROOT / "nmtcli"
 
 # Each room may import rooms of a lower floor, and itself.
 FLOORS = [
-    {"digests", "errors", "vocabulary", "version", "page", "strict_json"},
+    {"errors", "vocabulary", "version", "page", "strict_json"},
     {"staging", "paths", "options"},
     {"config", "demo"},
     {"settings"},

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from nmtcli.digests import sha256, sha256_of
+from nmtcli.data.digests import sha256, sha256_of
 from nmtcli.errors import DataError
 from nmtcli.paths import PIPE, STDIN_NAME, quoted
 
@@ -121,7 +121,7 @@ def opened(path: Path) -> "Iterator[BufferedReader[Any]]":
 
 def as_text(file: "BufferedReader[Any]", path: Path) -> BinaryIO:
     """The decompressed bytes of a text file. Raises DataError if its beginning is not UTF-8."""
-    name = STDIN_NAME if path == PIPE else str(path)
+    name = name_of(path)
     content = decompressed(file, name)
     assert isinstance(content, BufferedReader)
     refuse_unreadable(name, content.peek(_PROBE), packed=content is not file)
@@ -130,7 +130,7 @@ def as_text(file: "BufferedReader[Any]", path: Path) -> BinaryIO:
 
 def read_text(path: Path) -> str:
     """The text of a file, a pipe, or standard input for `-`, without its byte order mark. Raises DataError."""
-    name = STDIN_NAME if path == PIPE else str(path)
+    name = name_of(path)
     with opened(path) as file, File(name, path).readable():
         content = as_text(file, path).read()
     try:
@@ -139,6 +139,11 @@ def read_text(path: Path) -> str:
         line = error.object.count(b"\n", 0, error.start) + 1
         hint = f"convert it from its encoding, for example: iconv -f LATIN1 -t UTF-8 {_shown(name)} > NEW"
         raise DataError(f"{name}:{line}: not UTF-8 text", hint) from None
+
+
+def name_of(path: Path) -> str:
+    """The name of a file in messages."""
+    return STDIN_NAME if path == PIPE else str(path)
 
 
 def _shown(name: str) -> str:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from nmtcli.config import TokenizerConfig
 from nmtcli.config.section import AUTO, settled
 from nmtcli.data import normalization
+from nmtcli.data.digests import sha256
 from nmtcli.data.piece_model import (
     read_pieces,
     renumbered,
@@ -32,7 +33,6 @@ from nmtcli.data.piece_model import (
     without_rule_file,
 )
 from nmtcli.data.subword_sampling import BpeSampler, UnigramSampler
-from nmtcli.digests import sha256
 from nmtcli.errors import DataError, UserError
 from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL, UNK, check_symbols
 

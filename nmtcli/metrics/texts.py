@@ -7,7 +7,6 @@ from pathlib import Path
 
 from nmtcli.data import files
 from nmtcli.errors import DataError
-from nmtcli.paths import PIPE, STDIN_NAME
 
 # Share of lines with a sign above which there is a warning. Subword marks do not occur in real text; detached commas
 # sometimes do.
@@ -47,7 +46,7 @@ def read_text(path: Path) -> Text:
     lines = files.read_text(path).split("\n")
     if lines[-1] == "":  # the LF of the last line does not start another line
         lines.pop()
-    return Text(STDIN_NAME if path == PIPE else str(path), [line.rstrip() for line in lines])
+    return Text(files.name_of(path), [line.rstrip() for line in lines])
 
 
 def require_parallel(hypothesis: Text, reference: Text) -> None:

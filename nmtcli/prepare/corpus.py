@@ -7,8 +7,8 @@ from pathlib import Path
 from posixpath import commonprefix
 
 from nmtcli.config import CorpusConfig, DataConfig
+from nmtcli.data.digests import sha256
 from nmtcli.data.files import File
-from nmtcli.digests import sha256
 from nmtcli.errors import UserError, each
 from nmtcli.paths import quoted
 from nmtcli.prepare.readers.alignments import AlignedLines

@@ -7,9 +7,9 @@ from pathlib import Path
 import sentencepiece
 
 from nmtcli.config import Config, DataConfig
+from nmtcli.data.digests import sha256
 from nmtcli.data.directory import FORMAT, MANIFEST_FILE, Manifest, open_data
 from nmtcli.data.tokenizer import Tokenizers
-from nmtcli.digests import sha256
 from nmtcli.errors import UserError, each
 from nmtcli.prepare.corpus import Corpora, Corpus
 from nmtcli.settings import changed_settings

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
+from nmtcli.data.digests import sha256
 from nmtcli.data.directory import TRAIN, VALID, Manifest, PreparedData, SplitSize, open_data
 from nmtcli.data.shards import join
-from nmtcli.digests import sha256
 from nmtcli.errors import UserError, each
 from nmtcli.prepare.fingerprint import find_existing, require_same
 from nmtcli.staging import staged

@@ -13,8 +13,8 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
 from nmtcli.checkpoint import CARD, STATE, TENSORS
+from nmtcli.data.digests import checksum
 from nmtcli.data.workers import Workers, warm_up
-from nmtcli.digests import checksum
 from nmtcli.metrics.alignment import format_links
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice
 from nmtcli.translate.alignment import AttentionMap

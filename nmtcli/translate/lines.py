@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 from pydantic import Field, StrictBool, StrictStr, ValidationError
 
 from nmtcli.config.section import Section
-from nmtcli.digests import checksum
+from nmtcli.data.digests import checksum
 from nmtcli.errors import DataError
 from nmtcli.translate.translation import Request, has_controls
 

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from nmtcli.checkpoint import read_json
 from nmtcli.config.section import Section
-from nmtcli.digests import checksum
+from nmtcli.data.digests import checksum
 from nmtcli.errors import DataError, UserError
 from nmtcli.staging import write_output, writing
 from nmtcli.translate.job import TranslatedWindow
@@ -23,7 +23,7 @@ from nmtcli.translate.lines import Prefix, Report, Tally
 from nmtcli.version import __version__
 
 if TYPE_CHECKING:
-    from nmtcli.digests import Checksum
+    from nmtcli.data.digests import Checksum
 
 _CHUNK = 2**20
 _EVERY = 1.0  # seconds between records: each waits for the disk

@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from nmtcli.digests import hashes
+from nmtcli.data.digests import hashes
 
 OTHER, BLANK, CONTROL, DIGIT, SYMBOL, FIRST_SCRIPT = range(6)
 

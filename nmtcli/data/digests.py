@@ -1,4 +1,4 @@
-"""All digests of `nmt`, in lower-case hexadecimal. Text is hashed in UTF-8, a file as it is stored.
+"""Digests of content, in lower-case hexadecimal. Text is hashed in UTF-8, a file as it is stored.
 
 SHA-256 identifies text, tokenizers, settings and data: `fingerprint` in `manifest.json`, and what is compared between
 machines. A checksum (xxh3-128) is many times faster and finds files that changed by accident: `files` in `export.json`,
