@@ -68,16 +68,16 @@ def warnings(
 
     `tokenize` is BLEU's tokenizer: with "none", tokenised text is expected.
     """
-    found: list[str] = []
+    messages: list[str] = []
     for text in (*systems, *references):
-        found += _subword_warnings(text)
+        messages += _subword_warnings(text)
         if tokenize != "none":
-            found += _tokenised_warnings(text)
+            messages += _tokenised_warnings(text)
     for system in systems:
-        found += _empty_warnings(system)
+        messages += _empty_warnings(system)
     if "bleu" in metrics and tokenize in {None, "13a", "intl"}:
-        found += _script_warnings(references[0], tokenize or "13a")
-    return found
+        messages += _script_warnings(references[0], tokenize or "13a")
+    return messages
 
 
 def _subword_warnings(text: Text) -> Iterator[str]:

@@ -308,8 +308,8 @@ class RecurrentDecoder(nn.Module):
         if self.training and self.recurrent_dropout:
             recurrent = [dropout_mask(like, (batch, width), self.recurrent_dropout) for _ in self.layers]
         if self.training and self.dropout.rate:
-            drawn = dropout_mask(like, (size, count, batch, width), self.dropout.rate)
-            outputs = [of_layers.unbind(0) for of_layers in drawn.unbind(0)]
+            masks = dropout_mask(like, (size, count, batch, width), self.dropout.rate)
+            outputs = [of_layers.unbind(0) for of_layers in masks.unbind(0)]
         return [_Masks(of_layers, recurrent) for of_layers in outputs]
 
     def _stack(self) -> list[RecurrentLayer]:

@@ -113,7 +113,7 @@ class SplitRead:
     @property
     def aligned(self) -> bool:
         """Whether any of its corpora has word alignment."""
-        return any(found.corpus.aligned for found in self.corpora)
+        return any(read.corpus.aligned for read in self.corpora)
 
     @property
     def kept(self) -> int:
@@ -122,20 +122,20 @@ class SplitRead:
 
     def parts(self) -> Iterator[tuple[CorpusRead, Verdicts]]:
         """Each corpus with a writable view of the verdicts on its rows."""
-        ends = np.cumsum([0, *(found.rows for found in self.corpora)]).tolist()
-        for found, (start, end) in zip(self.corpora, pairwise(ends), strict=True):
-            yield found, self.verdicts[start:end]
+        ends = np.cumsum([0, *(read.rows for read in self.corpora)]).tolist()
+        for read, (start, end) in zip(self.corpora, pairwise(ends), strict=True):
+            yield read, self.verdicts[start:end]
 
     def blocks(self) -> Iterator[tuple[CorpusRead, Block, Verdicts]]:
         """Read again: each block with its corpus and the verdicts on its rows. Raises DataError if a file changed."""
-        for found, verdicts in self.parts():
+        for read, verdicts in self.parts():
             start = 0
-            for block in found.corpus.reader.blocks():
-                yield found, block, verdicts[start : start + block.size]
+            for block in read.corpus.reader.blocks():
+                yield read, block, verdicts[start : start + block.size]
                 start += block.size
-            if start != found.rows:
+            if start != read.rows:
                 raise DataError(
-                    f"{found.corpus.reader.name}: had {found.rows:,} rows in the first pass, {start:,} in the second",
+                    f"{read.corpus.reader.name}: had {read.rows:,} rows in the first pass, {start:,} in the second",
                     "the file changed while it was read: start again when nothing writes to it",
                 )
 
@@ -152,9 +152,9 @@ class SplitRead:
             if not len(selected) or start > selected[-1]:
                 return
 
-    def add_examples(self, found: dict[str, list[Example]]) -> None:
+    def add_examples(self, by_rule: dict[str, list[Example]]) -> None:
         """Keep the first examples of each rule."""
-        for rule, examples in found.items():
+        for rule, examples in by_rule.items():
             kept = self.examples.setdefault(rule, [])
             kept += examples[: EXAMPLES - len(kept)]
 
@@ -182,13 +182,13 @@ def read_split(
     verdicts = bytearray()
 
     def read(corpus: Corpus) -> None:
-        found = CorpusRead(corpus)
-        split.corpora.append(found)
+        of_corpus = CorpusRead(corpus)
+        split.corpora.append(of_corpus)
         for result in workers.map(RawBlock(block, training) for block in corpus.reader.blocks()):
             first = len(verdicts)
             verdicts.extend(result.judged.verdicts.tobytes())
-            found.rows += len(result.judged.verdicts)
-            _count(split, found, result)
+            of_corpus.rows += len(result.judged.verdicts)
+            _count(split, of_corpus, result)
             if result.hashes is not None:
                 for kind, store in duplicates.items():
                     store.add(_hashes(kind, result.hashes), first)
@@ -202,10 +202,10 @@ def read_split(
     return split
 
 
-def _count(split: SplitRead, found: CorpusRead, result: ReadBlock) -> None:
-    found.crlf_lines += result.crlf_lines
-    found.line_breaks += result.line_breaks
-    found.notes.update(result.notes)
+def _count(split: SplitRead, read: CorpusRead, result: ReadBlock) -> None:
+    read.crlf_lines += result.crlf_lines
+    read.line_breaks += result.line_breaks
+    read.notes.update(result.notes)
     for total, counts in zip(split.counts, result.counts, strict=True):
         add(total, counts)
     split.ratios += result.ratios

@@ -111,8 +111,8 @@ def _charts(runs: Sequence[History], last: int) -> Iterator[tuple[str, Chart]]:
                 Curve(f"{colours[0]} train{pale}", training, marked=best),
                 Curve(f"{colours[1]} valid", validation, dots=True, marked=best),
             ]
-        if drawn := curve_chart(curves, last, zero=chart.zero, log=chart.log, named=not several):
-            yield chart.title, drawn
+        if shapes := curve_chart(curves, last, zero=chart.zero, log=chart.log, named=not several):
+            yield chart.title, shapes
 
 
 def _readings(records: Sequence[Metrics], chart: _Chart) -> list[Reading]:

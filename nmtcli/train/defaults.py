@@ -43,8 +43,8 @@ def automatic(config: Config, data: PreparedData, finetuning: bool) -> dict[str,
     plan = BatchPlan.training(data, train.model_copy(update={"batch_tokens": batch_tokens}))
     pairs, an_epoch = plan.epochs.pairs(1), plan.updates(1)
     passes = _epochs(pairs) / (FINETUNING_EPOCHS if finetuning else 1)
-    wanted = an_epoch * passes if train.max_epochs is None else plan.updates(train.max_epochs)
-    updates = settle("max_updates", _rounded(wanted))
+    total = an_epoch * passes if train.max_epochs is None else plan.updates(train.max_epochs)
+    updates = settle("max_updates", _rounded(total))
     if train.max_epochs is not None:
         updates = min(updates, plan.updates(train.max_epochs))
     settle("warmup_updates", _warmup(config, updates))
@@ -102,8 +102,8 @@ def _rate(config: Config) -> float:
 def _dropout(model: ModelConfig, epochs: float) -> float:
     """The more often a pair is seen, the more; recurrent models need more than Transformers."""
     slope, most = DROPOUT["recurrent" if _recurrent(model) else "transformer"]
-    wanted = slope * math.log2(max(epochs, 1) / 2.5)
-    return round(min(max(wanted, LEAST_DROPOUT), most) * 20) / 20  # in steps of 0.05
+    rate = slope * math.log2(max(epochs, 1) / 2.5)
+    return round(min(max(rate, LEAST_DROPOUT), most) * 20) / 20  # in steps of 0.05
 
 
 def _recurrent(model: ModelConfig) -> bool:

@@ -75,11 +75,11 @@ class Ranks:
         """What each rank has, in their order, on all of them. JSON: nothing that is received is ever run."""
         if self.host is None:
             return [value]
-        own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
-        padded = torch.zeros(self.most(len(own)), dtype=torch.uint8)
-        padded[: len(own)] = own
+        content = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        padded = torch.zeros(self.most(len(content)), dtype=torch.uint8)
+        padded[: len(content)] = content
         sizes = [torch.zeros((), dtype=torch.int64) for _ in range(self.size)]
-        dist.all_gather(sizes, torch.tensor(len(own)), group=self.host)
+        dist.all_gather(sizes, torch.tensor(len(content)), group=self.host)
         everyone = [torch.empty_like(padded) for _ in range(self.size)]
         dist.all_gather(everyone, padded, group=self.host)
         return [json.loads(bytes(one[:size].tolist())) for one, size in zip(everyone, sizes, strict=True)]

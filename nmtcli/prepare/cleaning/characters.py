@@ -126,6 +126,6 @@ class Texts:
             done += step
         starts = np.flatnonzero(run)
         inside = (self.rows(starts) == self.rows(starts + times)) & (self.kinds[starts] != BLANK)
-        found = np.zeros(len(self.texts), np.bool_)
-        found[self.rows(starts[inside])] = True
-        return found
+        repeating = np.zeros(len(self.texts), np.bool_)
+        repeating[self.rows(starts[inside])] = True
+        return repeating

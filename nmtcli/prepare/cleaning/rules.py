@@ -224,21 +224,21 @@ def _both(name: str, message: str, test: Callable[[Texts], Mask]) -> SideRule:
 
 
 def _blank(texts: Texts) -> Mask:
-    found: Mask = np.asarray(texts.lengths == 0)
+    blank: Mask = np.asarray(texts.lengths == 0)
     starts = texts.ends - texts.lengths
-    suspects = np.flatnonzero(~found)
+    suspects = np.flatnonzero(~blank)
     first = texts.kinds[starts[suspects]]
     for row in suspects[(first == BLANK) | (first == OTHER)].tolist():
-        found[row] = _INVISIBLE.fullmatch(texts.texts[row]) is not None
-    return found
+        blank[row] = _INVISIBLE.fullmatch(texts.texts[row]) is not None
+    return blank
 
 
 def _markup(texts: Texts, known: frozenset[str]) -> Mask:
-    found = np.zeros(len(texts.texts), np.bool_)
+    marked = np.zeros(len(texts.texts), np.bool_)
     suspects = texts.count((texts.codes == ord("<")) | (texts.codes == ord("&")))
     for row in np.flatnonzero(suspects).tolist():
-        found[row] = any(match not in known for match in _MARKUP.findall(texts.texts[row]))
-    return found
+        marked[row] = any(match not in known for match in _MARKUP.findall(texts.texts[row]))
+    return marked
 
 
 def _uneven(source: Texts, target: Texts, ratio: float) -> Mask:
@@ -249,11 +249,11 @@ def _uneven(source: Texts, target: Texts, ratio: float) -> Mask:
 
 
 def _copied(source: Texts, target: Texts) -> Mask:
-    found = np.zeros(len(source.texts), np.bool_)
+    copied = np.zeros(len(source.texts), np.bool_)
     for row in np.flatnonzero(source.lengths == target.lengths).tolist():
         text = source.texts[row]
-        found[row] = text == target.texts[row] and any(map(str.isalpha, text))
-    return found
+        copied[row] = text == target.texts[row] and any(map(str.isalpha, text))
+    return copied
 
 
 def _symbols(texts: Texts, share: float) -> Mask:

@@ -57,9 +57,9 @@ class AlignedBlock(PairBlock):
             words = np.fromiter(map(count_words, texts), np.int64, self.size)
             beyond = readable[links.pair] & (links.positions[:, number] >= words[links.pair])
             if beyond.any():
-                found = int(beyond.argmax())
-                index = int(links.pair[found])
-                link = "-".join(map(str, links.positions[found]))
+                first = int(beyond.argmax())
+                index = int(links.pair[first])
+                link = "-".join(map(str, links.positions[first]))
                 raise DataError(
                     f"{self._place(index)}: link {link}, but the {side} has {words[index]} words",
                     "the alignment must be of these lines, with words delimited by spaces and counted from 0",

@@ -22,8 +22,8 @@ class JsonBlock:
     def rows(self) -> Rows:
         """Parse each line."""
         texts, problems, crlf = decode_lines(self.lines, self.size, self.line, self.file)
-        found = TextBlock(self.line, self.size, self.file, [self._parse(text) for text in texts]).rows()
-        return replace(found, problems=found.problems | problems, crlf_lines=crlf)
+        parsed = TextBlock(self.line, self.size, self.file, [self._parse(text) for text in texts]).rows()
+        return replace(parsed, problems=parsed.problems | problems, crlf_lines=crlf)
 
     def _parse(self, text: str) -> Pair | str:
         if not text.strip():

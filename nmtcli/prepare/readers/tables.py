@@ -57,8 +57,8 @@ class CsvFile(FileReader):
             one, two = [*islice(split_rows(iter(start), delimiter), 2), [], []][:2]
             try:
                 layout = find_layout(cells_of(one), cells_of(two), self.sides, self.name, headed=True)
-            except DataError as found:
-                error = error or found
+            except DataError as reason:
+                error = error or reason
                 continue
             return layout, skipped, split_rows(chain(start, lines), delimiter, layout)
         assert error is not None

@@ -74,11 +74,11 @@ class TmxBlock:
         sides: list[str] = []
         codes = 0
         for language in self.languages:
-            found = match_language([code for code, _ in segments], language)
-            if found is None:
+            match = match_language([code for code, _ in segments], language)
+            if match is None:
                 there = ", ".join(dict.fromkeys(code for code, _ in segments)) or "none"
                 return f"no segment in {language} (languages: {there})", 0
-            segment = next(segment for code, segment in segments if code == found)
+            segment = next(segment for code, segment in segments if code == match)
             sides.append(_text(segment))
             codes += sum(_name(child) in _CODES for child in segment.iter())
         return (sides[0], sides[1]), codes
@@ -157,12 +157,12 @@ class Tmx(FileReader):
             last = f"</{begin[1]}"
             end = re.compile(rf"{re.escape(last)}\s*>|<{re.escape(begin[1])}(?=[\s>/])|</(?:[\w.-]+:)?body\s*>")
             searched = len(begin[0])
-            while (found := end.search(text, searched)) is None:
+            while (match := end.search(text, searched)) is None:
                 searched = max(len(begin[0]), len(text) - 100)
                 if len(text) > _LONGEST or (rest := next(more, None)) is None:
                     raise self._cut_short()
                 text += rest
-            stop = found.end() if found[0].startswith(last) else found.start()
+            stop = match.end() if match[0].startswith(last) else match.start()
             yield text[:stop]
             text = text[stop:]
         if not ended:

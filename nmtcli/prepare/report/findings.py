@@ -119,10 +119,10 @@ def named(characters: dict[str, int]) -> str:
 
 def findings(report: Report) -> tuple[Finding, ...]:
     """All findings, worst first; a single one of severity `fine` if there is none."""
-    found = [finding for check in _CHECKS for finding in check(report)]
-    if not found:
+    problems = [finding for check in _CHECKS for finding in check(report)]
+    if not problems:
         return (Finding("fine", "No problems found.", ""),)
-    return tuple(sorted(found, key=lambda finding: finding.severity != "bad"))
+    return tuple(sorted(problems, key=lambda finding: finding.severity != "bad"))
 
 
 def _scripts(report: Report) -> Iterator[Finding]:
@@ -322,8 +322,9 @@ def _rare_characters(here: str, tokens: TokenReport, training: TokenReport | Non
 
 def _links(report: Report) -> Iterator[Finding]:
     for name, split in splits(report):
-        if (found := split.alignment) and found.pairs_lost > _LINKS_LOST[0] * (found.pairs + found.pairs_lost):
-            share = found.pairs_lost / (found.pairs + found.pairs_lost)
+        kept, lost = (split.alignment.pairs, split.alignment.pairs_lost) if split.alignment else (0, 0)
+        if lost > _LINKS_LOST[0] * (kept + lost):
+            share = lost / (kept + lost)
             yield Finding(
                 "bad" if share > _LINKS_LOST[1] else "look",
                 f"{percent(share)} of the {name} pairs with word alignment lost it: the tokenizer splits their words"
@@ -396,8 +397,8 @@ def _notes(report: Report) -> Iterator[Finding]:
     for note, (text, hint) in messages.items():
         counts: dict[str, int] = {}
         for corpus in (*report.train.corpora, *report.valid.corpora):
-            if found := corpus.notes.get(note, 0):
-                counts[corpus.name] = counts.get(corpus.name, 0) + found
+            if count := corpus.notes.get(note, 0):
+                counts[corpus.name] = counts.get(corpus.name, 0) + count
         if counts:
             total = sum(counts.values())
             message = text.format(s="s" * (total != 1), corpora=", ".join(counts))

@@ -161,18 +161,18 @@ class Report(Section):
 def split_report(split: SplitRead, tokens: tuple[SideCounts, SideCounts] | None) -> SplitReport:
     """The report of a split after the first pass, or after the second if `tokens` are given."""
     corpora = []
-    for found, verdicts in split.parts():
+    for read, verdicts in split.parts():
         dropped = counts_of(verdicts, split.rules)
         corpora.append(
             CorpusReport(
-                name=found.corpus.name,
-                tag=found.corpus.tag,
-                pairs_read=found.rows,
-                pairs_kept=found.rows - sum(dropped.values()),
-                crlf_lines=found.crlf_lines,
-                line_breaks=found.line_breaks,
+                name=read.corpus.name,
+                tag=read.corpus.tag,
+                pairs_read=read.rows,
+                pairs_kept=read.rows - sum(dropped.values()),
+                crlf_lines=read.crlf_lines,
+                line_breaks=read.line_breaks,
                 dropped=dropped,
-                notes=dict(found.notes),
+                notes=dict(read.notes),
             )
         )
     totals = counts_of(split.verdicts, split.rules)

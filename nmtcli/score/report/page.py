@@ -97,7 +97,8 @@ def _rows(results: Results) -> Iterator[_Row]:
                     None if p_value is None or p_value >= 0.05 else _standing(one, base),
                 )
             )
-        differences = [own - other for own, other in zip(results.analysis.sentence_scores[number], first, strict=True)]
+        sentences = zip(results.analysis.sentence_scores[number], first, strict=True)
+        differences = [score - other for score, other in sentences]
         better, worse = (sum(sign * one >= _ALIKE for one in differences) for sign in (1, -1))
         yield _Row(name, cells, (better, len(first) - better - worse, worse) if number else None)
 
