@@ -89,7 +89,7 @@ def test_the_objective_adds_it_times_its_weight(tiny_model):
     for weight in (0.5, 2.0):
         loss, _ = TrainingLoss(model, 0.1, guidance=weight)(batch)
         torch.testing.assert_close(loss, plain + weight * added)
-    torch.testing.assert_close(TrainingLoss(model, 0.1, 2.0).evaluate(batch).loss, plain, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(TrainingLoss(model, 0.1, 2.0).evaluate(batch)[0], plain, rtol=1e-5, atol=1e-4)
 
 
 ATTENTIONS = [

@@ -8,10 +8,12 @@ machines. A checksum (xxh3-128) is many times faster and finds files that change
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xxhash import xxh3_128 as Checksum
+    import xxhash
+
+    Checksum = xxhash.xxh3_128
 
 
 def sha256(content: bytes | str) -> str:
@@ -19,9 +21,10 @@ def sha256(content: bytes | str) -> str:
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
-def sha256_of(file: BinaryIO) -> str:
-    """SHA-256 of the rest of an open file."""
-    return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def checksum(content: bytes = b"") -> "Checksum":
@@ -34,7 +37,7 @@ def checksum(content: bytes = b"") -> "Checksum":
 def checksum_of(path: Path) -> str:
     """The checksum of a file. Raises OSError."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, checksum).hexdigest()  # type: ignore[arg-type]  # it has all that is called
+        return hashlib.file_digest(file, checksum).hexdigest()
 
 
 def hashes(texts: Iterable[bytes]) -> Iterator[int]:

@@ -204,8 +204,8 @@ class File:
 
     def digest(self) -> str:
         """SHA-256 of the file as stored. Raises DataError if it cannot be read."""
-        with self.readable(), self.path.open("rb") as file:
-            return sha256_of(file)
+        with self.readable():
+            return sha256_of(self.path)
 
     def check_there(self) -> None:
         """Raise DataError unless this is a file that can be read more than once."""

@@ -342,7 +342,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _describe(directory: Path, names: Sequence[str], schema: Any, rows: int, fingerprint: str) -> None:
     """Write the metadata that `datasets` reads for the files `names` in a directory, with `rows` rows in all."""
-    state = {
+    state: dict[str, Any] = {
         "_data_files": [{"filename": name} for name in names],
         "_fingerprint": fingerprint[:16],
         "_format_columns": None,

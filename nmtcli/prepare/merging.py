@@ -49,7 +49,7 @@ def merge(output: Path, parts: Sequence[Path]) -> Manifest:
 
 
 def _require_fitting(first: Path, one: PreparedData, path: Path, other: PreparedData) -> None:
-    if (one.tokenizers.source, one.tokenizers.target) != (other.tokenizers.source, other.tokenizers.target):
+    if one.tokenizers != other.tokenizers:
         raise UserError(f"{path}: has another tokenizer than {first}", "prepare all parts with the same --tokenizer")
     if one.manifest.fingerprint == other.manifest.fingerprint:
         raise UserError(f"{path}: is the same data as {first}", "give each part once")

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -182,7 +182,7 @@ class Sharded(Parallel):
         for module in reversed(list(objective.modules())):  # inner ones first
             if isinstance(module, EncoderLayer | FeedForward):
                 fully_shard(module, mesh=mesh)
-        super().__init__(fully_shard(objective, mesh=mesh))
+        super().__init__(cast("nn.Module", fully_shard(objective, mesh=mesh)))
 
 
 def whole(tensor: Tensor) -> Tensor:

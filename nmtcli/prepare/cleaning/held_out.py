@@ -56,7 +56,7 @@ class HeldOut:
         for sources, targets in sides:
             lines[0].extend(sources)
             lines[1].extend(targets)
-        return cls(*(HeldOutSide.of(side, n) for side in lines), Texts(sampled).hashes)
+        return cls(HeldOutSide.of(lines[0], n), HeldOutSide.of(lines[1], n), Texts(sampled).hashes)
 
     def sampled_sources(self, texts: Texts) -> Mask:
         """Which texts are a source sampled from the training text."""
