@@ -29,7 +29,7 @@ def cores() -> int:
 
 
 @contextmanager
-def _handled(handler: Any) -> Iterator[None]:
+def _signals_handled_by(handler: Any) -> Iterator[None]:
     """Handle signals so in the block; only the main thread can."""
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, handler) for number in SIGNALS} if main else {}
@@ -44,7 +44,7 @@ def _handled(handler: Any) -> Iterator[None]:
 def _delayed_signals() -> Iterator[None]:
     """Delay signals to the end of the block. (Blocking them does not work: multiprocessing unblocks SIGINT.)"""
     received: list[int] = []
-    with _handled(lambda number, _: received.append(number)):
+    with _signals_handled_by(lambda number, _: received.append(number)):
         yield
     for number in received:
         signal.raise_signal(number)
@@ -59,7 +59,7 @@ def warm_up(processes: int, preload: str | None = None) -> None:
     if processes > 1 and context.get_start_method() == "forkserver":
         if preload is not None:
             context.set_forkserver_preload([preload])
-        with _handled(signal.SIG_IGN):  # the fork server and the resource tracker inherit it
+        with _signals_handled_by(signal.SIG_IGN):  # the fork server and the resource tracker inherit it
             forkserver.ensure_running()
 
 

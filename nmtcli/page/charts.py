@@ -109,7 +109,7 @@ def short(value: float, digits: int = 0) -> str:
     return f"{value:.{digits}f}" if 0 < digits <= 4 else f"{value:g}"
 
 
-def stairs(edges: Sequence[float], heights: Sequence[float]) -> str:
+def histogram_outline(edges: Sequence[float], heights: Sequence[float]) -> str:
     """The outline of a histogram as path data: bins between the places `edges`, with the `heights` of their tops."""
     steps = "".join(f"V{y:g}H{right:g}" for right, y in zip(edges[1:], heights, strict=True))
     return f"M{edges[0]:g} {HEIGHT:g}{steps}V{HEIGHT:g}"

@@ -12,7 +12,7 @@ import numpy as np
 from nmtcli.data.files import File
 from nmtcli.data.links import Links, count_words
 from nmtcli.errors import DataError
-from nmtcli.prepare.readers.lines import LinePairs, PairBlock, beside
+from nmtcli.prepare.readers.lines import LinePairs, PairBlock, line_aligned
 from nmtcli.prepare.rows import Rows, decode_lines
 
 _LINK = "[0-9]{1,9}-[0-9]{1,9}"
@@ -85,5 +85,5 @@ class AlignedLines(LinePairs):
         """Blocks with the same lines of all three. Raises DataError if their numbers of lines differ."""
         pairs = ((block, block.size) for block in super().blocks())
         hint = "line n of an alignment file has the links of pair n, or is empty"
-        for block, size, lines in beside(pairs, self.source, self.alignment, hint):
+        for block, size, lines in line_aligned(pairs, self.source, self.alignment, hint):
             yield AlignedBlock(block.line, size, block.files, block.sides, self.alignment.name, lines)

@@ -66,12 +66,12 @@ class LinePairs:
         """Blocks with the same lines of both. Raises DataError if their numbers of lines differ."""
         line, files = 1, (self.source.name, self.target.name)
         hint = "line n of one file must translate line n of the other; only LF ends a line"
-        for lines, count, others in beside(self.source.blocks(), self.source, self.target, hint):
+        for lines, count, others in line_aligned(self.source.blocks(), self.source, self.target, hint):
             yield PairBlock(line, count, files, (lines, others))
             line += count
 
 
-def beside(
+def line_aligned(
     blocks: Iterable[tuple[Item, int]], source: File, other: File, hint: str
 ) -> Iterator[tuple[Item, int, bytes]]:
     """Each block of the lines of `source`, its size, and the same lines of another file.

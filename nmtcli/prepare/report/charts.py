@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
-from nmtcli.page.charts import HEIGHT, Bar, Chart, Line, grid, height_of, place_of, round_values, stairs
+from nmtcli.page.charts import HEIGHT, Bar, Chart, Line, grid, height_of, histogram_outline, place_of, round_values
 from nmtcli.prepare.report.findings import percent
 from nmtcli.prepare.report.report import Histogram
 
@@ -59,7 +59,9 @@ def _chart(
         y = height_of(share, 0, top)
         if share:
             bars.append(Bar(left, y, round(right - left, 1), round(HEIGHT - y, 1), f"{label}: {percent(share)}"))
-    outline = stairs([place_of(edge, *ends) for edge in valid_edges], [height_of(one, 0, top) for one in valid_shares])
+    outline = histogram_outline(
+        [place_of(edge, *ends) for edge in valid_edges], [height_of(one, 0, top) for one in valid_shares]
+    )
     return Chart(
         tuple((place_of(value, *ends), label) for value, label in ticks),
         grid(0, 100 * top, "%"),

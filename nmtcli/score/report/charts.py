@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import chain, pairwise
 
 from nmtcli.metrics.scores import Score
-from nmtcli.page.charts import HEIGHT, WIDTH, Bar, Chart, Line, Point, grid, height_of, stairs
+from nmtcli.page.charts import HEIGHT, WIDTH, Bar, Chart, Line, Point, grid, height_of, histogram_outline
 from nmtcli.score.analysis import Breakdown
 
 _GROUP = 0.8  # width of a group of bars, as a share of its place
@@ -67,7 +67,7 @@ def distribution_chart(sentence_scores: Sequence[Sequence[float]]) -> Chart:
     top = 1.08 * max(chain(*shares))
     edges = [WIDTH * number / _BINS for number in range(_BINS + 1)]
     lines = tuple(
-        Line(stairs(edges, [height_of(share, 0.0, top) for share in of_system]), f"c{number}")
+        Line(histogram_outline(edges, [height_of(share, 0.0, top) for share in of_system]), f"c{number}")
         for number, of_system in enumerate(shares)
     )
     across = tuple((WIDTH * value / 100, f"{value}") for value in range(0, 101, 20))
