@@ -59,9 +59,8 @@ def _chart(
         y = height_of(share, 0, top)
         if share:
             bars.append(Bar(left, y, round(right - left, 1), round(HEIGHT - y, 1), f"{label}: {percent(share)}"))
-    outline = histogram_outline(
-        [place_of(edge, *ends) for edge in valid_edges], [height_of(one, 0, top) for one in valid_shares]
-    )
+    heights = [height_of(share, 0, top) for share in valid_shares]
+    outline = histogram_outline([place_of(edge, *ends) for edge in valid_edges], heights)
     return Chart(
         tuple((place_of(value, *ends), label) for value, label in ticks),
         grid(0, 100 * top, "%"),
