@@ -93,17 +93,11 @@ class MetricsLog(Observer):
                 file.truncate(whole)
                 raise
 
-    def _drop_half_a_line(self) -> None:
-        """Remove an incomplete last line, left by a killed process."""
-        if self.path.exists():
-            with self.path.open("r+b") as file:
-                content = file.read()
-                file.truncate(content.rfind(b"\n") + 1)
-
     def started(self, metrics: Metrics) -> None:
         """See `Observer`."""
-        with writing(self.path, AGAIN):
-            self._drop_half_a_line()
+        if self.path.exists():
+            with writing(self.path, AGAIN), self.path.open("r+b") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)  # without half a line, left by a killed process
         super().started(metrics)
 
     def validated(self, metrics: Metrics, samples: list[Sample]) -> None:

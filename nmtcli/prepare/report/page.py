@@ -1,7 +1,6 @@
 """The data cleaning report as a web page."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from nmtcli.page.charts import Chart
@@ -48,20 +47,11 @@ def _sides(excerpt: str) -> list[str]:
     return sides if len(sides) == 2 else [excerpt]
 
 
-@dataclass(frozen=True)
-class _RuleRow:
-    """A rule of the table of pairs, with the first pairs that it dropped from each split."""
-
-    name: str
-    explanation: Explanation
-    examples: tuple[tuple[str, RuleReport], ...]
-
-
-def _rule_rows(report: Report) -> Iterator[_RuleRow]:
-    """The rules that dropped something."""
+def _rule_rows(report: Report) -> Iterator[tuple[str, Explanation, list[tuple[str, RuleReport]]]]:
+    """The rules that dropped something, with the first pairs that they dropped from each split."""
     for rule in report.train.rules:
         if dropped := _dropped(report, rule):
-            yield _RuleRow(rule, EXPLANATIONS[rule], tuple((name, one) for name, one in dropped if one.examples))
+            yield rule, EXPLANATIONS[rule], [(name, one) for name, one in dropped if one.examples]
 
 
 def _dropped(report: Report, rule: str) -> list[tuple[str, RuleReport]]:
