@@ -54,7 +54,7 @@ def _pairs_table(report: Report) -> Table:
 
 def _sides_table(report: Report) -> Table:
     splits, languages = (report.train, report.valid), (report.source_language, report.target_language)
-    table = _table("tokens", *(f"{split} {language}" for split in ("training", "validation") for language in languages))
+    table = _table("tokens", *(f"{split} {language}" for split in ("train", "valid") for language in languages))
     sizes = (report.source_vocabulary_size, report.target_vocabulary_size)
     table.add_row("vocabulary", *(f"{size:,}" for size in sizes * 2 if size is not None))
     for title, cells in token_facts([side for split in splits for side in (split.source_tokens, split.target_tokens)]):
