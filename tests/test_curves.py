@@ -104,7 +104,7 @@ def test_the_page_of_a_run_needs_nothing_else(trained):
     assert not [value for name, value in found.attributes if name in ("src", "href", "xlink:href", "style")]
     assert "url(" not in text
     assert "@import" not in text
-    headings = re.findall(r"<h3>(.*?)</h3>", text)
+    headings = re.findall(r"<h3><bdi>(.*?)</bdi></h3>", text)
     assert headings[:2] == ["Loss per target token, with label smoothing", "Perplexity, without label smoothing"]
     assert {"Accuracy, %", "BLEU", "chrF", "Learning rate", "Gradient norm", "Target tokens a second"} <= set(headings)
     assert "Skipped updates" not in headings
