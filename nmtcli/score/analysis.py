@@ -134,8 +134,8 @@ def _bucket(
     label: str, rows: Sequence[int], systems: Sequence[Lines], references: Sequence[Lines], variant: Variant
 ) -> Bucket:
     part = [[reference[row] for row in rows] for reference in references]
-    by_system = [score_corpus([system[row] for row in rows], part, variant=variant) for system in systems]
-    by_metric: list[tuple[Score, ...]] = list(zip(*by_system, strict=True))
+    found = [score_corpus([system[row] for row in rows], part, variant=variant) for system in systems]
+    by_metric: list[tuple[Score, ...]] = list(zip(*found, strict=True))
     return Bucket(label, len(rows), {scores[0].name: [score.value for score in scores] for scores in by_metric})
 
 
@@ -146,11 +146,11 @@ def _by_frequency(
     cut = _words(variant)
     reference = [cut(line) for line in references[0]]
     translated = [[cut(line) for line in system] for system in systems]
-    vocabulary = set(chain(*reference, *(words for lines in translated for words in lines)))
+    wanted = set(chain(*reference, *(words for lines in translated for words in lines)))
     seen: Counter[str] = Counter()
     for line in training:
-        seen.update(word for word in cut(line) if word in vocabulary)
-    kind = {word: bisect_right(_FREQUENCIES, seen[word]) - 1 for word in vocabulary}
+        seen.update(word for word in cut(line) if word in wanted)
+    kind = {word: bisect_right(_FREQUENCIES, seen[word]) - 1 for word in wanted}
     rows: list[list[int]] = [[] for _ in _FREQUENCIES]
     for row, words in enumerate(reference):
         if words:
@@ -188,8 +188,8 @@ def _word_scores(lines: Sequence[list[str]], reference: Sequence[list[str]], kin
     """F1 of the words of each frequency class, 0 to 100, with clipped counts as in BLEU."""
     right, produced, expected = ([0] * len(_FREQUENCIES) for _ in range(3))
     for words, true in zip(lines, reference, strict=True):
-        ours, theirs = Counter(words), Counter(true)
-        for counts, totals in ((ours, produced), (theirs, expected), (ours & theirs, right)):
+        found, wanted = Counter(words), Counter(true)
+        for counts, totals in ((found, produced), (wanted, expected), (found & wanted, right)):
             for word, count in counts.items():
                 totals[kind[word]] += count
     sums = (made + due for made, due in zip(produced, expected, strict=True))

@@ -62,9 +62,9 @@ class Comet(Metric):
                 for stream in self._references
                 for source, hypothesis, reference in zip(self._source, hypotheses, stream, strict=True)
             ]
-            scores = self._model.predict(samples, batch_size=16, gpus=int(self._gpu), progress_bar=False).scores
+            found = self._model.predict(samples, batch_size=16, gpus=int(self._gpu), progress_bar=False).scores
             count = len(hypotheses)
-            sums = [sum(scores[row::count]) for row in range(count)]
+            sums = [sum(found[row::count]) for row in range(count)]
             self._known[key] = [[total / self.num_refs, 1.0] for total in sums]
         return self._known[key]
 

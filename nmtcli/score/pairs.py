@@ -55,8 +55,8 @@ class PairScorer:
         lengths = [round_up(max(map(len, pair)) + 1, _MULTIPLE) if pair[0] else 0 for pair in pairs]
         for rows in length_batches(lengths, self._batch_tokens):
             batch = [source_ids[row] for row in rows], [target_ids[row] for row in rows]
-            scored = score_ids(self._forced, *batch, attention=links)
-            for row, (log_probs, weights) in zip(rows, scored, strict=True):
+            found = score_ids(self._forced, *batch, attention=links)
+            for row, (log_probs, weights) in zip(rows, found, strict=True):
                 pieces = [*self._tokenizers.target.pieces(target_ids[row]), "</s>"]
                 linked = None
                 if weights is not None:
