@@ -8,12 +8,10 @@ machines. A checksum (xxh3-128) is many times faster and finds files that change
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import xxhash
+from xxhash import xxh3_64_intdigest, xxh3_128
 
-    Checksum = xxhash.xxh3_128
+checksum = xxh3_128  # of bytes, with `update` for more of them and `hexdigest`
 
 
 def sha256(content: bytes | str) -> str:
@@ -27,13 +25,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def checksum(content: bytes = b"") -> "Checksum":
-    """The checksum of bytes, with `update` for more of them and `hexdigest`."""
-    from xxhash import xxh3_128
-
-    return xxh3_128(content)
-
-
 def checksum_of(path: Path) -> str:
     """The checksum of a file. Raises OSError."""
     with path.open("rb") as file:
@@ -42,6 +33,4 @@ def checksum_of(path: Path) -> str:
 
 def hashes(texts: Iterable[bytes]) -> Iterator[int]:
     """A 64-bit hash (xxh3) of each text, for comparison of many in memory."""
-    from xxhash import xxh3_64_intdigest
-
     return map(xxh3_64_intdigest, texts)

@@ -12,8 +12,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal
 
+import xxhash
+
 from nmtcli.checkpoint import CARD, STATE, TENSORS
-from nmtcli.data.digests import checksum
 from nmtcli.data.workers import Workers, warm_up
 from nmtcli.metrics.alignment import format_links
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice
@@ -182,12 +183,12 @@ def _make_worker(job: Job, worker_devices: Any, threads: int | None) -> WindowTr
 
 
 def _digest(value: Any) -> str:
-    return checksum(repr(value).encode("utf-8", "replace")).hexdigest()
+    return xxhash.xxh3_128_hexdigest(repr(value).encode("utf-8", "replace"))
 
 
 def digest_model(directory: Path) -> str:
-    """Checksum of all files of a model that translations depend on."""
-    digest = checksum()
+    """Xxh3-128 of all files of a model that translations depend on, in hexadecimal."""
+    digest = xxhash.xxh3_128()
     for path in sorted(directory.rglob("*")):
         if not path.is_file() or path.name in {STATE, TENSORS, CARD}:
             continue

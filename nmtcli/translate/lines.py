@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, NamedTuple
 
+import xxhash
 from pydantic import Field, StrictBool, StrictStr, ValidationError
 
 from nmtcli.config.section import Section
-from nmtcli.data.digests import checksum
 from nmtcli.errors import DataError
 from nmtcli.translate.translation import Request, has_controls
 
@@ -25,10 +25,10 @@ _LIKE_JSON = re.compile(r'\s*(\[\s*)?\{\s*"[^"]*"\s*:|\s*\[\s*$')  # the start o
 
 
 class Prefix(Section):
-    """The start of a file: number of bytes, and their checksum."""
+    """The start of a file: number of bytes, and their xxh3-128 in hexadecimal."""
 
     bytes: int = 0
-    digest: str = checksum().hexdigest()
+    digest: str = xxhash.xxh3_128().hexdigest()
 
 
 class Tally(NamedTuple):
@@ -173,7 +173,7 @@ class LineReader:
     def __init__(self, stream: BinaryIO, form: InputFormat = "auto") -> None:
         """`form` auto is jsonl if the first line that is not blank is an object with source text."""
         self._stream, self._form = stream, form
-        self._position, self._digest = 0, checksum()
+        self._position, self._digest = 0, xxhash.xxh3_128()
         self._lines = 0
 
     def windows(self, wait: bool = True) -> Iterator[Window]:

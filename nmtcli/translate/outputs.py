@@ -9,21 +9,18 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
+import xxhash
 from pydantic import Field, ValidationError
 
 from nmtcli.checkpoint import read_json
 from nmtcli.config.section import Section
-from nmtcli.data.digests import checksum
 from nmtcli.errors import DataError, UserError
 from nmtcli.staging import write_output, writing
 from nmtcli.translate.job import TranslatedWindow
 from nmtcli.translate.lines import Prefix, Report, Tally
 from nmtcli.version import __version__
-
-if TYPE_CHECKING:
-    from nmtcli.data.digests import Checksum
 
 _CHUNK = 2**20
 _EVERY = 1.0  # seconds between records: each waits for the disk
@@ -116,7 +113,7 @@ class OutputFiles:
         self.closed_early = False  # the reader closed the pipe
         self._resumed = resumed
         self._progress = resumed or Progress(settings=dict(settings), outputs=dict.fromkeys(files, Prefix()))
-        self._digests: dict[str, Checksum] = {}
+        self._digests: dict[str, xxhash.xxh3_128] = {}
         self._open: dict[str, BinaryIO] = {}
         self._closing = ExitStack()
         self._recorded = 0.0
@@ -173,7 +170,7 @@ class OutputFiles:
         if self._resumed is None:
             self.record(flush=False)  # before the old content is removed, so that the file counts as unfinished
         for name, place in self._files.items():
-            digest = self._digests[name] = checksum()
+            digest = self._digests[name] = xxhash.xxh3_128()
             if not isinstance(place, Path):
                 self._open[name] = place
                 continue
@@ -214,7 +211,7 @@ def _opened(path: Path, mode: Literal["wb", "r+b"]) -> BinaryIO:
         return path.open(mode)
 
 
-def _truncate(file: BinaryIO, path: Path, whole: Prefix, digest: "Checksum") -> None:
+def _truncate(file: BinaryIO, path: Path, whole: Prefix, digest: "xxhash.xxh3_128") -> None:
     """Truncate a file to its complete part and go to its end. Raises DataError if that part changed."""
     left = whole.bytes
     while left and (chunk := file.read(min(_CHUNK, left))):
