@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nmtcli.prepare.report.finding import Finding
-from nmtcli.prepare.report.findings import findings
+from nmtcli.prepare.report.findings import Finding, findings
 from nmtcli.prepare.report.report import Report
 from tests.conftest import WORDS, nmt, overrides
 

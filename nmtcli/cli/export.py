@@ -16,8 +16,8 @@ from nmtcli.paths import quoted
 
 if TYPE_CHECKING:
     from nmtcli.config import ModelConfig
+    from nmtcli.export.card import ExportReport
     from nmtcli.export.conditions import ExportFormat
-    from nmtcli.export.report import ExportReport
 
 
 @dataclass(frozen=True, kw_only=True)

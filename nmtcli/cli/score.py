@@ -115,7 +115,7 @@ def _render(line: int, source: str, target: str, score: "PairScore | None", form
 
 
 def _print_totals(totals: "PairTotals") -> None:
-    from nmtcli.metrics.perplexity import perplexity
+    from nmtcli.metrics import perplexity
 
     if totals.scored < totals.pairs:
         warn(

@@ -25,11 +25,10 @@ from nmtcli.checkpoint import (
 from nmtcli.data.directory import PreparedData, open_data
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import REPORT_IT, CheckFailed, DataError, UserError
-from nmtcli.export.card import model_card
+from nmtcli.export.card import ExportReport, model_card
 from nmtcli.export.checking import Comparison, Probes, compare
 from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, settle_search, unmet
 from nmtcli.export.options import RULES, ExportOptions
-from nmtcli.export.report import ExportReport
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.options import check_rules
 from nmtcli.staging import staged

@@ -8,8 +8,8 @@ from functools import partial
 from nmtcli.data.batching import Sentences, length_batches, pad, round_up
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.data.words import NO_WORD, raw_words
+from nmtcli.metrics import perplexity
 from nmtcli.metrics.alignment import Link, word_links
-from nmtcli.metrics.perplexity import perplexity
 from nmtcli.translate.forced import Floats, Forced
 from nmtcli.vocabulary import EOS
 

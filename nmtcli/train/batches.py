@@ -5,9 +5,10 @@ So a resume needs only the position (epoch, block, position), and little computa
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,17 +71,12 @@ class Batch:
         if device.type == "cpu":
             return self
 
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.pin_memory().to(device, non_blocking=True)
-
-        return Batch(
-            move(self.source),
-            move(self.source_length),
-            move(self.target_input),
-            move(self.target_output),
-            self.target_tokens,
-            None if self.alignment is None else move(self.alignment),
-        )
+        moved: dict[str, Any] = {
+            name: value.pin_memory().to(device, non_blocking=True)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
 
 def make_batch(source: Sentences, target: Sentences, links: Links | None = None) -> Batch:
