@@ -59,7 +59,7 @@ site: $(INSTALLED) ## the documents as web pages, in build/site
 	@echo "build/site/index.html"
 
 release: $(INSTALLED) ## a wheel tried in an environment of its own; then wheel and sdist, in dist
-	@$(BIN)/python -m pytest tests/test_release.py tests/slow/test_wheel.py
+	@$(BIN)/python -m pytest tests/project/test_release.py tests/slow/test_wheel.py
 	@rm -rf dist && $(BIN)/python -m hatchling build -d dist
 
 clean: ## delete what the recipes and the tests made (not .venv)

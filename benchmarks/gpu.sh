@@ -12,7 +12,7 @@ printf '#!/bin/sh\nexec %s -m nmtcli "$@"\n' "$python" > "$work/nmt" && chmod +x
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 
 echo "## GPU run of $(date -u +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo '?')"
-if "$python" -c 'import pytest, hypothesis' 2>/dev/null; then "$python" -m pytest -m gpu tests/test_cuda.py; fi
+if "$python" -c 'import pytest, hypothesis' 2>/dev/null; then "$python" -m pytest -m gpu tests/models/test_cuda.py; fi
 recipe="make -C recipes/phrasebook WORK=$work/phrasebook NMT=$work/nmt PYTHON=$python"
 $recipe prepare TEXT="$work/text" > /dev/null
 "$python" benchmarks/gpu.py "$work/phrasebook/data"

@@ -4,7 +4,7 @@
 
 DATA is made by nmt prepare (the figures are of Multi30k). Each check of each preset runs in a process of its own:
 
-- laws: `pytest tests/test_presets.py`, the preset's own tests, slow ones too;
+- laws: `pytest tests/models/test_presets.py`, the preset's own tests, slow ones too;
 - overfit: the first 200 training pairs, without dropout and label smoothing, until 99 % of the target tokens are
   predicted rightly after the true ones. `--width N` makes its decoder N wide, the rest in proportion;
 - epoch: `nmt train` at the preset's own size through the whole corpus once, with validation at the end.
@@ -60,7 +60,8 @@ EPOCH = [
 
 def check_laws(preset: str) -> Record:
     """The preset's own tests."""
-    command = [sys.executable, "-m", "pytest", "tests/test_presets.py", "-k", f"[{preset}", "-p", "no:cacheprovider"]
+    tests = ["tests/models/test_presets.py", "-k", f"[{preset}"]
+    command = [sys.executable, "-m", "pytest", *tests, "-p", "no:cacheprovider"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     passed, failed = (re.search(rf"(\d+) {word}", done.stdout) for word in ("passed", "failed"))
     counts = {"passed": int(passed[1]) if passed else 0, "not_passed": int(failed[1]) if failed else 0}

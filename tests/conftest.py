@@ -22,6 +22,8 @@ from nmtcli.settings import load_config
 settings.register_profile("no-deadline", deadline=None)  # a timing is never a test
 settings.load_profile("no-deadline")
 
+ROOT = Path(__file__).parent.parent  # of the repository
+
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 # A model and a run small enough for a test.
@@ -175,3 +177,13 @@ def make_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     gc.collect()  # a trainer that was broken off may still have files there
     for place in made:
         subprocess.run(["umount", place], check=True)
+
+
+def fill(disk: Path, left: int = 0) -> None:
+    """Fill the file system until so many bytes are free."""
+    with (disk / "ballast").open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            file.truncate(file.tell() - left)

@@ -20,29 +20,29 @@ from rich.table import Table
 ROOT = Path(__file__).parent.parent
 # What depends on the instructions, and takes about a minute.
 PYTORCH = [
-    "tests/test_portability.py",
-    "tests/test_quantized.py",
-    "tests/test_device.py",
-    "tests/test_loop.py",
-    "tests/test_attended_step.py",
-    "tests/test_transformer.py",
-    "tests/test_export.py::test_onnx_translates_like_pytorch_in_batches_of_any_size",
-    "tests/test_export.py::test_safetensors_of_an_average",
-    "tests/test_export_formats.py::test_quantised_safetensors_translate_but_are_not_trained_on",
+    "tests/models/test_portability.py",
+    "tests/models/test_quantized.py",
+    "tests/models/test_device.py",
+    "tests/models/test_loop.py",
+    "tests/project/test_attended_step.py",
+    "tests/models/test_transformer.py",
+    "tests/export/test_export.py::test_onnx_translates_like_pytorch_in_batches_of_any_size",
+    "tests/export/test_export.py::test_safetensors_of_an_average",
+    "tests/export/test_export_formats.py::test_quantised_safetensors_translate_but_are_not_trained_on",
     "tests/laws/test_model_laws.py",
     "tests/laws/test_search_laws.py",
-    "tests/test_loss.py",
-    "tests/laws/test_training_laws.py::test_a_run_whose_rate_was_halved_goes_on_exactly",
+    "tests/train/test_loss.py",
+    "tests/laws/test_training_laws.py::test_a_run_with_a_halved_learning_rate_resumes_exactly",
     "tests/laws/test_training_laws.py::test_micro_batches_together_are_one_batch",
 ]
 CTRANSLATE2 = [
-    "tests/test_export_formats.py::test_a_ctranslate2_model_translates_and_scores_like_its_run_and_without_torch",
-    "tests/test_export_formats.py::test_plain_ctranslate2_and_sentencepiece_give_the_same_translations",
-    "tests/test_export_formats.py::test_quantised_ctranslate2_is_smaller_checked_and_not_trained_on",
+    "tests/export/test_export_formats.py::test_a_ctranslate2_model_translates_and_scores_like_its_run_and_without_torch",
+    "tests/export/test_export_formats.py::test_plain_ctranslate2_and_sentencepiece_give_the_same_translations",
+    "tests/export/test_export_formats.py::test_quantised_ctranslate2_is_smaller_checked_and_not_trained_on",
     "tests/laws/test_ctranslate2_laws.py",
 ]
 # Runs other settings itself.
-LEFT_OUT = ["--deselect", "tests/test_portability.py::test_products_and_quantized_models_on_a_poorer_cpu"]
+LEFT_OUT = ["--deselect", "tests/models/test_portability.py::test_products_and_quantized_models_on_a_poorer_cpu"]
 KERNELS = """
 import json
 import torch

@@ -1,16 +1,17 @@
-"""What `import nmtcli` offers, and what it costs."""
+"""The Python interface: public names, import time, documented examples."""
 
 import re
 import subprocess
 import sys
-from pathlib import Path
+from itertools import count
 
 import pytest
 
 import nmtcli
 from nmtcli import Translation, Translator, UserError, api
+from tests.conftest import ROOT
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "api.md"
+DOCUMENT = ROOT / "docs" / "api.md"
 
 
 def test_import_loads_nothing_heavy():
@@ -19,7 +20,7 @@ def test_import_loads_nothing_heavy():
     assert not {"torch", "numpy", "pydantic", "sentencepiece", "rich"} & set(loaded)
 
 
-def test_names_are_there_and_no_others():
+def test_public_names_are_those_of_all():
     assert set(nmtcli.__all__) == set(dir(nmtcli))
     for name in nmtcli.__all__:
         assert getattr(nmtcli, name) is not None
@@ -29,13 +30,13 @@ def test_names_are_there_and_no_others():
         from nmtcli import absent  # noqa: F401
 
 
-def test_the_document_names_what_there_is():
+def test_api_page_names_every_public_name():
     text = DOCUMENT.read_text("utf-8")
     for name in (*nmtcli.__all__, *api.__all__):
         assert f"`{name}" in text, name
 
 
-def test_translate_gives_objects(trained):
+def test_translate_returns_translations_with_candidates(trained):
     translator = Translator.load(str(trained), "cpu", beam_size=3, threads=1)
     assert translator.search.beam_size == 3
     lines = ["one two three", "", "\x01 \u2028", "one\x00two", "half \ud800"]
@@ -51,7 +52,7 @@ def test_translate_gives_objects(trained):
     assert translator.translate([]) == []
 
 
-def test_mistakes_are_told_before_the_model_is_opened(trained):
+def test_invalid_arguments_are_refused_before_the_model_is_opened(trained):
     with pytest.raises(UserError, match="beam_sise"):
         Translator.load(trained, "cpu", beam_sise=3)
     with pytest.raises(UserError, match="beam_size"):
@@ -63,13 +64,24 @@ def test_mistakes_are_told_before_the_model_is_opened(trained):
         Translator.load(trained, "cuda:99")
 
 
-def test_the_examples_in_the_document_run(trained, tmp_path, monkeypatch, capsys):
+BLOCKS = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+# what each block prints, line by line
+PRINTED = [
+    [".*"] * 2,
+    [r"-?\d+\.\d+ \[(\('\S+', '\S+'\)(, )?)*\]"] * 3,
+    [r".*\((?:'\w+',? ?)*\)"] * 2,
+    [r"\[\('BLEU', \d.*\), \('chrF2', \d.*\), \('TER', \d.*\)\]"],
+]
+
+
+@pytest.mark.parametrize(("block", "printed"), [*zip(BLOCKS, PRINTED, strict=True)], ids=count())
+def test_the_examples_in_the_document_run(trained, tmp_path, monkeypatch, capsys, block, printed):
     """Every block of code, with a model that is there."""
     monkeypatch.chdir(tmp_path)
     for name in ("test.en", "test.de"):
         (tmp_path / name).write_text("one two three\n")
-    code = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
-    assert code
-    for block in code:
-        exec(compile(block.replace('"run"', repr(str(trained))), "api.md", "exec"), {})
-    assert "'chrF2'" in capsys.readouterr().out  # of the last block
+    exec(compile(block.replace('"run"', repr(str(trained))), "api.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(printed)
+    for line, pattern in zip(lines, printed, strict=True):
+        assert re.fullmatch(pattern, line), line

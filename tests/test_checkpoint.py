@@ -1,4 +1,4 @@
-"""Model directories: damage has clear words, retention never deletes the best, averages are means."""
+"""Model directories: clear errors for damage, retention keeps the best checkpoint, averages are means."""
 
 import json
 import shutil
@@ -30,13 +30,13 @@ def refused(capsys, model):
     return captured.err
 
 
-def test_truncated_weights(model, capsys):
+def test_truncated_weights_are_refused(model, capsys):
     path = model / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
     assert "model.safetensors: damaged or cut short" in refused(capsys, model)
 
 
-def test_missing_parts(model, capsys):
+def test_missing_files_of_a_checkpoint_are_named(model, capsys):
     (model / "model.safetensors").unlink()
     assert "model.safetensors: missing" in refused(capsys, model)
     (model / "tokenizer.model").unlink()
@@ -55,7 +55,7 @@ def test_a_newer_format_is_refused(model, capsys):
     ("text", "words"),
     [("{", "not valid JSON"), ("[]", "not a JSON object"), ("{}", "no format number"), ('{"format": 1}', "damaged")],
 )
-def test_a_damaged_config(model, capsys, text, words):
+def test_a_damaged_config_is_refused(model, capsys, text, words):
     (model / "config.json").write_text(text)
     assert words in refused(capsys, model)
 
@@ -80,18 +80,18 @@ def refused_path(path, capsys):
     return capsys.readouterr().err
 
 
-def test_a_run_means_its_best_checkpoint(trained):
+def test_a_run_directory_stands_for_its_best_checkpoint(trained):
     assert find_model(trained) == RunDirectory(trained).pointer("best")
     assert find_model(find_model(trained)) == find_model(trained)
 
 
-def test_a_pointer_is_no_model(trained):
+def test_a_pointer_file_is_refused_as_a_model(trained):
     with pytest.raises(DataError, match="is a pointer to a checkpoint") as raised:
         find_model(trained / "best")
     assert f"-m {trained}" in str(raised.value.hint)
 
 
-def test_a_pointer_to_nothing_is_damage(trained, tmp_path):
+def test_a_pointer_to_a_missing_checkpoint_is_reported(trained, tmp_path):
     run = shutil.copytree(trained, tmp_path / "run")
     RunDirectory(run).point("best", 999)
     with pytest.raises(DataError, match="is not a checkpoint"):
@@ -117,7 +117,7 @@ def test_an_average_is_the_mean(trained):
 
 
 @pytest.mark.parametrize("selection", ["last", "last:0", "newest:2", "best:x"])
-def test_a_selection_must_be_well_formed(trained, selection):
+def test_malformed_checkpoint_selections_are_refused(trained, selection):
     with pytest.raises(UserError, match="last:N or best:N"):
         RunDirectory(trained).select(selection)
 

@@ -1,4 +1,4 @@
-"""The options objects of the verbs: what the command line makes of them, and what does not go together."""
+"""The options objects of the commands: their types, and combinations that are refused."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -13,7 +13,7 @@ from nmtcli.options import Rule, check_rules
 from nmtcli.score.options import RULES as SCORE_RULES
 
 
-def test_options_named_as_settings_of_search_are_generated_of_them():
+def test_search_options_are_generated_from_the_search_settings():
     options = {one.name: one for one in fields(TranslateOptions)}
     shared = options.keys() & SearchConfig.model_fields.keys()
     assert {"beam_size", "length_penalty", "method", "seed"} <= shared
@@ -59,12 +59,12 @@ def test_the_library_refuses_what_the_command_line_refuses(call, message):
         ({"reference": MODEL, "paired": "bootstrap"}, "--paired compares systems"),
     ],
 )
-def test_options_of_score_that_do_not_go_together(given, message):
+def test_conflicting_score_options_are_refused(given, message):
     with pytest.raises(UserError, match=message):
         check_rules(ScoreOptions(**given), SCORE_RULES)
 
 
-def test_a_rule_names_fields_and_only_the_first_broken_one_is_told():
+def test_only_the_first_broken_rule_is_reported():
     rules = (Rule(lambda o: o.real > 2, "{o.real} is too much", "take {o.imag}"), Rule(lambda o: True, "never told"))
     with pytest.raises(UserError, match=r"^3\.0 is too much") as told:
         check_rules(complex(3, 1), rules)

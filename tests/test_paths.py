@@ -1,4 +1,4 @@
-"""Paths are literal, no file is written while it is read, and printed commands can be pasted."""
+"""Paths are literal, no input file is written while it is read, and printed commands can be pasted."""
 
 import os
 import shlex
@@ -34,7 +34,7 @@ def linked(text: Path, how: str) -> Path:
 
 
 @pytest.mark.parametrize("how", ["same", "hard", "symbolic", "dotted"])
-def test_no_output_is_an_input_under_any_name(text, how):
+def test_an_output_that_is_an_input_is_refused_under_any_name(text, how):
     other = text if how == "same" else linked(text, how)
     with pytest.raises(UserError, match=r"given twice|is the same file as text"):
         require_apart([text], [other])
@@ -43,7 +43,7 @@ def test_no_output_is_an_input_under_any_name(text, how):
     require_apart([text, other], [Path("new")])
 
 
-def test_files_that_are_not_there_yet_are_compared_too(tmp_path, monkeypatch):
+def test_outputs_that_do_not_exist_yet_are_compared_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("dangling").symlink_to("new")
     Path("folder").mkdir()
@@ -100,14 +100,14 @@ def test_no_command_overwrites_its_inputs(text, how, command, trained, capsys):
     assert text.read_bytes() == before
 
 
-def test_the_record_of_a_translation_is_an_output_too(text, trained, capsys):
+def test_the_progress_file_is_compared_as_an_output(text, trained, capsys):
     text.rename("out.progress")
     assert nmt("translate", "-m", trained, "-i", "out.progress", "-o", "out") == 2
     assert "out.progress: given twice" in capsys.readouterr().err
     assert Path("out.progress").read_text("utf-8") == "one two\n" * 50
 
 
-def test_no_translation_is_written_over_its_model(text, trained, capsys):
+def test_translate_does_not_overwrite_its_model(text, trained, capsys):
     trained = Path(shutil.copytree(trained, "run"))
     for file in ("config.yaml", "checkpoints/step-0000012/model.safetensors"):
         before = (trained / file).read_bytes()
@@ -121,11 +121,11 @@ STRANGE = ["d[1].tsv", "a*b.tsv", "x::y.tsv", "zip::z.tsv", "100%.tsv", "{a,b}.t
 
 @pytest.mark.parametrize("ending", ["tsv", "jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("name", STRANGE)
-def test_names_are_taken_as_they_are(name, ending, tmp_path):
+def test_file_names_are_no_glob_patterns(name, ending, tmp_path):
     import pyarrow as pa
     import pyarrow.parquet
 
-    from tests.test_readers import open_corpus, pairs_of
+    from tests.prepare.test_readers import open_corpus, pairs_of
 
     contents = {
         "tsv": b"right\trecht\n",
@@ -142,7 +142,7 @@ def test_names_are_taken_as_they_are(name, ending, tmp_path):
     assert pairs_of(open_corpus(tmp_path, path=str(path)).reader) == [("right", "recht")]
 
 
-def test_a_file_that_is_there_is_no_url(tmp_path, monkeypatch):
+def test_an_existing_file_is_not_read_as_a_url(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("memory:").mkdir()
     Path("memory:/text").write_text("here\n", "utf-8")

@@ -1,4 +1,4 @@
-"""Whole or not at all."""
+"""Files and directories that appear whole or not at all."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from nmtcli.errors import ResourceError, UserError
 from nmtcli.staging import staged, write_whole
 
 
-def test_a_directory_appears_at_the_end(tmp_path):
+def test_a_staged_directory_appears_at_the_end(tmp_path):
     with staged(tmp_path / "made") as directory:
         (directory / "file").write_text("x")
         assert not (tmp_path / "made").exists()

@@ -18,8 +18,11 @@ def check(name: str, value: Any, kind: Any) -> None:
         place = "".join(f"[{part!r}]" for part in first["loc"] if part in _keys(value))
         message = first["msg"].removeprefix("Input ")
         shown = repr(first["input"])
-        hint = f"write it as a list: [{shown}]" if first["type"] == "sequence_str" else None
-        problem = "is a string, not a list of strings" if hint else message[0].lower() + message[1:]
+        problem, hint = message[0].lower() + message[1:], None
+        if first["type"] == "sequence_str":
+            text = isinstance(first["input"], str)
+            problem = f"is {'a string' if text else 'bytes'}, not a list of strings"
+            hint = f"write it as a list: [{shown}]" if text else "decode it, for example with os.fsdecode"
         raise UserError(f"{name}{place}: {problem} (is {shown[:80]})", hint) from None
 
 

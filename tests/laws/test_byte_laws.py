@@ -1,4 +1,4 @@
-"""Characters spelled in bytes: every search makes whole ones only, whatever is asked of it."""
+"""Byte fallback: every search produces complete UTF-8 characters only, with any options."""
 
 import numpy as np
 import pytest
@@ -102,7 +102,7 @@ def test_a_beam_wide_enough_finds_the_best_of_whole_characters(seed, limit, as_t
     assert [one.tokens for one in found] == [tokens for _, tokens in expected]
 
 
-def test_a_shortlist_begins_no_character_that_it_cannot_end():
+def test_a_shortlist_starts_no_character_that_it_cannot_complete():
     pieces = BytePieces(VALUES)
     allowed = np.ones((3, len(VALUES)), dtype=np.bool_)
     allowed[1, [ID[0xA9], ID[0x82], ID[0xAC]]] = False
@@ -113,7 +113,7 @@ def test_a_shortlist_begins_no_character_that_it_cannot_end():
 
 
 @pytest.mark.parametrize("as_torch", [False, True])
-def test_the_search_among_candidates_keeps_to_their_numbers(as_torch):
+def test_shortlisted_search_makes_whole_characters(as_torch):
     tokens = np.array([0, 1, 2, 3, 4, ID[0xC3], ID[0xA9], ID[0xE2]])
     table = Table(len(tokens), 3, as_torch)
     pieces = BytePieces(VALUES).restricted_to(tokens)

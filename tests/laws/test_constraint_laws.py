@@ -47,7 +47,7 @@ def build(prefix, wanted):
 
 @settings(max_examples=300, deadline=None)
 @given(prefix=st.just(()) | phrase, wanted=st.lists(bounds(), max_size=3))
-def test_the_automaton_accepts_what_holds_the_phrases(prefix, wanted):
+def test_the_automaton_accepts_sequences_that_contain_all_phrases(prefix, wanted):
     constraint = build(prefix, wanted)
     for tokens in every_translation(SIZE, 5):
         # a forced beginning stands whatever is banned
@@ -161,7 +161,7 @@ def test_whole_words_end_where_their_last_word_ends():
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), as_torch=st.booleans())
-def test_banned_words_are_not_said_and_the_search_goes_round_them(seed, as_torch):
+def test_banned_words_are_never_produced_and_search_finds_alternatives(seed, as_torch):
     edges = WordEdges(frozenset({5}), (EOS, 3, 4))
     constraint = Phrases((Phrase(({4: 1},), least=0, most=0, whole=True),), edges)
     table = Table(SIZE, seed, as_torch)
@@ -174,14 +174,14 @@ def test_banned_words_are_not_said_and_the_search_goes_round_them(seed, as_torch
     assert [h.tokens for h in found if h.satisfied] == [tokens for _, tokens in expected]
 
 
-def test_a_forced_beginning_costs_one_row_a_step():
+def test_a_forced_prefix_costs_one_row_a_step():
     table = Table(20, 1)
     options = SearchOptions(beam_size=8)
     beam_search(table, *table.arrays([1]), [30], options, constraints=[Phrases(prefix=(3, 4, 5, 6))])
     assert table.rows[:6] == [1, 1, 1, 1, 1, 8]
 
 
-def test_a_limit_too_short_for_what_is_required_is_raised():
+def test_a_length_limit_too_short_for_required_phrases_is_raised():
     table = Table(20, 1)
     constraint = build((7, 8), [([(3, 4, 5)], 2, None)])
     assert constraint.shortest == 2 + 6 + 1
@@ -190,7 +190,7 @@ def test_a_limit_too_short_for_what_is_required_is_raised():
     assert len(found[0].tokens) == 9
 
 
-def test_what_is_required_may_repeat_an_ngram():
+def test_required_phrases_may_repeat_an_ngram():
     table = Table(20, 1)
     constraint = build((9, 9), [([(5,)], 2, 2)])
     options = SearchOptions(no_repeat_ngram=1)

@@ -126,7 +126,7 @@ def check_equal(expected, found):
     ],
     ids=str,
 )
-def test_it_finds_what_our_search_finds(pair, settings):
+def test_ctranslate2_finds_the_hypotheses_of_our_search(pair, settings):
     model, directory = pair
     config = SearchConfig(max_length_factor=20, stopping="count", **settings)  # CTranslate2's rule
     engine = CTranslate2Runtime(directory, "fp32", "cpu", 1)
@@ -148,7 +148,7 @@ def test_it_finds_what_our_search_finds(pair, settings):
 
 
 @pytest.mark.parametrize("limits", [{"max_length": 1}, {"max_length": 5}, {"max_length_factor": 1}], ids=str)
-def test_greedy_search_ends_at_its_limit_as_ours_does(pair, limits):
+def test_greedy_search_of_ctranslate2_ends_at_the_length_limit(pair, limits):
     model, directory = pair
     config = SearchConfig(beam_size=1, **limits)
     engine = CTranslate2Runtime(directory, "fp32", "cpu", 1)
@@ -192,7 +192,7 @@ def test_plain_ctranslate2_finds_the_same(pair):
     "settings", [{"max_length": 4, "min_length": 3}, {"max_length": 1}, {"no_repeat_ngram": 2}], ids=str
 )
 @pytest.mark.parametrize("beam", [1, 3])
-def test_limits_are_kept_and_a_translation_scores_its_own_log_probability(pair, settings, beam):
+def test_ctranslate2_keeps_length_limits_and_scores_are_log_probabilities(pair, settings, beam):
     _, directory = pair
     engine = CTranslate2Runtime(directory, "fp32", "cpu", 1)
     given, config = sentences(), SearchConfig(beam_size=beam, **settings)
@@ -208,7 +208,7 @@ def test_limits_are_kept_and_a_translation_scores_its_own_log_probability(pair, 
 
 
 @pytest.mark.parametrize("beam", [1, 3])
-def test_bytes_that_form_no_character_are_taken_out_and_the_rest_is_scored_by_the_model(pair, beam):
+def test_incomplete_utf8_is_removed_and_the_rest_rescored(pair, beam):
     _, directory = pair
     engine = CTranslate2Runtime(directory, "fp32", "cpu", 1)
     given, config = sentences(), SearchConfig(beam_size=beam, min_length=6)

@@ -106,7 +106,7 @@ def test_a_sentence_alone_is_translated_by_an_ensemble_as_in_a_batch(seed, kinds
         assert alone[0].attention.shape == (len(alone[0].tokens), source[0].shape[1])  # the first member's source
 
 
-def test_several_of_the_same_model_are_that_model():
+def test_an_ensemble_of_equal_models_is_that_model():
     table = Table(20, 3)
     options = SearchOptions(4, n_best=4)
     (expected,) = beam_search(table, *table.arrays([1]), [9], options)
@@ -118,7 +118,7 @@ def test_several_of_the_same_model_are_that_model():
         assert [h.log_prob for h in found] == pytest.approx([h.log_prob for h in expected], abs=1e-4)
 
 
-def test_an_ensemble_that_cannot_be_says_so():
+def test_incompatible_ensembles_are_refused():
     one, other = Table(20, 3), Table(21, 3)
     for weights in ([1.0], [1.0, 0.0], [1.0, -1.0], [1.0, float("nan")], [1.0, float("inf")]):
         with pytest.raises(UserError, match="weight"):

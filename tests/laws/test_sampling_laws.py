@@ -54,7 +54,7 @@ def probability(table, sentence, tokens, sampling) -> float:
         SamplingOptions(4000, top_k=3, top_p=0.8, temperature=1.5),
     ],
 )
-def test_frequencies_are_probabilities(sampling, as_torch):
+def test_sample_frequencies_are_model_probabilities(sampling, as_torch):
     """Chi-square over all translations: about their number, and with this seed well under five deviations above it."""
     table = Table(SIZE, seed=4, torch=as_torch, sharpness=1.0)
     for sentence, drawn in zip([1, 2], draw(table, [1, 2], [LIMIT, LIMIT], sampling), strict=True):
@@ -72,7 +72,7 @@ def test_frequencies_are_probabilities(sampling, as_torch):
             assert hypothesis.log_prob == pytest.approx(table.log_prob(sentence, hypothesis.tokens), abs=1e-4)
 
 
-def test_the_first_sample_is_as_any_other():
+def test_the_first_sample_is_distributed_like_the_others():
     """Short translations end first; they must not be given first."""
     table = Table(SIZE, seed=4, sharpness=1.0)
     drawn = draw(table, [1] * 500, [5] * 500, SamplingOptions(8), numbers=list(range(500)))
@@ -93,9 +93,7 @@ def test_the_first_sample_is_as_any_other():
     prefixed=st.booleans(),
     as_torch=st.booleans(),
 )
-def test_what_is_drawn_does_not_depend_on_the_batch(
-    seed, numbers, samples, temperature, top_p, top_k, prefixed, as_torch
-):
+def test_samples_do_not_depend_on_the_batch(seed, numbers, samples, temperature, top_p, top_k, prefixed, as_torch):
     table = Table(9, seed, as_torch)
     sampling = SamplingOptions(samples, temperature, top_k, top_p, seed)
     sentences = list(range(len(numbers)))
@@ -110,7 +108,7 @@ def test_what_is_drawn_does_not_depend_on_the_batch(
         assert all(h.tokens[:2] == (3, 4) for h in alone if constraints[n])
 
 
-def test_a_seed_draws_the_same_again_and_another_seed_something_else():
+def test_samples_depend_on_the_seed():
     table = Table(30, 1, sharpness=1.0)
 
     def tokens(seed, number=1):
@@ -121,7 +119,7 @@ def test_a_seed_draws_the_same_again_and_another_seed_something_else():
     assert tokens(3) != tokens(3, number=2)
 
 
-def test_samples_keep_limits_bans_and_repeat_nothing():
+def test_samples_keep_length_limits_bans_and_no_repeat_ngram():
     table = Table(12, 1, sharpness=0.5)
     banned = Phrases((Phrase.of([(4,), (5, 6)], least=0, most=0),))
     (drawn,) = sample(

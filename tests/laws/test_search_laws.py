@@ -50,7 +50,7 @@ def test_a_beam_wide_enough_finds_what_exhaustive_search_finds(seed, alpha, kind
     alpha=st.sampled_from([0.0, 1.0, 1.5]),
     kind=st.sampled_from(["gnmt", "average"]),
 )
-def test_who_waits_longer_finds_no_worse(seed, width, alpha, kind):
+def test_later_stopping_finds_no_lower_score(seed, width, alpha, kind):
     table = Table(size=SPECIAL + 5, seed=seed)
     found = []
     for stopping in ("count", "best", "bound"):
@@ -63,7 +63,7 @@ def test_who_waits_longer_finds_no_worse(seed, width, alpha, kind):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.integers(1, 3), as_torch=st.booleans())
-def test_no_ngram_comes_twice_and_nothing_else_is_lost(seed, size, as_torch):
+def test_no_repeat_ngram_forbids_repetitions_only(seed, size, as_torch):
     table = Table(size=SPECIAL + 1, seed=seed, torch=as_torch)
 
     def once(tokens):
@@ -79,7 +79,7 @@ def test_no_ngram_comes_twice_and_nothing_else_is_lost(seed, size, as_torch):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), beta=st.sampled_from([0.0, 0.2, 1.0]), as_torch=st.booleans())
-def test_coverage_ranks_by_what_was_looked_at(seed, beta, as_torch):
+def test_coverage_penalty_ranks_by_attended_source_tokens(seed, beta, as_torch):
     table = Table(size=SPECIAL + 1, seed=seed, torch=as_torch, attends=True)
     lengths = [3, 5]
     options = SearchOptions(60, n_best=60, coverage_penalty=beta)
@@ -98,7 +98,7 @@ def test_coverage_ranks_by_what_was_looked_at(seed, beta, as_torch):
         assert found[0].attention is None
 
 
-def test_coverage_is_nothing_where_all_was_looked_at():
+def test_coverage_penalty_is_zero_where_all_tokens_are_attended():
     assert coverage(np.array([[1.0, 0.2], [0.5, 0.8], [0.0, 0.7]]), 2) == 0
     assert math.isclose(coverage(np.array([[0.5, 0.25, 0.25]]), 2), math.log(0.5) + math.log(0.25))
     with pytest.raises(UserError, match="attention"):
@@ -153,7 +153,7 @@ def test_stopping_by_bound_never_scores_lower(seed, beam, as_torch):
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), as_torch=st.booleans())
-def test_groups_of_a_diverse_beam_avoid_what_those_before_them_took(seed, as_torch):
+def test_diverse_beam_groups_avoid_tokens_of_earlier_groups(seed, as_torch):
     table = Table(size=12, seed=seed, torch=as_torch)
     lone = search(table, [1, 2], [4, 6], SearchOptions(2, n_best=2))
     apart = search(table, [1, 2], [4, 6], SearchOptions(4, n_best=4, groups=2, diversity=0.0))
@@ -164,7 +164,7 @@ def test_groups_of_a_diverse_beam_avoid_what_those_before_them_took(seed, as_tor
         assert len({h.tokens[0] for h in different if len(h.tokens) > 1}) == sum(len(h.tokens) > 1 for h in different)
 
 
-def test_hardly_a_row_is_computed_that_no_hypothesis_needs():
+def test_few_decoder_rows_are_computed_for_finished_hypotheses():
     """Finished sentences leave the batch, so a long one costs its own rows only."""
     lengths = np.random.default_rng(3).integers(1, 60, 40).tolist()
     table = Table(size=40, seed=1, sharpness=0.2)  # endings are rare: translations are as long as they may be
@@ -177,7 +177,7 @@ def test_hardly_a_row_is_computed_that_no_hypothesis_needs():
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), limit=st.integers(1, 8))
-def test_a_beam_of_one_takes_the_likeliest_token_each_time(seed, limit):
+def test_beam_size_one_is_greedy_search(seed, limit):
     table = Table(size=8, seed=seed)
     (hypothesis,) = search(table, [3], [limit], SearchOptions(beam_size=1))[0]
     history, tokens = BOS, []
@@ -188,7 +188,7 @@ def test_a_beam_of_one_takes_the_likeliest_token_each_time(seed, limit):
     assert list(hypothesis.tokens) == tokens
 
 
-def test_a_wider_beam_lists_no_worse_first_and_scores_fall():
+def test_a_wider_beam_scores_no_lower_and_candidates_are_sorted():
     table = Table(size=12, seed=5)
     found = search(table, [1, 2], [8, 8], SearchOptions(beam_size=6, n_best=6, length_penalty=1.0))
     for hypotheses in found:
@@ -197,7 +197,7 @@ def test_a_wider_beam_lists_no_worse_first_and_scores_fall():
         assert len({hypothesis.tokens for hypothesis in hypotheses}) == len(hypotheses)
 
 
-def test_fewer_hypotheses_than_asked_are_not_made_up():
+def test_a_short_candidate_list_is_not_padded():
     table = Table(size=SPECIAL + 1, seed=0)  # two words, and one place before the end
     found = search(table, [1], [2], SearchOptions(beam_size=50, n_best=50))[0]
     assert sorted(h.tokens for h in found) == [(EOS,), (3, EOS), (4, EOS)]
@@ -214,7 +214,7 @@ class Broken:
         return Step(np.full((*tokens.shape, 6), np.nan, dtype=np.float32), cache)
 
 
-def test_a_broken_model_gives_no_hypothesis_and_ends():
+def test_a_model_of_nan_probabilities_gives_no_hypothesis():
     source = np.ones((2, 1), dtype=np.int64)
     assert beam_search(Broken(), source, source[:, 0], [5, 5], SearchOptions()) == [[], []]
 

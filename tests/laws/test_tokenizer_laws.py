@@ -62,7 +62,7 @@ def test_a_line_alone_is_encoded_like_a_line_among_others(tokenizer, lines):
 
 @settings(deadline=None)
 @given(words_in=st.lists(st.sampled_from([*SYMBOLS, *" ".join(SENTENCES).split(), "猫", "<s>"])))
-def test_a_line_of_words_has_an_id_for_each(words, words_in):
+def test_word_tokenizer_gives_one_id_a_word(words, words_in):
     (ids,) = words.encode([" ".join(words_in)])
     assert len(ids) == len(words_in)
     if UNK not in ids:

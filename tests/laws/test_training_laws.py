@@ -92,7 +92,7 @@ def uninterrupted(data, tmp_path_factory):
     return run
 
 
-def test_a_killed_run_goes_on_exactly_and_always_leaves_a_loadable_checkpoint(data, uninterrupted, tmp_path):
+def test_a_killed_run_resumes_exactly_and_leaves_a_loadable_checkpoint(data, uninterrupted, tmp_path):
     run = tmp_path / "run"
     for step in (5, 60):
         process = train_process(data, run, *LONG)
@@ -108,7 +108,7 @@ def test_a_killed_run_goes_on_exactly_and_always_leaves_a_loadable_checkpoint(da
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_says_so_and_the_same_command_goes_on(data, uninterrupted, tmp_path, number, code):
+def test_a_signal_saves_a_checkpoint_and_the_same_command_resumes(data, uninterrupted, tmp_path, number, code):
     run = tmp_path / "run"
     process = train_process(data, run, *LONG, "train.save_every=1000")
     log = run / "metrics.jsonl"
@@ -125,7 +125,7 @@ def test_a_signal_saves_says_so_and_the_same_command_goes_on(data, uninterrupted
     assert_same_run(uninterrupted, run)
 
 
-def test_going_on_after_the_end_changes_nothing(data, uninterrupted):
+def test_resume_after_the_end_changes_nothing(data, uninterrupted):
     before = weights(uninterrupted)
     assert nmt("train", data, "-o", uninterrupted, "--device", "cpu", *overrides(*TINY, *LONG)) == 0
     for left, right in zip(before, weights(uninterrupted), strict=True):
@@ -160,7 +160,7 @@ MIXTURES = {
 
 
 @pytest.mark.parametrize("mixture", MIXTURES.values(), ids=MIXTURES.keys())
-def test_a_run_over_several_corpora_and_blocks_goes_on_exactly(data, tmp_path, monkeypatch, mixture):
+def test_a_run_over_several_corpora_and_blocks_resumes_exactly(data, tmp_path, monkeypatch, mixture):
     mixed = with_corpora(data, tmp_path / "data", small=100, large=300)
     monkeypatch.setattr(batches, "Epochs", partial(batches.Epochs, chunk_rows=16, block_rows=90))
     steady = ["train.schedule=constant", "train.warmup_updates=0", "train.valid_metric=loss", "train.valid_every=100"]
@@ -175,7 +175,7 @@ def test_a_run_over_several_corpora_and_blocks_goes_on_exactly(data, tmp_path, m
     assert places[-1]["epoch"] > 0
 
 
-def test_a_run_whose_rate_was_halved_goes_on_exactly(data, tmp_path):
+def test_a_run_with_a_halved_learning_rate_resumes_exactly(data, tmp_path):
     settings = ["train.optimizer=sgd", "train.schedule=plateau", "train.plateau_patience=1", "train.valid_every=2"]
     # the loss stays what it is throughout
     settings += ["train.learning_rate=1e-12", "train.warmup_updates=0", "train.valid_metric=loss"]
@@ -190,7 +190,7 @@ def test_a_run_whose_rate_was_halved_goes_on_exactly(data, tmp_path):
     assert states[1]["rate_scale"] < states[0]["rate_scale"] < 1
 
 
-def test_a_checkpoint_from_before_there_were_blocks_goes_on(data, trained, tmp_path):
+def test_a_checkpoint_of_an_older_format_resumes(data, trained, tmp_path):
     run = shutil.copytree(trained, tmp_path / "run")
     path = RunDirectory(run).pointer("last") / "state.json"
     state = json.loads(path.read_text())

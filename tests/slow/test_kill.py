@@ -1,4 +1,4 @@
-"""Real kills of real trainings: what is left goes on to the very same weights."""
+"""Training processes killed at any time: the run resumes to the same weights, bit for bit."""
 
 import random
 import signal
@@ -12,7 +12,7 @@ from nmtcli.checkpoint import RunDirectory, find_model, load_model
 from nmtcli.settings import presets
 from tests.conftest import TINY, nmt, overrides
 from tests.laws.test_training_laws import assert_same_run
-from tests.test_presets import shrunk
+from tests.models.test_presets import shrunk
 
 SETTINGS = ["train.max_updates=240", "train.valid_every=120", "train.save_every=20", "train.valid_sentences=50"]
 SETTINGS += ["train.batch_tokens=600", "train.keep_last=2"]
@@ -44,7 +44,7 @@ def kill_often(command, run, kills, whole):
 
 
 @pytest.mark.timeout(900)
-def test_three_kills_change_no_bit_of_the_default_model(tmp_path):
+def test_the_default_model_resumes_exactly_after_three_kills(tmp_path):
     assert nmt("demo", "-o", tmp_path, "--text-only", "--pairs", "4000") == 0
     text = tmp_path / "text"
     files = [
@@ -65,7 +65,7 @@ def test_three_kills_change_no_bit_of_the_default_model(tmp_path):
 
 
 @pytest.mark.timeout(1800)
-def test_twenty_kills_some_while_a_checkpoint_is_written_change_no_bit(data, tmp_path):
+def test_a_run_resumes_exactly_after_twenty_kills(data, tmp_path):
     settings = [*EVERYTHING, "train.max_updates=3000", "train.save_every=1", "train.valid_every=100"]
     command = training(data, *TINY, *settings)
     straight, killed = tmp_path / "straight", tmp_path / "killed"
@@ -81,7 +81,7 @@ def test_twenty_kills_some_while_a_checkpoint_is_written_change_no_bit(data, tmp
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("preset", [*RECURRENT, "transformer-small", "hybrid-ssru", "deep-shallow"])
-def test_verify_resume_with_everything_on(data, tmp_path, capsys, preset):
+def test_verify_resume_with_all_features(data, tmp_path, capsys, preset):
     small = ["train.batch_tokens=300", "train.threads=1", "train.valid_sentences=10", "search.beam_size=2"]
     settings = overrides(*shrunk(preset, 32), *small, *EVERYTHING)
     command = ["train", data, "-o", tmp_path / "scratch", "--preset", preset, "--device", "cpu", "--verify-resume", "8"]

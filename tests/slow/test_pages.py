@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from nmtcli.demo.phrasebook import generate
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY
 
-ROOT = Path(__file__).parents[2]
 PAGES = ["tutorial", "low-resource", "back-translation", "multilingual", "terminology", "deployment"]
 # `nmt train` of the pages, but short; all else is called as it stands
 SHIM = """#!/bin/bash
@@ -59,7 +58,7 @@ def shim(folder: Path) -> dict[str, str]:
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_the_pages_work_as_printed(page, tmp_path):
+def test_documented_commands_work_as_printed(page, tmp_path):
     write_text(tmp_path)
     environment = shim(tmp_path)
     script = commands(page)

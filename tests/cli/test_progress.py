@@ -1,0 +1,102 @@
+"""Progress of long work: rate and time left, on a terminal and in a log file."""
+
+import io
+import re
+from itertools import pairwise
+
+import pytest
+from rich.console import Console
+
+from nmtcli.cli import console
+from nmtcli.cli import progress as module
+from nmtcli.cli.progress import Progress, Stage, format_time
+
+
+class Clock:
+    """Time that passes only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module.time, "monotonic", clock)
+    return clock
+
+
+def test_time_left_is_shown_while_the_estimated_total_changes(clock):
+    """Bytes tell how much is left, lines how fast it is; nothing resets them."""
+    stage = Stage("lines", 5000, share=0.5)  # what an earlier process did says nothing of this one's speed
+    assert stage.rate is None
+    assert stage.left is None
+    for step in range(1, 5):
+        clock.now += 10
+        stage.move(5000 + 1000 * step, None, 0.5 + 0.1 * step)
+        assert stage.rate == pytest.approx(100)
+        assert stage.left == pytest.approx(50 - 10 * step)
+    clock.now += 3
+    assert stage.left == pytest.approx(7)
+    clock.now += 300  # later than thought
+    assert stage.left == 0
+
+
+def test_without_a_terminal_a_line_a_minute_and_a_summary_are_printed(clock, capsys):
+    with Progress() as progress:
+        progress.move("lines", 0, share=0.0)
+        for step in range(1, 31):
+            clock.now += 10
+            progress.move("lines", 1000 * step, share=step / 60)
+    progress.summary(30_000, "lines", "translated")
+    *minutes, summary = capsys.readouterr().err.splitlines()
+    assert len(minutes) == 5
+    assert minutes[0] == "lines: 6,000, 10%, 100/s, 0:09:00 left"
+    assert summary == "30,000 lines translated in 0:05:00, 100 lines/s"
+    done = [int(line.removeprefix("lines: ").split(", ")[0].replace(",", "")) for line in minutes]
+    assert {after - before for before, after in pairwise(done)} == {6000}
+
+
+def test_input_of_unknown_length_shows_a_rate_and_no_time_left(clock):
+    stage = Stage("lines", 0)
+    clock.now += 4
+    stage.move(2, None, None)
+    assert list(stage.figures()) == ["2", "0.5/s"]
+    stage.move(1_234_567, 2_000_000, None)
+    assert next(stage.figures()) == "1,234,567/2,000,000"
+
+
+def test_progress_bar_is_erased_at_the_end(clock, monkeypatch):
+    output = io.StringIO()
+    terminal = Console(file=output, force_terminal=True, no_color=True, width=80, highlight=False, soft_wrap=True)
+    for place in (console, module):
+        monkeypatch.setattr(place, "stderr", terminal)
+    with Progress() as progress:
+        progress.move("lines", 0, share=0.0)
+        clock.now += 100
+        progress.move("lines", 200_000, share=0.25)
+        progress._bars.refresh()
+    progress.summary(200_000, "lines", "translated")
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", output.getvalue())
+    assert "200,000  25%  2,000/s  0:05:00 left" in shown
+    assert shown.rstrip().endswith("200,000 lines translated in 0:01:40, 2,000 lines/s")
+
+
+def test_no_progress_is_shown_between_translations_on_a_terminal(clock, capsys):
+    with Progress(quiet=True) as progress:
+        clock.now += 1000
+        progress.move("lines", 1)
+        clock.now += 1000
+        progress.move("lines", 2)
+    progress.summary(2, "lines", "translated")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.04, "0.0 s"), (59, "59.0 s"), (61, "0:01:01"), (90061, "1 day, 1:01:01")]
+)
+def test_durations_are_readable(seconds, words):
+    assert format_time(seconds) == words

@@ -1,0 +1,54 @@
+"""Resume with other settings: what may change, what needs --allow-changes, and what is refused."""
+
+import json
+
+import torch
+
+from nmtcli.checkpoint import RunDirectory
+from nmtcli.train.precision import resolve_precision
+from tests.train.runs import MORE, events, train
+
+
+def test_settings_that_change_the_mathematics_are_refused_until_allowed(data, tmp_path, capsys):
+    assert train(data, tmp_path / "run") == 0
+    more = ["train.max_updates=14", "train.learning_rate=5e-4"]
+    assert train(data, tmp_path / "run", *more) == 2
+    words = capsys.readouterr().err
+    assert "train.learning_rate was 0.003, is 0.0005" in words
+    assert "--allow-changes" in words
+    assert train(data, tmp_path / "run", *more, options=["--allow-changes"]) == 0
+    assert "changed since this run began: train.learning_rate was 0.003, is 0.0005" in capsys.readouterr().err
+    assert train(data, tmp_path / "run", *more) == 0  # what was allowed stays
+
+
+def test_changed_model_settings_are_always_refused(data, tmp_path, capsys):
+    assert train(data, tmp_path / "run") == 0
+    wider = ["model.decoder.hidden_size=32", "train.learning_rate=5e-4"]
+    assert train(data, tmp_path / "run", *wider, options=["--allow-changes"]) == 2
+    assert "--allow-changes" not in capsys.readouterr().err
+
+
+def test_another_validation_metric_restarts_the_best_scores(data, run, capsys):
+    assert train(data, run, *MORE, "train.valid_metric=loss", options=["--allow-changes"]) == 0
+    state = json.loads((RunDirectory(run).checkpoint(12) / "state.json").read_text())
+    losses = {event["step"]: event["loss"] for event in events(run, "validated")}
+    assert [entry[2] for entry in state["best"]] == [min((losses[step], step) for step in losses if step >= 9)[1]]
+
+
+def test_automatic_precision_is_kept_on_resume(data, run, monkeypatch, capsys):
+    monkeypatch.setattr(
+        "nmtcli.train.run.resolve_precision", lambda wanted, device: "bf16" if wanted == "auto" else wanted
+    )
+    change_settings = ["train.precision=auto", *MORE]
+    assert train(data, run, *change_settings) == 0
+    assert {event["precision"] for event in events(run, "started")} == {"fp32"}
+
+
+def test_an_unavailable_precision_names_the_option(data, run, capsys):
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("precision: fp32", "precision: fp16"))
+    assert train(data, run, "train.precision=auto", *MORE) == 2
+    told = capsys.readouterr().err
+    assert "the run was trained in fp16" in told and "--allow-changes" in told
+
+    assert f"--precision {resolve_precision('auto', torch.device('cpu'))}" in told

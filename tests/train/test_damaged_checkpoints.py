@@ -1,0 +1,67 @@
+"""Resume from a run with damaged checkpoints or without its pointers."""
+
+import json
+import shutil
+
+import pytest
+
+from nmtcli.checkpoint import RunDirectory, find_model
+from tests.conftest import nmt
+from tests.train.runs import MORE, events, train
+
+DAMAGE = {
+    "weights cut short": lambda newest: (newest / "model.safetensors").write_bytes(b"short"),
+    "no weights": lambda newest: (newest / "model.safetensors").unlink(),
+    "no optimizer": lambda newest: (newest / "trainer.safetensors").unlink(),
+    "empty state": lambda newest: (newest / "state.json").write_text("{}"),
+    "state cut short": lambda newest: (newest / "state.json").write_text('{"step": 9,'),
+    "state of another update": lambda newest: shutil.copy(newest.with_name("step-0000006") / "state.json", newest),
+    "words for numbers": lambda newest: change(newest / "state.json", step="nine"),
+    "no config": lambda newest: (newest / "config.json").unlink(),
+}
+
+
+def change(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_resume_moves_a_damaged_newest_checkpoint_away(data, run, damage, capsys):
+    DAMAGE[damage](RunDirectory(run).checkpoint(9))
+    assert train(data, run, *MORE) == 0
+    assert [event["step"] for event in events(run, "started")] == [0, 6]
+    told = capsys.readouterr().err
+    assert "resuming from update 6" in told and "damaged-step-0000009" in told
+    assert (run / "checkpoints" / "damaged-step-0000009").is_dir()
+    assert 9 in RunDirectory(run).steps() and RunDirectory(run).pointer("last") == RunDirectory(run).checkpoint(12)
+
+
+def test_a_run_with_damaged_checkpoints_only_is_refused(data, run, capsys):
+    for step in RunDirectory(run).steps():
+        (RunDirectory(run).checkpoint(step) / "state.json").write_text("{}")
+    assert train(data, run, *MORE) == 3
+    told = capsys.readouterr().err
+    assert told.count("damaged (KeyError") == 3 and "choose another -o" in told
+    assert RunDirectory(run).steps() == [3, 6, 9]
+
+
+def test_a_checkpoint_of_a_newer_format_is_refused_and_kept(data, run, capsys):
+    change(RunDirectory(run).checkpoint(9) / "config.json", format=99)
+    assert train(data, run, *MORE) == 3
+    assert "upgrade nmtcli" in capsys.readouterr().err
+    assert RunDirectory(run).steps() == [3, 6, 9]
+
+
+def test_a_run_without_pointers_resumes_from_its_newest_checkpoint(data, run):
+    (run / "last").unlink()
+    (run / "best").unlink()
+    assert find_model(run) == RunDirectory(run).checkpoint(9)
+    assert train(data, run, *MORE) == 0
+    assert RunDirectory(run).pointer("last") == RunDirectory(run).checkpoint(12)
+
+
+def test_a_damaged_model_error_names_another_checkpoint(run, tmp_path, capsys):
+    DAMAGE["weights cut short"](find_model(run))
+    (tmp_path / "in").write_text("one\n")
+    assert nmt("translate", "-m", run, "-i", tmp_path / "in") == 3
+    assert f"-m {RunDirectory(run).checkpoint(9)}" in capsys.readouterr().err.replace("step-0000006", "step-0000009")

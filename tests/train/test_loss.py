@@ -1,0 +1,68 @@
+"""The fused output layer and loss against PyTorch's own parts, values and gradients."""
+
+import pytest
+import torch
+
+from nmtcli.train import loss as loss_module
+from nmtcli.train.loss import FusedSmoothedLoss, TrainingLoss, plain_smoothed_loss
+from nmtcli.train.precision import MixedPrecision
+from tests.laws.test_training_laws import tiny_batch
+
+
+@pytest.mark.parametrize("rows", [1, 7, 512])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_fused_loss_equals_pytorch(monkeypatch, rows, smoothing):
+    monkeypatch.setitem(loss_module.CHUNK_ROWS, "cpu", rows)
+    monkeypatch.setitem(loss_module.PIECE_ROWS, "cpu", 3)
+    torch.manual_seed(0)
+    features, weight = torch.randn(23, 8, requires_grad=True), torch.randn(17, 8, requires_grad=True)
+    targets = torch.randint(0, 17, (23,))
+    plain, plain_sums = plain_smoothed_loss(features, weight, targets, smoothing)
+    expected = torch.autograd.grad(plain * 0.37, (features, weight))
+    fused, sums = FusedSmoothedLoss.apply(features, weight, targets, smoothing, torch.float32)
+    torch.testing.assert_close(sums, plain_sums, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-4)
+    found = torch.autograd.grad(fused * 0.37, (features, weight))
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_fused_loss_in_bf16_has_gradients_of_the_same_direction():
+    torch.manual_seed(0)
+    features, weight = torch.randn(64, 32, requires_grad=True), torch.randn(50, 32, requires_grad=True)
+    targets = torch.randint(0, 50, (64,))
+    exact = torch.autograd.grad(plain_smoothed_loss(features, weight, targets, 0.1)[0], (features, weight))
+    rough = torch.autograd.grad(
+        FusedSmoothedLoss.apply(features, weight, targets, 0.1, torch.bfloat16)[0], (features, weight)
+    )
+    for ours, theirs in zip(rough, exact, strict=True):
+        assert torch.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.999
+
+
+def test_evaluation_gives_the_loss_that_training_minimises(tiny_model):
+    objective = TrainingLoss(tiny_model(vocabulary=40), smoothing=0.1)
+    batch = tiny_batch(vocabulary=40)
+    loss, negative_log_prob, correct = objective.evaluate(batch)
+    torch.testing.assert_close(loss, objective(batch)[0].detach(), rtol=1e-5, atol=1e-4)
+    assert 0 <= correct.item() <= batch.target_tokens
+    assert negative_log_prob.item() > 0
+
+
+@pytest.mark.parametrize("scaled", [False, True], ids=["host", "device"])
+def test_an_update_that_is_not_finite_is_not_applied(scaled):
+    """By asking on a CPU; by the scaler's flag, as on a GPU, without asking."""
+    precision = MixedPrecision("fp32", torch.device("cpu"))
+    if scaled:
+        precision.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([weight], lr=0.5, fused=True)
+    for factor, finite in ((1.0, True), (float("nan"), False), (2.0, True), (float("inf"), False)):
+        before = weight.detach().clone()
+        precision.scaler.scale((weight * factor).sum()).backward()
+        norm = precision.step(optimizer, clip_norm=10.0)
+        optimizer.zero_grad(set_to_none=True)
+        assert norm.isfinite().item() == finite
+        assert torch.equal(weight.detach(), before) != finite
+        if finite:
+            assert norm.item() == pytest.approx(factor * 3**0.5)
+    assert precision.state() == {}
