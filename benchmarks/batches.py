@@ -26,7 +26,7 @@ from nmtcli.config import TrainConfig
 from nmtcli.data.directory import TRAIN, VALID, CorpusSize, SplitSize, open_data
 from nmtcli.data.shards import ShardWriter, record_batch
 from nmtcli.train.batches import Batch, BatchPlan, Updates
-from nmtcli.train.subwords import SubwordSampling
+from nmtcli.train.feed import SubwordSampling
 
 RECORD_BATCH = 10_000  # rows, as nmt prepare writes them
 SECONDS = 5.0  # of loading for each figure

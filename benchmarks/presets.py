@@ -122,7 +122,7 @@ def learn(model: Seq2Seq, plan: BatchPlan, config: Config, device: torch.device)
 def teacher_forced(objective: TrainingLoss, plan: BatchPlan, device: torch.device) -> float:
     """Token accuracy with teacher forcing, by a model in evaluation mode."""
     batches = [plan.load(rows) for (rows,) in plan.block(0, 0)]
-    correct = sum(objective.evaluate(batch.to(device)).correct.item() for batch in batches)
+    correct = sum(objective.evaluate(batch.to(device))[2].item() for batch in batches)
     return correct / sum(batch.target_tokens for batch in batches)
 
 

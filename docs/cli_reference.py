@@ -29,7 +29,7 @@ def parameters(command: Callable[..., Any]) -> Iterator[Parameter]:
     hints = get_type_hints(command, include_extras=True)
     for name, parameter in inspect.signature(command).parameters.items():
         declared = getattr(hints[name], "__metadata__", ())
-        if declared:  # all but the context
+        if declared and not declared[0].hidden:  # all but the context
             types = [part for part in flat(hints[name].__origin__) if part is not NoneType]
             yield Parameter(name, declared[0], types, parameter.default)
 
@@ -70,7 +70,7 @@ def explanation(parameter: Parameter) -> str:
 
 def tables(command: Callable[..., Any]) -> Iterator[str]:
     """The parameters, a table for each panel of `--help`."""
-    panels: dict[str | None, list[Parameter]] = {}
+    panels: dict[str | None, list[Parameter]] = {None: []}  # first, as in `--help`
     for parameter in parameters(command):
         panels.setdefault(parameter.declared.rich_help_panel, []).append(parameter)
     for panel, members in panels.items():
@@ -87,9 +87,8 @@ def reference() -> str:
     """The page."""
     lines = [HEADER]
     for command in app.registered_commands:
-        assert command.callback
-        lines += [f"## nmt {command.callback.__name__}\n", f"{inspect.getdoc(command.callback)}\n"]
-        lines += tables(command.callback)
+        callback = command.callback.with_options()  # type: ignore[union-attr]
+        lines += [f"## nmt {callback.__name__}\n", f"{inspect.getdoc(callback)}\n", *tables(callback)]
     assert app.registered_callback and app.registered_callback.callback
     lines += ["## Global options\n", *tables(app.registered_callback.callback)]
     lines += [

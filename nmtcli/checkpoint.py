@@ -5,13 +5,12 @@ has the trainer state; an export may have another format. A run directory has ch
 functions that use weights: other exports are opened without it.
 """
 
-import hashlib
 import json
 import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from nmtcli.config import Config, ModelConfig, SearchConfig, Section
+from nmtcli.data.digests import checksum_of
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import DataError, UserError
 from nmtcli.paths import quoted
@@ -159,17 +159,13 @@ def write_info(directory: Path, info: ModelInfo, tokenizers: Tokenizers) -> None
     (directory / INFO).write_text(info.model_dump_json(indent=2) + "\n", "utf-8")
 
 
-def file_digests(directory: Path) -> dict[str, dict[str, int | str]]:
-    """Size and xxh3-128 of each file of an export by path, except report and card."""
-    import xxhash
-
+def file_digests(directory: Path, omitted: Collection[str] = (REPORT, CARD)) -> dict[str, dict[str, int | str]]:
+    """Size and checksum of each file of a model by path; by default without report and card of an export."""
     digests: dict[str, dict[str, int | str]] = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory).as_posix()
-        if path.is_file() and name not in (REPORT, CARD):
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()
-            digests[name] = {"bytes": path.stat().st_size, "xxh3": digest}
+        if path.is_file() and name not in omitted:
+            digests[name] = {"bytes": path.stat().st_size, "xxh3": checksum_of(path)}
     return digests
 
 

@@ -11,7 +11,7 @@ from copy import deepcopy
 from importlib import resources
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
@@ -134,6 +134,34 @@ def keys(section: type[Section] = Config, prefix: KeyPath = ()) -> Iterator[tupl
             yield from keys(inner, (*prefix, name))
         else:
             yield (*prefix, name), field
+
+
+def value_of(config: Config, key: str) -> Any:
+    """The value of a setting by its key, such as train.seed."""
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def changed_settings(before: Config, now: Config) -> Iterator[tuple[str, Any, Any]]:
+    """The settings that differ: key, old and new value."""
+    for path, _ in keys():
+        key = ".".join(path)
+        if (old := value_of(before, key)) != (new := value_of(now, key)):
+            yield key, old, new
+
+
+def replaced(config: Config, values: Mapping[str, Any]) -> Config:
+    """The settings with these values by their keys; they are checked already."""
+
+    def put(section: Section, path: Sequence[str], value: Any) -> Section:
+        first, *rest = path
+        return section.model_copy(update={first: put(getattr(section, first), rest, value) if rest else value})
+
+    for key, value in values.items():
+        config = cast("Config", put(config, key.split("."), value))
+    return config
 
 
 def _section_paths(section: type[Section] = Config, prefix: KeyPath = ()) -> Iterator[KeyPath]:

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -13,19 +13,17 @@ from nmtcli.options import Rule, check_rules
 from nmtcli.score.options import RULES as SCORE_RULES
 
 
-def choices(kind):
-    """The types of a union, and the choices of a literal, as a set; None aside."""
-    parts = [kind] if get_origin(kind) is Literal or not get_args(kind) else get_args(kind)
-    return {one for part in parts for one in (get_args(part) or (part,))} - {type(None)}
-
-
-def test_search_options_have_the_types_of_the_search_settings():
-    ours, settings = get_type_hints(TranslateOptions), get_type_hints(SearchConfig)
-    shared = ours.keys() & settings.keys()
+def test_search_options_are_generated_from_the_search_settings():
+    options = {one.name: one for one in fields(TranslateOptions)}
+    shared = options.keys() & SearchConfig.model_fields.keys()
     assert {"beam_size", "length_penalty", "method", "seed"} <= shared
     for name in shared:
-        assert choices(ours[name]) == choices(settings[name]), name
-        assert next(one.default for one in fields(TranslateOptions) if one.name == name) is None, name
+        kind, option = get_args(get_type_hints(TranslateOptions, include_extras=True)[name])
+        setting = SearchConfig.model_fields[name]
+        assert set(get_args(kind)) - {type(None)} <= {setting.annotation, *get_args(setting.annotation)}, name
+        assert option.help.split()[0] == setting.description.split()[0], name
+        assert options[name].default is None, name
+        assert name.replace("_", "-") in [one.removeprefix("--") for one in option.names] or not option.names
 
 
 MODEL = (Path("model"),)

@@ -3,36 +3,38 @@
 import errno
 import io
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
-from functools import wraps
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
-from nmtcli.cli.console import show_error
+from nmtcli.cli.console import discard_stdout, show_error
 from nmtcli.cli.demo import demo
 from nmtcli.cli.export import export
+from nmtcli.cli.options import TRACEBACK, LateCommand
 from nmtcli.cli.prepare import prepare
 from nmtcli.cli.score import score
-from nmtcli.cli.signals import stopping
 from nmtcli.cli.train import train
 from nmtcli.cli.translate import translate
 from nmtcli.errors import (
     REPORT_IT,
     ExitCode,
-    Interrupted,
     RankLost,
     ResourceError,
+    Stopped,
     UserError,
     memory_ran_out,
     out_of_memory,
-    signal_of,
 )
 from nmtcli.version import __version__
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _UsageError: Any = typer.BadParameter.__base__  # Typer does not name it
 
 app = typer.Typer(
@@ -45,23 +47,8 @@ app = typer.Typer(
 )
 
 
-def _interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, with `Interrupted` raised for a signal: Typer would exit without a message."""
-
-    @wraps(command)
-    def wrapped(*arguments: Any, **options: Any) -> None:
-        try:
-            command(*arguments, **options)
-        except KeyboardInterrupt as stop:
-            number = signal_of(stop)
-            message = f"{number.name}: stopped; nothing was written"
-            raise Interrupted(message, "run the same command again", signal=number) from None
-
-    return wrapped
-
-
 for command in (prepare, train, translate, score, export, demo):
-    app.command()(_interruptible(command))
+    app.command(cls=LateCommand)(command)
 
 
 def _print_version(context: typer.Context, version: bool) -> None:
@@ -84,7 +71,7 @@ def _print_version(context: typer.Context, version: bool) -> None:
 def _main(
     show_traceback: Annotated[
         bool,
-        typer.Option("--traceback", help="Also show the Python traceback of an error; allowed after the command too."),
+        typer.Option(TRACEBACK, help="Also show the Python traceback of an error; allowed after the command too."),
     ] = False,
     version: Annotated[bool, typer.Option("--version", callback=_print_version, help="Print the version.")] = False,
     verbose: Annotated[
@@ -96,7 +83,7 @@ def _main(
         ),
     ] = False,
 ) -> None:
-    del show_traceback, version, verbose  # run() reads --traceback, at any place
+    del show_traceback, version, verbose  # run() reads --traceback, also for a usage error
 
 
 def main() -> None:
@@ -108,39 +95,65 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # an ASCII terminal shows ? for an arrow
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8")  # files and pipes are UTF-8 in any locale
-    with stopping():
+    with _stopping():
         code = run(sys.argv[1:])
         try:
             _flush()  # also after an error
         except OSError:
-            _discard_stdout()
+            discard_stdout()
     sys.exit(code)
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    """Context in which a signal raises `Stopped`: SIGTERM and SIGHUP end a command like Ctrl-C, with one message.
+
+    A second signal ends the process at once.
+    """
+    # no warning when semaphores of a killed process are removed
+    sys.warnoptions.append("ignore:resource_tracker")
+    warnings.filterwarnings("ignore", "resource_tracker")
+    received = 0
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal received
+        received += 1
+        if received > 1:
+            os._exit(128 + number)
+        raise Stopped(number)
+
+    for number in _SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in _SIGNALS:
+            if signal.getsignal(number) is stop:
+                signal.signal(number, signal.SIG_DFL)  # no clean-up is left
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are printed on stderr."""
-    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    rest = [one for one in options if one != "--traceback"] + arguments[len(options) :]
     try:
-        code = int(app(rest, prog_name="nmt", obj=arguments, standalone_mode=False) or 0)
+        code = int(app(arguments, prog_name="nmt", obj=arguments, standalone_mode=False) or 0)
         _flush()
     except Exception as error:
-        if len(rest) < len(arguments):
+        if traceback_requested(arguments):
             traceback.print_exc()
         code = _report(error)
     return code
+
+
+def traceback_requested(arguments: list[str]) -> bool:
+    """Whether --traceback is among the options, wherever an error stopped reading them."""
+    return TRACEBACK in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
 
 
 def _flush() -> None:
     """Flush stdout, which may fail: the disk may be full."""
     if sys.stdout is not None:
         sys.stdout.flush()
-
-
-def _discard_stdout() -> None:
-    """Discard the buffer of stdout; Python would print an error for it at exit."""
-    with suppress(OSError, ValueError):  # stdout may not be a file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(error: Exception) -> ExitCode:
@@ -150,7 +163,7 @@ def _report(error: Exception) -> ExitCode:
             show_error(message, f"{error.ctx.command_path if error.ctx else 'nmt'} --help lists the options")
         return ExitCode.USAGE
     if isinstance(error, BrokenPipeError):  # the reader, such as head, closed the pipe
-        _discard_stdout()
+        discard_stdout()
         return ExitCode.DONE
     explained = error if isinstance(error, UserError) else _explain(error)
     # ranks of a distributed training raise the same UserError, so only rank 0 prints it

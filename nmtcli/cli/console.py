@@ -1,5 +1,9 @@
 """Terminal output: results on stdout, everything else on stderr."""
 
+import os
+import sys
+from contextlib import suppress
+
 from rich.console import Console
 from rich.text import Text
 
@@ -14,6 +18,12 @@ class _Console(Console):
 # may contain [b] or :100:; styles are set by `Text` only.
 stderr = _Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 stdout = _Console(highlight=False, markup=False, emoji=False)
+
+
+def discard_stdout() -> None:
+    """Discard the rest of stdout after its reader closed the pipe; Python would print an error for it at exit."""
+    with suppress(OSError, ValueError):  # stdout may not be a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(message: str) -> None:

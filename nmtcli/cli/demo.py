@@ -1,6 +1,7 @@
 """`nmt demo`: all commands on a generated corpus."""
 
 import shlex
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -8,23 +9,28 @@ from typing import Annotated
 import typer
 
 from nmtcli.cli.console import say, stderr, stdout
-from nmtcli.cli.options import Overrides
+from nmtcli.cli.options import TRACEBACK, command
+from nmtcli.options import Option
 from nmtcli.paths import as_argument, quoted
 
 _SHOWN = 5  # sentences
 
 
-def demo(
-    context: typer.Context,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Directory of text, data, run and model.")
-    ] = Path("nmt-demo"),
-    text_only: Annotated[
-        bool, typer.Option("--text-only", help="Only write the text and its settings, recipe.yaml.")
-    ] = False,
-    pairs: Annotated[int, typer.Option("--pairs", metavar="N", min=2000, help="Number of training pairs.")] = 20_000,
-    overrides: Overrides = None,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    output: Annotated[Path, Option("Directory of text, data, run and model.", ("-o", "--output"), metavar="DIR")] = (
+        Path("nmt-demo")
+    )
+    text_only: Annotated[bool, Option("Only write the text and its settings, recipe.yaml.")] = False
+    pairs: Annotated[int, Option("Number of training pairs.", metavar="N", min=2000)] = 20_000
+    overrides: Annotated[
+        tuple[str, ...],
+        Option("One setting, for example train.learning_rate=3e-4; overrides files.", ("--set",), metavar="KEY=VALUE"),
+    ] = ()
+
+
+@command(lambda: _Options)
+def demo(context: typer.Context, options: _Options) -> None:
     """Train a small English-Korean model on a generated phrasebook, in a few minutes on one core.
 
     Runs the other commands and prints each one. The same command resumes an interrupted demo. A grammar generates the
@@ -32,10 +38,11 @@ def demo(
     """
     from nmtcli.staging import check_name
 
+    output = options.output
     check_name(output)
     text, settings = output / "text", output / "recipe.yaml"
-    _write_text(text, settings, pairs)
-    if text_only:
+    _write_text(text, settings, options.pairs)
+    if options.text_only:
         say(f"{text}: train, valid and test text, English (.en) and Korean (.ko); {settings}: their settings")
         return
     data, run, model, translated = output / "data", output / "run", output / "model", output / "test.ko"
@@ -45,7 +52,7 @@ def demo(
         for side, language in (("source", "en"), ("target", "ko"))
         for argument in (f"--{part}-{side}", text / f"{part}.{language}")
     ]
-    train_settings = [argument for override in overrides or [] for argument in ("--set", override)]
+    train_settings = [argument for override in options.overrides for argument in ("--set", override)]
     source, heat_maps = text / "test.en", output / "attention.html"
     commands: list[list[str | Path]] = [
         ["prepare", "-o", data, "-c", settings, *files],
@@ -55,8 +62,8 @@ def demo(
     ]
     if not model.exists():
         commands.append(["export", run, "-o", model])
-    for command in commands:
-        _run([as_argument(part) if isinstance(part, Path) else part for part in command], context)
+    for line in commands:
+        _run([as_argument(part) if isinstance(part, Path) else part for part in line], context)
     _show(source, text / "test.ko", translated)
     say(f"Attention heat maps: {heat_maps}")
     say(f"Try it: echo 'My friend bought three apples at the market.' | nmt translate -m {quoted(model)} --attention -")
@@ -73,10 +80,10 @@ def _write_text(text: Path, settings: Path, pairs: int) -> None:
 
 def _run(arguments: list[str], context: typer.Context) -> None:
     """Run one command in this process; exits with its exit code if that is not 0."""
-    from nmtcli.cli import run
+    from nmtcli.cli import run, traceback_requested
 
     stderr.print(f"\n$ nmt {shlex.join(arguments)}", style="bold cyan")
-    if code := run([*arguments, *(["--traceback"] if "--traceback" in context.obj else [])]):
+    if code := run([*arguments, *([TRACEBACK] if traceback_requested(context.obj) else [])]):
         raise typer.Exit(code)
 
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
+from rich.table import Table
 
 from nmtcli.cli.console import stdout, warn
 from nmtcli.cli.options import command
@@ -15,8 +16,8 @@ from nmtcli.paths import quoted
 
 if TYPE_CHECKING:
     from nmtcli.config import ModelConfig
+    from nmtcli.export.card import ExportReport
     from nmtcli.export.conditions import ExportFormat
-    from nmtcli.export.report import ExportReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ _RULES: tuple[Rule[_CommandOptions], ...] = (
 )
 
 
-@command(_CommandOptions)
+@command(lambda: _CommandOptions)
 def export(context: typer.Context, options: _CommandOptions) -> None:
     """Export a model for deployment: without the training state, and compared with the original model."""
     del context
@@ -63,8 +64,6 @@ def export(context: typer.Context, options: _CommandOptions) -> None:
 
 
 def _show(report: "ExportReport", output: Path) -> None:
-    from rich.table import Table
-
     comparison = report.comparison
     speed = comparison.sentences_per_second
     table = Table(show_header=False, box=None)
@@ -107,10 +106,6 @@ def _check(run: Path | None, preset: str | None, form: "ExportFormat | None", qu
 
 def show_formats(model: "ModelConfig") -> None:
     """Print a row for each format: its precisions, or what prevents it."""
-    from typing import get_args
-
-    from rich.table import Table
-
     from nmtcli.export.conditions import CTRANSLATE2_REFUSES, PRECISIONS, ExportFormat, unmet
 
     table = Table("export to", "", box=None, pad_edge=False)

@@ -1,6 +1,5 @@
 """The live line of training: figures in the width of the terminal, the most important ones first to stay."""
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -10,6 +9,8 @@ from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
+
+from nmtcli.cli.progress import Stage
 
 GAP = "  "
 _MAX_BAR = 24  # columns
@@ -27,12 +28,13 @@ class Figure(NamedTuple):
 
 def figures(metrics: dict[str, Any], total: int, left: float | None) -> list[Figure]:
     """The figures of an update, in the order of display; `left` in seconds."""
-    return [Figure(0, f"{metrics['step']:,}/{total:,}", "bold"), *_known(metrics), *_left(left)]
+    end = [] if left is None else [Figure(2, f"{timedelta(seconds=round(max(left, 0)))} left")]
+    return [Figure(0, f"{metrics['step']:,}/{total:,}", "bold"), *_figures(metrics), *end]
 
 
-def _known(metrics: dict[str, Any]) -> Iterator[Figure]:
+def _figures(metrics: dict[str, Any]) -> Iterator[Figure]:
     # key, rank, format
-    known: list[tuple[str, int, Callable[[Any], str]]] = [
+    formats: list[tuple[str, int, Callable[[Any], str]]] = [
         ("epoch", 8, "epoch {:.2f}".format),
         ("loss", 1, "loss {:.3f}".format),
         ("perplexity", 5, lambda value: f"ppl {value:,.{1 if value < 1000 else 0}f}"),
@@ -45,17 +47,12 @@ def _known(metrics: dict[str, Any]) -> Iterator[Figure]:
         ("gpu_memory", 11, lambda value: f"GPU {value / 1e9:.1f} GB"),
         ("teacher_forcing", 12, "teacher forcing {:.1%}".format),
     ]
-    for key, rank, form in known:
+    for key, rank, form in formats:
         if metrics.get(key) is not None:
             yield Figure(rank, form(metrics[key]))
     for key, word in (("skipped", "skipped"), ("out_of_memory", "split")):
         if metrics.get(key):
             yield Figure(3, f"{word} {metrics[key]:,}", _WARNING)
-
-
-def _left(seconds: float | None) -> Iterator[Figure]:
-    if seconds is not None:
-        yield Figure(2, f"{timedelta(seconds=round(max(seconds, 0)))} left")
 
 
 def fitting(shown: list[Figure], width: int) -> list[Figure]:
@@ -81,34 +78,27 @@ class LiveLine:
         self.metrics: dict[str, Any] = {"step": 0}
         self.validating: tuple[int, int] | None = None  # sentences done, and their total
         self.spinner = Spinner("dots")
-        self.began = self.moved = (0, 0.0)  # update, and its time
+        self.stage = Stage("updates", 0)
 
     def start(self, step: int, total: int) -> None:
         """Start at an update: the estimate of the time left counts from here."""
-        self.metrics, self.total = {"step": step}, total
-        self.began = self.moved = (step, time.monotonic())
+        self.metrics, self.total, self.stage = {"step": step}, total, Stage("updates", step, step / max(total, 1))
 
     def move(self, metrics: dict[str, Any]) -> None:
         """Set the figures of an update."""
-        self.metrics, self.moved = metrics, (metrics["step"], time.monotonic())
-
-    def left(self) -> float | None:
-        """Seconds to the end at the mean speed since the start, with validation and saving; None if unknown."""
-        (first, began), (step, moved) = self.began, self.moved
-        if step <= first:
-            return None
-        return (moved - began) / (step - first) * (self.total - step) - (time.monotonic() - moved)
+        self.metrics = metrics
+        self.stage.move(metrics["step"], self.total)
 
     def plain(self) -> str:
         """All figures as text, for a log file."""
-        return line(figures(self.metrics, self.total, self.left())).plain
+        return line(figures(self.metrics, self.total, self.stage.left)).plain
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The spinner, the figures that fit, and a bar if there is room."""
         width = options.max_width - 3  # spinner, and the last column, where some terminals wrap
         done, total = (self.metrics["step"], self.total) if self.validating is None else self.validating
         if self.validating is None:
-            shown = line(fitting(figures(self.metrics, total, self.left()), width))
+            shown = line(fitting(figures(self.metrics, total, self.stage.left), width))
         else:
             shown = line([*figures(self.metrics, self.total, None)[:1], Figure(1, f"validating {done:,}/{total:,}")])
         shown.truncate(width)

@@ -7,38 +7,69 @@ from inspect import Parameter, Signature
 from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
+from nmtcli.errors import Interrupted, signal_of
 from nmtcli.options import Option
 
 Values = TypeVar("Values")
+Command = Callable[[typer.Context, Values], None]
 
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="One setting, for example train.learning_rate=3e-4; overrides files."
-    ),
-]
+TRACEBACK = "--traceback"
+_Traceback = Annotated[bool, typer.Option(TRACEBACK, hidden=True)]  # `nmtcli.cli.run` reads it: also for a usage error
 
 
-def command(options: type[Values]) -> Callable[[Callable[[typer.Context, Values], None]], Callable[..., None]]:
-    """Decorator: a Typer command from a function that takes a dataclass `options` with `Option` fields."""
+def command(options: Callable[[], type[Values]]) -> Callable[[Command[Values]], Callable[[], None]]:
+    """Decorator: a command for `LateCommand` of a function that takes a dataclass with `Option` fields.
 
-    def decorate(function: Callable[[typer.Context, Values], None]) -> Callable[..., None]:
-        declared = [one for one in fields(cast(Any, options)) if one.name in _annotated(options)]
-        repeatable = {one.name for one in declared if get_origin(_annotated(options)[one.name][0]) is tuple}
+    `options` returns the dataclass. It is called when the command is used, as some need imports that take long.
+    """
 
-        @wraps(function)
-        def wrapped(context: typer.Context, **given: Any) -> None:
-            values = {name: tuple(value or ()) if name in repeatable else value for name, value in given.items()}
-            function(context, options(**values))
+    def decorate(function: Command[Values]) -> Callable[[], None]:
+        def late() -> None:
+            raise AssertionError("LateCommand calls what with_options returns")
 
-        parameters = [_parameter(one, *_annotated(options)[one.name]) for one in declared]
-        parameters.insert(0, Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context))
-        wrapped.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-        wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
-        return wrapped
+        late.__name__, late.__doc__ = function.__name__, function.__doc__
+        late.with_options = lambda: _with_options(function, options())  # type: ignore[attr-defined]
+        return late
 
     return decorate
+
+
+class LateCommand(TyperCommand):
+    """A command made by `command`, whose options are read when it is used: `nmt --help` needs none of them."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context of the command with its options."""
+        single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        single.command(self.name)(cast(Any, self.callback).with_options())
+        return typer.main.get_command(single).make_context(info_name, args, parent, **extra)
+
+
+def _with_options(function: Command[Values], options: type[Values]) -> Callable[..., None]:
+    """The function with a parameter for each option, as Typer reads it."""
+    declared = [one for one in fields(cast(Any, options)) if one.name in _annotated(options)]
+    repeatable = {one.name for one in declared if get_origin(_annotated(options)[one.name][0]) is tuple}
+
+    @wraps(function)
+    def wrapped(context: typer.Context, show_traceback: bool, **given: Any) -> None:
+        del show_traceback
+        values = {name: tuple(value or ()) if name in repeatable else value for name, value in given.items()}
+        try:
+            function(context, options(**values))
+        except KeyboardInterrupt as stop:  # Typer would exit without a message
+            number = signal_of(stop)
+            message = f"{number.name}: stopped; nothing was written"
+            raise Interrupted(message, "run the same command again", signal=number) from None
+
+    parameters = [
+        Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context),
+        *(_parameter(one, *_annotated(options)[one.name]) for one in declared),
+        Parameter("show_traceback", Parameter.KEYWORD_ONLY, default=False, annotation=_Traceback),
+    ]
+    wrapped.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {one.name: one.annotation for one in parameters}
+    return wrapped
 
 
 def _annotated(options: type[Any]) -> dict[str, tuple[Any, Option]]:

@@ -11,7 +11,7 @@ from nmtcli.paths import quoted
 from nmtcli.prepare.options import RULES, PrepareOptions
 
 
-@command(PrepareOptions)
+@command(lambda: PrepareOptions)
 def prepare(context: typer.Context, options: PrepareOptions) -> None:
     """Make a data directory from aligned text: clean, train the tokenizer, encode.
 

@@ -29,7 +29,7 @@ class Stage:
         self.began = self.moved = time.monotonic()
         self._first = self.done, self.share or 0.0
 
-    def move(self, done: int, total: int | None, share: float | None) -> None:
+    def move(self, done: int, total: int | None, share: float | None = None) -> None:
         """Set what is done."""
         self.done, self.total, self.moved = done, total, time.monotonic()
         self.share = done / total if share is None and total else share
@@ -70,7 +70,7 @@ class Progress:
         """`quiet` shows nothing."""
         self._quiet = quiet
         self._stages: dict[str, tuple[Stage, TaskID]] = {}
-        self._said = self._began = time.monotonic()
+        self._printed_at = self._began = time.monotonic()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), _Figures())
         self._bars = Bars(*columns, console=stderr, disable=quiet or not stderr.is_terminal, transient=True)
 
@@ -91,9 +91,9 @@ class Progress:
         stage, task = self._stages[name]
         stage.move(done, total, share)
         self._bars.update(task, total=None if stage.share is None else 1.0, completed=stage.share or 0.0)
-        if not self._quiet and not stderr.is_terminal and time.monotonic() - self._said >= EVERY:
+        if not self._quiet and not stderr.is_terminal and time.monotonic() - self._printed_at >= EVERY:
             say(f"{name}: {', '.join(stage.figures())}")
-            self._said = time.monotonic()
+            self._printed_at = time.monotonic()
 
     def summary(self, done: int, unit: str, verb: str) -> None:
         """Print what was done, the time and the rate."""

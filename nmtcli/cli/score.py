@@ -1,6 +1,5 @@
 """`nmt score`: score translations, sentence pairs or word alignments; print tables, JSON or lines."""
 
-import os
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from nmtcli import strict_json
-from nmtcli.cli.console import say, tell, warn
+from nmtcli.cli.console import discard_stdout, say, tell, warn
 from nmtcli.cli.options import command
 from nmtcli.cli.score_display import print_details, print_qualities, print_scores
 from nmtcli.options import check_rules
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from nmtcli.score.scoring import PairScores, PairTotals, TextScores
 
 
-@command(ScoreOptions)
+@command(lambda: ScoreOptions)
 def score(context: typer.Context, options: ScoreOptions) -> None:
     """Score translations with sacreBLEU: BLEU, chrF and TER with 95 % intervals and signatures.
 
@@ -91,7 +90,7 @@ def _write_pairs(result: "PairScores", form: str) -> None:
             sys.stdout.write(text)
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, such as head, closed the pipe
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard_stdout()
             break
 
 
@@ -116,7 +115,7 @@ def _render(line: int, source: str, target: str, score: "PairScore | None", form
 
 
 def _print_totals(totals: "PairTotals") -> None:
-    from nmtcli.metrics.perplexity import perplexity
+    from nmtcli.metrics import perplexity
 
     if totals.scored < totals.pairs:
         warn(

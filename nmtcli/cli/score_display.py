@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.table import Table
+from rich.text import Text
+
 from nmtcli import strict_json
 from nmtcli.cli.console import stdout
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from nmtcli.metrics.alignment import AlignmentQuality
     from nmtcli.metrics.scores import Score
     from nmtcli.score.analysis import Analysis, Breakdown, Sentence
@@ -20,8 +21,6 @@ _SENTENCES = 3  # of each list; the report has more
 
 def print_scores(names: list[str], scores: list[list[Score]], comparison: Comparison | None) -> None:
     """Print a row for each system, then the signatures."""
-    from rich.text import Text
-
     table = _table()
     table.add_column("system", overflow="fold")
     for one in scores[0]:
@@ -56,8 +55,6 @@ def print_scores(names: list[str], scores: list[list[Score]], comparison: Compar
 
 def print_details(names: list[str], analysis: Analysis) -> None:
     """Print scores by length and word frequency, then single sentences."""
-    from rich.text import Text
-
     if len(names) > 1:
         listed = "   ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
         stdout.print(Text(f"\nSystems in the tables below: {listed}"), soft_wrap=True)
@@ -84,8 +81,6 @@ def _breakdown(systems: int, breakdown: Breakdown) -> Table:
 
 
 def _print_sentences(title: str, sentences: list[Sentence]) -> None:
-    from rich.text import Text
-
     stdout.print()
     stdout.print(Text(f"{title}, by sentence chrF", style="bold"))
     for one in sentences[:_SENTENCES]:
@@ -104,8 +99,6 @@ def _print_sentences(title: str, sentences: list[Sentence]) -> None:
 
 
 def _table(title: str | None = None) -> Table:
-    from rich.table import Table
-
     return Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
 
 
@@ -119,10 +112,7 @@ def print_qualities(names: list[str], qualities: list[AlignmentQuality], as_json
         ]
         print(strict_json.dumps({"systems": rows}, indent=2))
         return
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    table = _table()
     table.add_column("alignment", overflow="fold")
     for title in ("AER ↓", "precision ↑", "recall ↑", "links", "sure links"):
         table.add_column(title, justify="right", no_wrap=True)

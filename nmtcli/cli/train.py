@@ -65,7 +65,7 @@ _RULES: tuple[Rule[_CommandOptions], ...] = (
 )
 
 
-@command(_CommandOptions)
+@command(lambda: _CommandOptions)
 def train(context: typer.Context, options: _CommandOptions) -> None:
     """Train a model. Run the same command again to resume it."""
     from nmtcli.train.options import RULES

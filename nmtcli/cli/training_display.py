@@ -34,7 +34,7 @@ class TrainingDisplay(Observer):
             self.live = Live(self.line, console=stderr, refresh_per_second=8)
         self.before: Metrics = {}  # the last validation
         self.split_before = False
-        self.began = self.said = -math.inf
+        self.began = self.printed_at = -math.inf
         self.first_step = self.pairs = self.skipped = 0
         self.updates = 0  # observed so far
 
@@ -67,18 +67,18 @@ class TrainingDisplay(Observer):
         self._warn(metrics)
         self.line.move(metrics)
         self.skipped = metrics.get("skipped", 0)
-        if not self.live and time.monotonic() - self.said >= EVERY:
+        if not self.live and time.monotonic() - self.printed_at >= EVERY:
             say(f"update {self.line.plain()}")
-            self.said = time.monotonic()
+            self.printed_at = time.monotonic()
 
     def _warn(self, metrics: Metrics) -> None:
         """Warn once, as soon as it is known, of very many epochs or a very long time."""
         step, total = metrics["step"], self.line.total
         if self.first_step == 0 and not self.updates:
             warn_of_many_epochs(total, metrics["epoch"] * total / step, self.pairs)
-        before, then = self.line.moved
         if self.updates == 1:  # not before: the time to the first update may include a validation
-            warn_of_long_time((time.monotonic() - then) / (step - before) * (total - step))
+            stage = self.line.stage
+            warn_of_long_time((time.monotonic() - stage.moved) / (step - stage.done) * (total - step))
         self.updates += 1
 
     def split(self, metrics: Metrics) -> None:

@@ -1,15 +1,25 @@
 """`nmt translate`: translate text line by line."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from nmtcli.cli.console import tell
 from nmtcli.cli.options import command
 from nmtcli.cli.translation_display import TranslationDisplay
-from nmtcli.translate.options import TranslateOptions
+
+if TYPE_CHECKING:
+    from nmtcli.translate.options import TranslateOptions
 
 
-@command(TranslateOptions)
-def translate(context: typer.Context, options: TranslateOptions) -> None:
+def _options() -> "type[TranslateOptions]":
+    from nmtcli.translate.options import TranslateOptions
+
+    return TranslateOptions
+
+
+@command(_options)
+def translate(context: typer.Context, options: "TranslateOptions") -> None:
     """Translate text: one output line for each input line, in order; empty lines stay empty.
 
     Formats: tsv: line number, score, log-probability, translation. jsonl: one object

@@ -10,17 +10,17 @@ from nmtcli.cli.console import say, stderr, warn
 from nmtcli.cli.progress import Progress
 from nmtcli.errors import DataError
 from nmtcli.paths import PIPE
-from nmtcli.translate.options import TranslateOptions
 
 if TYPE_CHECKING:
     from nmtcli.translate.file import FileProgress, TranslatedFile
     from nmtcli.translate.lines import Report
+    from nmtcli.translate.options import TranslateOptions
 
 
 class TranslationDisplay(ExitStack):
     """A progress bar, and with --attention - a heat map of each line."""
 
-    def __init__(self, options: TranslateOptions) -> None:
+    def __init__(self, options: "TranslateOptions") -> None:
         super().__init__()
         closed = sys.stdout is None  # reported later
         quiet = options.output == PIPE and not closed and sys.stdout.isatty()  # no bar between translations
@@ -34,14 +34,14 @@ class TranslationDisplay(ExitStack):
             self._started = True
         self._progress.move("lines", written.lines, share=written.share)
         for one in written.maps.values() if self._maps else ():
-            from nmtcli.translate.terminal_map import terminal_map
+            from nmtcli.translate.alignment import terminal_map
 
             if one.of and not self._named:
                 say(f"attention: {one.of}")
                 self._named = True
             stderr.print(Text(terminal_map(one, stderr.width)), end="")
 
-    def summarize(self, done: "TranslatedFile", options: TranslateOptions) -> None:
+    def summarize(self, done: "TranslatedFile", options: "TranslateOptions") -> None:
         """Print the speed and warnings about lines. Raises DataError if some have no translation."""
         if not done.closed_early:
             self._progress.summary(done.lines, "lines", "translated")

@@ -27,7 +27,7 @@ class SearchConfig(Section):
         ge=0,
         le=100,
         allow_inf_nan=False,
-        description="Exponent of the length normalisation; 0 for none.",
+        description="Exponent of the length normalisation; higher values favour longer translations, 0 is none.",
     )
     coverage_penalty: float = Field(
         0.0,
@@ -49,7 +49,7 @@ class SearchConfig(Section):
         None,
         ge=1,
         le=1_000_000,
-        description="Maximum length in target tokens, EOS included; null for the relative limit alone.",
+        description="Maximum length in target tokens, EOS included, beside the limit of max_length_factor.",
     )
     max_length_factor: float = Field(
         2.0, gt=0, le=1_000, allow_inf_nan=False, description="Maximum length in target tokens for each source token."
@@ -91,7 +91,7 @@ class SearchConfig(Section):
         description="Sampling temperature, which divides log-probabilities; below 1 favours probable tokens.",
     )
     top_k: int | None = Field(
-        None, ge=1, le=1_000_000_000, description="Sample from so many most probable tokens; null for all."
+        None, ge=1, le=1_000_000_000, description="Sample from so many most probable tokens only."
     )
     top_p: float = Field(
         1.0, gt=0, le=1, description="Nucleus sampling: smallest set of tokens with this total probability."

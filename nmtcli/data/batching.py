@@ -1,6 +1,6 @@
 """Batches of sentences of similar length, and their padding: for training, translation and scoring alike."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Self
@@ -50,32 +50,37 @@ def length_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         start += count
 
 
-def cut(longest: NDArray[np.integer], budget: int) -> NDArray[np.int64]:
+def cut(longest: NDArray[np.integer], budget: int, multiple: int = 1) -> NDArray[np.int64]:
     """Start of each batch, and the end of the last, for pairs sorted by the length of their longer side, `longest`.
 
     A batch has at most `budget` tokens, pairs times the longest side; a pair longer than that is a batch of its own.
+    Batches of more than `multiple` pairs have a multiple of it, but for the last.
     """
     bounds, start = [0], 0
     while start < len(longest):
         window = longest[start : start + max(1, budget // int(longest[start]))]
         # the last of a window is its longest, so the cost only grows
         fitting = np.searchsorted(window * np.arange(1, len(window) + 1), budget, side="right")
-        start += max(1, int(fitting))
+        count = max(1, int(fitting))
+        start += count if count < multiple else count // multiple * multiple
         bounds.append(start)
     return np.array(bounds)
 
 
 def pad(
-    sentences: Sentences, before: int | None = None, after: int | None = None, multiple: int = 1
+    sentences: Sentences,
+    before: int | None = None,
+    after: int | None = None,
+    padded_length: Callable[[int], int] = int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ids [B, L] padded with PAD, each sentence between `before` and `after`, and lengths [B].
 
-    L is rounded up to a multiple of `multiple`.
+    L is `padded_length` of the longest.
     """
     first = 0 if before is None else 1
     lengths = sentences.lengths.astype(np.int64)
     total = lengths + first + (after is not None)
-    padded = np.full((len(lengths), round_up(int(total.max(initial=1)), multiple)), PAD, dtype=np.int64)
+    padded = np.full((len(lengths), padded_length(int(total.max(initial=1)))), PAD, dtype=np.int64)
     inner = padded[:, first:]
     inner[np.arange(inner.shape[1]) < lengths[:, None]] = sentences.ids
     if before is not None:
@@ -88,3 +93,12 @@ def pad(
 def round_up(length: int, multiple: int) -> int:
     """The smallest multiple of `multiple` that is at least `length`."""
     return -(-length // multiple) * multiple
+
+
+def training_length(length: int) -> int:
+    """The length to which training batches are padded: up to 16 tokens exactly, up to 32 a multiple of 2, and so on.
+
+    Batches then have few shapes. OneDNN generates code for each shape of a product, which takes longer than the product
+    (a tenth of a second for each batch of a new shape) and stays in memory, some megabytes a shape.
+    """
+    return round_up(length, max(1, 2 ** (length - 1).bit_length() // 16))

@@ -6,7 +6,6 @@ Compression is recognised by content, not by name.
 import bz2
 import codecs
 import gzip
-import hashlib
 import lzma
 import os
 import stat
@@ -23,6 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from nmtcli.data.digests import sha256, sha256_of
 from nmtcli.errors import DataError
 from nmtcli.paths import PIPE, STDIN_NAME, quoted
 
@@ -121,7 +121,7 @@ def opened(path: Path) -> "Iterator[BufferedReader[Any]]":
 
 def as_text(file: "BufferedReader[Any]", path: Path) -> BinaryIO:
     """The decompressed bytes of a text file. Raises DataError if its beginning is not UTF-8."""
-    name = STDIN_NAME if path == PIPE else str(path)
+    name = name_of(path)
     content = decompressed(file, name)
     assert isinstance(content, BufferedReader)
     refuse_unreadable(name, content.peek(_PROBE), packed=content is not file)
@@ -130,7 +130,7 @@ def as_text(file: "BufferedReader[Any]", path: Path) -> BinaryIO:
 
 def read_text(path: Path) -> str:
     """The text of a file, a pipe, or standard input for `-`, without its byte order mark. Raises DataError."""
-    name = STDIN_NAME if path == PIPE else str(path)
+    name = name_of(path)
     with opened(path) as file, File(name, path).readable():
         content = as_text(file, path).read()
     try:
@@ -139,6 +139,11 @@ def read_text(path: Path) -> str:
         line = error.object.count(b"\n", 0, error.start) + 1
         hint = f"convert it from its encoding, for example: iconv -f LATIN1 -t UTF-8 {_shown(name)} > NEW"
         raise DataError(f"{name}:{line}: not UTF-8 text", hint) from None
+
+
+def name_of(path: Path) -> str:
+    """The name of a file in messages."""
+    return STDIN_NAME if path == PIPE else str(path)
 
 
 def _shown(name: str) -> str:
@@ -182,7 +187,7 @@ class File:
             raise DataError(f"{name!a}: the name of the file is not UTF-8", "rename it") from None
         if "://" not in name or os.path.lexists(name):
             return cls(name, Path(name))
-        local = cache / hashlib.sha256(name.encode()).hexdigest()
+        local = cache / sha256(name)
         if not local.exists():
             try:
                 filesystem, remote = _file_system(name)
@@ -198,9 +203,9 @@ class File:
         return cls(name, local)
 
     def digest(self) -> str:
-        """Sha256 of the file as stored, in hexadecimal. Raises DataError if it cannot be read."""
-        with self.readable(), self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        """SHA-256 of the file as stored. Raises DataError if it cannot be read."""
+        with self.readable():
+            return sha256_of(self.path)
 
     def check_there(self) -> None:
         """Raise DataError unless this is a file that can be read more than once."""
@@ -252,23 +257,6 @@ def _file_system(url: str) -> tuple[Any, str]:
 
     kind = fsspec.get_filesystem_class(url.partition("://")[0])
     return kind(**kind._get_kwargs_from_urls(url)), str(kind._strip_protocol(url))
-
-
-@dataclass(frozen=True)
-class FromFile:
-    """The base of readers of a single file."""
-
-    data: File
-
-    @property
-    def name(self) -> str:
-        """The name of the file."""
-        return self.data.name
-
-    @property
-    def files(self) -> tuple[File, ...]:
-        """The one file."""
-        return (self.data,)
 
 
 class LineReader:

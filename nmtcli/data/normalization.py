@@ -20,22 +20,23 @@ _BYTE_ORDER_MARK = "\ufeff"
 @cache
 def rules(lowercase: bool) -> dict[str, str]:
     """The replacements for SentencePiece, which applies the longest match."""
-    found = {_BYTE_ORDER_MARK: "", **dict.fromkeys(_SPACES, " ")}
+    replacements = {_BYTE_ORDER_MARK: "", **dict.fromkeys(_SPACES, " ")}
     for character in map(chr, chain(*_CODES)):
-        if character in found:
+        if character in replacements:
             continue
         category = unicodedata.category(character)
         if category in {"Zs", "Cc"}:
-            found[character] = " " if category == "Zs" else ""
+            replacements[character] = " " if category == "Zs" else ""
             continue
         decomposed = unicodedata.normalize("NFD", character)
         if decomposed != character:
             composed = unicodedata.normalize("NFC", character)
-            found |= dict.fromkeys((character, *_spellings(decomposed)), composed.lower() if lowercase else composed)
+            composed = composed.lower() if lowercase else composed
+            replacements |= dict.fromkeys((character, *_spellings(decomposed)), composed)
         elif lowercase:
-            found[character] = character.lower()
-    found = {given: unicodedata.normalize("NFC", written) for given, written in found.items()}
-    return {given: written for given, written in found.items() if given != written}
+            replacements[character] = character.lower()
+    replacements = {given: unicodedata.normalize("NFC", written) for given, written in replacements.items()}
+    return {given: written for given, written in replacements.items() if given != written}
 
 
 def _spellings(decomposed: str) -> Iterator[str]:

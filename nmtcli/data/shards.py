@@ -18,7 +18,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from nmtcli.data.batching import Sentences
-from nmtcli.data.dataset_info import describe
 from nmtcli.errors import DataError
 
 SHARD_BYTES = 256 * 2**20
@@ -117,7 +116,7 @@ class ShardWriter:
         names = _names(len(self._files))
         for file, name in zip(self._files, names, strict=True):
             file.rename(file.with_name(name))
-        describe(self._directory, names, self._schema, self._rows, self._fingerprint)
+        _describe(self._directory, names, self._schema, self._rows, self._fingerprint)
 
     def __enter__(self) -> Self:
         return self
@@ -312,7 +311,7 @@ def join(directory: Path, parts: Sequence[Path], fingerprint: str) -> None:
             os.link(file, directory / name)
         except OSError:  # another file system, or one without hard links
             shutil.copyfile(file, directory / name)
-    describe(directory, names, schema, sum(map(len, opened)), fingerprint)
+    _describe(directory, names, schema, sum(map(len, opened)), fingerprint)
 
 
 def _schema_of(file: Path) -> Any:
@@ -339,3 +338,33 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: cannot read it: {error.strerror}", _AGAIN) from None
     except ValueError:
         raise DataError(f"{path}: damaged: not JSON", _AGAIN) from None
+
+
+def _describe(directory: Path, names: Sequence[str], schema: Any, rows: int, fingerprint: str) -> None:
+    """Write the metadata that `datasets` reads for the files `names` in a directory, with `rows` rows in all."""
+    state: dict[str, Any] = {
+        "_data_files": [{"filename": name} for name in names],
+        "_fingerprint": fingerprint[:16],
+        "_format_columns": None,
+        "_format_kwargs": {},
+        "_format_type": None,
+        "_output_all_columns": False,
+        "_split": None,
+    }
+    info = {
+        "citation": "",
+        "description": "",
+        "features": {field.name: _feature(field.type) for field in schema},
+        "homepage": "",
+        "license": "",
+        "splits": {directory.name: {"name": directory.name, "num_examples": rows}},
+    }
+    for name, value in (("state.json", state), ("dataset_info.json", info)):
+        (directory / name).write_text(json.dumps(value, indent=2) + "\n", "utf-8")
+
+
+def _feature(kind: Any) -> dict[str, Any]:
+    if pa.types.is_list(kind):
+        # every release of datasets reads "Sequence"; newer ones write "List"
+        return {"feature": _feature(kind.value_type), "_type": "Sequence"}
+    return {"dtype": str(kind), "_type": "Value"}

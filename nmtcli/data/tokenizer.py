@@ -4,7 +4,6 @@ The tokenizer of a data directory is copied unchanged into every checkpoint and 
 `Tokenizers.load`; `Tokenizers.reuse` loads a tokenizer from another project.
 """
 
-import hashlib
 import io
 import itertools
 import math
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from nmtcli.config import TokenizerConfig
 from nmtcli.config.section import AUTO, settled
 from nmtcli.data import normalization
+from nmtcli.data.digests import sha256
 from nmtcli.data.piece_model import (
     read_pieces,
     renumbered,
@@ -136,11 +136,7 @@ class Tokenizer:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a model file written by `save`. Raises DataError if it is missing or damaged."""
-        model = _read(path)
-        try:
-            return cls(model)
-        except ValueError as error:
-            raise DataError(f"{path}: damaged tokenizer: {error}", "copy it or prepare the data again") from None
+        return cls._open(path, bytes, "damaged tokenizer", "copy it or prepare the data again")
 
     @classmethod
     def adopt(cls, path: Path) -> Self:
@@ -148,11 +144,16 @@ class Tokenizer:
 
         Raises DataError if it is missing or not a SentencePiece model.
         """
-        model = _read(path)
+        return cls._open(path, renumbered, "cannot use this tokenizer", "give a SentencePiece .model file")
+
+    @classmethod
+    def _open(cls, path: Path, change: Callable[[bytes], bytes], problem: str, hint: str) -> Self:
         try:
-            return cls(renumbered(model))
+            return cls(change(path.read_bytes()))
+        except OSError as error:
+            raise DataError(f"{path}: cannot read the tokenizer: {error.strerror}") from None
         except ValueError as error:
-            raise DataError(f"{path}: cannot use this tokenizer: {error}", "give a SentencePiece .model file") from None
+            raise DataError(f"{path}: {problem}: {error}", hint) from None
 
     def save(self, path: Path) -> None:
         """Write the model file."""
@@ -160,8 +161,8 @@ class Tokenizer:
 
     @property
     def digest(self) -> str:
-        """Sha256 of the model, in hexadecimal."""
-        return hashlib.sha256(self._model).hexdigest()
+        """SHA-256 of the model."""
+        return sha256(self._model)
 
     def __len__(self) -> int:
         return int(self._processor.get_piece_size())
@@ -339,13 +340,6 @@ def _too_small(config: TokenizerConfig, content: str, needed: int) -> UserError:
         f"data.tokenizer.vocab_size {config.vocab_size} is too small: {content} need {needed}",
         f"set data.tokenizer.vocab_size to {needed} or more, or lower data.tokenizer.character_coverage",
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the tokenizer: {error.strerror}") from None
 
 
 @dataclass(frozen=True)

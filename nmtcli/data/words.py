@@ -18,22 +18,22 @@ def surfaces(tokenizer: Tokenizer, ids: Sequence[int], words: Mapping[int, str] 
 
     `words` has the text of UNK at a position. A character encoded as bytes belongs to its last byte.
     """
-    found: list[str] = []
+    texts: list[str] = []
     bytes_to_text = getincrementaldecoder("utf-8")("replace")
     for at, (token, piece) in enumerate(zip(ids, tokenizer.pieces(ids), strict=True)):
         if tokenizer.byte_pieces[token]:
-            found.append(_plain(bytes_to_text.decode(bytes([int(piece[3:5], 16)]))))
+            texts.append(_plain(bytes_to_text.decode(bytes([int(piece[3:5], 16)]))))
             continue
-        if found:
-            found[-1] += bytes_to_text.decode(b"", final=True)  # bytes that ended within a character
+        if texts:
+            texts[-1] += bytes_to_text.decode(b"", final=True)  # bytes that ended within a character
         if token == UNK:
             space = " " if tokenizer.type == "word" else ""  # for other types the space is a separate piece
-            found.append(space + (words or {}).get(at, UNKNOWN))
+            texts.append(space + (words or {}).get(at, UNKNOWN))
         else:
-            found.append(_plain(piece.replace("▁", " ")) if token > EOS else "")
-    if found:
-        found[-1] += bytes_to_text.decode(b"", final=True)
-    return found
+            texts.append(_plain(piece.replace("▁", " ")) if token > EOS else "")
+    if texts:
+        texts[-1] += bytes_to_text.decode(b"", final=True)
+    return texts
 
 
 def _plain(text: str) -> str:

@@ -29,31 +29,25 @@ def cores() -> int:
 
 
 @contextmanager
-def _delayed_signals() -> Iterator[None]:
-    """Delay signals to the end of the block. (Blocking them does not work: multiprocessing unblocks SIGINT.)"""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread handles signals
-        return
-    received: list[int] = []
-    before = {number: signal.signal(number, lambda one, _: received.append(one)) for number in SIGNALS}
+def _signals_handled_by(handler: Any) -> Iterator[None]:
+    """Handle signals so in the block; only the main thread can."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in SIGNALS} if main else {}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, usual in before.items():
+            signal.signal(number, usual)
+
+
+@contextmanager
+def _delayed_signals() -> Iterator[None]:
+    """Delay signals to the end of the block. (Blocking them does not work: multiprocessing unblocks SIGINT.)"""
+    received: list[int] = []
+    with _signals_handled_by(lambda number, _: received.append(number)):
+        yield
     for number in received:
         signal.raise_signal(number)
-
-
-def _start_server() -> None:
-    """Start the fork server and the resource tracker with signals ignored, which they inherit."""
-    main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS} if main else {}
-    try:
-        forkserver.ensure_running()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def warm_up(processes: int, preload: str | None = None) -> None:
@@ -65,7 +59,8 @@ def warm_up(processes: int, preload: str | None = None) -> None:
     if processes > 1 and context.get_start_method() == "forkserver":
         if preload is not None:
             context.set_forkserver_preload([preload])
-        _start_server()
+        with _signals_handled_by(signal.SIG_IGN):  # the fork server and the resource tracker inherit it
+            forkserver.ensure_running()
 
 
 class Workers:

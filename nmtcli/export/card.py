@@ -1,16 +1,36 @@
-"""The model card of an export: contents, origin and quality."""
+"""The report and the model card of an export: contents, origin and quality."""
 
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from nmtcli.checkpoint import ModelInfo
+from nmtcli.checkpoint import ModelInfo, StoredPrecision
 from nmtcli.config import Config
 from nmtcli.errors import UserError
-from nmtcli.export.conditions import CTRANSLATE2_REFUSES
-from nmtcli.export.report import ExportReport
-from nmtcli.settings import keys, load_config
+from nmtcli.export.checking import Comparison
+from nmtcli.export.conditions import CTRANSLATE2_REFUSES, ExportFormat
+from nmtcli.settings import changed_settings, load_config
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """The contents of an export and the result of its check: `export.json`."""
+
+    nmtcli: str
+    torch: str
+    format: ExportFormat
+    precision: StoredPrecision
+    shortlist: bool
+    checkpoints: list[str]
+    parameters: int
+    bytes: int
+    load_seconds: float
+    comparison: Comparison
+    passed: bool
+    replaced: list[str] = field(default_factory=list)  # messages of decoding settings that the format does not support
+    files: dict[str, dict[str, int | str]] = field(default_factory=dict)
 
 
 def model_card(report: ExportReport, info: ModelInfo, origin: Path) -> str:
@@ -41,13 +61,5 @@ def training_settings(origin: Path) -> list[str]:
         config = load_config(files=[folder / "config.yaml"])
     except UserError:
         return []
-    default = Config()
-    settings = []
-    for path, _ in keys():
-        value: object = config
-        usual: object = default
-        for part in path:
-            value, usual = getattr(value, part), getattr(usual, part)
-        if value != usual and path[0] in ("model", "train"):
-            settings.append(f"{'.'.join(path)}={value}")
-    return settings
+    changed = changed_settings(Config(), config)
+    return [f"{key}={value}" for key, _, value in changed if key.startswith(("model.", "train."))]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from nmtcli.checkpoint import Kind, ModelInfo, StoredPrecision
+from nmtcli.checkpoint import ModelInfo, StoredPrecision
 from nmtcli.config import SearchConfig
 from nmtcli.data.batching import Sentences, pad
 from nmtcli.data.directory import PreparedData
@@ -22,10 +22,11 @@ from nmtcli.models.quantized import pack_floats
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.decoding import decode
+from nmtcli.translate.runtimes import Runtime, Searcher
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import Hypothesis
 from nmtcli.translate.translation import LineHandling, Translation
-from nmtcli.translate.translator import Runtime, Searcher, Translator
+from nmtcli.translate.translator import Translator
 from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL
 
 PROBES, PROBE_LENGTH, PROBE_LIMIT = 64, 24, 40
@@ -132,9 +133,10 @@ def compare(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes)
     if probes.references is not None:  # the model's settings as far as every engine supports them
         search = info.search.model_copy(update={"method": "beam", "stopping": "count", "beam_groups": 1})
     tokenizers = export.tokenizers
-    source = Translator(_comparable(original, info.kind), tokenizers, search)
-    found, speeds = _translated([source, replace(export, search=search)], probes)
-    pairs = list(zip(*found, strict=True))
+    comparable: Runtime | Searcher = _LikeCTranslate2(original) if info.kind == "ctranslate2" else original
+    source = Translator(comparable, tokenizers, search)
+    translated, speeds = _translated([source, replace(export, search=search)], probes)
+    pairs = list(zip(*translated, strict=True))
     same = [(one, other) for one, other in pairs if one.text == other.text]
     lengths = [len(ids) + 1 for ids in tokenizers.target.encode([one.text for one, _ in same])]
     differences = [
@@ -142,7 +144,7 @@ def compare(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes)
         for (one, other), length in zip(same, lengths, strict=True)
         if one.candidates and not one.problems  # a repaired translation does not have the search's log-probability
     ]
-    texts = [[one.text for one in translations] for translations in found]
+    texts = [[one.text for one in translations] for translations in translated]
     (bleu,) = score_corpus(texts[1], [texts[0]], ("bleu",))
     scores: list[tuple[Score, ...]] = [(), ()]
     if probes.references is not None:
@@ -167,19 +169,15 @@ def _translated(translators: Sequence[Translator], probes: Probes) -> tuple[list
     that another busy program does not slow down only one of them.
     """
     seconds: list[list[float]] = [[] for _ in translators]
-    found: list[list[Translation]] = []
-    while not found or (len(seconds[0]) < 2 and sum(spent[0] for spent in seconds) < MEASURED_AGAIN):
-        found = []
+    translations: list[list[Translation]] = []
+    while not translations or (len(seconds[0]) < 2 and sum(spent[0] for spent in seconds) < MEASURED_AGAIN):
+        translations = []
         for translator, spent in zip(translators, seconds, strict=True):
             translator.translate(probes.sources[:4])
             start = time.perf_counter()
-            found.append(translator.translate(probes.sources))
+            translations.append(translator.translate(probes.sources))
             spent.append(time.perf_counter() - start)
-    return found, [len(probes.sources) / min(spent) for spent in seconds]
-
-
-def _comparable(runtime: Runtime, kind: Kind) -> Runtime | Searcher:
-    return _LikeCTranslate2(runtime) if kind == "ctranslate2" else runtime
+    return translations, [len(probes.sources) / min(spent) for spent in seconds]
 
 
 @dataclass(frozen=True)
@@ -210,8 +208,8 @@ class _LikeCTranslate2:
         """See `Searcher`."""
         source, length = pad(Sentences.of(sentences), after=EOS)
         arrays = self.runtime.array(source), self.runtime.array(length)
-        found = decode(self, *arrays, length.tolist(), config, lambda rows: [], n_best=n_best)
-        return found if byte_pieces is None else [[_whole(one, byte_pieces) for one in pool] for pool in found]
+        pools = decode(self, *arrays, length.tolist(), config, lambda rows: [], n_best=n_best)
+        return pools if byte_pieces is None else [[_whole(one, byte_pieces) for one in pool] for pool in pools]
 
     def start(self, source: Array, source_length: Array) -> tuple[Memory, Cache]:
         """See `StepDecoder.start`."""
@@ -225,9 +223,9 @@ class _LikeCTranslate2:
         return replace(step, log_probs=torch.log_softmax(log_probs, dim=-1))
 
 
-def _whole(found: Hypothesis, byte_pieces: BytePieces) -> Hypothesis:
+def _whole(hypothesis: Hypothesis, byte_pieces: BytePieces) -> Hypothesis:
     """The hypothesis without bytes that form no character."""
-    kept = byte_pieces.whole(found.tokens)
-    if len(kept) == len(found.tokens):
-        return found
-    return replace(found, tokens=tuple(found.tokens[place] for place in kept), repaired=True)
+    kept = byte_pieces.whole(hypothesis.tokens)
+    if len(kept) == len(hypothesis.tokens):
+        return hypothesis
+    return replace(hypothesis, tokens=tuple(hypothesis.tokens[place] for place in kept), repaired=True)

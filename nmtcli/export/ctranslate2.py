@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import DecoderConfig, EncoderConfig
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import UserError
 from nmtcli.models.multihead import CrossAttention, SelfAttention
-from nmtcli.models.positions import SinusoidalPositions
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.models.transformer import (
     DecoderLayer,
@@ -89,7 +88,9 @@ def specification(model: Seq2Seq, tokenizers: Tokenizers) -> "TransformerSpec":
         if isinstance(module.norm, nn.LayerNorm):
             _norm(half.layer_norm, module.norm)
         if hasattr(half, "position_encodings"):
-            half.position_encodings.encodings = _positions(module.positions, embeddings.weight.size(1))
+            # the specification needs some vectors even for rotary positions
+            vectors = torch.zeros(1, embeddings.weight.size(1))
+            half.position_encodings.encodings = module.positions(0, POSITIONS) if module.positions else vectors
     output = model.output.weight  # [V, E]
     bias = torch.zeros(len(output))
     if isinstance(decoder.output, nn.Linear):
@@ -133,11 +134,6 @@ def _rotary(settings: EncoderConfig | DecoderConfig) -> dict[str, Any]:
 
 def _pieces(tokenizer: Tokenizer) -> Sequence[str]:
     return tokenizer.pieces(range(len(tokenizer)))
-
-
-def _positions(positions: SinusoidalPositions | None, width: int) -> Tensor:
-    """The vectors of all possible positions; the specification needs some even for rotary positions."""
-    return positions(0, POSITIONS) if positions is not None else torch.zeros(1, width)
 
 
 def _norm(spec: Any, norm: nn.LayerNorm) -> None:

@@ -25,17 +25,17 @@ from nmtcli.checkpoint import (
 from nmtcli.data.directory import PreparedData, open_data
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import REPORT_IT, CheckFailed, DataError, UserError
-from nmtcli.export.card import model_card
+from nmtcli.export.card import ExportReport, model_card
 from nmtcli.export.checking import Comparison, Probes, compare
 from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, settle_search, unmet
 from nmtcli.export.options import RULES, ExportOptions
-from nmtcli.export.report import ExportReport
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.options import check_rules
 from nmtcli.staging import staged
+from nmtcli.translate.engines import open_engine
 from nmtcli.translate.runtimes.ctranslate2 import int8_may_saturate
 from nmtcli.translate.shortlist import Shortlist
-from nmtcli.translate.translator import Translator, open_runtime
+from nmtcli.translate.translator import Translator
 from nmtcli.version import __version__
 
 
@@ -73,7 +73,7 @@ def export(options: ExportOptions) -> ExportReport:
             shortlist = Shortlist.learn(data.train, info.source_size, info.target_size)
             shortlist.save(directory)
         start = time.perf_counter()
-        engine = open_runtime(directory, info, "cpu")
+        engine = open_engine(directory, info, "cpu")
         seconds = time.perf_counter() - start
         translator = Translator(engine, tokenizers, info.search, shortlist=shortlist)
         comparison = check_export(model, translator, info, probes, options.force)

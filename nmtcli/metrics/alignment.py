@@ -6,7 +6,8 @@ counted from 0. A gold alignment has sure links, `0-0`, and possible ones, `0?1`
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,12 +76,7 @@ class AlignmentQuality:
     right_possible: int = 0
 
     def __add__(self, other: "AlignmentQuality") -> "AlignmentQuality":
-        return AlignmentQuality(
-            self.links + other.links,
-            self.sure + other.sure,
-            self.right_sure + other.right_sure,
-            self.right_possible + other.right_possible,
-        )
+        return AlignmentQuality(*map(add, astuple(self), astuple(other)))
 
     @property
     def precision(self) -> float:

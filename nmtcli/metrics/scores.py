@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -208,6 +209,21 @@ def score_sentences(
     scorer = variant.bleu(effective_order=True) if metric == "bleu" else variant.chrf()
     pairs = zip(hypotheses, references, strict=True)
     return [float(scorer.sentence_score(hypothesis, [reference]).score) for hypothesis, reference in pairs]
+
+
+def expected_scores(samples: Sequence[str], metric: Literal["chrf", "bleu"] = "chrf") -> list[float]:
+    """The mean score (0 to 100) of each sample against all samples, itself included: minimum Bayes risk decoding.
+
+    For samples from the model this estimates the expected score of each (Eikema and Aziz 2022); the highest one has
+    minimum risk. Equal texts are scored once; time is quadratic in the number of different texts.
+    """
+    counts = Counter(samples)
+    texts = list(counts)
+    score = {}
+    for hypothesis in texts:
+        scores = score_sentences([hypothesis] * len(texts), texts, metric)
+        score[hypothesis] = sum(counts[text] * one for text, one in zip(texts, scores, strict=True)) / len(samples)
+    return [score[text] for text in samples]
 
 
 def check_seed() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from nmtcli.data import files
 from nmtcli.errors import DataError
-from nmtcli.paths import PIPE, STDIN_NAME
 
 # Share of lines with a sign above which there is a warning. Subword marks do not occur in real text; detached commas
 # sometimes do.
@@ -47,7 +46,7 @@ def read_text(path: Path) -> Text:
     lines = files.read_text(path).split("\n")
     if lines[-1] == "":  # the LF of the last line does not start another line
         lines.pop()
-    return Text(STDIN_NAME if path == PIPE else str(path), [line.rstrip() for line in lines])
+    return Text(files.name_of(path), [line.rstrip() for line in lines])
 
 
 def require_parallel(hypothesis: Text, reference: Text) -> None:
@@ -69,16 +68,16 @@ def warnings(
 
     `tokenize` is BLEU's tokenizer: with "none", tokenised text is expected.
     """
-    found: list[str] = []
+    messages: list[str] = []
     for text in (*systems, *references):
-        found += _subword_warnings(text)
+        messages += _subword_warnings(text)
         if tokenize != "none":
-            found += _tokenised_warnings(text)
+            messages += _tokenised_warnings(text)
     for system in systems:
-        found += _empty_warnings(system)
+        messages += _empty_warnings(system)
     if "bleu" in metrics and tokenize in {None, "13a", "intl"}:
-        found += _script_warnings(references[0], tokenize or "13a")
-    return found
+        messages += _script_warnings(references[0], tokenize or "13a")
+    return messages
 
 
 def _subword_warnings(text: Text) -> Iterator[str]:

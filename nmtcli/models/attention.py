@@ -130,8 +130,8 @@ class Attention(nn.Module):
 def additive_scores(query: Tensor, keys: Tensor, vector: Tensor) -> Tensor:
     """v·tanh(q + k): query [B, Q, A], keys [B, S, A], vector [A] to [B, Q, S]."""
     if torch.is_grad_enabled() and query.requires_grad:
-        found: Tensor = AdditiveScores.apply(query, keys.to(query.dtype), vector.to(query.dtype))  # type: ignore[no-untyped-call]
-        return found
+        scores: Tensor = AdditiveScores.apply(query, keys.to(query.dtype), vector.to(query.dtype))  # type: ignore[no-untyped-call]
+        return scores
     return plain_additive_scores(query, keys, vector)
 
 

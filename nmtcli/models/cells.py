@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from nmtcli.models.activations import tanh
 from nmtcli.models.device import runs_lstm_in
 from nmtcli.models.interfaces import State
-from nmtcli.models.loop import Product, loop_product, plain_product
+from nmtcli.models.loop import Product, loop_products, plain_product
 
 
 class RecurrentLayer(nn.Module):
@@ -93,9 +93,8 @@ class RecurrentLayer(nn.Module):
     def _loop(
         self, inputs: Tensor, state: State, length: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, State | None]:
-        product = loop_product()
         states = []
-        for projected in self.project(inputs).unbind(1):
+        for product, projected in zip(loop_products(inputs.size(1)), self.project(inputs).unbind(1), strict=True):
             state = self.step(projected, state, product, mask)
             states.append(state)
         sequences = tuple(torch.stack(parts, dim=1) for parts in zip(*states, strict=True))  # [B, L, H] each

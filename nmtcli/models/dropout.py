@@ -26,9 +26,7 @@ class Dropout(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """Any shape; in training a share of the elements is zero and the others are scaled to keep the mean."""
-        if not self.training:
-            return states
-        if self.rate == 0:
+        if not self.training or self.rate == 0:
             return states
         if states.device.type == "cpu":
             return states * dropout_mask(states, states.shape, self.rate)

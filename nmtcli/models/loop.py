@@ -6,6 +6,7 @@ size of the matrix. Here each step only records its inputs and gradients, and on
 code of a step is the same in both cases: it receives one of two `Product`s.
 """
 
+from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
 import torch
@@ -41,9 +42,12 @@ def plain_product(inputs: Tensor, matrix: Matrix, base: Tensor | None = None, tr
     return output if base is None else output + base
 
 
-def loop_product() -> Product:
-    """The product for one pass through a loop: deferred if gradients are enabled."""
-    return DeferredProduct() if torch.is_grad_enabled() else plain_product
+def loop_products(steps: int) -> Iterator[Product]:
+    """The product for each step of one pass through a loop: deferred if gradients are enabled."""
+    deferred = DeferredProduct()
+    for _ in range(steps):
+        deferred.begin_step()
+        yield deferred if torch.is_grad_enabled() else plain_product
 
 
 def compute_dtype(inputs: Tensor) -> torch.dtype:
@@ -53,22 +57,29 @@ def compute_dtype(inputs: Tensor) -> torch.dtype:
 
 
 class DeferredProduct:
-    """A `Product` for one forward pass through a loop."""
+    """A `Product` for one forward pass through a loop, whose steps have the same products in the same order.
+
+    So the place of a product in its step tells its matrix. A matrix with two places, such as encoder states that are
+    keys and values, is recorded twice.
+    """
 
     def __init__(self) -> None:
-        # A matrix may be used in both orientations, as dot attention uses encoder states as keys and as values.
-        self._fixed: dict[tuple[int, bool], tuple[Tensor, Tensor, list[tuple[Tensor, Tensor]]]] = {}
+        self._fixed: list[tuple[Tensor, list[tuple[Tensor, Tensor]]]] = []  # of each place: the matrix and its uses
+        self._place = 0
+
+    def begin_step(self) -> None:
+        """The next product is the first of a step."""
+        self._place = 0
 
     def __call__(self, inputs: Tensor, matrix: Matrix, base: Tensor | None = None, transposed: bool = False) -> Tensor:
         """See `Product`; in autocast's type if it is on."""
         assert isinstance(matrix, Tensor)  # packed matrices are not trained
         dtype = compute_dtype(inputs)
-        key = (id(matrix), transposed)
-        if key not in self._fixed:
+        if self._place == len(self._fixed):  # in the first step
             uses: list[tuple[Tensor, Tensor]] = []
-            # A reference to the matrix keeps its id unique.
-            self._fixed[key] = (matrix, _Fixed.apply(matrix, dtype, transposed, uses), uses)  # type: ignore[no-untyped-call]
-        _, fixed, uses = self._fixed[key]
+            self._fixed.append((_Fixed.apply(matrix, dtype, transposed, uses), uses))  # type: ignore[no-untyped-call]
+        fixed, uses = self._fixed[self._place]
+        self._place += 1
         base = None if base is None else base.to(dtype)
         output: Tensor = _Product.apply(inputs.to(dtype), fixed, base, transposed, uses)  # type: ignore[no-untyped-call]
         return output
@@ -108,11 +119,7 @@ class _Product(torch.autograd.Function):
         ctx.save_for_backward(inputs, matrix)
         ctx.transposed, ctx.uses = transposed, uses
         ctx.base_shape = None if base is None else base.shape
-        other = matrix if transposed else matrix.transpose(-1, -2)
-        if base is not None and inputs.dim() == 2:
-            return torch.addmm(base, inputs, other)
-        output = torch.matmul(inputs, other)
-        return output if base is None else output + base
+        return plain_product(inputs, matrix, base, transposed)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

@@ -64,18 +64,18 @@ class FloatMatrix(PackedMatrix):
         """See `PackedMatrix`."""
         rows = inputs.flatten(0, -2)
         if not rows.is_cpu:
-            found = F.linear(rows.to(self.numbers.dtype), self.numbers).float()
-            return _shaped(found if base is None else found.add_(base), inputs)
+            products = F.linear(rows.to(self.numbers.dtype), self.numbers).float()
+            return _shaped(products if base is None else products.add_(base), inputs)
         if self._packed is None:
             self._packed = _pack(self.numbers)
         kind = self._packed.dtype
         bias = base if base is not None and base.dim() == 1 and kind == torch.float32 else None
         if self._packed.is_mkldnn:
-            found = _packed_product(_padded(rows.to(kind)), self._packed, bias)[: len(rows)]
+            products = _packed_product(_padded(rows.to(kind)), self._packed, bias)[: len(rows)]
         else:
-            found = F.linear(rows.to(kind), self._packed, bias)
-        found = found.float()
-        return _shaped(found if base is None or bias is not None else found.add_(base), inputs)
+            products = F.linear(rows.to(kind), self._packed, bias)
+        products = products.float()
+        return _shaped(products if base is None or bias is not None else products.add_(base), inputs)
 
     def take(self, rows: Tensor) -> Tensor:
         """See `PackedMatrix`."""
@@ -101,8 +101,9 @@ class Int8Matrix(PackedMatrix):
         numbers, scale = quantize_inputs(inputs.flatten(0, -2))
         if self._kernel is None:  # at the first product, as in `FloatMatrix`
             self._kernel = INT8_KERNELS[best_int8_kernel()](self.numbers, self.scale)
-        found = self._kernel(numbers)[: len(scale)]
-        return _shaped(found.mul_(scale) if base is None else torch.addcmul(base, found, scale, out=found), inputs)
+        products = self._kernel(numbers)[: len(scale)]
+        scaled = products.mul_(scale) if base is None else torch.addcmul(base, products, scale, out=products)
+        return _shaped(scaled, inputs)
 
     def take(self, rows: Tensor) -> Tensor:
         """See `PackedMatrix`."""
@@ -149,8 +150,8 @@ def _padded(rows: Tensor) -> Tensor:
     return padded
 
 
-def _shaped(found: Tensor, inputs: Tensor) -> Tensor:
-    return found if inputs.dim() == 2 else found.view(*inputs.shape[:-1], found.size(-1))
+def _shaped(products: Tensor, inputs: Tensor) -> Tensor:
+    return products if inputs.dim() == 2 else products.view(*inputs.shape[:-1], products.size(-1))
 
 
 def _pack(numbers: Tensor) -> Tensor:

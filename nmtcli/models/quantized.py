@@ -9,7 +9,7 @@ load time and one stored quantized are the same, bit for bit:
     model = assemble(config, source_size, target_size, tensors)                 # from it
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 import torch
@@ -63,16 +63,26 @@ class PackedRecurrent(nn.Module):
         return [[self.weight_ih_l0, self.weight_hh_l0, self.bias_ih_l0, self.bias_hh_l0]]
 
 
+def _places(model: Seq2Seq) -> Iterator[tuple[str, nn.Module, dict[str, str]]]:
+    """Each module with matrices: its path and, by attribute, their names in `named_parameters`."""
+    for path, module in list(model.named_modules()):
+        attributes: tuple[str, ...] = ()
+        if isinstance(module, nn.RNNBase):
+            attributes = "weight_ih_l0", "weight_hh_l0"
+        elif isinstance(module, nn.Linear | nn.Embedding):
+            attributes = ("weight",)
+        if attributes:
+            yield path, module, {one: model.tied.get(f"{path}.{one}", f"{path}.{one}") for one in attributes}
+
+
 def matrices(model: Seq2Seq) -> dict[str, nn.Module]:
     """The names of the weights that can be packed, each with its module; of a tied weight the first name."""
-    names = {id(weight): name for name, weight in model.named_parameters()}
-    owners: dict[str, nn.Module] = {}
-    for module in model.modules():
-        for name in _matrix_names(module):
-            weight = getattr(module, name)
-            if isinstance(weight, nn.Parameter) and len(weight) >= MIN_ROWS:
-                owners[names[id(weight)]] = module
-    return owners
+    return {
+        name: module
+        for _, module, names in _places(model)
+        for attribute, name in names.items()
+        if len(getattr(module, attribute)) >= MIN_ROWS
+    }
 
 
 def reduce_weights(model: Seq2Seq, weights: Mapping[str, Tensor], precision: Precision) -> dict[str, Tensor]:
@@ -132,7 +142,6 @@ def assemble(config: ModelConfig, source_size: int, target_size: int, tensors: M
     wrong = sorted(expected.keys() ^ tensors.keys()) or [n for n in expected if tensors[n].shape != expected[n]]
     if wrong:
         raise ValueError(", ".join(wrong[:3]))
-    names = {id(weight): name for name, weight in model.named_parameters()}
     packed: dict[str, PackedMatrix] = {}
     rest = {name: tensor for name, tensor in tensors.items() if name not in scales}
     for name, owner in matrices(model).items():
@@ -144,12 +153,8 @@ def assemble(config: ModelConfig, source_size: int, target_size: int, tensors: M
         else:
             packed[name] = matrix
             del rest[name]
-    for path, module in list(model.named_modules(remove_duplicate=False)):
-        by_name = {name: packed.get(names.get(id(getattr(module, name)), "")) for name in _matrix_names(module)}
-        present = {name: matrix for name, matrix in by_name.items() if matrix is not None}
-        if present:
-            parent, _, last = path.rpartition(".")
-            setattr(model.get_submodule(parent), last, _packed(module, present))
+    for path, module, names in _places(model):
+        _pack(model, path, module, {one: packed[name] for one, name in names.items() if name in packed})
     model.load_state_dict(rest, strict=True, assign=True)
     return model.requires_grad_(requires_grad=False)
 
@@ -159,30 +164,22 @@ def pack_floats(model: Seq2Seq) -> Seq2Seq:
 
     Embeddings stay as they are, and so do recurrent encoder layers, which have a kernel for whole sequences.
     """
-    packed: dict[int, PackedMatrix] = {}
-    for path, module in list(model.named_modules(remove_duplicate=False)):
+    for path, module, names in _places(model):
         if isinstance(module, nn.Linear) or (isinstance(module, nn.RNNBase) and path.startswith("decoder.")):
-            by_name = {}
-            for name in _matrix_names(module):
-                weight = getattr(module, name)
-                if id(weight) not in packed:
-                    packed[id(weight)] = FloatMatrix(weight.detach())
-                by_name[name] = packed[id(weight)]
-            parent, _, last = path.rpartition(".")
-            setattr(model.get_submodule(parent), last, _packed(module, by_name))
+            _pack(model, path, module, {one: FloatMatrix(getattr(module, one).detach()) for one in names})
     return model.requires_grad_(requires_grad=False)
 
 
-def _matrix_names(module: nn.Module) -> tuple[str, ...]:
+def _pack(model: Seq2Seq, path: str, module: nn.Module, packed: Mapping[str, PackedMatrix]) -> None:
+    """Replace the module at `path` by its packed counterpart, if any matrix is packed."""
+    if not packed:
+        return
+    parent, _, last = path.rpartition(".")
+    new: nn.Module
     if isinstance(module, nn.RNNBase):
-        return "weight_ih_l0", "weight_hh_l0"
-    return ("weight",) if isinstance(module, nn.Linear | nn.Embedding) else ()
-
-
-def _packed(module: nn.Module, packed: Mapping[str, PackedMatrix]) -> nn.Module:
-    """The packed counterpart of a module."""
-    if isinstance(module, nn.RNNBase):
-        return PackedRecurrent(module, packed)
-    if isinstance(module, nn.Linear):
-        return PackedLinear(module, packed["weight"])
-    return PackedEmbedding(packed["weight"])
+        new = PackedRecurrent(module, packed)
+    elif isinstance(module, nn.Linear):
+        new = PackedLinear(module, packed["weight"])
+    else:
+        new = PackedEmbedding(packed["weight"])
+    setattr(model.get_submodule(parent), last, new)

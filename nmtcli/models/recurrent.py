@@ -7,7 +7,6 @@ positions (`nmtcli.models.loop`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from nmtcli.models.attention import Attention
 from nmtcli.models.cells import RecurrentLayer, flip_index, last_of, take
 from nmtcli.models.dropout import Dropout, dropout_mask
 from nmtcli.models.interfaces import Decoded, Encoded, State
-from nmtcli.models.loop import Product, compute_dtype, loop_product, plain_product
+from nmtcli.models.loop import Product, compute_dtype, loop_products, plain_product
 from nmtcli.models.protocol import Cache, Memory
 
 
@@ -279,58 +278,39 @@ class RecurrentDecoder(nn.Module):
     def _loop(self, embedded: Tensor, memory: Memory, cache: Cache) -> Decoded:
         """Position by position; what depends on the tokens only is computed for all positions at once."""
         projected = self._stack()[0].project(self._with_summary(embedded, memory).transpose(0, 1))  # [T, B, 4H]
-        inputs = {"projected": projected, "memory": memory, "cache": cache, **self._draw_masks(embedded)}
-        if self.feeding:
-            inputs["tokens"] = embedded.transpose(0, 1)
-        outputs = self.positions(inputs)
-        features = outputs.get("features")
-        if features is None:
-            features = self.readout(outputs["top"], embedded, outputs["context"])
-        return Decoded(self.dropout(features), outputs.get("attention"))
-
-    def positions(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
-        """The loop over positions: the inputs of `_loop` to features, or top state and context, and attention
-        [B, T, ...].
-        """
-        product = loop_product()
-        memory, cache = inputs["memory"], inputs["cache"]
-        no_masks: list[Tensor | None] = [None] * len(self.layers)
-        outputs = inputs["outputs"].unbind(0) if "outputs" in inputs else None
+        tokens = embedded.transpose(0, 1)
         results: list[_Position] = []
-        features: list[Tensor] = []
-        for number, gates in enumerate(inputs["projected"].unbind(0)):
-            output_masks = no_masks if outputs is None else outputs[number].unbind(0)
-            masks = _Masks(output_masks, inputs.get("recurrent", no_masks))
+        fed: list[Tensor] = []
+        steps = zip(loop_products(len(projected)), projected.unbind(0), self._draw_masks(embedded), strict=True)
+        for number, (product, gates, masks) in enumerate(steps):
             position, cache = self._position(gates[:, None], memory, cache, product, masks)
             results.append(position)
             if self.feeding:
                 context = None if position.context is None else position.context[:, 0]
-                features.append(self.readout(position.top[:, 0], inputs["tokens"][number], context, product))
-                cache = {**cache, "fed": features[-1]}
-        parts = {"attention": [position.attention for position in results if position.attention is not None]}
+                fed.append(self.readout(position.top[:, 0], tokens[number], context, product))
+                cache = {**cache, "fed": fed[-1]}
         if self.feeding:
-            parts["features"] = [feature[:, None] for feature in features]
+            features = torch.cat([one[:, None] for one in fed], dim=1)
         else:
-            parts["top"] = [position.top for position in results]
-            parts["context"] = [position.context for position in results if position.context is not None]
-        return {name: torch.cat(part, dim=1) for name, part in parts.items() if part}
+            top = torch.cat([position.top for position in results], dim=1)
+            contexts = [position.context for position in results if position.context is not None]
+            features = self.readout(top, embedded, torch.cat(contexts, dim=1))
+        weights = [position.attention for position in results if position.attention is not None]
+        return Decoded(self.dropout(features), torch.cat(weights, dim=1) if weights else None)
 
-    def _draw_masks(self, embedded: Tensor) -> dict[str, Any]:
-        """The dropout masks of all positions of [B, T, E], sampled at once, which is faster than T times.
-
-        `outputs` [T, layers, B, H] and `recurrent`, one [B, H] per layer; left out where the rate is zero.
-        """
-        if not self.training:
-            return {}
+    def _draw_masks(self, embedded: Tensor) -> list[_Masks]:
+        """The dropout masks at each position of [B, T, E], sampled at once, which is faster than T times."""
         batch, size, _ = embedded.shape
         count, width = len(self.layers), self._stack()[0].hidden_size
         like = embedded.new_empty(batch, dtype=compute_dtype(embedded))
-        masks: dict[str, Any] = {}
-        if self.recurrent_dropout:
-            masks["recurrent"] = tuple(dropout_mask(like, (batch, width), self.recurrent_dropout) for _ in self.layers)
-        if self.dropout.rate:
-            masks["outputs"] = dropout_mask(like, (size, count, batch, width), self.dropout.rate)
-        return masks
+        recurrent: list[Tensor | None] = [None] * count
+        outputs: list[Sequence[Tensor | None]] = [[None] * count] * size
+        if self.training and self.recurrent_dropout:
+            recurrent = [dropout_mask(like, (batch, width), self.recurrent_dropout) for _ in self.layers]
+        if self.training and self.dropout.rate:
+            masks = dropout_mask(like, (size, count, batch, width), self.dropout.rate)
+            outputs = [of_layers.unbind(0) for of_layers in masks.unbind(0)]
+        return [_Masks(of_layers, recurrent) for of_layers in outputs]
 
     def _stack(self) -> list[RecurrentLayer]:
         return [layer for layer in self.layers if isinstance(layer, RecurrentLayer)]

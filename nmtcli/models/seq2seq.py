@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from nmtcli.config import ModelConfig
 from nmtcli.models.cells import flip_index, take
 from nmtcli.models.dropout import dropout_mask
-from nmtcli.models.interfaces import Decoded
+from nmtcli.models.interfaces import Decoded, Decoder, Encoder
 from nmtcli.models.protocol import Cache, Memory, Step
 from nmtcli.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from nmtcli.models.selected_attention import AttentionChoice, select_attention
@@ -23,11 +23,11 @@ from nmtcli.vocabulary import PAD
 
 _ROWS = 96  # rows of the output layer at a time; with fewer, oneDNN spends more time on packing than on multiplying
 
-ENCODERS: dict[str, Callable[[ModelConfig], RecurrentEncoder | TransformerEncoder]] = {
+ENCODERS: dict[str, Callable[[ModelConfig], Encoder]] = {
     "rnn": RecurrentEncoder,
     "transformer": TransformerEncoder,
 }
-DECODERS: dict[str, Callable[[ModelConfig], RecurrentDecoder | TransformerDecoder | SsruDecoder]] = {
+DECODERS: dict[str, Callable[[ModelConfig], Decoder]] = {
     "rnn": RecurrentDecoder,
     "transformer": TransformerDecoder,
     "ssru": SsruDecoder,
@@ -54,6 +54,17 @@ class Seq2Seq(nn.Module):
             self.output.weight = self.target_embedding.weight
         if config.embedding.tie == "all":
             self.source_embedding.weight = self.target_embedding.weight
+
+    @property
+    def tied(self) -> dict[str, str]:
+        """The further names of tied weights, each with the one that `named_parameters` and files have."""
+        match self.config.embedding.tie:
+            case "all":
+                return dict.fromkeys(("target_embedding.weight", "output.weight"), "source_embedding.weight")
+            case "target":
+                return {"output.weight": "target_embedding.weight"}
+            case _:
+                return {}
 
     def _initialise(self) -> None:
         width = self.config.embedding.size

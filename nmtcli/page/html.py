@@ -35,10 +35,6 @@ def render(package: str, template: str, filters: dict[str, Any] | None = None, *
 
 def _pieces(text: str) -> Iterator[tuple[bool, str]]:
     """The text in parts that are shown as they are (False) or as code points (True)."""
-    for hidden, group in groupby(text, _is_hidden):
+    for hidden, group in groupby(text, lambda one: unicodedata.category(one) in _HIDDEN and one not in _JOINERS):
         characters = "".join(group)
         yield hidden, " ".join(f"U+{ord(one):04X}" for one in characters) if hidden else characters
-
-
-def _is_hidden(character: str) -> bool:
-    return unicodedata.category(character) in _HIDDEN and character not in _JOINERS

@@ -1,6 +1,5 @@
 """Open the corpora of the settings: reader, name and tag of each."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 from posixpath import commonprefix
 
 from nmtcli.config import CorpusConfig, DataConfig
+from nmtcli.data.digests import sha256
 from nmtcli.data.files import File
 from nmtcli.errors import UserError, each
 from nmtcli.paths import quoted
@@ -126,10 +126,10 @@ def _open(name: str, corpus: CorpusConfig, languages: tuple[str, str], cache: Pa
     if corpus.path is None:
         assert corpus.source is not None
         assert corpus.target is not None
-        pair = LinePairs(File.fetch(corpus.source, cache), File.fetch(corpus.target, cache))
+        texts = File.fetch(corpus.source, cache), File.fetch(corpus.target, cache)
         if corpus.alignment is None:
-            return Corpus(name, corpus.tag, pair)
-        return Corpus(name, corpus.tag, AlignedLines(pair, File.fetch(corpus.alignment, cache)))
+            return Corpus(name, corpus.tag, LinePairs(*texts))
+        return Corpus(name, corpus.tag, AlignedLines(*texts, File.fetch(corpus.alignment, cache)))
     file = File.fetch(corpus.path, cache)
     return Corpus(name, corpus.tag, _reader(file, _format(corpus), sides))
 
@@ -140,7 +140,7 @@ def _fetch_pairs(corpus: CorpusConfig, sides: Sides, cache: Path, on_progress: O
 
     assert corpus.hub is not None
     options = {"name": corpus.hub_config, "split": corpus.split, "revision": corpus.hub_revision}
-    path = cache / f"{hashlib.sha256(corpus.model_dump_json().encode()).hexdigest()}.jsonl"
+    path = cache / f"{sha256(corpus.model_dump_json())}.jsonl"
     stage = f"fetching {corpus.hub}"
     copy_pairs(corpus.hub, options, sides, path, lambda row: on_progress(stage, row, None))
     return File(corpus.hub, path)
@@ -171,7 +171,7 @@ def _reader(file: File, form: str, sides: Sides) -> Reader:
     if form == "jsonl":
         return JsonLines(file, sides)
     if form == "tmx":
-        return Tmx(file, sides.languages)
+        return Tmx(file, sides)
     from nmtcli.prepare.readers.tables import CsvFile, Parquet
 
     return CsvFile(file, sides) if form == "csv" else Parquet(file, sides)

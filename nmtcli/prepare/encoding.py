@@ -1,7 +1,8 @@
 """The second pass: encode and write the kept pairs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import compress
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from nmtcli.data.shards import ShardWriter, record_batch
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.data.workers import Workers
 from nmtcli.prepare.cleaning.characters import Mask, Texts
+from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.cleaning.rules import EMPTY, EXAMPLES, TOO_MANY_TOKENS, Example, Verdicts, code, example
 from nmtcli.prepare.losses import CharacterCounts, CharacterLosses
-from nmtcli.prepare.reading import SplitRead
+from nmtcli.prepare.reading import RawBlock, ReadBlock, ReadingTask, SplitRead
 from nmtcli.prepare.rows import Block, OnProgress
 from nmtcli.prepare.statistics import TokenCounts, add
 
@@ -46,8 +48,7 @@ class EncodedBlock:
 
     verdicts: Verdicts
     batch: bytes
-    counts: tuple[TokenCounts, TokenCounts]
-    characters: tuple[CharacterCounts, CharacterCounts]
+    sides: tuple[SideCounts, SideCounts]
     links: LinkCounts
     examples: dict[str, list[Example]] = field(default_factory=dict)
 
@@ -99,11 +100,13 @@ class EncodingTask:
             )
             links = between_tokens.pack()
         batch = record_batch(source, target, texts, self._size, links).serialize().to_pybytes()
-        pieces = self._tokenizers.source.byte_pieces, self._tokenizers.target.byte_pieces
-        words = ["".join(side).count(" ") + len(side) for side in kept]
-        counts = TokenCounts.of(source, words[0], pieces[0]), TokenCounts.of(target, words[1], pieces[1])
-        characters = self._losses[0].count(Texts(kept[0])), self._losses[1].count(Texts(kept[1]))
-        return EncodedBlock(verdicts, batch, counts, characters, link_counts, examples)
+        sides = self._count(0, source, kept[0]), self._count(1, target, kept[1])
+        return EncodedBlock(verdicts, batch, sides, link_counts, examples)
+
+    def _count(self, side: int, ids: Sentences, texts: list[str]) -> SideCounts:
+        tokenizer = (self._tokenizers.source, self._tokenizers.target)[side]
+        words = "".join(texts).count(" ") + len(texts)
+        return SideCounts(TokenCounts.of(ids, words, tokenizer.byte_pieces), self._losses[side].count(Texts(texts)))
 
     def _encode(self, tokenizer: Tokenizer, texts: list[str]) -> Sentences:
         rows = tokenizer.encode_arrays(texts, self._threads)
@@ -115,6 +118,24 @@ class EncodingTask:
             return EMPTY, "a side is empty after normalisation"
         side, length = ("source", source) if source > target else ("target", target)
         return TOO_MANY_TOKENS, f"the {side} has {length} tokens, more than {self._max_tokens}"
+
+
+class BlockWork:
+    """The task of a worker: to judge blocks in the first pass and encode them in the second, of both splits.
+
+    Each part is built at its first block.
+    """
+
+    def __init__(self, config: DataConfig, held_out: HeldOut, tokenizers: Path, threads: int | None) -> None:
+        """`tokenizers` is the directory that has them when the second pass begins."""
+        self._reading = cache(lambda training: ReadingTask(config, held_out, training=training))
+        self._encoding = cache(lambda training: EncodingTask(config, tokenizers, training=training, threads=threads))
+
+    def __call__(self, item: RawBlock | ReadyBlock) -> ReadBlock | EncodedBlock:
+        """Judge or encode a block."""
+        if isinstance(item, RawBlock):
+            return self._reading(item.training)(item.block)
+        return self._encoding(item.training)(item)
 
 
 def _select(texts: list[str], mask: Mask) -> list[str]:
@@ -138,23 +159,22 @@ def write_split(
     columns = {"with_text": not split.training, "with_links": split.aligned}
     with ShardWriter(directory / split.name, vocabulary_size, **columns, fingerprint=fingerprint) as writer:
         done = 0
-        for result in workers.map(_ready(split)):
+        ready = (
+            ReadyBlock(block, split.training, verdicts, read.corpus.tag, split.aligned)
+            for read, block, verdicts in split.blocks()
+        )
+        for result in workers.map(ready):
             split.verdicts[done : done + len(result.verdicts)] = result.verdicts
             split.add_examples(result.examples)
-            if result.counts[0].rows:
+            if result.sides[0].tokens.rows:
                 writer.write(result.batch)
-            for sums, counts, characters in zip(total, result.counts, result.characters, strict=True):
-                add(sums.tokens, counts)
-                add(sums.characters, characters)
+            for sums, counts in zip(total, result.sides, strict=True):
+                add(sums.tokens, counts.tokens)
+                add(sums.characters, counts.characters)
             split.links += result.links
             done += len(result.verdicts)
             on_progress(f"encoding {split.name}", done, len(split.verdicts))
     return total
-
-
-def _ready(split: SplitRead) -> Iterator[ReadyBlock]:
-    for found, block, verdicts in split.blocks():
-        yield ReadyBlock(block, split.training, verdicts, found.corpus.tag, split.aligned)
 
 
 def sample_rows(verdicts: Verdicts, size: int, seed: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":

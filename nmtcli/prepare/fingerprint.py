@@ -1,23 +1,23 @@
 """The fingerprint of a data directory: the same files, settings and versions give the same one."""
 
-import hashlib
 import json
 import unicodedata
 from pathlib import Path
-from typing import Any
 
 import sentencepiece
 
-from nmtcli.config import DataConfig
+from nmtcli.config import Config, DataConfig
+from nmtcli.data.digests import sha256
 from nmtcli.data.directory import FORMAT, MANIFEST_FILE, Manifest, open_data
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import UserError, each
 from nmtcli.prepare.corpus import Corpora, Corpus
+from nmtcli.settings import changed_settings
 from nmtcli.version import __version__
 
 
 def fingerprint(corpora: Corpora, config: DataConfig, reused: Tokenizers | None) -> str:
-    """Sha256, in hexadecimal, of everything that the data directory depends on: names of files, but not folders.
+    """SHA-256 of everything that the data directory depends on: names of files, but not folders.
 
     Raises DataError if a file cannot be read.
     """
@@ -33,7 +33,7 @@ def fingerprint(corpora: Corpora, config: DataConfig, reused: Tokenizers | None)
         part: tuple[Corpus, ...] = getattr(corpora, split)
         digests = each(lambda corpus: corpus.reader.digest(), part)
         identity[split] = [[c.name, c.tag, digest] for c, digest in zip(part, digests, strict=True)]
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps(identity, sort_keys=True))
 
 
 def find_existing(output: Path) -> Manifest | None:
@@ -57,17 +57,10 @@ def require_same(output: Path, existing: Manifest, expected: str, config: DataCo
     if existing.fingerprint == expected:
         open_data(output)
         return
-    old, new = _flatten(existing.data.model_dump()), _flatten(config.settings().model_dump())
-    changes = [f"{key} was {old.get(key)}, now {new.get(key)}" for key in new if old.get(key) != new.get(key)]
+    settings = changed_settings(Config(data=existing.data), Config(data=config.settings()))
+    changes = [f"{key} was {old}, now {new}" for key, old, new in settings]
     why = (
         ", ".join(changes)
         or "other text, other corpus names, another --tokenizer, or another version of nmtcli or sentencepiece"
     )
     raise UserError(f"{output}: holds data prepared differently ({why})", "choose another -o, or delete it first")
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "data.") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

@@ -6,7 +6,6 @@ effect, and a repeated source has the same chance as any other.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -64,14 +63,6 @@ def lowest(candidates: Candidates, size: int) -> Candidates:
     return candidates[new][:size]
 
 
-@dataclass(frozen=True)
-class HoldOut:
-    """The corpora with the sampled ones, and the sampled sources, which no training pair may have."""
-
-    corpora: Corpora
-    sources: tuple[str, ...] = ()
-
-
 def check_hold_out(config: DataConfig, corpora: Corpora) -> None:
     """Raise UserError for settings that exclude `hold_out`."""
     mistakes = []
@@ -87,14 +78,15 @@ def check_hold_out(config: DataConfig, corpora: Corpora) -> None:
 
 def sample_hold_out(
     corpora: Corpora, config: DataConfig, held_out: HeldOut, processes: int, directory: Path, on_progress: OnProgress
-) -> HoldOut:
+) -> tuple[Corpora, tuple[str, ...]]:
     """Sample validation and test text as the settings say, and write it as plain text into `directory`.
 
-    Raises DataError if the corpora have too few different sources.
+    Returns the corpora with the sampled ones, and the sampled sources, which no training pair may have. Raises
+    DataError if the corpora have too few different sources.
     """
     size = (config.hold_out or 0) + (config.hold_out_test or 0)
     if not size:
-        return HoldOut(corpora)
+        return corpora, ()
     best: Candidates = np.empty(0, _CANDIDATE)
     done = 0
     with Workers(processes, partial(RankingTask, config, held_out)) as workers:
@@ -110,14 +102,12 @@ def sample_hold_out(
         )
     pairs = _texts(corpora.train, best["row"][:size])
     valid, test = pairs[: config.hold_out or 0], pairs[config.hold_out or 0 :]
-    return HoldOut(
-        Corpora(
-            corpora.train,
-            (_write("valid", valid, config, directory),) if valid else corpora.valid,
-            (_write("test", test, config, directory),) if test else corpora.test,
-        ),
-        tuple(source for source, _ in pairs),
+    corpora = Corpora(
+        corpora.train,
+        (_write("valid", valid, config, directory),) if valid else corpora.valid,
+        (_write("test", test, config, directory),) if test else corpora.test,
     )
+    return corpora, tuple(source for source, _ in pairs)
 
 
 def names(split: str, config: DataConfig) -> tuple[str, str]:

@@ -1,10 +1,10 @@
 """Merge data directories that were prepared separately, for example on several machines."""
 
-import hashlib
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
+from nmtcli.data.digests import sha256
 from nmtcli.data.directory import TRAIN, VALID, Manifest, PreparedData, SplitSize, open_data
 from nmtcli.data.shards import join
 from nmtcli.errors import UserError, each
@@ -24,7 +24,7 @@ def merge(output: Path, parts: Sequence[Path]) -> Manifest:
     for (one_path, one), (path, other) in combinations(zip(parts, opened, strict=True), 2):
         _require_fitting(one_path, one, path, other)
     fingerprints = " ".join(data.manifest.fingerprint for data in opened)
-    identity = hashlib.sha256(f"merged {fingerprints}".encode()).hexdigest()
+    identity = sha256(f"merged {fingerprints}")
     if existing:
         require_same(output, existing, identity, first.manifest.data)
         return existing
@@ -49,7 +49,7 @@ def merge(output: Path, parts: Sequence[Path]) -> Manifest:
 
 
 def _require_fitting(first: Path, one: PreparedData, path: Path, other: PreparedData) -> None:
-    if (one.tokenizers.source, one.tokenizers.target) != (other.tokenizers.source, other.tokenizers.target):
+    if one.tokenizers != other.tokenizers:
         raise UserError(f"{path}: has another tokenizer than {first}", "prepare all parts with the same --tokenizer")
     if one.manifest.fingerprint == other.manifest.fingerprint:
         raise UserError(f"{path}: is the same data as {first}", "give each part once")

@@ -20,27 +20,18 @@ from nmtcli.data.workers import Workers, cores, warm_up
 from nmtcli.errors import DataError, UserError, each
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.corpus import Corpora, Corpus
-from nmtcli.prepare.encoding import sample_pairs, write_split
+from nmtcli.prepare.encoding import BlockWork, sample_pairs, write_split
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
 from nmtcli.prepare.hold_out import check_hold_out, sample_hold_out
 from nmtcli.prepare.reading import TRAIN, VALID, SplitRead, counts_of, read_split
 from nmtcli.prepare.report.page import PAGE_FILE, write_page
 from nmtcli.prepare.report.report import Report, SplitReport, split_report
 from nmtcli.prepare.rows import OnProgress
-from nmtcli.prepare.work import BlockWork
 from nmtcli.staging import staged
 from nmtcli.version import __version__
 
 _PRELOAD = "nmtcli.prepare.preload"
 _SMALL = 20 * 2**20  # bytes of text; below, starting processes takes longer than the work
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What `prepare_data` made or found."""
-
-    report: Report
-    already_prepared: bool
 
 
 @dataclass(frozen=True)
@@ -52,8 +43,8 @@ class Job:
     processes: int | None = None  # affects speed only; None: by the number of cores and the size of the text
 
 
-def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
-    """Make the data directory `output`, or find that it is already made of just this.
+def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> tuple[Report, bool]:
+    """Make the data directory `output`, or find that it is already made of just this: the report, and whether it is.
 
     Raises DataError for errors in the text, and UserError if `output` holds something else.
     """
@@ -67,7 +58,7 @@ def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
         identity = fingerprint(corpora, config, reused)
         if existing:
             require_same(output, existing, identity, config)
-            return Outcome(Report.load(output), already_prepared=True)
+            return Report.load(output), True
         with staged(output) as directory, ExitStack() as stack:
             corpora, held_out = _hold_out(corpora, config, processes, directory, on_progress)
             workers = stack.enter_context(_workers(processes, config, held_out, directory))
@@ -80,7 +71,7 @@ def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> Outcome:
             report.save(directory)
             write_page(report, directory / PAGE_FILE)
             _manifest(config, tokenizers, identity, report).save(directory)
-    return Outcome(report, already_prepared=False)
+    return report, False
 
 
 def survey(job: Job, on_progress: OnProgress) -> Report:
@@ -150,8 +141,9 @@ def _hold_out(
     corpora: Corpora, config: DataConfig, processes: int, directory: Path, on_progress: OnProgress
 ) -> tuple[Corpora, HeldOut]:
     """The corpora with held-out validation and test text, if requested, and the text that must not be trained on."""
-    sampled = sample_hold_out(corpora, config, _held_out(corpora, config), processes, directory, on_progress)
-    return sampled.corpora, _held_out(sampled.corpora, config, sampled.sources)
+    given = _held_out(corpora, config)
+    corpora, sampled = sample_hold_out(corpora, config, given, processes, directory, on_progress)
+    return corpora, _held_out(corpora, config, sampled)
 
 
 def _held_out(corpora: Corpora, config: DataConfig, sampled: tuple[str, ...] = ()) -> HeldOut:

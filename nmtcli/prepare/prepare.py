@@ -55,13 +55,12 @@ def prepare(options: PrepareOptions, tell: Tell = silent, on_progress: OnProgres
     if tokenizer is not None:
         data = _with_languages(data, tokenizer)
     job = Job(data, tokenizer, options.processes)
-    outcome = prepare_data(output, job, on_progress) if output else None
-    report = outcome.report if outcome else survey(job, on_progress)
+    report, existing = prepare_data(output, job, on_progress) if output else (survey(job, on_progress), False)
     if options.report is not None:
         write_output(options.report, page(report).encode())
         tell(f"{options.report}: the report")
     held_out = tuple(output / name for name in names("test", data)) if output and data.hold_out_test else ()
-    return Prepared(report, None, outcome is not None and outcome.already_prepared, held_out)
+    return Prepared(report, None, existing, held_out)
 
 
 def _with_languages(data: DataConfig, tokenizer: Path) -> DataConfig:

@@ -26,7 +26,6 @@ from nmtcli.prepare.cleaning.rules import (
     RULES,
     Example,
     Judged,
-    Rule,
     Verdicts,
     active_rules,
     code,
@@ -34,7 +33,6 @@ from nmtcli.prepare.cleaning.rules import (
     example,
     judge,
     text_rules,
-    validation_rules,
 )
 from nmtcli.prepare.corpus import Corpus
 from nmtcli.prepare.rows import Block, OnProgress
@@ -70,7 +68,7 @@ class ReadingTask:
     """The task for one block, in any process."""
 
     def __init__(self, config: DataConfig, held_out: HeldOut, *, training: bool) -> None:
-        self._rules = split_rules(config, held_out, training=training)
+        self._rules = text_rules(config, held_out, training=training)
         self._hashing = training and bool(duplicate_rules(config.cleaning))
 
     def __call__(self, block: Block) -> ReadBlock:
@@ -81,11 +79,6 @@ class ReadingTask:
         hashes = (source.hashes, target.hashes) if self._hashing else None
         counts = TextCounts.of(source), TextCounts.of(target)
         return ReadBlock(judged, counts, ratios(source, target), rows.crlf_lines, rows.line_breaks, rows.notes, hashes)
-
-
-def split_rules(config: DataConfig, held_out: HeldOut, *, training: bool) -> list[Rule]:
-    """The rules about the text of one pair in a split."""
-    return text_rules(config, held_out) if training else validation_rules()
 
 
 @dataclass
@@ -120,7 +113,7 @@ class SplitRead:
     @property
     def aligned(self) -> bool:
         """Whether any of its corpora has word alignment."""
-        return any(found.corpus.aligned for found in self.corpora)
+        return any(read.corpus.aligned for read in self.corpora)
 
     @property
     def kept(self) -> int:
@@ -129,20 +122,20 @@ class SplitRead:
 
     def parts(self) -> Iterator[tuple[CorpusRead, Verdicts]]:
         """Each corpus with a writable view of the verdicts on its rows."""
-        ends = np.cumsum([0, *(found.rows for found in self.corpora)]).tolist()
-        for found, (start, end) in zip(self.corpora, pairwise(ends), strict=True):
-            yield found, self.verdicts[start:end]
+        ends = np.cumsum([0, *(read.rows for read in self.corpora)]).tolist()
+        for read, (start, end) in zip(self.corpora, pairwise(ends), strict=True):
+            yield read, self.verdicts[start:end]
 
     def blocks(self) -> Iterator[tuple[CorpusRead, Block, Verdicts]]:
         """Read again: each block with its corpus and the verdicts on its rows. Raises DataError if a file changed."""
-        for found, verdicts in self.parts():
+        for read, verdicts in self.parts():
             start = 0
-            for block in found.corpus.reader.blocks():
-                yield found, block, verdicts[start : start + block.size]
+            for block in read.corpus.reader.blocks():
+                yield read, block, verdicts[start : start + block.size]
                 start += block.size
-            if start != found.rows:
+            if start != read.rows:
                 raise DataError(
-                    f"{found.corpus.reader.name}: had {found.rows:,} rows in the first pass, {start:,} in the second",
+                    f"{read.corpus.reader.name}: had {read.rows:,} rows in the first pass, {start:,} in the second",
                     "the file changed while it was read: start again when nothing writes to it",
                 )
 
@@ -159,9 +152,9 @@ class SplitRead:
             if not len(selected) or start > selected[-1]:
                 return
 
-    def add_examples(self, found: dict[str, list[Example]]) -> None:
+    def add_examples(self, by_rule: dict[str, list[Example]]) -> None:
         """Keep the first examples of each rule."""
-        for rule, examples in found.items():
+        for rule, examples in by_rule.items():
             kept = self.examples.setdefault(rule, [])
             kept += examples[: EXAMPLES - len(kept)]
 
@@ -181,21 +174,21 @@ def read_split(
     Raises one DataError that lists all files that are damaged or not line-aligned.
     """
     training = name == TRAIN
-    rules = split_rules(config, held_out, training=training)
+    rules = text_rules(config, held_out, training=training)
     split = SplitRead(name, active_rules(config.cleaning, rules, training=training))
     kinds = duplicate_rules(config.cleaning) if training else []
     spill.mkdir()
-    duplicates = {kind: Duplicates(spill / kind) for kind, _ in kinds}
+    duplicates = {kind: Duplicates(spill / kind) for kind in kinds}
     verdicts = bytearray()
 
     def read(corpus: Corpus) -> None:
-        found = CorpusRead(corpus)
-        split.corpora.append(found)
+        of_corpus = CorpusRead(corpus)
+        split.corpora.append(of_corpus)
         for result in workers.map(RawBlock(block, training) for block in corpus.reader.blocks()):
             first = len(verdicts)
             verdicts.extend(result.judged.verdicts.tobytes())
-            found.rows += len(result.judged.verdicts)
-            _count(split, found, result)
+            of_corpus.rows += len(result.judged.verdicts)
+            _count(split, of_corpus, result)
             if result.hashes is not None:
                 for kind, store in duplicates.items():
                     store.add(_hashes(kind, result.hashes), first)
@@ -209,10 +202,10 @@ def read_split(
     return split
 
 
-def _count(split: SplitRead, found: CorpusRead, result: ReadBlock) -> None:
-    found.crlf_lines += result.crlf_lines
-    found.line_breaks += result.line_breaks
-    found.notes.update(result.notes)
+def _count(split: SplitRead, read: CorpusRead, result: ReadBlock) -> None:
+    read.crlf_lines += result.crlf_lines
+    read.line_breaks += result.line_breaks
+    read.notes.update(result.notes)
     for total, counts in zip(split.counts, result.counts, strict=True):
         add(total, counts)
     split.ratios += result.ratios

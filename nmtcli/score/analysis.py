@@ -134,8 +134,8 @@ def _bucket(
     label: str, rows: Sequence[int], systems: Sequence[Lines], references: Sequence[Lines], variant: Variant
 ) -> Bucket:
     part = [[reference[row] for row in rows] for reference in references]
-    found = [score_corpus([system[row] for row in rows], part, variant=variant) for system in systems]
-    by_metric: list[tuple[Score, ...]] = list(zip(*found, strict=True))
+    scored = [score_corpus([system[row] for row in rows], part, variant=variant) for system in systems]
+    by_metric: list[tuple[Score, ...]] = list(zip(*scored, strict=True))
     return Bucket(label, len(rows), {scores[0].name: [score.value for score in scores] for scores in by_metric})
 
 
@@ -146,11 +146,11 @@ def _by_frequency(
     cut = _words(variant)
     reference = [cut(line) for line in references[0]]
     translated = [[cut(line) for line in system] for system in systems]
-    wanted = set(chain(*reference, *(words for lines in translated for words in lines)))
-    seen: Counter[str] = Counter()
+    vocabulary = set(chain(*reference, *(words for lines in translated for words in lines)))
+    frequency: Counter[str] = Counter()
     for line in training:
-        seen.update(word for word in cut(line) if word in wanted)
-    kind = {word: bisect_right(_FREQUENCIES, seen[word]) - 1 for word in wanted}
+        frequency.update(word for word in cut(line) if word in vocabulary)
+    kind = {word: bisect_right(_FREQUENCIES, frequency[word]) - 1 for word in vocabulary}
     rows: list[list[int]] = [[] for _ in _FREQUENCIES]
     for row, words in enumerate(reference):
         if words:
@@ -161,7 +161,7 @@ def _by_frequency(
     ]
     counts = Counter(kind[word] for words in reference for word in words)
     scores = [_word_scores(lines, reference, kind) for lines in translated]
-    words_found = [
+    word_buckets = [
         Bucket(label, counts[number], {"word F1": [score[number] for score in scores]})
         for number, label in enumerate(labels)
         if counts[number]
@@ -169,7 +169,7 @@ def _by_frequency(
     unit = "times in training text"
     return [
         Breakdown("rarest word of the reference", unit, "sentences", sentences),
-        Breakdown("word frequency", unit, "words", words_found),
+        Breakdown("word frequency", unit, "words", word_buckets),
     ]
 
 
@@ -186,14 +186,14 @@ def _words(variant: Variant) -> Callable[[str], list[str]]:
 
 def _word_scores(lines: Sequence[list[str]], reference: Sequence[list[str]], kind: dict[str, int]) -> list[float]:
     """F1 of the words of each frequency class, 0 to 100, with clipped counts as in BLEU."""
-    right, produced, expected = ([0] * len(_FREQUENCIES) for _ in range(3))
+    matched, produced, expected = ([0] * len(_FREQUENCIES) for _ in range(3))
     for words, true in zip(lines, reference, strict=True):
-        found, wanted = Counter(words), Counter(true)
-        for counts, totals in ((found, produced), (wanted, expected), (found & wanted, right)):
+        hypothesis, target = Counter(words), Counter(true)
+        for counts, totals in ((hypothesis, produced), (target, expected), (hypothesis & target, matched)):
             for word, count in counts.items():
                 totals[kind[word]] += count
     sums = (made + due for made, due in zip(produced, expected, strict=True))
-    return [200 * hits / total if total else 0.0 for hits, total in zip(right, sums, strict=True)]
+    return [200 * hits / total if total else 0.0 for hits, total in zip(matched, sums, strict=True)]
 
 
 def _range(low: int, high: int) -> str:

@@ -47,7 +47,7 @@ class Comet(Metric):
         self.model_name, self.num_refs = model_name, len(references)
         self._source, self._references, self._gpu = source, references, gpu
         self._model = _load(model_name)
-        self._known: dict[tuple[str, ...], list[list[float]]] = {}  # scores of the systems seen
+        self._cache: dict[tuple[str, ...], list[list[float]]] = {}  # scores of the systems seen
 
     def sentence_scores(self, hypotheses: Sequence[str]) -> list[float]:
         """The score of each sentence."""
@@ -56,17 +56,17 @@ class Comet(Metric):
     def _extract_corpus_statistics(self, hypotheses: Sequence[str], references: object) -> list[list[float]]:
         """Score and count of each sentence, [B, 2]; the result is cached for each system."""
         key = tuple(hypotheses)
-        if key not in self._known:
+        if key not in self._cache:
             samples = [
                 {"src": source, "mt": hypothesis, "ref": reference}
                 for stream in self._references
                 for source, hypothesis, reference in zip(self._source, hypotheses, stream, strict=True)
             ]
-            found = self._model.predict(samples, batch_size=16, gpus=int(self._gpu), progress_bar=False).scores
+            predicted = self._model.predict(samples, batch_size=16, gpus=int(self._gpu), progress_bar=False).scores
             count = len(hypotheses)
-            sums = [sum(found[row::count]) for row in range(count)]
-            self._known[key] = [[total / self.num_refs, 1.0] for total in sums]
-        return self._known[key]
+            sums = [sum(predicted[row::count]) for row in range(count)]
+            self._cache[key] = [[total / self.num_refs, 1.0] for total in sums]
+        return self._cache[key]
 
     def _aggregate_and_compute(self, stats: Any) -> MetricScore:
         return self._compute_score_from_stats([sum(column) for column in zip(*stats, strict=True)])

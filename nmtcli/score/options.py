@@ -96,15 +96,12 @@ class ScoreOptions:
         return tuple(dict.fromkeys(name.strip().lower() for name in self.metric.split(",")))
 
     @property
-    def ignored(self) -> str:
-        """The first given option that this kind of scoring does not use, as on the command line."""
-        return next((_written(name) for name in _given(self) if name not in _USED[self.work]), "")
-
-    @property
-    def users(self) -> str:
-        """The kinds of scoring that use the ignored option."""
-        name = next((name for name in _given(self) if name not in _USED[self.work]), "")
-        return " or ".join(kind for kind, names in _USED.items() if name in names)
+    def ignored(self) -> tuple[str, str]:
+        """The first given option that this kind of scoring does not use, and the kinds that use it; empty for none."""
+        for one in fields(self):
+            if getattr(self, one.name) != one.default and one.name not in _USED[self.work]:
+                return _written(one.name), " or ".join(kind for kind, names in _USED.items() if one.name in names)
+        return "", ""
 
     @property
     def unknown_metric(self) -> str:
@@ -121,10 +118,6 @@ _USED: dict[Work, Set[str]] = {
 }
 
 
-def _given(options: ScoreOptions) -> list[str]:
-    return [one.name for one in fields(options) if getattr(options, one.name) != one.default]
-
-
 def _written(name: str) -> str:
     special = {"hypothesis": "HYPOTHESIS", "form": "--format", "as_json": "--json"}
     return special.get(name, f"--{name.replace('_', '-')}")
@@ -137,9 +130,9 @@ def _texts(broken: Callable[[ScoreOptions], object], message: str, hint: str) ->
 
 RULES: tuple[Rule[ScoreOptions], ...] = (
     Rule(
-        lambda o: o.ignored,
-        "{o.ignored} does not go with scoring {o.work}",
-        "it belongs to scoring {o.users}",
+        lambda o: o.ignored[0],
+        "{o.ignored[0]} does not go with scoring {o.work}",
+        "it belongs to scoring {o.ignored[1]}",
     ),
     Rule(
         lambda o: o.model and (o.source is None or o.target is None),

@@ -3,16 +3,17 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from nmtcli.data.batching import Sentences, length_batches, pad, round_up
-from nmtcli.data.tokenizer import Tokenizer, Tokenizers
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.data.words import NO_WORD, raw_words
+from nmtcli.metrics import perplexity
 from nmtcli.metrics.alignment import Link, word_links
-from nmtcli.metrics.perplexity import perplexity
-from nmtcli.score.forced import Floats, Forced
+from nmtcli.translate.forced import Floats, Forced
 from nmtcli.vocabulary import EOS
 
-_MULTIPLE = 8  # batches are padded to a multiple of this length: each new shape costs memory that is not given back
+_rounded = partial(round_up, multiple=8)  # lengths of batches: each new shape costs memory that is not given back
 
 
 @dataclass(frozen=True)
@@ -48,30 +49,23 @@ class PairScorer:
 
     def score(self, sources: Sequence[str], targets: Sequence[str], links: bool = False) -> list[PairScore | None]:
         """A score for each pair, in order; None if the source is empty after normalisation."""
-        source_ids = self._tokenizers.source.encode(list(sources))
-        target_ids = self._tokenizers.target.encode(list(targets))
+        tokenizers = self._tokenizers.source, self._tokenizers.target
+        source_ids, target_ids = tokenizers[0].encode(list(sources)), tokenizers[1].encode(list(targets))
         scores: list[PairScore | None] = [None] * len(sources)
         pairs = zip(source_ids, target_ids, strict=True)
-        lengths = [round_up(max(map(len, pair)) + 1, _MULTIPLE) if pair[0] else 0 for pair in pairs]
+        lengths = [_rounded(max(map(len, pair)) + 1) if pair[0] else 0 for pair in pairs]
         for rows in length_batches(lengths, self._batch_tokens):
             batch = [source_ids[row] for row in rows], [target_ids[row] for row in rows]
-            found = score_ids(self._forced, *batch, attention=links)
-            for row, (log_probs, weights) in zip(rows, found, strict=True):
-                pieces = [*self._tokenizers.target.pieces(target_ids[row]), "</s>"]
+            scored = score_ids(self._forced, *batch, attention=links)
+            for row, (log_probs, weights) in zip(rows, scored, strict=True):
+                pieces = [*tokenizers[1].pieces(target_ids[row]), "</s>"]
                 linked = None
                 if weights is not None:
-                    words = (
-                        _words(self._tokenizers.source, sources[row], source_ids[row]),
-                        _words(self._tokenizers.target, targets[row], target_ids[row]),
-                    )
-                    linked = word_links(weights, *words)
+                    texts = (sources[row], source_ids[row]), (targets[row], target_ids[row])
+                    words = (raw_words(one, *text) for one, text in zip(tokenizers, texts, strict=True))
+                    linked = word_links(weights, *([*numbers, NO_WORD] for numbers in words))  # of EOS
                 scores[row] = PairScore(pieces, log_probs, linked)
         return scores
-
-
-def _words(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[int]:
-    """The word of the raw line of each token, EOS included."""
-    return [*raw_words(tokenizer, line, ids), NO_WORD]
 
 
 def score_ids(
@@ -79,7 +73,7 @@ def score_ids(
 ) -> Iterator[tuple[list[float], Floats | None]]:
     """One batch of ids without EOS: log-probabilities [T] and attention [T, S] of each pair, with those of EOS."""
     (source, source_length), (target, target_length) = (
-        pad(Sentences.of(side), after=EOS, multiple=_MULTIPLE) for side in (sources, targets)
+        pad(Sentences.of(side), after=EOS, padded_length=_rounded) for side in (sources, targets)
     )
     log_probs, weights = forced(source, source_length, target, attention)
     for row, (read, written) in enumerate(zip(source_length.tolist(), target_length.tolist(), strict=True)):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmtcli.checkpoint import check_export, find_model, load_model, model_files, read_info
+from nmtcli.checkpoint import model_files
 from nmtcli.data.files import File
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import CheckFailed, DataError, UserError
@@ -19,14 +19,13 @@ from nmtcli.options import Tell, check_rules, silent
 from nmtcli.paths import PIPE, require_apart
 from nmtcli.prepare.readers.lines import LinePairs
 from nmtcli.score.analysis import Analysis, analyse
-from nmtcli.score.forced import Forced, ForcedScores, ForcedSteps, ForcedTorch
 from nmtcli.score.options import RULES, ScoreOptions
 from nmtcli.score.pairs import PairScore, PairScorer
 from nmtcli.score.report.page import Results, check_page, page
 from nmtcli.score.significance import Comparison, compare
 from nmtcli.score.testsets import open_test_set
 from nmtcli.staging import write_output
-from nmtcli.translate.engines import check_onnx_device
+from nmtcli.translate.engines import ModelOptions
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
@@ -147,19 +146,19 @@ def _score_texts(options: ScoreOptions, tell: Tell) -> TextScores:
     if options.details or options.report:
         training = _training_lines(options.train_target) if options.train_target else None
         analysis = analyse(lines, streams, source.lines if source else None, training, variant)
-    found = TextScores(systems, references, scores, advice, comparison, analysis, minima)
+    scored = TextScores(systems, references, scores, advice, comparison, analysis, minima)
     if options.report and analysis:
-        _write_report(options.report, found, analysis)
+        _write_report(options.report, scored, analysis)
         tell(f"report: {options.report}")
-    return found
+    return scored
 
 
 def _read(options: ScoreOptions) -> tuple[list[Text], list[Text], Text | None]:
     """Systems, references and source, all line-aligned."""
     source = read_text(options.source) if options.source else None
     if options.test_set:
-        found = open_test_set(options.test_set, str(options.language_pair))
-        source, references = found.source, found.references
+        test_set = open_test_set(options.test_set, str(options.language_pair))
+        source, references = test_set.source, test_set.references
     else:
         references = [read_text(path) for path in options.reference]
     systems = [read_text(path) for path in options.hypotheses]
@@ -195,10 +194,10 @@ def _training_lines(path: Path) -> Iterator[str]:
         yield from block.decode("utf-8", "replace").split("\n")
 
 
-def _write_report(path: Path, found: TextScores, analysis: Analysis) -> None:
-    names, references = ([text.name for text in group] for group in (found.systems, found.references))
-    lines = len(found.references[0].lines)
-    results = Results(names, references, lines, found.scores, analysis, found.comparison, found.warnings)
+def _write_report(path: Path, scored: TextScores, analysis: Analysis) -> None:
+    names, references = ([text.name for text in group] for group in (scored.systems, scored.references))
+    lines = len(scored.references[0].lines)
+    results = Results(names, references, lines, scored.scores, analysis, scored.comparison, scored.warnings)
     write_output(path, page(results).encode())
 
 
@@ -256,8 +255,8 @@ def _judge_pairs(
     windows: Iterator[tuple[list[str], list[str], list[PairScore | None]]], gold: Sequence[GoldLinks]
 ) -> AlignmentQuality:
     pairs = (score for _, _, scores in windows for score in scores)
-    found: Iterator[Sequence[Link]] = (score.links or [] if score else [] for score in pairs)
-    return sum((judge(links, true) for links, true in zip(found, gold, strict=True)), AlignmentQuality())
+    alignments: Iterator[Sequence[Link]] = (score.links or [] if score else [] for score in pairs)
+    return sum((judge(links, true) for links, true in zip(alignments, gold, strict=True)), AlignmentQuality())
 
 
 def _windows(
@@ -282,29 +281,15 @@ def _windows(
 
 
 def _open_scorer(options: ScoreOptions, model: Path, links: bool) -> PairScorer:
-    directory = find_model(model)
-    info = read_info(directory)
-    check_export(directory, info)
-    if links and info.kind == "ctranslate2":
+    batch = {"batch_tokens": options.batch_tokens} if options.batch_tokens else {}
+    opening = ModelOptions((model,), options.device, batch)
+    models = opening.check()
+    if links and models.infos[0].kind == "ctranslate2":
         raise UserError(
             f"{model}: CTranslate2 returns no attention for given translations",
             "use the original run, or --format tsv or jsonl",
         )
-    if links and not info.model.attends:
+    if links and not models.infos[0].model.attends:
         raise UserError(f"{model}: the model has no attention, so no alignment", "use --format tsv or jsonl")
-    forced: Forced
-    if info.kind == "onnx":
-        check_onnx_device([info], options.device)
-        from nmtcli.translate.runtimes.onnx import OnnxRuntime
-
-        forced = ForcedSteps(OnnxRuntime(directory))
-    elif info.kind == "ctranslate2":
-        from nmtcli.translate.runtimes.ctranslate2 import CTranslate2Runtime
-
-        forced = ForcedScores(CTranslate2Runtime(directory, info.precision, options.device).log_probs)
-    else:
-        from nmtcli.models.device import open_device
-
-        where = open_device(options.device, precision="int8" if info.precision == "int8" else None)
-        forced = ForcedTorch(load_model(directory), where)
-    return PairScorer(forced, Tokenizers.load(directory), options.batch_tokens or info.search.batch_tokens)
+    (engine,) = opening.open_engines(models, packed=False)
+    return PairScorer(engine.forced, Tokenizers.load(models.directories[0]), models.search.batch_tokens)

@@ -56,10 +56,12 @@ def compare(systems: Sequence[Sequence[str]], metrics: Mapping[str, Metric], met
     signatures, columns = PairedTest(named, metrics, references=None, test_type=_SACREBLEU[method])()
     rows: list[dict[str, Compared]] = [{} for _ in systems]
     for name in signatures:
-        for row, found in zip(rows, columns[name], strict=True):
-            assert isinstance(found, Result)  # the names of the systems are in a separate column
-            p_value, mean, ci = (None if one is None else float(one) for one in (found.p_value, found.mean, found.ci))
-            row[name] = Compared(float(found.score), p_value, mean, ci)
+        for row, result in zip(rows, columns[name], strict=True):
+            assert isinstance(result, Result)  # the names of the systems are in a separate column
+            p_value, mean, ci = (
+                None if one is None else float(one) for one in (result.p_value, result.mean, result.ci)
+            )
+            row[name] = Compared(float(result.score), p_value, mean, ci)
     for row in rows[1:]:
         for name, one in row.items():
             difference = (one.score - rows[0][name].score) * (-1 if name == "TER" else 1)

@@ -5,9 +5,10 @@ So a resume needs only the position (epoch, block, position), and little computa
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from nmtcli.config import TrainConfig
 from nmtcli.config.section import settled
-from nmtcli.data.batching import Sentences, cut, pad
+from nmtcli.data.batching import Sentences, cut, pad, training_length
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.links import Links
 from nmtcli.data.shards import Rows, Shards
@@ -26,6 +27,8 @@ from nmtcli.staging import write_whole
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.epochs import Epochs, Purpose, corpus_weights
 from nmtcli.vocabulary import BOS, EOS, PAD
+
+PAIRS = 8  # batches have a multiple of this many pairs, for the reason that `training_length` gives
 
 
 @dataclass(frozen=True)
@@ -68,24 +71,19 @@ class Batch:
         if device.type == "cpu":
             return self
 
-        def move(tensor: Tensor) -> Tensor:
-            return tensor.pin_memory().to(device, non_blocking=True)
-
-        return Batch(
-            move(self.source),
-            move(self.source_length),
-            move(self.target_input),
-            move(self.target_output),
-            self.target_tokens,
-            None if self.alignment is None else move(self.alignment),
-        )
+        moved: dict[str, Any] = {
+            name: value.pin_memory().to(device, non_blocking=True)
+            for name, value in vars(self).items()
+            if isinstance(value, Tensor)
+        }
+        return replace(self, **moved)
 
 
 def make_batch(source: Sentences, target: Sentences, links: Links | None = None) -> Batch:
     """A batch of the given pairs, with their alignment where links are given."""
-    padded_source, source_length = pad(source, after=EOS)
-    target_input, _ = pad(target, before=BOS)
-    target_output, target_length = pad(target, after=EOS)
+    padded_source, source_length = pad(source, after=EOS, padded_length=training_length)
+    target_input, _ = pad(target, before=BOS, padded_length=training_length)
+    target_output, target_length = pad(target, after=EOS, padded_length=training_length)
     return Batch(
         torch.from_numpy(padded_source),
         torch.from_numpy(source_length),
@@ -159,11 +157,14 @@ class BatchPlan:
         """The updates of one block of an epoch."""
         rows = self.epochs.rows(epoch, number)
         source, target = self.shards.lengths(rows)
-        longest, difference = np.maximum(source, target) + 1, target - source
+        lengths, which = np.unique(np.maximum(source, target) + 1, return_inverse=True)
+        longest = np.array([training_length(int(length)) for length in lengths], np.int64)[which]
+        difference = target - source
         # Within one longest side, from short targets over equal lengths to short sources, and back for the next: pairs
         # of a batch then have like lengths on both sides. Rows of the same lengths stay shuffled.
-        order = np.lexsort((np.where(longest % 2, difference, -difference), longest))
-        bounds = cut(longest[order], self.batch_tokens)
+        forth = np.unique(longest, return_inverse=True)[1] % 2 == 1
+        order = np.lexsort((np.where(forth, difference, -difference), longest))
+        bounds = cut(longest[order], self.batch_tokens, PAIRS)
         tokens = np.diff(np.append(0, (target[order] + 1).cumsum(dtype=np.int64))[bounds])
         shuffled = self.epochs.random(Purpose.BATCHES, epoch, number).permutation(len(tokens))
         return Updates(rows[order], bounds, shuffled, self._group(tokens[shuffled]))

@@ -114,7 +114,7 @@ class Learner:
             weights = self._whole_weights()
             if self.ema is not None:  # the swap back must not change them
                 weights = {name: weight.clone() for name, weight in weights.items()}
-        tensors = optimizer_tensors(self.optimizer, self.model) | (self.ema.tensors() if self.ema else {})
+        tensors = optimizer_tensors(self.optimizer) | (self.ema.tensors() if self.ema else {})
         tensors = {name: whole(tensor) for name, tensor in tensors.items()}
         if not self.ranks.first:  # every rank has contributed its shards
             return
@@ -155,7 +155,7 @@ class Learner:
         self.set_precision(state.precision)
         self.precision.load_state(scaler)
         tensors = self._shards(tensors)
-        load_optimizer(self.optimizer, self.model, tensors)
+        load_optimizer(self.optimizer, tensors)
         if self.ema is not None:
             self.ema.load(tensors)
         if self.ranks.first:

@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from nmtcli.checkpoint import AGAIN
-from nmtcli.page.charts import COLOURS
+from nmtcli.page.charts import COLOURS, Chart, Curve, Reading, curve_chart
 from nmtcli.page.html import render
 from nmtcli.staging import write_whole, writing
 from nmtcli.train.history import History, read_history
 from nmtcli.train.logs import Metrics, Observer, Sample
-from nmtcli.train.plots import Curve, Plot, Point, plot
 
 PAGE_FILE = "curves.html"
 
 
 class _Chart(NamedTuple):
-    """What is drawn: the metric's name and ours; see `plot`."""
+    """What is drawn: the metric's name and ours; see `curve_chart`."""
 
     key: str
     title: str
@@ -82,7 +81,7 @@ def page(runs: Sequence[History]) -> str:
             _Run(run, f"c{number % COLOURS}" if len(runs) > 1 else "", tuple(_turns(run)))
             for number, run in enumerate(runs)
         ],
-        plots=list(_plots(runs, last)),
+        charts=list(_charts(runs, last)),
         columns=SCORES,
     )
 
@@ -96,29 +95,31 @@ class _Run:
     turns: tuple[tuple[int, str], ...]
 
 
-def _plots(runs: Sequence[History], last: int) -> Iterator[tuple[str, Plot]]:
+def _charts(runs: Sequence[History], last: int) -> Iterator[tuple[str, Chart]]:
     """Title and shapes of each chart that has something to draw."""
+    several = len(runs) > 1
     for chart in _CHARTS:
+        readings = [[_readings(records, chart) for records in (run.updated, run.validated)] for run in runs]
+        if chart.key in _QUIET and not any(value for of_run in readings for one in of_run for _, value in one):
+            continue
+        pale = " pale" if several and any(validation for _, validation in readings) else ""
         curves = []
-        for number, run in enumerate(runs):
-            colours = (f"c{number % COLOURS}",) * 2 if len(runs) > 1 else ("c0", "c1")
-            training, validation = (_points(records, chart) for records in (run.updated, run.validated))
+        for number, (run, (training, validation)) in enumerate(zip(runs, readings, strict=True)):
+            colours = (f"c{number % COLOURS}",) * 2 if several else ("c0", "c1")
             best = run.best["step"] if run.best and chart.key in _MARKED else None
             curves += [
-                Curve(run.name, f"{colours[0]} train", training, marked=best),
-                Curve(run.name, f"{colours[1]} valid", validation, dots=True, marked=best),
+                Curve(f"{colours[0]} train{pale}", training, marked=best),
+                Curve(f"{colours[1]} valid", validation, dots=True, marked=best),
             ]
-        if chart.key in _QUIET and not any(value for curve in curves for _, value in curve.points):
-            continue
-        if (drawn := plot(curves, last, zero=chart.zero, log=chart.log)) is not None:
-            yield chart.title, drawn
+        if shapes := curve_chart(curves, last, zero=chart.zero, log=chart.log, named=not several):
+            yield chart.title, shapes
 
 
-def _points(records: Sequence[Metrics], chart: _Chart) -> list[Point]:
+def _readings(records: Sequence[Metrics], chart: _Chart) -> list[Reading]:
     """The values of a metric; none where no record has it."""
-    values = ((record["step"], _number(record.get(chart.key))) for record in records)
-    found = [Point(step, None if value is None else value * chart.factor) for step, value in values]
-    return found if any(value is not None for _, value in found) else []
+    values = [(record["step"], _number(record.get(chart.key))) for record in records]
+    known = any(value is not None for _, value in values)
+    return [(step, None if value is None else value * chart.factor) for step, value in values] if known else []
 
 
 def _number(value: Any) -> float | None:

@@ -5,7 +5,6 @@ here, never on the machine. A value that is given wins, and those that follow ar
 """
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 from nmtcli.config import Config, ModelConfig
@@ -44,8 +43,8 @@ def automatic(config: Config, data: PreparedData, finetuning: bool) -> dict[str,
     plan = BatchPlan.training(data, train.model_copy(update={"batch_tokens": batch_tokens}))
     pairs, an_epoch = plan.epochs.pairs(1), plan.updates(1)
     passes = _epochs(pairs) / (FINETUNING_EPOCHS if finetuning else 1)
-    wanted = an_epoch * passes if train.max_epochs is None else plan.updates(train.max_epochs)
-    updates = settle("max_updates", _rounded(wanted))
+    total = an_epoch * passes if train.max_epochs is None else plan.updates(train.max_epochs)
+    updates = settle("max_updates", _rounded(total))
     if train.max_epochs is not None:
         updates = min(updates, plan.updates(train.max_epochs))
     settle("warmup_updates", _warmup(config, updates))
@@ -103,8 +102,8 @@ def _rate(config: Config) -> float:
 def _dropout(model: ModelConfig, epochs: float) -> float:
     """The more often a pair is seen, the more; recurrent models need more than Transformers."""
     slope, most = DROPOUT["recurrent" if _recurrent(model) else "transformer"]
-    wanted = slope * math.log2(max(epochs, 1) / 2.5)
-    return round(min(max(wanted, LEAST_DROPOUT), most) * 20) / 20  # in steps of 0.05
+    rate = slope * math.log2(max(epochs, 1) / 2.5)
+    return round(min(max(rate, LEAST_DROPOUT), most) * 20) / 20  # in steps of 0.05
 
 
 def _recurrent(model: ModelConfig) -> bool:
@@ -118,13 +117,3 @@ def _rounded(updates: float) -> int:
 
 def _significant(number: float) -> float:
     return float(f"{number:.1e}")
-
-
-def replaced(config: Config, values: Mapping[str, Any]) -> Config:
-    """The settings with these values, by their keys; they are checked already."""
-    sections: dict[str, dict[str, Any]] = {}
-    for key, value in values.items():
-        section, _, name = key.partition(".")
-        sections.setdefault(section, {})[name] = value
-    update = {section: getattr(config, section).model_copy(update=parts) for section, parts in sections.items()}
-    return config.model_copy(update=update)

@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -75,11 +75,11 @@ class Ranks:
         """What each rank has, in their order, on all of them. JSON: nothing that is received is ever run."""
         if self.host is None:
             return [value]
-        own = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
-        padded = torch.zeros(self.most(len(own)), dtype=torch.uint8)
-        padded[: len(own)] = own
+        content = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+        padded = torch.zeros(self.most(len(content)), dtype=torch.uint8)
+        padded[: len(content)] = content
         sizes = [torch.zeros((), dtype=torch.int64) for _ in range(self.size)]
-        dist.all_gather(sizes, torch.tensor(len(own)), group=self.host)
+        dist.all_gather(sizes, torch.tensor(len(content)), group=self.host)
         everyone = [torch.empty_like(padded) for _ in range(self.size)]
         dist.all_gather(everyone, padded, group=self.host)
         return [json.loads(bytes(one[:size].tolist())) for one, size in zip(everyone, sizes, strict=True)]
@@ -87,7 +87,7 @@ class Ranks:
     def share(self, objective: nn.Module, sharded: bool, device: torch.device) -> "Parallel":
         """The objective as the ranks compute it together: replicated, or with its weights divided among them."""
         if self.host is None:
-            return Single(objective)
+            return Parallel(objective)
         return Sharded(objective, self, device) if sharded else Replicated(objective, self)
 
 
@@ -114,63 +114,45 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         ) from error
 
 
-class Parallel(Protocol):
-    """How gradients of the ranks become one: called like the objective, its gradients are means over the ranks."""
+class Parallel:
+    """How gradients of the ranks become one: called like the objective, its gradients are means over the ranks.
 
-    even: bool  # whether every rank must call it equally often
+    This class is one process, with nothing to average.
+    """
+
+    even = False  # whether every rank must call it equally often
+
+    def __init__(self, module: nn.Module) -> None:
+        """`module` is the objective."""
+        self.module = module
 
     def __call__(self, *inputs: Any) -> tuple[Tensor, Tensor]:
         """The objective."""
+        return self.module(*inputs)  # type: ignore[no-any-return]
 
     def unsynchronised(self) -> AbstractContextManager[Any]:
         """Context without gradient exchange; `reduce` or a call outside of it does that later."""
+        return nullcontext()
 
     def reduce(self) -> None:
         """Average the gradients over the ranks, after calls in `unsynchronised`."""
 
     def forget(self) -> None:
         """Discard the gradients."""
+        self.module.zero_grad(set_to_none=True)
 
 
-class Single:
-    """One process: nothing to average."""
-
-    even = False
-
-    def __init__(self, objective: nn.Module) -> None:
-        self.objective = objective
-
-    def __call__(self, *inputs: Any) -> tuple[Tensor, Tensor]:
-        """See `Parallel`."""
-        return self.objective(*inputs)  # type: ignore[no-any-return]
-
-    def unsynchronised(self) -> AbstractContextManager[Any]:
-        """See `Parallel`."""
-        return nullcontext()
-
-    def reduce(self) -> None:
-        """See `Parallel`."""
-
-    def forget(self) -> None:
-        """See `Parallel`."""
-        self.objective.zero_grad(set_to_none=True)
-
-
-class Replicated:
+class Replicated(Parallel):
     """The whole model on every rank (DistributedDataParallel)."""
 
-    even = False
+    module: DistributedDataParallel
 
     def __init__(self, objective: nn.Module, ranks: Ranks) -> None:
         self.ranks = ranks
         with warnings.catch_warnings():
             # newer versions of torch have another name for broadcast_buffers, older ones do not know it
             warnings.simplefilter("ignore", FutureWarning)
-            self.module = DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
-
-    def __call__(self, *inputs: Any) -> tuple[Tensor, Tensor]:
-        """See `Parallel`."""
-        return self.module(*inputs)  # type: ignore[no-any-return]
+            super().__init__(DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True))
 
     def unsynchronised(self) -> AbstractContextManager[Any]:
         """See `Parallel`."""
@@ -184,16 +166,13 @@ class Replicated:
                 dist.all_reduce(gradient)
                 weight.grad = gradient.div_(self.ranks.size)
 
-    def forget(self) -> None:
-        """See `Parallel`."""
-        self.module.zero_grad(set_to_none=True)
 
-
-class Sharded:
+class Sharded(Parallel):
     """Weights, gradients and optimizer state divided among the ranks (FSDP2), for models that do not fit on one.
 
     Encoder layers and feed-forward sublayers of a Transformer are put together one at a time while they compute; all
-    else, which the decoder uses out of turn, for the whole of a forward and backward pass.
+    else, which the decoder uses out of turn, for the whole of a forward and backward pass. Gradients are averaged at
+    every call, also in `unsynchronised`: kept whole they would not fit.
     """
 
     even = True
@@ -203,22 +182,7 @@ class Sharded:
         for module in reversed(list(objective.modules())):  # inner ones first
             if isinstance(module, EncoderLayer | FeedForward):
                 fully_shard(module, mesh=mesh)
-        self.module: FSDPModule = fully_shard(objective, mesh=mesh)
-
-    def __call__(self, *inputs: Any) -> tuple[Tensor, Tensor]:
-        """See `Parallel`."""
-        return self.module(*inputs)  # type: ignore[operator,no-any-return]
-
-    def unsynchronised(self) -> AbstractContextManager[Any]:
-        """See `Parallel`. Gradients are averaged at every call all the same: kept whole they would not fit."""
-        return nullcontext()
-
-    def reduce(self) -> None:
-        """See `Parallel`."""
-
-    def forget(self) -> None:
-        """See `Parallel`."""
-        self.module.zero_grad(set_to_none=True)  # type: ignore[attr-defined]
+        super().__init__(cast("nn.Module", fully_shard(objective, mesh=mesh)))
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -97,8 +97,8 @@ class Epochs:
         parts = np.concatenate([self._parts(corpus, epoch) for corpus in range(len(self.sizes))])
         parts = self.random(Purpose.BLOCKS, epoch).permutation(parts)
         ends = (parts[:, 4] - parts[:, 3]).cumsum()
-        own = parts[(ends - 1) * self.blocks(epoch) // self._pairs_of(epoch) == block]
-        rows = np.concatenate([np.empty(0, np.int64), *(self._rows_of_chunk(*part) for part in own.tolist())])
+        of_block = parts[(ends - 1) * self.blocks(epoch) // self._pairs_of(epoch) == block]
+        rows = np.concatenate([np.empty(0, np.int64), *(self._rows_of_chunk(*part) for part in of_block.tolist())])
         return self.random(Purpose.ROWS_OF_BLOCK, epoch, block).permutation(rows)
 
     def random(self, purpose: Purpose, *key: int) -> np.random.Generator:

@@ -34,10 +34,10 @@ def count_by_position(model: Seq2Seq, batch: Batch) -> Tensor:
 def by_bucket(counts: Iterable[Sequence[Sequence[int]]]) -> Accuracies:
     """Both accuracies in each bucket of positions that has tokens, from counts [3, buckets] of `count_by_position`."""
     summed = (map(sum, zip(*rows, strict=True)) for rows in zip(*filter(None, counts), strict=True))
-    found = zip(BUCKETS, *summed, strict=True)
+    buckets = zip(BUCKETS, *summed, strict=True)
     return {
         bucket: {"teacher_forced": forced / tokens, "free_running": free / tokens, "tokens": tokens}
-        for bucket, tokens, forced, free in found
+        for bucket, tokens, forced, free in buckets
         if tokens
     }
 

@@ -60,7 +60,7 @@ class FirstModel:
             lines = "\n".join(f"{self.directory}: the model has other settings: {change}" for change in changes)
             raise UserError(lines, "leave out the model settings: with --finetune-from they are the given model's")
         theirs, ours = Tokenizers.load(self.directory), data.tokenizers
-        if [theirs.source.digest, theirs.target.digest] == [ours.source.digest, ours.target.digest]:
+        if theirs == ours:
             return []
         if not extend:
             raise UserError(

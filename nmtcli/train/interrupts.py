@@ -8,6 +8,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from nmtcli.data.workers import SIGNALS
 from nmtcli.errors import Interrupted
 
 
@@ -17,10 +18,10 @@ class Interrupts:
     def __init__(self, alone: bool = True) -> None:
         self.alone = alone
         self.received: signal.Signals | None = None
-        self._before: dict[signal.Signals, Any] = {}
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGINT:  # under nohup, a hang-up is none
                 self._before[number] = signal.signal(number, self._note)
         return self

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from uuid import uuid4
@@ -56,8 +55,3 @@ def check_count(count: int, device: str) -> None:
     cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     if cuda and count > torch.cuda.device_count():
         raise UserError(f"--gpus {count}: PyTorch sees {torch.cuda.device_count()}", "use fewer, or --device cpu")
-
-
-def own_command() -> list[str]:
-    """How this program is started again."""
-    return [sys.executable, "-m", "nmtcli"]

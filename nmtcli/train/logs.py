@@ -4,7 +4,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,94 +22,51 @@ Sample = tuple[str, str, str]  # source, reference, translation
 
 
 class Observer:
-    """Receives the events of a training. `metrics` always has `step`; a subclass overrides the events it needs."""
+    """Receives the events of a training. `metrics` always has `step`.
+
+    A subclass overrides the events it needs, or `record`, which gets all events with metrics.
+    """
+
+    def record(self, event: str, metrics: Metrics) -> None:
+        """An event by its name."""
 
     def started(self, metrics: Metrics) -> None:
         """Training starts or resumes: `step`, `total`, `epoch`, sizes, resolved settings."""
+        self.record("started", metrics)
 
     def updated(self, metrics: Metrics) -> None:
         """The averages since the last call, every `train.log_every` updates."""
+        self.record("updated", metrics)
 
     def split(self, metrics: Metrics) -> None:
         """Out of memory: a batch of `tokens` tokens was computed in `parts`; lower `setting` to avoid this."""
+        self.record("split", metrics)
 
     def recovered(self, metrics: Metrics) -> None:
         """Training went back to the checkpoint of `to_step`, for `reason`, with `precision` and `rate_scale`."""
+        self.record("recovered", metrics)
 
     def passed_over(self, metrics: Metrics) -> None:
         """A checkpoint is damaged (`reason`) and was `moved`; training resumes from that of `step`."""
+        self.record("passed_over", metrics)
 
     def validating(self, done: int, total: int) -> None:
         """`done` of `total` validation sentences are translated."""
 
     def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
         """Scores on the validation set, and a few translations."""
+        self.record("validated", metrics)
 
     def saved(self, path: Path) -> None:
         """A checkpoint was saved at `path`."""
 
     def averaged(self, metrics: Metrics) -> None:
         """Scores of the average of `checkpoints`, at the end of training; `improved` where it is the best."""
+        self.record("averaged", metrics)
 
     def stopped(self, metrics: Metrics) -> None:
         """Training ends; `reason` says why."""
-
-
-class Observers(Observer):
-    """Several observers as one, called in order."""
-
-    def __init__(self, members: Sequence[Observer]) -> None:
-        self.members = members
-
-    def started(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        for member in self.members:
-            member.started(metrics)
-
-    def updated(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        for member in self.members:
-            member.updated(metrics)
-
-    def split(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        for member in self.members:
-            member.split(metrics)
-
-    def recovered(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        for member in self.members:
-            member.recovered(metrics)
-
-    def passed_over(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        for member in self.members:
-            member.passed_over(metrics)
-
-    def validating(self, done: int, total: int) -> None:
-        """See `Observer`."""
-        for member in self.members:
-            member.validating(done, total)
-
-    def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
-        """See `Observer`."""
-        for member in self.members:
-            member.validated(metrics, samples)
-
-    def saved(self, path: Path) -> None:
-        """See `Observer`."""
-        for member in self.members:
-            member.saved(path)
-
-    def averaged(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        for member in self.members:
-            member.averaged(metrics)
-
-    def stopped(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        for member in self.members:
-            member.stopped(metrics)
+        self.record("stopped", metrics)
 
 
 class MetricsLog(Observer):
@@ -122,7 +79,8 @@ class MetricsLog(Observer):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def _write(self, event: str, metrics: Metrics) -> None:
+    def record(self, event: str, metrics: Metrics) -> None:
+        """Append a line."""
         record = {"event": event, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **metrics}
         line = strict_json.dumps(record).encode() + b"\n"
         with writing(self.path, AGAIN), self.path.open("ab", buffering=0) as file:
@@ -135,47 +93,17 @@ class MetricsLog(Observer):
                 file.truncate(whole)
                 raise
 
-    def _drop_half_a_line(self) -> None:
-        """Remove an incomplete last line, left by a killed process."""
-        if self.path.exists():
-            with self.path.open("r+b") as file:
-                content = file.read()
-                file.truncate(content.rfind(b"\n") + 1)
-
     def started(self, metrics: Metrics) -> None:
         """See `Observer`."""
-        with writing(self.path, AGAIN):
-            self._drop_half_a_line()
-        self._write("started", metrics)
-
-    def updated(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        self._write("updated", metrics)
-
-    def split(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        self._write("split", metrics)
-
-    def recovered(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        self._write("recovered", metrics)
-
-    def passed_over(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        self._write("passed_over", metrics)
+        if self.path.exists():
+            with writing(self.path, AGAIN), self.path.open("r+b") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)  # without half a line, left by a killed process
+        super().started(metrics)
 
     def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
         """See `Observer`."""
         named = [dict(zip(("source", "reference", "translation"), sample, strict=True)) for sample in samples]
-        self._write("validated", {**metrics, "samples": named})
-
-    def averaged(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        self._write("averaged", metrics)
-
-    def stopped(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        self._write("stopped", metrics)
+        super().validated({**metrics, "samples": named}, samples)
 
 
 def scalars(metrics: Metrics, prefix: str = "") -> Iterator[tuple[str, float]]:

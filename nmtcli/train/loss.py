@@ -6,14 +6,13 @@ against, and serves validation and fp16.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nmtcli.metrics.perplexity import perplexity
+from nmtcli.metrics import perplexity
 from nmtcli.models.interfaces import Decoded
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import Batch
@@ -94,15 +93,6 @@ def guided_alignment_loss(attention: Tensor, alignment: Tensor) -> Tensor:
     return -(alignment * attention.float().clamp_min(_LEAST).log()).sum()
 
 
-@dataclass(frozen=True)
-class TokenSums:
-    """Sums over the real target tokens of a batch, as tensors on the device."""
-
-    loss: Tensor  # label-smoothed cross entropy
-    negative_log_prob: Tensor
-    correct: Tensor  # tokens whose most likely prediction was correct
-
-
 class TrainingLoss(nn.Module):
     """A model and label-smoothed cross entropy as one module, with guided alignment where a batch has an alignment."""
 
@@ -141,13 +131,13 @@ class TrainingLoss(nn.Module):
         return fused
 
     @torch.no_grad()
-    def evaluate(self, batch: Batch) -> TokenSums:
-        """The sums that validation reports."""
+    def evaluate(self, batch: Batch) -> Tensor:
+        """Sums over the real target tokens [3]: label-smoothed loss, negative log-probability, correct predictions."""
         features, targets = self._real_positions(self._decode(batch), batch)
         log_probs = self.model.log_probs(features)  # [M, V]
         negative_log_prob = -log_probs.gather(1, targets[:, None]).sum()
         loss = (1 - self.smoothing) * negative_log_prob - self.smoothing * log_probs.mean(dim=1).sum()
-        return TokenSums(loss, negative_log_prob, (log_probs.argmax(dim=1) == targets).sum())
+        return torch.stack([loss, negative_log_prob, (log_probs.argmax(dim=1) == targets).sum()])
 
     def _decode(self, batch: Batch, need_attention: bool = False) -> Decoded:
         return self.model.decode(batch.source, batch.source_length, batch.target_input, need_attention)

@@ -1,5 +1,6 @@
 """The optimizer that the settings name, and its state by the names of the weights."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,11 +18,11 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     Weight decay takes lr · decay · w away from a matrix beside the gradient's step (Loshchilov and Hutter 2019), which
     for SGD is the same as an L2 penalty.
     """
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    weights = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     groups: list[dict[str, Any]] = [{"params": weights}]
     if config.weight_decay:
-        matrices = [weight for weight in weights if is_matrix(weight)]
-        vectors = [weight for weight in weights if not is_matrix(weight)]
+        matrices = [(name, weight) for name, weight in weights if is_matrix(weight)]
+        vectors = [(name, weight) for name, weight in weights if not is_matrix(weight)]
         groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
         groups = [group for group in groups if group["params"]]
     match config.optimizer:
@@ -38,19 +39,18 @@ def is_matrix(weight: Tensor) -> bool:
     return sum(size > 1 for size in weight.shape) > 1
 
 
-def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimizer state of each weight: `adam.exp_avg.decoder.feed.weight` and so on."""
     kind = _kind(optimizer)
-    names = {id(weight): name for name, weight in model.named_parameters()}
     return {
-        f"{kind}.{key}.{names[id(weight)]}": value
-        for weight, memory in optimizer.state.items()
-        for key, value in memory.items()
+        f"{kind}.{key}.{name}": value
+        for name, weight in _named_weights(optimizer)
+        for key, value in optimizer.state.get(weight, {}).items()
         if isinstance(value, Tensor)
     }
 
 
-def load_optimizer(optimizer: Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+def load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
     """Load what `optimizer_tensors` returned; other tensors are ignored, a weight without tensors starts anew."""
     kind = _kind(optimizer)
     saved: dict[str, dict[str, Tensor]] = {}  # name of the weight, key, value
@@ -59,10 +59,7 @@ def load_optimizer(optimizer: Optimizer, model: nn.Module, tensors: dict[str, Te
         key, _, weight_name = rest.partition(".")
         if prefix == kind:
             saved.setdefault(weight_name, {})[key] = tensor
-    names = {id(weight): name for name, weight in model.named_parameters()}
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]  # in the order of state_dict
-    state = {number: saved.get(names[id(weight)], {}) for number, weight in enumerate(weights)}
-    state = {number: memory for number, memory in state.items() if memory}
+    state = {number: saved[name] for number, (name, _) in enumerate(_named_weights(optimizer)) if name in saved}
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
@@ -71,6 +68,12 @@ def state_bytes(model: nn.Module, config: TrainConfig) -> int:
     trained = sum(weight.nbytes for weight in model.parameters() if weight.requires_grad)
     everything = sum(weight.nbytes for weight in model.parameters())
     return everything + trained * (1 + MOMENTS[config.optimizer] + (config.ema is not None))
+
+
+def _named_weights(optimizer: Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """The weights by the names they had in `make_optimizer`, in the order of `state_dict`."""
+    for group in optimizer.param_groups:
+        yield from zip(group["param_names"], group["params"], strict=True)
 
 
 def _kind(optimizer: Optimizer) -> str:

@@ -13,9 +13,8 @@ from torch import Tensor
 from nmtcli.checkpoint import RunDirectory
 from nmtcli.config import Config
 from nmtcli.data.directory import PreparedData
-from nmtcli.models.seq2seq import Seq2Seq, parameter_count
-from nmtcli.train.batches import Batch, BatchPlan
-from nmtcli.train.freezing import freeze
+from nmtcli.models.seq2seq import parameter_count
+from nmtcli.train.batches import Batch
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.optimizers import state_bytes
 from nmtcli.train.precision import MixedPrecision
@@ -54,14 +53,12 @@ class RunPlan:
 
 def plan_run(config: Config, data: PreparedData, device: torch.device) -> RunPlan:
     """Build the model, run the forward pass of the largest batch of the first epoch, and time a few updates."""
-    model = Seq2Seq(config.model, len(data.tokenizers.source), len(data.tokenizers.target)).to(device)
-    freeze(model, config.train.freeze)
-    plan = BatchPlan.training(data, config.train)
+    with TemporaryDirectory(prefix="nmt-plan-") as scratch:  # an empty run: nothing is loaded, nothing is saved
+        trainer = Trainer(config, data, RunDirectory(Path(scratch)), device, ())
+    model, plan = trainer.model, trainer.feed.plan
     first = plan.block(0, 0)
     _, target = data.train.lengths(first.rows)
     largest = plan.load(plan.largest(0, 0))
-    with TemporaryDirectory(prefix="nmt-plan-") as scratch:  # an empty run: nothing is loaded, nothing is saved
-        trainer = Trainer(config, data, RunDirectory(Path(scratch)), device, ())
     return RunPlan(
         weights={name: tuple(weight.shape) for name, weight in model.named_parameters()},
         parameters=parameter_count(model),

@@ -54,13 +54,13 @@ class MinimumRisk(nn.Module):
         """The reference of each sentence and what the model says itself, as it is used: no dropout, length limited."""
         length = batch.source_length
         limits = (length * self.search.max_length_factor).long() + self.search.max_length_offset
-        drawn = sample_translations(self.model, batch.source, length, limits, self.settings.mrt_samples)
+        samples = sample_translations(self.model, batch.source, length, limits, self.settings.mrt_samples)
         references = (tuple(row[: row.index(EOS) + 1]) for row in batch.target_output.tolist())
-        return [list(dict.fromkeys([reference, *own])) for reference, own in zip(references, drawn, strict=True)]
+        return [list(dict.fromkeys([true, *sampled])) for true, sampled in zip(references, samples, strict=True)]
 
     def risks(self, batch: Batch, candidates: Candidates) -> Tensor:
         """The risk of each sentence [B], with gradients."""
-        counts = torch.tensor([len(own) for own in candidates])
+        counts = torch.tensor(list(map(len, candidates)))
         there = (torch.arange(int(counts.max()))[None] < counts[:, None]).to(batch.source.device)  # [B, C]
         costs = torch.tensor(self._costs(candidates), device=batch.source.device)
         flat = self._log_probs(batch, candidates)
@@ -70,9 +70,9 @@ class MinimumRisk(nn.Module):
 
     def _costs(self, candidates: Candidates) -> list[float]:
         """1 - metric / 100 of all candidates, one sentence after the other."""
-        texts = [self.tokenizer.decode_all(own) for own in candidates]
-        hypotheses = [text for own in texts for text in own]
-        references = [own[0] for own in texts for _ in own]
+        texts = list(map(self.tokenizer.decode_all, candidates))
+        hypotheses = [text for pool in texts for text in pool]
+        references = [pool[0] for pool in texts for _ in pool]
         scores = score_sentences(hypotheses, references, self.settings.mrt_metric, self.variant)
         return [1 - score / 100 for score in scores]
 
@@ -81,7 +81,7 @@ class MinimumRisk(nn.Module):
 
         Worked out in batches of the usual budget, each once more in the backward pass: memory is that of one.
         """
-        pairs = [(row, tokens) for row, own in enumerate(candidates) for tokens in own]
+        pairs = [(row, tokens) for row, pool in enumerate(candidates) for tokens in pool]
         source_length = batch.source_length.tolist()
         longest = np.array([max(source_length[row], len(tokens)) for row, tokens in pairs])
         order = np.argsort(longest, kind="stable")

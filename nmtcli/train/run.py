@@ -1,6 +1,6 @@
 """Start or resume a run: resolve its settings, compare them with those of an earlier start, and write them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,10 @@ from nmtcli.config import Config, Precision
 from nmtcli.config.section import AUTO
 from nmtcli.data.directory import PreparedData
 from nmtcli.errors import UserError
-from nmtcli.settings import dump_config, keys, load_config
+from nmtcli.settings import changed_settings, dump_config, keys, load_config, replaced, value_of
 from nmtcli.staging import write_whole, writing
 from nmtcli.train.batches import BatchPlan
-from nmtcli.train.defaults import AUTOMATIC, automatic, replaced
+from nmtcli.train.defaults import AUTOMATIC, automatic
 from nmtcli.train.freezing import check_freeze
 from nmtcli.train.precision import resolve_precision
 
@@ -60,22 +60,18 @@ def resolve(
         )
     if tie == "auto":
         tie = "all" if data.tokenizers.joint else "target"
-    embedding = config.model.embedding.model_copy(update={"tie": tie})
-    config = config.model_copy(update={"model": config.model.model_copy(update={"embedding": embedding})})
+    config = replaced(config, {"model.embedding.tie": tie})
     if config.train.freeze:
         check_freeze(config)
-    resolved = {
-        "precision": _precision(config, before, device),
-        "threads": config.train.threads or torch.get_num_threads(),
-    }
-    return config.model_copy(update={"train": config.train.model_copy(update=resolved)})
+    threads = config.train.threads or torch.get_num_threads()
+    return replaced(config, {"train.precision": _precision(config, before, device), "train.threads": threads})
 
 
 def _automatic(config: Config, data: PreparedData, before: Config | None, finetuning: bool) -> dict[str, Any]:
     """The values of settings that are auto: those of the resumed run, or computed."""
     if before is None:
         return automatic(config, data, finetuning)
-    values = {key: _value(before, key.split(".")) for key in AUTOMATIC if _value(config, key.split(".")) == AUTO}
+    values = {key: value_of(before, key) for key in AUTOMATIC if value_of(config, key) == AUTO}
     return {key: value for key, value in values.items() if value != AUTO}
 
 
@@ -95,17 +91,13 @@ def _precision(config: Config, before: Config | None, device: torch.device) -> P
 
 def automatic_values(given: Config, settings: Config) -> str:
     """The settings that were `auto`, with the values they have now, in a line."""
-    values = [(key, _value(settings, key.split("."))) for key in AUTOMATIC if _value(given, key.split(".")) == AUTO]
+    values = [(key, value_of(settings, key)) for key in AUTOMATIC if value_of(given, key) == AUTO]
     return ", ".join(f"{key.partition('.')[2]} {value:,}" for key, value in values if value != AUTO)
 
 
 def derived(before: Config, now: Config) -> dict[str, Any]:
     """The settings that `resolve` changed, by their keys."""
-    changed = {}
-    for path, _ in keys():
-        if path[0] != "data" and (value := _value(now, path)) != _value(before, path):
-            changed[".".join(path)] = value
-    return changed
+    return {key: value for key, _, value in changed_settings(before, now) if not key.startswith("data.")}
 
 
 def _require_alignment(config: Config, data: PreparedData) -> None:
@@ -173,16 +165,5 @@ def _write_settings(run: RunDirectory, config: Config, fingerprint: str) -> None
 
 def differences(before: Config, now: Config) -> Iterator[tuple[str, str]]:
     """The settings that differ: the key, and a line with both values."""
-    for path, _ in keys():
-        old, new = _value(before, path), _value(now, path)
-        if old != new:
-            key = ".".join(path)
-            yield key, f"{key} was {old}, is {new}"
-
-
-def _value(config: Config, path: Sequence[str]) -> Any:
-    """The value of a setting."""
-    value: Any = config
-    for part in path:
-        value = getattr(value, part)
-    return value
+    for key, old, new in changed_settings(before, now):
+        yield key, f"{key} was {old}, is {new}"

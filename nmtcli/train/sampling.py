@@ -47,14 +47,14 @@ def sample_translations(
 
     source [B, S], source_length [B], limits [B]: a translation that reaches its limit, EOS counted, ends there.
     """
-    drawn: list[list[tuple[int, ...]]] = []
+    translations: list[list[tuple[int, ...]]] = []
     count = max(1, TOGETHER // samples)
     with as_in_search(model):
         for first in range(0, len(source), count):
             part = slice(first, first + count)
             rows = _sample(model, source[part], source_length[part], limits[part], samples).tolist()
-            drawn += [[tuple(tokens[: tokens.index(EOS) + 1]) for tokens in row] for row in rows]
-    return drawn
+            translations += [[tuple(tokens[: tokens.index(EOS) + 1]) for tokens in row] for row in rows]
+    return translations
 
 
 def _sample(model: Seq2Seq, source: Tensor, source_length: Tensor, limits: Tensor, samples: int) -> Tensor:
@@ -65,14 +65,14 @@ def _sample(model: Seq2Seq, source: Tensor, source_length: Tensor, limits: Tenso
     tokens = draw(step.log_probs, torch.rand(batch, 1, samples).to(where))[:, 0]  # [B, K]
     cache = select_rows(step.cache, torch.arange(batch, device=where).repeat_interleave(samples))
     ended = torch.zeros_like(tokens, dtype=torch.bool)
-    drawn = []
+    positions = []
     for length in range(1, int(limits.max()) + 1):
         tokens = tokens.masked_fill(ended | (length >= limits[:, None]), EOS)
-        drawn.append(tokens)
+        positions.append(tokens)
         ended = tokens == EOS
         if bool(ended.all()):
             break
         step = model.step(tokens, memory, cache)
         cache = step.cache
         tokens = draw(step.log_probs, torch.rand(batch, samples, 1).to(where))[..., 0]
-    return torch.stack(drawn, dim=-1)
+    return torch.stack(positions, dim=-1)

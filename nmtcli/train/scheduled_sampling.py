@@ -61,8 +61,8 @@ def mixed_input(model: Seq2Seq, batch: Batch, probability: float) -> Tensor:
         for position in range(1, given.size(1)):
             step = model.step(tokens, memory, cache)
             cache = step.cache
-            drawn = draw(step.log_probs, chance[1, :, position, None, None])[..., 0]  # [B, 1]
-            tokens = torch.where(kept[:, position, None], given[:, position, None], drawn)
+            sampled = draw(step.log_probs, chance[1, :, position, None, None])[..., 0]  # [B, 1]
+            tokens = torch.where(kept[:, position, None], given[:, position, None], sampled)
             mixed.append(tokens)
     return torch.cat(mixed, dim=1)
 

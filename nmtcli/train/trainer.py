@@ -21,7 +21,7 @@ from nmtcli.train.feed import Feed
 from nmtcli.train.finetuning import FirstModel
 from nmtcli.train.gradients import Gradients
 from nmtcli.train.interrupts import Interrupts, interrupted
-from nmtcli.train.logs import Observer, Observers
+from nmtcli.train.logs import Observer
 from nmtcli.train.meter import Meter
 from nmtcli.train.optimizers import MOMENTS
 from nmtcli.train.recovery import Recovery
@@ -51,7 +51,7 @@ class Trainer:
         rank has observers.
         """
         settings = config.train
-        self.config, self.data, self.run, self.device, self.observers = config, data, run, device, Observers(observers)
+        self.config, self.data, self.run, self.device, self.observers = config, data, run, device, observers
         self.ranks = ranks = ranks or Ranks()
         self.learner = learner = Learner(config, data, run, device, ranks, first, word_vectors)
         self.model = learner.model
@@ -99,7 +99,8 @@ class Trainer:
                 reason = self._stop_reason()
                 if self.state.step != saved_step and sound and (validated or signal or reason or save_due):
                     self.learner.save()
-                    self.observers.saved(self.run.checkpoint(self.state.step))
+                    for observer in self.observers:
+                        observer.saved(self.run.checkpoint(self.state.step))
                     saved_step = self.state.step
                 if sound:
                     validation_due = save_due = False
@@ -108,12 +109,15 @@ class Trainer:
                 if reason is not None:
                     if self.config.train.average is not None:
                         self._average(self.config.train.average)
-                    self.observers.stopped({"step": self.state.step, "reason": reason})
+                    for observer in self.observers:
+                        observer.stopped({"step": self.state.step, "reason": reason})
                     return reason
                 batches = next(updates)
                 self.update(batches)
                 if self.recovery.diverged():
-                    self.observers.recovered(self.recovery.recover(batches))
+                    report = self.recovery.recover(batches)
+                    for observer in self.observers:
+                        observer.recovered(report)
                     self.meter.restart()
                     saved_step, updates = self.state.step, self.feed.updates(self.state)
                     validation_due = save_due = False
@@ -157,12 +161,14 @@ class Trainer:
         if state.step % settings.log_every == 0 or state.step == self.total:
             self.learner.skipped.count(state)
             averages = self.meter.read(state, rate)
-            self.observers.updated({"step": state.step, "epoch": self.feed.passes, **averages})
+            for observer in self.observers:
+                observer.updated({"step": state.step, "epoch": self.feed.passes, **averages})
 
     def _on_split(self, batch: Batch) -> None:
         self.meter.splits += 1
         split = {"step": self.state.step, "tokens": batch.cells, "parts": 2, "setting": "train.batch_tokens"}
-        self.observers.split(split)
+        for observer in self.observers:
+            observer.split(split)
 
     def _stop_reason(self) -> str | None:
         if self.state.step >= self.total:
@@ -183,7 +189,8 @@ class Trainer:
         waited = self.learner.stopping.without_improvement
         self.state.rate_scale = self.schedule.after_validation(self.state.rate_scale, waited)
         metrics = {"step": self.state.step, **metrics, "improved": improved, "without_improvement": waited}
-        self.observers.validated(metrics, samples)
+        for observer in self.observers:
+            observer.validated(metrics, samples)
         return True
 
     def _average(self, selection: str) -> None:
@@ -202,18 +209,21 @@ class Trainer:
         if metrics is None:
             signal = self.ranks.most(self.interrupts.received or 0)
             raise interrupted(signal, self.run.path, self.state.step, self.state.step)
-        self.observers.averaged({"step": self.state.step, **metrics})
+        for observer in self.observers:
+            observer.averaged({"step": self.state.step, **metrics})
 
     def _on_validating(self, done: int, total: int) -> bool:
         """Report progress; returns False after a signal."""
-        self.observers.validating(done, total)
+        for observer in self.observers:
+            observer.validating(done, total)
         return self.interrupts.received is None
 
     def _report_start(self) -> None:
         start: dict[str, Any] = {"step": self.state.step, "total": self.total, "epoch": self.state.epoch}
         start |= {"parameters": parameter_count(self.model), "pairs": len(self.data.train), "ranks": self.ranks.size}
         start |= {"frozen": sum(weight.numel() for weight in self.model.parameters() if not weight.requires_grad)}
-        for metrics in self.damaged:
-            self.observers.passed_over(metrics)
         start |= {"device": str(self.device), "precision": self.learner.precision.name, "torch": torch.__version__}
-        self.observers.started(start)
+        for observer in self.observers:
+            for metrics in self.damaged:
+                observer.passed_over(metrics)
+            observer.started(start)

@@ -12,7 +12,7 @@ from nmtcli.config import Config
 from nmtcli.config.section import settled
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.shards import Rows
-from nmtcli.metrics.perplexity import perplexity
+from nmtcli.metrics import perplexity
 from nmtcli.metrics.scores import Variant, score_corpus
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import BatchPlan
@@ -91,15 +91,12 @@ class Validator:
         return total.tolist()
 
     def _teacher_forced(self, objective: TrainingLoss) -> dict[str, Any]:
-        loss = negative_log_prob = correct = tokens = 0.0
+        sums = [0.0] * 4
         for rows in self._share(self.plan):
             batch = self.plan.load(rows)
-            sums = objective.evaluate(batch.to(self.device))
-            loss += sums.loss.item()
-            negative_log_prob += sums.negative_log_prob.item()
-            correct += sums.correct.item()
-            tokens += batch.target_tokens
-        loss, negative_log_prob, correct, tokens = self.ranks.sum(loss, negative_log_prob, correct, tokens)
+            measured = [*objective.evaluate(batch.to(self.device)).tolist(), batch.target_tokens]
+            sums = [total + one for total, one in zip(sums, measured, strict=True)]
+        loss, negative_log_prob, correct, tokens = self.ranks.sum(*sums)
         return {
             "loss": loss / tokens,
             "perplexity": perplexity(-negative_log_prob / tokens),

@@ -33,14 +33,14 @@ class WordVectors:
     @classmethod
     def read(cls, name: str, tokenizer: Tokenizer, size: int) -> "WordVectors":
         """The vectors of a file for a vocabulary. Raises DataError with file and line."""
-        wanted = {
+        words = {
             piece.removeprefix(_WORD_START): number
             for number, piece in enumerate(tokenizer.pieces(range(len(tokenizer))))
             if piece.startswith(_WORD_START) and piece != _WORD_START
         }
         file = File(name, Path(name))
         _refuse_other_formats(name, file.check(), size)
-        found: dict[int, NDArray[np.float32]] = {}
+        vectors: dict[int, NDArray[np.float32]] = {}
         with file.readable(), file.open() as content:
             for number, line in enumerate(content, start=1):
                 raw = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
@@ -50,11 +50,11 @@ class WordVectors:
                     continue
                 if number <= 2 and (len(numbers) < size or " " in word):
                     _check_width(name, number, len(raw.split()) - 1, size)
-                if word in wanted and wanted[word] not in found:
-                    found[wanted[word]] = _parse(numbers, name, number, size)
-        if not found:
+                if word in words and words[word] not in vectors:
+                    vectors[words[word]] = _parse(numbers, name, number, size)
+        if not vectors:
             raise DataError(f"{name}: has a vector for none of the vocabulary's words", "is it for this language?")
-        return cls(name, list(found), np.stack(list(found.values())), len(wanted))
+        return cls(name, list(vectors), np.stack(list(vectors.values())), len(words))
 
     @property
     def summary(self) -> str:
@@ -77,9 +77,11 @@ WordVectorPair = tuple[WordVectors | None, WordVectors | None]  # of the source 
 
 def read_word_vectors(embedding: EmbeddingConfig, tokenizers: Tokenizers) -> WordVectorPair:
     """The vectors that the settings name. Raises DataError as `WordVectors.read`."""
-    sides = ((embedding.source_vectors, tokenizers.source), (embedding.target_vectors, tokenizers.target))
-    source, target = (None if name is None else WordVectors.read(name, own, embedding.size) for name, own in sides)
-    return source, target
+
+    def read(name: str | None, tokenizer: Tokenizer) -> WordVectors | None:
+        return None if name is None else WordVectors.read(name, tokenizer, embedding.size)
+
+    return read(embedding.source_vectors, tokenizers.source), read(embedding.target_vectors, tokenizers.target)
 
 
 def _refuse_other_formats(name: str, start: bytes, size: int) -> None:

@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,7 +16,6 @@ import torch
 from nmtcli import checkpoint
 from nmtcli.checkpoint import RunDirectory
 from nmtcli.errors import CheckFailed, UserError
-from nmtcli.train.launch import own_command
 
 TOLERANCE = 1e-3  # relative to the norm of a tensor, for kernels that are not deterministic
 TIMES = {"seconds"}  # keys of the state that differ between any two runs
@@ -50,7 +50,7 @@ def verify_resume(updates: int, arguments: Sequence[str], scratch: Path) -> Resu
     straight, killed = RunDirectory(scratch / "straight"), RunDirectory(scratch / "killed")
 
     def command(run: RunDirectory) -> list[str]:
-        return [*own_command(), *arguments, "--verify-resume", "0", "-o", str(run.path), *given]
+        return [sys.executable, "-m", "nmtcli", *arguments, "--verify-resume", "0", "-o", str(run.path), *given]
 
     _finish(command(straight))
     process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL, start_new_session=True)

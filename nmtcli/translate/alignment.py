@@ -1,4 +1,4 @@
-"""Attention heat maps, one per sentence, as a web page (`.html`) or a picture (`.png`)."""
+"""Attention heat maps, one per sentence: a web page (`.html`), a picture (`.png`), or characters for a terminal."""
 
 import importlib.util
 import io
@@ -6,9 +6,8 @@ import logging
 import re
 import textwrap
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁
 _MARKS = {"<s>", "</s>"}
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 _BYTES = re.compile(f"(?:{_BYTE.pattern})+")
+_SHADES, _LONGEST, _WIDEST = " ░▒▓█", 14, 24  # in a terminal: shades, and maximum cells of source and target labels
 _FAINT = 0.005  # weights that round to 0.00 are white, for smaller pages
 
 MAX_PNG_MAPS = 6
@@ -77,6 +77,27 @@ def write_attention(path: Path, maps: Sequence[AttentionMap]) -> None:
     check_attention_path(path)
     data = _page(maps).encode() if path.suffix.lower() == ".html" else _picture(maps)
     write_output(path, data)
+
+
+def terminal_map(one: AttentionMap, width: int) -> str:
+    """A heat map with a row for each target piece and a column of two cells for each source piece.
+
+    If it is wider than `width` cells, a message instead.
+    """
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - for a terminal only
+
+    target = [label if cell_len(label) <= _WIDEST else set_cell_size(label, _WIDEST) for label in labels(one.target)]
+    left = max(map(cell_len, target), default=0) + 1
+    if left + 2 * len(one.source) > width:
+        return f"{len(one.source)} source pieces do not fit in {width} columns; use --attention FILE.html\n"
+    source = [label[:_LONGEST] for label in labels(one.source)]
+    height = max(map(len, source), default=0)
+    upright = zip(*(label.rjust(height) for label in source), strict=True)
+    lines = [" " * left + "".join(set_cell_size(character, 2) for character in row).rstrip() for row in upright]
+    for label, weights in zip(target, one.weights.tolist(), strict=True):
+        shades = (_SHADES[min(len(_SHADES) - 1, round(weight * (len(_SHADES) - 1)))] for weight in weights)
+        lines.append(" " * (left - 1 - cell_len(label)) + label + " " + "".join(2 * shade for shade in shades).rstrip())
+    return "\n".join(lines) + "\n"
 
 
 def labels(pieces: Sequence[str]) -> list[str]:
@@ -135,105 +156,26 @@ def _is_upright(label: str) -> bool:
     return any(unicodedata.east_asian_width(character) in "WF" for character in label)
 
 
-_STYLE = """
-:root{color-scheme:light dark;--paper:#fff;--text:#1b1b1b;--quiet:#5f5f5f;--line:#e4e4e4;--ink:8 48 107}
-@media screen and (prefers-color-scheme:dark){
-:root{--paper:#131519;--text:#ececec;--quiet:#a3a3a3;--line:#2c3037;--ink:130 190 255}}
-*{box-sizing:border-box}
-body{margin:2rem auto;max-width:90rem;padding:0 1.5rem;background:var(--paper);color:var(--text);
-font:1rem/1.4 system-ui,-apple-system,"Segoe UI","Noto Sans",sans-serif}
-h1{font-size:1.3rem;margin:0 0 .3rem} header p{margin:0 0 1rem;color:var(--quiet)}
-.scale{white-space:nowrap}
-.scale i{display:inline-block;width:6rem;height:.8rem;margin:0 .4rem;vertical-align:-.1rem;border:1px solid var(--line);
-background:linear-gradient(to right,rgb(var(--ink)/0),rgb(var(--ink)));print-color-adjust:exact}
-main{display:flex;flex-wrap:wrap;gap:2.5rem 3.5rem;align-items:flex-start}
-figure{margin:0;width:min-content;min-width:min(20rem,100%);max-width:100%}
-figcaption{text-align:left;margin-bottom:.8rem;overflow-wrap:anywhere}
-figcaption p{margin:0 0 .25rem;padding-left:6.2rem;text-indent:-6.2rem}
-figcaption span{display:inline-block;width:6.2rem;text-indent:0;color:var(--quiet);font-size:.85rem}
-.switch{position:absolute;opacity:0} label{display:inline-block;margin:0 0 2rem;cursor:pointer;color:var(--quiet)}
-label b{font-weight:400;padding:.2rem .7rem;border:1px solid var(--quiet)}
-label b:first-child{border-radius:.4rem 0 0 .4rem} label b:last-child{border-radius:0 .4rem .4rem 0;border-left:0}
-.switch:not(:checked)~label b:first-child,.switch:checked~label b:last-child{background:var(--text);color:var(--paper)}
-.switch:focus-visible~label{outline:2px solid var(--text);outline-offset:3px}
-.switch:checked~main .pieces,.switch:not(:checked)~main .words{display:none}
-.map{overflow:auto;max-height:95vh;width:max-content;max-width:100%}
-table{border-collapse:collapse;font-size:.85rem;line-height:1.5rem}
-th{font-weight:400;white-space:nowrap;background:var(--paper)}
-thead th{position:sticky;top:0;z-index:1;vertical-align:bottom;padding:.35rem 0}
-thead span{display:inline-block;vertical-align:bottom;writing-mode:vertical-rl} .turned{transform:rotate(180deg)}
-tbody th{position:sticky;left:0;text-align:right;padding:0 .5rem 0 0}
-td{width:1.5rem;min-width:1.5rem;height:1.5rem;padding:0;border:1px solid var(--line);
-background:rgb(var(--ink)/var(--w,0));print-color-adjust:exact}
-tbody tr:hover th{font-weight:600} tbody td:hover{outline:2px solid var(--text);outline-offset:-2px}
-@media print{
-@page{size:landscape;margin:12mm} body{margin:0;padding:0;max-width:none} .map{overflow:visible;max-height:none}
-figure{break-inside:avoid} label{display:none}
-thead{display:table-row-group} th{position:static!important}
-table{font-size:8pt;line-height:1.1} td{min-width:0;height:4mm;width:4mm}
-}
-"""
-
-
 def _page(maps: Sequence[AttentionMap]) -> str:
-    sentences = "1 sentence" if len(maps) == 1 else f"{len(maps)} sentences"
-    of = f"Attention: {escape(_of(maps))}. " if _of(maps) else ""
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width,initial-scale=1">',
-            f"<title>Attention: {sentences}</title><style>{_STYLE}</style></head><body>",
-            f"<header><h1>Attention: {sentences}</h1>",
-            f"<p>{of}A row is a target token, a column a source token; the stronger the colour, the larger the"
-            ' attention weight. <span class="scale">0<i></i>1</span></p></header>',
-            '<input class="switch" type="checkbox" id="words"><label for="words"><b>subwords</b><b>words</b></label>',
-            "<main>",
-            *(_figure(one) for one in maps),
-            "</main></body></html>\n",
-        ]
-    )
+    from nmtcli.page.html import render  # noqa: PLC0415 - slow to import
+
+    figures = []
+    for one in maps:
+        words = by_words(one)
+        pieces = ("pieces", _turned(labels(one.source)), labels(one.target), one.weights.tolist())
+        texts = {"source": one.source_text, "translation": one.title, "reference": one.reference}
+        figures.append((texts, (pieces, ("words", _turned(words.source), words.target, words.weights.tolist()))))
+    return render("nmtcli.translate", "heat_maps.html.j2", figures=figures, of=_of(maps), faint=_FAINT)
+
+
+def _turned(source: Sequence[str]) -> list[tuple[str, str]]:
+    """Labels of columns with their direction."""
+    return [("upright" if _is_upright(label) else "turned", label) for label in source]
 
 
 def _of(maps: Sequence[AttentionMap]) -> str:
     """The selected layer and head of the maps, which are of one model."""
     return maps[0].of if maps else ""
-
-
-def _figure(one: AttentionMap) -> str:
-    texts = (("source", one.source_text), ("translation", one.title), ("reference", one.reference))
-    caption = "".join(
-        f'<p><span>{name}</span><bdi class="{name}">{escape(text)}</bdi></p>' for name, text in texts if text
-    )
-    words = by_words(one)
-    tables = _table(labels(one.source), labels(one.target), one.weights, "pieces")
-    tables += _table(words.source, words.target, words.weights, "words")
-    return f"<figure><figcaption>{caption}</figcaption>{tables}</figure>"
-
-
-def _table(source: Sequence[str], target: Sequence[str], weights: NDArray[np.float32], kind: str) -> str:
-    turns = ("upright" if _is_upright(label) else "turned" for label in source)
-    columns = "".join(
-        f'<th scope="col"><span dir="auto" class="{turn}">{escape(label)}</span></th>'
-        for label, turn in zip(source, turns, strict=True)
-    )
-    source, target = ([escape(label) for label in side] for side in (source, target))
-    rows = "\n".join(
-        f'<tr><th scope="row" dir="auto">{label}</th>{"".join(_cells(label, source, row))}</tr>'
-        for label, row in zip(target, weights, strict=True)
-    )
-    return (
-        f'<div class="map {kind}" tabindex="0"><table>\n'
-        f"<thead><tr><th></th>{columns}</tr></thead>\n<tbody>{rows}</tbody></table></div>"
-    )
-
-
-def _cells(target: str, source: Sequence[str], weights: NDArray[np.float32]) -> Iterator[str]:
-    for label, weight in zip(source, weights.tolist(), strict=True):
-        if weight < _FAINT:
-            yield "<td></td>"
-        else:
-            yield f'<td style="--w:{weight:.2f}" title="{target} ← {label}: {weight:.2f}"></td>'
 
 
 def _picture(maps: Sequence[AttentionMap]) -> bytes:

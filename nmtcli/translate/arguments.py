@@ -1,16 +1,12 @@
 """Validation of the arguments of the Python interface: types, bounds and choices."""
 
-from collections.abc import Sequence
 from dataclasses import fields
 from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Any, get_type_hints
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from nmtcli.errors import UserError
-
-_Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def check(name: str, value: Any, kind: Any) -> None:
@@ -30,31 +26,11 @@ def check(name: str, value: Any, kind: Any) -> None:
         raise UserError(f"{name}{place}: {problem} (is {shown[:80]})", hint) from None
 
 
-def check_fields(instance: Any) -> None:
-    """`check` every field of a dataclass by its annotation."""
+def check_fields(instance: Any, prefix: str) -> None:
+    """`check` every field of a dataclass by its annotation; `prefix` precedes its name in messages."""
     kind: Any = type(instance)
     for name, annotation in _annotations(kind).items():
-        check(f"{kind.__name__}.{name}", getattr(instance, name), annotation)
-
-
-def model_paths(paths: Sequence[str | Path]) -> Sequence[str | Path]:
-    """The paths of models. Raises UserError for an empty list, or anything but a path."""
-    check("path", paths, Sequence[str | Path])
-    if not paths:
-        raise UserError("path: an empty list of models", "give at least one model")
-    return paths
-
-
-def check_options(
-    device: str, weights: Sequence[float] | None, mean: str, threads: int | None, quantize: Any, shortlist: bool
-) -> None:
-    """Raise UserError for an invalid argument of `Translator.load`."""
-    check("device", device, str)
-    check("weights", weights, Sequence[_Weight] | None)
-    check("mean", mean, Literal["probability", "log_probability"])
-    check("threads", threads, Annotated[int, Field(ge=1, le=4096)] | None)
-    check("quantize", quantize, Literal["int8", "bf16", "fp16"] | None)
-    check("shortlist", shortlist, bool)
+        check(prefix + name, getattr(instance, name), annotation)
 
 
 def _keys(value: Any) -> list[Any]:
@@ -65,7 +41,7 @@ def _keys(value: Any) -> list[Any]:
 
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
+    return TypeAdapter(kind)
 
 
 @cache

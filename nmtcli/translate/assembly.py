@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.data.words import NO_WORD, raw_words, surfaces, word_numbers
-from nmtcli.metrics.alignment import word_links
+from nmtcli.metrics.alignment import by_word, word_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.long_lines import joint
 from nmtcli.translate.search import Hypothesis
 from nmtcli.translate.translation import Candidate, without_controls
-from nmtcli.translate.unknown import replacements
 from nmtcli.vocabulary import UNK
 
 
@@ -103,6 +102,21 @@ class Assembler:
         columns = [piece for ids in self.line.parts for piece in (*source.pieces(ids), "</s>")]
         rows = [piece for part in parts for piece in (*target.pieces(part.tokens[:-1]), "</s>")]
         return AttentionMap(columns, rows, weights, title, self.attention_name, self.line.text)
+
+
+def replacements(
+    ids: Sequence[int], weights: NDArray[np.float32], source: Sequence[int], line: str, dictionary: Mapping[str, str]
+) -> dict[int, str]:
+    """Replacements of UNK tokens, by position (Luong et al. 2015, "Addressing the Rare Word Problem", section 3).
+
+    Each is the translation by `dictionary` of the most-attended source word, as written or in lower case, or the word.
+    """
+    attention = by_word(weights, source)  # [T, words]
+    raw = line.split()
+    if attention.shape[1] == 0:
+        return {}
+    chosen = {at: raw[int(attention[at].argmax())] for at, token in enumerate(ids) if token == UNK}
+    return {at: dictionary.get(word, dictionary.get(word.lower(), word)) for at, word in chosen.items()}
 
 
 def _weights(part: Hypothesis, tokens: int) -> NDArray[np.float32] | None:

@@ -4,7 +4,7 @@ The possible next bytes are those of well-formed UTF-8 (Unicode Standard, table 
 tokens, so hypotheses need no state.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -157,13 +157,5 @@ class BytePieces:
 
 def _spans(ids: NDArray[np.int64]) -> list[Span]:
     """Sorted ids as half-open spans: filling a slice is much faster than indexing."""
-    return list(_runs(ids.tolist()))
-
-
-def _runs(ids: Sequence[int]) -> Iterator[Span]:
-    start = None
-    for place, token in enumerate(ids):
-        start = token if start is None else start
-        if place + 1 == len(ids) or ids[place + 1] != token + 1:
-            yield start, token + 1
-            start = None
+    runs = np.split(ids, np.flatnonzero(np.diff(ids) != 1) + 1)
+    return [(int(run[0]), int(run[-1]) + 1) for run in runs if len(run)]

@@ -5,7 +5,7 @@ Shape letters as in `nmtcli.models.protocol`; the N hypotheses of a sentence are
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_torch_array
@@ -15,8 +15,7 @@ from nmtcli.translate.constraints import Tracker
 from nmtcli.vocabulary import EOS
 
 
-@dataclass(frozen=True)
-class Continuations:
+class Continuations(NamedTuple):
     """Hypotheses with one more token, best first: [B, G, C] each; parents are from 0 to N - 1."""
 
     log_prob: Array  # of the hypothesis; -inf for none
@@ -25,7 +24,7 @@ class Continuations:
 
     def on_host(self) -> "Continuations":
         """The same as NumPy arrays."""
-        return Continuations(*(on_host(array) for array in (self.log_prob, self.parent, self.token)))
+        return Continuations(*map(on_host, self))
 
 
 class Choice(Protocol):
@@ -53,27 +52,27 @@ class BeamChoice:
         batch, beam, size = totals.shape
         slots = beam // self.groups
         chosen: list[Continuations] = []
-        taken = None  # how often earlier groups chose each token at this step, [B, 1, V]
+        counts_before = None  # how often earlier groups chose each token at this step, [B, 1, V]
         for group in range(self.groups):
             first = group * slots
             part = totals[:, first : first + slots]
-            ranking = part if taken is None else part - self.diversity * taken
+            ranking = part if counts_before is None else part - self.diversity * counts_before
             flat = xp.reshape(ranking, (batch, slots * size))
             place = _largest(flat, 2 * self.width)  # [B, C]
-            known = None
+            impossible = None
             if tracker.active:
-                place, known = _allocated(flat, place, size, first, tracker)
+                place, impossible = _allocated(flat, place, size, first, tracker)
             log_prob = xp.take_along_axis(xp.reshape(part, (batch, slots * size)), place, axis=1)
-            if known is not None:
-                log_prob = xp.where(known, -math.inf, log_prob)
+            if impossible is not None:
+                log_prob = xp.where(impossible, -math.inf, log_prob)
             arrays = (log_prob, first + place // size, place % size)
             chosen.append(Continuations(*(array[:, None] for array in arrays)))
             if group + 1 < self.groups:
                 counts = self._counts(chosen[-1], size)
-                taken = counts if taken is None else taken + counts
+                counts_before = counts if counts_before is None else counts_before + counts
         if self.groups == 1:
             return chosen[0]
-        return Continuations(*(_joined([getattr(one, name) for one in chosen]) for name in _FIELDS))
+        return Continuations(*map(_joined, zip(*chosen, strict=True)))
 
     def _counts(self, chosen: Continuations, size: int) -> Array:
         """How many hypotheses of this group end in each token, [B, 1, V]."""
@@ -85,15 +84,11 @@ class BeamChoice:
         return xp.sum(xp.astype(same, chosen.log_prob.dtype), axis=1)[:, None]
 
 
-_FIELDS = ("log_prob", "parent", "token")
-
-
 def unfinished(chosen: Continuations, width: int) -> Continuations:
     """The first `width` continuations of each group without EOS; -inf if there are fewer. NumPy arrays in and out."""
     log_prob = np.where(chosen.token == EOS, -np.inf, chosen.log_prob).astype(chosen.log_prob.dtype)
     order = np.argsort(~np.isfinite(log_prob), axis=2, kind="stable")[:, :, :width]
-    parts = (log_prob, chosen.parent, chosen.token)
-    return Continuations(*(np.take_along_axis(array, order, axis=2) for array in parts))
+    return Continuations(*(np.take_along_axis(array, order, axis=2) for array in chosen._replace(log_prob=log_prob)))
 
 
 def _largest(flat: Array, count: int) -> Array:
@@ -176,7 +171,7 @@ def _allocated(flat: Array, place: Array, size: int, first: int, tracker: Tracke
     return xp.take_along_axis(place, order, axis=1), xp.isinf(xp.take_along_axis(value, order, axis=1))
 
 
-def _joined(parts: list[Array]) -> Array:
+def _joined(parts: tuple[Array, ...]) -> Array:
     """Groups one after the other: [B, G, C]."""
     shortest = min(part.shape[2] for part in parts)  # sizes differ with constraints
     return array_namespace(parts[0]).concat([part[:, :, :shortest] for part in parts], axis=1)

@@ -16,11 +16,13 @@ State = Hashable
 
 
 class SharedTokens(tuple[int, ...]):
-    """Many tokens that rules of several hypotheses share: compared and hashed by identity, not by value."""
+    """Many tokens that rules of several hypotheses share; hashed by their number and ends, as all of them take long."""
 
     __slots__ = ()
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
+
+    def __hash__(self) -> int:
+        """A hash that is equal for equal tokens."""
+        return hash((len(self), *self[:1], *self[-1:]))
 
 
 @dataclass(frozen=True)
@@ -56,38 +58,6 @@ class Constraint(Protocol):
 
     def rule(self, state: State) -> Rule:
         """The rule of a state."""
-
-
-@dataclass(frozen=True)
-class ForcedPrefix:
-    """The translation starts with these tokens."""
-
-    tokens: tuple[int, ...]
-
-    @property
-    def shortest(self) -> int:
-        """See `Constraint`."""
-        return len(self.tokens) + 1
-
-    @property
-    def needed(self) -> frozenset[int]:
-        """See `Constraint`."""
-        return frozenset(self.tokens)
-
-    def start(self) -> int:
-        """See `Constraint`."""
-        return 0
-
-    def advance(self, state: State, token: int) -> int:
-        """See `Constraint`."""
-        assert isinstance(state, int)
-        return min(state + 1, len(self.tokens))
-
-    def rule(self, state: State) -> Rule:
-        """See `Constraint`."""
-        assert isinstance(state, int)
-        left = self.tokens[state:]
-        return Rule(may_end=False, only=left[0]) if left else Rule()
 
 
 @dataclass(frozen=True)
@@ -151,23 +121,27 @@ class WordEdges:
 
 @dataclass(frozen=True)
 class _PhraseState:
-    """A state of `Phrases`: the positions in phrases that may continue, and the number of occurrences of each.
+    """A state of `Phrases`: the positions in phrases that may continue, the number of occurrences of each, and how much
+    of the forced prefix was read.
 
     A whole phrase is counted with the token after its end; others are counted at their end.
     """
 
     active: frozenset[tuple[int, int]]
     counts: tuple[int, ...]
+    length: int = 0
 
 
 class Phrases:
-    """Phrases with minimum and maximum numbers of occurrences. States are numbered when they first occur.
+    """A forced prefix, and phrases with minimum and maximum numbers of occurrences.
 
-    Sentences may share an instance, also in parallel batches.
+    It is mutable: states are numbered when they first occur. Sentences may share an instance, also in parallel batches.
     """
 
-    def __init__(self, phrases: tuple[Phrase, ...], edges: WordEdges = WordEdges()) -> None:
-        self.phrases, self.edges = phrases, edges
+    def __init__(
+        self, phrases: tuple[Phrase, ...] = (), edges: WordEdges = WordEdges(), prefix: tuple[int, ...] = ()
+    ) -> None:
+        self.phrases, self.edges, self.prefix = phrases, edges, prefix
         self._remaining = [phrase.remaining() for phrase in phrases]
         self._first: dict[int, list[tuple[int, int]]] = {}
         for number, phrase in enumerate(phrases):
@@ -181,12 +155,14 @@ class Phrases:
     @property
     def shortest(self) -> int:
         """See `Constraint`."""
-        return 1 + sum(phrase.least * left[0] for phrase, left in zip(self.phrases, self._remaining, strict=True))
+        required = sum(phrase.least * left[0] for phrase, left in zip(self.phrases, self._remaining, strict=True))
+        return 1 + len(self.prefix) + required
 
     @property
     def needed(self) -> frozenset[int]:
         """See `Constraint`."""
-        return frozenset(token for phrase in self.phrases if phrase.least for arcs in phrase.arcs for token in arcs)
+        required = (arcs for phrase in self.phrases if phrase.least for arcs in phrase.arcs)
+        return frozenset(self.prefix).union(*required)
 
     def start(self) -> int:
         """See `Constraint`."""
@@ -211,7 +187,8 @@ class Phrases:
                 counts[number] += 1
         if token in self.edges.opening:
             active.update(self._inner)
-        return self._number(_PhraseState(frozenset(active), tuple(counts)))
+        length = min(reading.length + 1, len(self.prefix))
+        return self._number(_PhraseState(frozenset(active), tuple(counts), length))
 
     def rule(self, state: State) -> Rule:
         """See `Constraint`."""
@@ -251,52 +228,15 @@ class Phrases:
         if not begun:
             advancing = {t for number in unmet for t in self.phrases[number].arcs[0]}
         unconfirmed = any(state.counts[number] < self.phrases[number].least for number in waiting)
+        prefix = self.prefix[state.length :]
         partial = [self._remaining[number][0] - self._remaining[number][position] for number, position in begun]
         return Rule(
-            may_end=not unmet and not over,
+            may_end=not (prefix or unmet or over),
+            only=prefix[0] if prefix else None,
             forbidden=self.edges.apart if over else tuple(sorted(forbidden)),
             advancing=tuple(sorted(advancing)),
             confirming=self.edges.apart if unconfirmed else (),
             progress=met + max(partial, default=0),
-        )
-
-
-@dataclass(frozen=True)
-class AllOf:
-    """The conjunction of several constraints of one sentence."""
-
-    parts: tuple[Constraint, ...]
-
-    @property
-    def shortest(self) -> int:
-        """See `Constraint`."""
-        return 1 + sum(part.shortest - 1 for part in self.parts)
-
-    @property
-    def needed(self) -> frozenset[int]:
-        """See `Constraint`."""
-        return frozenset().union(*(part.needed for part in self.parts))
-
-    def start(self) -> tuple[State, ...]:
-        """See `Constraint`."""
-        return tuple(part.start() for part in self.parts)
-
-    def advance(self, state: State, token: int) -> tuple[State, ...]:
-        """See `Constraint`."""
-        assert isinstance(state, tuple)
-        return tuple(part.advance(one, token) for part, one in zip(self.parts, state, strict=True))
-
-    def rule(self, state: State) -> Rule:
-        """See `Constraint`."""
-        assert isinstance(state, tuple)
-        rules = [part.rule(one) for part, one in zip(self.parts, state, strict=True)]
-        return Rule(
-            may_end=all(rule.may_end for rule in rules),
-            only=next((rule.only for rule in rules if rule.only is not None), None),
-            forbidden=tuple(token for rule in rules for token in rule.forbidden),
-            advancing=tuple(token for rule in rules for token in rule.advancing),
-            confirming=next((rule.confirming for rule in rules if rule.confirming), ()),
-            progress=sum(rule.progress for rule in rules),
         )
 
 

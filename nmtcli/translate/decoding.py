@@ -62,7 +62,7 @@ def minimum_bayes_risk(
     samples: Sequence[Hypothesis], detokenize: Detokenizer, config: SearchConfig
 ) -> list[Hypothesis]:
     """Samples of one sentence, each text once, by expected metric; that is their `score`."""
-    from nmtcli.metrics.bayes_risk import expected_scores  # noqa: PLC0415 - imports sacreBLEU
+    from nmtcli.metrics.scores import expected_scores  # noqa: PLC0415 - imports sacreBLEU
 
     texts = detokenize(hypothesis.tokens for hypothesis in samples)
     scores = expected_scores(texts, config.mbr_metric)

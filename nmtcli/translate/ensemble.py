@@ -8,13 +8,14 @@ from array_api_compat import array_namespace
 
 from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import UserError
-from nmtcli.models.protocol import Array, Cache, Memory, Step, StepDecoder, convert, first_array
+from nmtcli.models.protocol import Array, Cache, Memory, Step, convert, first_array
+from nmtcli.translate.runtimes import Runtime
 
 Mean = Literal["probability", "log_probability"]
 
 
 class Ensemble:
-    """A step decoder of several step decoders with the same target vocabulary.
+    """A runtime of several runtimes with the same target vocabulary.
 
     The mean is of probabilities, or of log-probabilities with renormalisation. Members may use different arrays,
     tensors and NumPy arrays; the search uses those of the first member, and each has its own cache and memory.
@@ -22,7 +23,7 @@ class Ensemble:
     """
 
     def __init__(
-        self, members: Sequence[StepDecoder], weights: Sequence[float] | None = None, mean: Mean = "probability"
+        self, members: Sequence[Runtime], weights: Sequence[float] | None = None, mean: Mean = "probability"
     ) -> None:
         """`weights` need not sum to 1; default: equal. Raises UserError for invalid weights."""
         weights = [1.0] * len(members) if weights is None else list(weights)
@@ -35,21 +36,21 @@ class Ensemble:
 
     @property
     def parallel_batches(self) -> int:
-        """See `Shared`; members must be runtimes."""
-        return min(int(member.parallel_batches) for member in self.members)  # type: ignore[attr-defined]
+        """See `Shared`."""
+        return min(member.parallel_batches for member in self.members)
 
     def share(self, batches: int) -> None:
-        """See `Shared`; members must be runtimes."""
+        """See `Shared`."""
         for member in self.members:
-            member.share(batches)  # type: ignore[attr-defined]
+            member.share(batches)
 
     def array(self, values: Any) -> tuple[Array, ...]:
-        """The same array for every member; members must be runtimes."""
-        return tuple(member.array(values) for member in self.members)  # type: ignore[attr-defined]
+        """The same array for every member."""
+        return tuple(member.array(values) for member in self.members)
 
     def arrays(self, values: Sequence[Any]) -> tuple[Array, ...]:
         """One array for each member."""
-        return tuple(member.array(value) for member, value in zip(self.members, values, strict=True))  # type: ignore[attr-defined]
+        return tuple(member.array(value) for member, value in zip(self.members, values, strict=True))
 
     def start(self, source: Sequence[Array], source_length: Sequence[Array]) -> tuple[Memory, Cache]:
         """See `StepDecoder.start`: source ids and lengths for each member, by its tokenizer and of its array type."""

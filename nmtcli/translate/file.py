@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from nmtcli.checkpoint import find_model, model_files, read_info
+from nmtcli.checkpoint import find_model, model_files
 from nmtcli.config import SearchConfig
 from nmtcli.data.files import as_text, opened
 from nmtcli.errors import DataError, Interrupted, UserError, signal_of
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice
 from nmtcli.options import Tell, check_rules, silent
 from nmtcli.paths import PIPE, require_apart
-from nmtcli.settings import replace_search, search_overrides
+from nmtcli.settings import search_overrides
 from nmtcli.staging import check_output, write_output
 from nmtcli.translate.alignment import MAX_PNG_MAPS, AttentionMap, check_attention_path, write_attention
-from nmtcli.translate.engines import check_onnx_device, check_selected_attention
 from nmtcli.translate.formats import attention_json, json_text
 from nmtcli.translate.job import Job, translate_windows
 from nmtcli.translate.lines import LineReader, Report
@@ -98,32 +97,29 @@ def translate_file(
 
 
 def _job(options: TranslateOptions) -> Job:
-    """The job of the options, with valid decoding settings."""
+    """The job of the options."""
     words = read_dictionary(options.dictionary) if options.dictionary else {} if options.replace_unknown else None
     terms = read_terms(options.terminology) if options.terminology else {}
     banned = read_phrases(options.ban) if options.ban else []
     models = tuple(find_model(Path(model)) for model in options.models)
     named = {name: getattr(options, name, None) for name in SearchConfig.model_fields}
     given = {name: value for name, value in named.items() if value is not None}
-    overridden = search_overrides(options.overrides)
-    search = overridden | given
-    replace_search(read_info(models[0]).search, search, [name for name in overridden if name not in given])
     alignment, attention = options.alignment, options.attention_format
     return Job(
         models,
         "cpu" if options.processes and options.device == "auto" else options.device,
-        search,
+        search_overrides(options.overrides) | given,
         LineHandling(options.long_lines, options.max_source_tokens, words, terms, banned, options.placeholders),
-        options.form,
-        options.n_best,
+        _weights(options.weights, len(models)),
+        "probability" if options.ensemble_mean == "probability" else "log_probability",
+        AttentionChoice(options.attention_layer, options.attention_head),
+        quantize=options.quantize,
+        shortlist=options.shortlist,
+        form=options.form,
+        n_best=options.n_best,
         alignment=None if alignment is None else "beside" if alignment == PIPE else "apart",
         attention=attention == "all lines",
         heat_maps=_max_heat_maps(options.attention) if options.attention and attention == "heat maps" else 0,
-        weights=_weights(options.weights, len(models)),
-        quantize=options.quantize,
-        shortlist=options.shortlist,
-        mean="probability" if options.ensemble_mean == "probability" else "log_probability",
-        selected_attention=AttentionChoice(options.attention_layer, options.attention_head),
     )
 
 
@@ -169,12 +165,10 @@ def _check_paths(options: TranslateOptions) -> None:
 def _check_model(job: Job, options: TranslateOptions, gpus: list[str]) -> None:
     """Raise UserError for an option that the model does not support."""
     attention, replaces = options.attention, job.handling.dictionary is not None
-    infos = [read_info(model) for model in job.models]
+    infos = job.check([name for name in search_overrides(options.overrides) if getattr(options, name, None) is None])[1]
     if gpus and all(info.kind == "onnx" for info in infos):
         raise UserError("--devices: an ONNX model runs on the CPU", "use --processes")
-    check_onnx_device(infos, job.device)
     if infos[0].model.attends:
-        check_selected_attention(infos[0], job.selected_attention)
         if job.selected_attention != DEFAULT_ATTENTION and attention is None and job.alignment is None and not replaces:
             raise UserError(
                 "--attention-layer and --attention-head need --attention, --alignment or --replace-unknown",

@@ -72,9 +72,9 @@ def _json_line(translation: Translation, line: int, alignment: bool, extra: Mapp
         record["long_line"] = translation.treatment
     if translation.problems:
         record["problems"] = list(translation.problems)
-    taken = {key: value for key, value in extra.items() if key in record or key == "input"}
-    if taken.keys() & record.keys():
-        record["input"] = taken
+    conflicting = {key: value for key, value in extra.items() if key in record or key == "input"}
+    if conflicting.keys() & record.keys():
+        record["input"] = conflicting
     return json_text({**record, **{key: value for key, value in extra.items() if key not in record}}) + "\n"
 
 

@@ -4,78 +4,60 @@ The result of a window depends on the window and the settings only, and results 
 for any number of processes, and an interrupted translation can be resumed at any window.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import xxhash
 
-from nmtcli.checkpoint import CARD, STATE, TENSORS
+from nmtcli.checkpoint import CARD, STATE, TENSORS, file_digests
 from nmtcli.data.workers import Workers, warm_up
 from nmtcli.metrics.alignment import format_links
-from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice
 from nmtcli.translate.alignment import AttentionMap
-from nmtcli.translate.ensemble import Mean
+from nmtcli.translate.engines import ModelOptions
 from nmtcli.translate.formats import Format, attention_json, json_text, render
 from nmtcli.translate.lines import MAX_BYTES, MAX_LINES, Prefix, Report, Window
-from nmtcli.translate.translation import LineHandling, Translation
+from nmtcli.translate.translation import Translation
 from nmtcli.translate.translator import Translator
 
-if TYPE_CHECKING:
-    from nmtcli.models.packed import Precision
-
-_CHUNK = 2**20
 _UNREADABLE = Translation("", ())
 
 
 @dataclass(frozen=True)
-class Job:
-    """Models, settings and output formats; it can be sent to another process."""
+class Job(ModelOptions):
+    """Models, settings and output formats.
 
-    models: tuple[Path, ...]  # model directories, the same for all workers even while a run is trained
-    device: str = "auto"
-    search: Mapping[str, Any] = field(default_factory=dict)  # decoding settings that replace those of the model
-    handling: LineHandling = field(default_factory=LineHandling)
+    `models` are directories, the same for all workers even while a run is trained.
+    """
+
     form: Format = "text"
     n_best: int = 1
     alignment: Literal["beside", "apart"] | None = None  # in the output, or in a separate file
     attention: bool = False  # write a JSON object for each line
     heat_maps: int = 0  # number of lines, from the first, whose attention is kept
-    weights: tuple[float, ...] | None = None  # of an ensemble
-    quantize: "Precision | None" = None
-    shortlist: bool = False
-    mean: Mean = "probability"
-    selected_attention: AttentionChoice = DEFAULT_ATTENTION
 
     def settings(self) -> dict[str, Any]:
         """All settings that the output depends on, as plain values."""
-        handling = self.handling
+        handling, attention = self.handling, self.selected_attention
         words = None if handling.dictionary is None else sorted(handling.dictionary.items())
         terms = sorted((source, list(targets)) for source, targets in handling.terms.items())
+        names = ("mean", "device", "quantize", "shortlist", "n_best", "alignment", "attention")
         return {
             "model": ", ".join(f"{model.name} {digest_model(model)}" for model in self.models),
             "weights": self.weights and list(self.weights),
-            "mean": self.mean,
-            "device": self.device,
-            "quantize": self.quantize,
-            "shortlist": self.shortlist,
+            **{name: getattr(self, name) for name in names},
             **self.search,
-            "long_lines": self.handling.long_lines,
-            "max_source_tokens": self.handling.max_source_tokens,
+            **{name: getattr(handling, name) for name in ("long_lines", "max_source_tokens", "placeholders")},
             "dictionary": None if words is None else _digest(words),
             "terms": _digest(terms) if terms else None,
             "banned": _digest(list(handling.banned)) if handling.banned else None,
-            "placeholders": handling.placeholders,
             "format": self.form,
-            "n_best": self.n_best,
-            "alignment": self.alignment,
-            "attention": self.attention,
-            "attention_layer": self.selected_attention.layer,
-            "attention_head": self.selected_attention.head,
+            "attention_layer": attention.layer,
+            "attention_head": attention.head,
             "window": [MAX_LINES, MAX_BYTES],
         }
 
@@ -94,8 +76,8 @@ class TranslatedWindow:
 class WindowTranslator:
     """Translates windows; opens the model for the first one."""
 
-    def __init__(self, job: Job, device: str, threads: int | None) -> None:
-        self._job, self._device, self._threads = job, device, threads
+    def __init__(self, job: Job) -> None:
+        self._job = job
 
     def open(self) -> None:
         """Open the model."""
@@ -103,19 +85,7 @@ class WindowTranslator:
 
     @cached_property
     def _translator(self) -> Translator:
-        job = self._job
-        return Translator.load(
-            job.models,
-            self._device,
-            handling=job.handling,
-            threads=self._threads,
-            weights=job.weights,
-            quantize=job.quantize,
-            shortlist=job.shortlist,
-            mean=job.mean,
-            selected_attention=job.selected_attention,
-            **dict(job.search),
-        )
+        return Translator.open(self._job)
 
     def __call__(self, window: Window) -> TranslatedWindow:
         """Read, translate and render a window."""
@@ -176,7 +146,7 @@ def translate_windows(
 
 
 def _make_worker(job: Job, worker_devices: Any, threads: int | None) -> WindowTranslator:
-    worker = WindowTranslator(job, worker_devices.get(), threads)
+    worker = WindowTranslator(replace(job, device=worker_devices.get(), threads=threads))
     if parent_process() is None:
         worker.open()  # other processes open it for the first window, when their errors are reported
     return worker
@@ -188,12 +158,4 @@ def _digest(value: Any) -> str:
 
 def digest_model(directory: Path) -> str:
     """Xxh3-128 of all files of a model that translations depend on, in hexadecimal."""
-    digest = xxhash.xxh3_128()
-    for path in sorted(directory.rglob("*")):
-        if not path.is_file() or path.name in {STATE, TENSORS, CARD}:
-            continue
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    return digest.hexdigest()
+    return _digest(file_digests(directory, omitted=(STATE, TENSORS, CARD)))

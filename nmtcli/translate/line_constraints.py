@@ -1,7 +1,8 @@
 """The lexical constraints of lines, from requests and settings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import TypeVar
 
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import UserError
@@ -9,6 +10,8 @@ from nmtcli.translate.constraints import Constraint, Phrase
 from nmtcli.translate.phrases import PhraseWriter
 from nmtcli.translate.terminology import Terminology
 from nmtcli.translate.translation import LineHandling, Problem, Request, without_controls
+
+Written = TypeVar("Written")
 
 
 class LineConstraints:
@@ -62,31 +65,25 @@ class LineConstraints:
 
     def _phrases(self, request: Request, problems: set[Problem]) -> tuple[tuple[int, ...], list[Phrase], list[Phrase]]:
         """Prefix, required and banned phrases of one line; those that cannot be written are omitted."""
-        prefix: tuple[int, ...] = ()
-        if request.prefix:
-            try:
-                prefix = self._writer.prefix(without_controls(request.prefix))
-            except UserError:
-                problems.add("unwritable")
-        required = []
-        for texts in request.required:
-            alternatives = map(without_controls, [texts] if isinstance(texts, str) else texts)
-            writable = [text for text in alternatives if self._can_write(text)]
-            if writable:
-                required.append(self._writer.required(writable))
-            else:
-                problems.add("unwritable")
-        banned = []
-        for text in request.banned:
-            try:
-                banned.append(self._writer.banned(without_controls(text)))
-            except UserError:
-                problems.add("unwritable")
-        return prefix, required, banned
+        writer = self._writer
+        prefix = _written(writer.prefix, request.prefix) if request.prefix else ()
+        required = [_written_alternatives(writer, one) for one in request.required]
+        banned = [_written(writer.banned, text) for text in request.banned]
+        if None in (prefix, *required, *banned):
+            problems.add("unwritable")
+        return prefix or (), [one for one in required if one], [one for one in banned if one]
 
-    def _can_write(self, text: str) -> bool:
-        try:
-            self._writer.required([text])
-        except UserError:
-            return False
-        return True
+
+def _written_alternatives(writer: PhraseWriter, texts: str | Sequence[str]) -> Phrase | None:
+    """The phrase of those alternatives that the tokenizer can write; None without any."""
+    alternatives = [texts] if isinstance(texts, str) else texts
+    writable = [text for text in alternatives if _written(lambda text: writer.required([text]), text)]
+    return writer.required(map(without_controls, writable)) if writable else None
+
+
+def _written(write: Callable[[str], Written], text: str) -> Written | None:
+    """What `write` makes of a text; None if the tokenizer cannot write it."""
+    try:
+        return write(without_controls(text))
+    except UserError:
+        return None

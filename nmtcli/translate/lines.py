@@ -31,6 +31,22 @@ class Prefix(Section):
     digest: str = xxhash.xxh3_128().hexdigest()
 
 
+class PrefixDigest:
+    """The `Prefix` of what was read or written so far."""
+
+    def __init__(self) -> None:
+        self.bytes, self._digest = 0, xxhash.xxh3_128()
+
+    def update(self, data: bytes) -> None:
+        """Add what follows."""
+        self.bytes += len(data)
+        self._digest.update(data)
+
+    def prefix(self) -> Prefix:
+        """All that was added."""
+        return Prefix(bytes=self.bytes, digest=self._digest.hexdigest())
+
+
 class Tally(NamedTuple):
     """A number of lines, and the line number of the first one, from 1."""
 
@@ -136,8 +152,8 @@ def _source_key(record: Mapping[str, Any]) -> str | None:
 
 def _misspelt(keys: Iterable[str]) -> bool:
     """Whether a key is similar to that of a constraint."""
-    known = [*_Constraints.model_fields]
-    return any(key not in known and difflib.get_close_matches(key.lower(), known, cutoff=0.8) for key in keys)
+    names = [*_Constraints.model_fields]
+    return any(key not in names and difflib.get_close_matches(key.lower(), names, cutoff=0.8) for key in keys)
 
 
 def _json_object(line: str) -> dict[str, Any] | None:
@@ -173,8 +189,7 @@ class LineReader:
     def __init__(self, stream: BinaryIO, form: InputFormat = "auto") -> None:
         """`form` auto is jsonl if the first line that is not blank is an object with source text."""
         self._stream, self._form = stream, form
-        self._position, self._digest = 0, xxhash.xxh3_128()
-        self._lines = 0
+        self._consumed, self._lines = PrefixDigest(), 0
 
     def windows(self, wait: bool = True) -> Iterator[Window]:
         """Full windows; without `wait`, windows of the lines that have arrived."""
@@ -193,13 +208,11 @@ class LineReader:
     def skip(self, done: Prefix, lines: int) -> None:
         """Skip the lines of an interrupted translation. Raises DataError if the input starts differently."""
         start = b""
-        while self._position < done.bytes and (
-            chunk := self._stream.read1(min(_CHUNK, done.bytes - self._position))  # type: ignore[attr-defined]
-        ):
+        while chunk := self._stream.read1(min(_CHUNK, done.bytes - self._consumed.bytes)):  # type: ignore[attr-defined]
             if len(start) <= MAX_LINE_BYTES:
                 start += chunk
-            self._take(chunk)
-        if self._prefix() != done:
+            self._consumed.update(chunk)
+        if self._consumed.prefix() != done:
             raise DataError(
                 "the input is not that of the interrupted translation", "give the same input, or --overwrite"
             )
@@ -211,7 +224,7 @@ class LineReader:
         if self._lines == 0:
             self._detect(_first_filled(lines))
         self._lines += len(lines)
-        return Window(self._lines - len(lines) + 1, lines, self._form == "jsonl", self._prefix())
+        return Window(self._lines - len(lines) + 1, lines, self._form == "jsonl", self._consumed.prefix())
 
     def _detect(self, line: bytes) -> None:
         if self._form == "auto":
@@ -229,19 +242,12 @@ class LineReader:
         while chunk := self._stream.read1(_CHUNK):  # type: ignore[attr-defined]
             *ended, last = chunk.split(b"\n")
             for part in ended:
-                self._take(part + b"\n")
+                self._consumed.update(part + b"\n")
                 yield (rest + part)[: MAX_LINE_BYTES + 1]
                 rest = b""
             yield None
-            self._take(last)
+            self._consumed.update(last)
             rest += last[: MAX_LINE_BYTES + 1 - len(rest)]
             open_line = bool(rest)
         if open_line:
             yield rest
-
-    def _take(self, data: bytes) -> None:
-        self._position += len(data)
-        self._digest.update(data)
-
-    def _prefix(self) -> Prefix:
-        return Prefix(bytes=self._position, digest=self._digest.hexdigest())

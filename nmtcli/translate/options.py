@@ -1,18 +1,47 @@
 """The options of `nmt translate`."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from nmtcli.config.search import SAMPLING_SETTINGS, SearchConfig
 from nmtcli.options import Option, Rule
 from nmtcli.paths import PIPE
 
 _DECODING, _SAMPLING, _CONSTRAINTS = "Decoding", "Sampling and minimum Bayes risk", "Lexical constraints"
 _LINES, _ALIGNMENT, _RUNNING = "Long lines and unknown words", "Word alignment and attention", "Running"
 
+# Decoding settings without an option of their own; --set reaches every setting.
+_SET_ONLY = {"min_length_factor", "max_length_offset", "stopping", "beam_diversity", "mbr_samples", "mbr_metric"}
+_NAMES = {
+    "beam_size": ("-b", "--beam-size", "--beam"),
+    "length_penalty": ("--length-penalty", "--lenpen"),
+    "batch_tokens": ("--batch-tokens", "--max-tokens"),
+}
+
+
+def _setting_fields() -> Iterator[tuple[str, Any, Any]]:
+    """A field for each decoding setting: of the setting's type, or None to keep the model's; with its description."""
+    for name, setting in SearchConfig.model_fields.items():
+        if name in _SET_ONLY:
+            continue
+        usual = "none" if setting.default is None else str(setting.default).removesuffix(".0")
+        text = re.sub("[a-z]+(_[a-z]+)+", lambda key: f"--{key[0].replace('_', '-')}", str(setting.description))
+        panel = _SAMPLING if name in SAMPLING_SETTINGS else _DECODING
+        option = Option(f"{text} Default: the model's, {usual}.", _NAMES.get(name, ()), panel=panel)
+        yield name, Annotated[setting.annotation | None, option], field(default=None)  # type: ignore[operator]
+
+
+if TYPE_CHECKING:
+    _SettingOptions = Any
+else:
+    _SettingOptions = make_dataclass("_SettingOptions", _setting_fields(), frozen=True, kw_only=True)
+
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateOptions:
+class TranslateOptions(_SettingOptions):  # type: ignore[misc]
     """The options of `translate_file`. The path `-` is stdin or stdout.
 
     An option with the name of a decoding setting replaces that setting of the model; None keeps it.
@@ -38,66 +67,12 @@ class TranslateOptions:
         Literal["probability", "log-probability"], Option("Ensemble average: of probabilities or of log-probabilities.")
     ] = "probability"
     device: Annotated[Literal["auto", "cpu", "cuda"], Option("Device; auto: a GPU if there is one.")] = "auto"
-    method: Annotated[
-        Literal["beam", "sampling", "mbr"] | None,
-        Option(
-            "Decoding method: beam search, sampling, or mbr (minimum Bayes risk). Default: the model's, beam.",
-            panel=_DECODING,
-        ),
-    ] = None
-    beam_size: Annotated[
-        int | None,
-        Option("Beam size (1 = greedy). Default: the model's, 5.", ("-b", "--beam-size", "--beam"), panel=_DECODING),
-    ] = None
     n_best: Annotated[
         int,
         Option(
             "Candidates per line (not for --format text).", ("--n-best", "--nbest"), min=1, max=10_000, panel=_DECODING
         ),
     ] = 1
-    length_penalty: Annotated[
-        float | None,
-        Option(
-            "Length penalty; higher values favour longer translations. Default: the model's, 1.",
-            ("--length-penalty", "--lenpen"),
-            panel=_DECODING,
-        ),
-    ] = None
-    length_normalization: Annotated[
-        Literal["gnmt", "average"] | None,
-        Option(
-            "Divisor of scores, to the power of --length-penalty: gnmt (5 + length) / 6, average: length."
-            " Default: the model's, gnmt.",
-            panel=_DECODING,
-        ),
-    ] = None
-    coverage_penalty: Annotated[
-        float | None,
-        Option(
-            "GNMT coverage penalty for source words without attention; needs attention. Default: the model's, 0.",
-            panel=_DECODING,
-        ),
-    ] = None
-    min_length: Annotated[
-        int | None, Option("Minimum length in target tokens. Default: the model's, 1.", panel=_DECODING)
-    ] = None
-    max_length: Annotated[int | None, Option("Maximum length in target tokens.", panel=_DECODING)] = None
-    max_length_factor: Annotated[
-        float | None,
-        Option("Maximum length in target tokens per source token. Default: the model's, 2.", panel=_DECODING),
-    ] = None
-    no_repeat_ngram: Annotated[
-        int | None, Option("Forbid repeated n-grams of N tokens (0: off).", metavar="N", panel=_DECODING)
-    ] = None
-    beam_groups: Annotated[int | None, Option("Number of groups of diverse beam search.", panel=_DECODING)] = None
-    batch_tokens: Annotated[
-        int | None,
-        Option(
-            "Batch size in source tokens. Default: the model's, 2000.",
-            ("--batch-tokens", "--max-tokens"),
-            panel=_DECODING,
-        ),
-    ] = None
     overrides: Annotated[
         tuple[str, ...],
         Option(
@@ -107,14 +82,6 @@ class TranslateOptions:
             panel=_DECODING,
         ),
     ] = ()
-    temperature: Annotated[
-        float | None, Option("Sampling temperature; below 1 favours probable tokens. Default: 1.", panel=_SAMPLING)
-    ] = None
-    top_k: Annotated[int | None, Option("Sample from the N most probable tokens.", panel=_SAMPLING)] = None
-    top_p: Annotated[
-        float | None, Option("Nucleus sampling: smallest set of tokens with this total probability.", panel=_SAMPLING)
-    ] = None
-    seed: Annotated[int | None, Option("Random seed of sampling. Default: 1.", panel=_SAMPLING)] = None
     terminology: Annotated[
         Path | None,
         Option("Terminology: source term, tab, target term that must be used.", metavar="TSV", panel=_CONSTRAINTS),

@@ -11,7 +11,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-import xxhash
 from pydantic import Field, ValidationError
 
 from nmtcli.checkpoint import read_json
@@ -19,7 +18,7 @@ from nmtcli.config.section import Section
 from nmtcli.errors import DataError, UserError
 from nmtcli.staging import write_output, writing
 from nmtcli.translate.job import TranslatedWindow
-from nmtcli.translate.lines import Prefix, Report, Tally
+from nmtcli.translate.lines import Prefix, PrefixDigest, Report, Tally
 from nmtcli.version import __version__
 
 _CHUNK = 2**20
@@ -113,7 +112,7 @@ class OutputFiles:
         self.closed_early = False  # the reader closed the pipe
         self._resumed = resumed
         self._progress = resumed or Progress(settings=dict(settings), outputs=dict.fromkeys(files, Prefix()))
-        self._digests: dict[str, xxhash.xxh3_128] = {}
+        self._written: dict[str, PrefixDigest] = {}
         self._open: dict[str, BinaryIO] = {}
         self._closing = ExitStack()
         self._recorded = 0.0
@@ -144,18 +143,13 @@ class OutputFiles:
             except OSError as error:
                 error.filename = error.filename or getattr(file, "name", None)
                 raise
-            self._digests[name].update(data)
+            self._written[name].update(data)
         self.report.add(window.report.tallies)
-        before = self._progress.outputs
-        outputs = {
-            name: Prefix(bytes=before[name].bytes + len(data), digest=self._digests[name].hexdigest())
-            for name, data in window.written.items()
-        }
         self._progress = self._progress.model_copy(
             update={
                 "lines": self._progress.lines + window.lines,
                 "input": window.end,
-                "outputs": outputs,
+                "outputs": {name: written.prefix() for name, written in self._written.items()},
                 "report": dict(self.report.tallies),
             }
         )
@@ -170,13 +164,13 @@ class OutputFiles:
         if self._resumed is None:
             self.record(flush=False)  # before the old content is removed, so that the file counts as unfinished
         for name, place in self._files.items():
-            digest = self._digests[name] = xxhash.xxh3_128()
+            written = self._written[name] = PrefixDigest()
             if not isinstance(place, Path):
                 self._open[name] = place
                 continue
             file = self._closing.enter_context(_opened(place, "wb" if self._resumed is None else "r+b"))
             if self._resumed is not None:
-                _truncate(file, place, self._resumed.outputs[name], digest)
+                _truncate(file, place, self._resumed.outputs[name], written)
             self._open[name] = file
 
     def record(self, flush: bool = True) -> None:
@@ -211,13 +205,11 @@ def _opened(path: Path, mode: Literal["wb", "r+b"]) -> BinaryIO:
         return path.open(mode)
 
 
-def _truncate(file: BinaryIO, path: Path, whole: Prefix, digest: "xxhash.xxh3_128") -> None:
+def _truncate(file: BinaryIO, path: Path, whole: Prefix, written: PrefixDigest) -> None:
     """Truncate a file to its complete part and go to its end. Raises DataError if that part changed."""
-    left = whole.bytes
-    while left and (chunk := file.read(min(_CHUNK, left))):
-        digest.update(chunk)
-        left -= len(chunk)
-    if digest.hexdigest() != whole.digest:
+    while chunk := file.read(min(_CHUNK, whole.bytes - written.bytes)):
+        written.update(chunk)
+    if written.prefix() != whole:
         raise DataError(f"{path}: changed since the translation was interrupted", "start again with --overwrite")
     file.truncate(whole.bytes)
     file.seek(whole.bytes)

@@ -11,7 +11,7 @@ from itertools import islice
 
 from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import UserError
-from nmtcli.translate.constraints import AllOf, Constraint, ForcedPrefix, Phrase, Phrases, SharedTokens, WordEdges
+from nmtcli.translate.constraints import Constraint, Phrase, Phrases, SharedTokens, WordEdges
 from nmtcli.vocabulary import EOS, SPECIAL, UNK
 
 SPACE = "▁"  # SentencePiece's space
@@ -92,17 +92,14 @@ class PhraseWriter:
 
     def constraint(self, prefix: Sequence[int] = (), phrases: Sequence[Phrase] = ()) -> Constraint | None:
         """The constraint of a sentence; None without prefix and phrases. Raises UserError for a contradiction."""
-        parts: list[Constraint] = [ForcedPrefix(tuple(prefix))] if prefix else []
-        if phrases:
-            automaton = Phrases(tuple(phrases), self.edges)
-            parts.append(automaton)
-            banned = Phrases(tuple(phrase for phrase in phrases if phrase.most is not None), self.edges)
-            forced = [tuple(prefix), *(tuple(spelling(phrase)) for phrase in phrases if phrase.least)]
-            for tokens in forced:
-                if clash(banned, tokens):
-                    text = self.tokenizer.decode(tokens)
-                    raise UserError(f"{text!r} is required, but has banned words", "remove one of them")
-        return parts[0] if len(parts) == 1 else AllOf(tuple(parts)) if parts else None
+        if not prefix and not phrases:
+            return None
+        banned = Phrases(tuple(phrase for phrase in phrases if phrase.most is not None), self.edges)
+        for tokens in [prefix, *(spelling(phrase) for phrase in phrases if phrase.least)] if phrases else ():
+            if clash(banned, tokens):
+                text = self.tokenizer.decode(tokens)
+                raise UserError(f"{text!r} is required, but has banned words", "remove one of them")
+        return Phrases(tuple(phrases), self.edges, tuple(prefix))
 
     @cached_property
     def edges(self) -> WordEdges:

@@ -268,7 +268,7 @@ def _remaining(
                 counts[row, group] = 0
     rows = counts.any(axis=1).nonzero()[0]
     width = int(counts.max(initial=0))
-    log_prob, parent, token = (array[rows][:, :, :width] for array in (chosen.log_prob, chosen.parent, chosen.token))
+    log_prob, parent, token = (array[rows][:, :, :width] for array in chosen)
     is_open = counts[rows] > 0  # [B', G]
     log_prob = np.where(is_open[:, :, None] & np.isfinite(log_prob), log_prob, -math.inf)
     shape = (len(rows), 1, len(pools[0]) * width)

@@ -39,7 +39,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Raises UserError for values of another type."""
-        check_fields(self)
+        check_fields(self, "Request.")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class LineHandling:
 
     def __post_init__(self) -> None:
         """Raises UserError for values of another type or out of bounds."""
-        check_fields(self)
+        check_fields(self, "LineHandling.")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def as_requests(lines: Iterable[str | Request]) -> list[Request]:
 
 def without_controls(line: str) -> str:
     """A line with spaces for control characters and line ends, and U+FFFD for lone surrogates."""
-    return _CONTROL.sub(lambda found: " " if found[0] < "\ud800" else "\ufffd", line)
+    return _CONTROL.sub(lambda match: " " if match[0] < "\ud800" else "\ufffd", line)
 
 
 def has_controls(line: str) -> bool:

@@ -5,30 +5,27 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from nmtcli.checkpoint import ModelInfo, check_export, find_model, read_info
 from nmtcli.config import SearchConfig
 from nmtcli.data.batching import Sentences, length_batches, pad
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, StepDecoder
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice, attention_name
-from nmtcli.settings import replace_search
-from nmtcli.translate.arguments import check, check_options, model_paths
+from nmtcli.translate.arguments import check
 from nmtcli.translate.assembly import Assembler, EncodedLine
 from nmtcli.translate.byte_pieces import BytePieces
-from nmtcli.translate.concurrency import Shared, each_batch
+from nmtcli.translate.concurrency import each_batch
 from nmtcli.translate.constraints import Constraint
 from nmtcli.translate.decoding import Detokenizer, decode
-from nmtcli.translate.engines import check_onnx_device, check_selected_attention
+from nmtcli.translate.engines import ModelOptions
 from nmtcli.translate.ensemble import Ensemble, Mean, check_target_vocabularies
 from nmtcli.translate.line_constraints import LineConstraints
 from nmtcli.translate.long_lines import cut_points
+from nmtcli.translate.runtimes import Runtime, Searcher, ShortlistRuntime
 from nmtcli.translate.search import Hypothesis
 from nmtcli.translate.shortlist import Shortlist
 from nmtcli.translate.translation import (
@@ -45,41 +42,6 @@ from nmtcli.vocabulary import EOS
 
 if TYPE_CHECKING:
     from nmtcli.models.packed import Precision
-
-
-class Runtime(StepDecoder, Shared, Protocol):
-    """An engine that runs a model step by step, with its own type of arrays."""
-
-    def array(self, values: NDArray[np.int64]) -> Array:
-        """A NumPy array as an array of this runtime."""
-
-
-@runtime_checkable
-class Searcher(Shared, Protocol):
-    """An engine with its own search, without the step protocol."""
-
-    def check(self, config: SearchConfig, handling: LineHandling) -> None:
-        """Raise UserError for settings that it does not support."""
-
-    def search(
-        self,
-        sentences: Sequence[Sequence[int]],
-        config: SearchConfig,
-        n_best: int,
-        keep_attention: bool,
-        byte_pieces: BytePieces | None,
-    ) -> list[list[Hypothesis]]:
-        """At most `n_best` hypotheses of each sentence (ids without EOS) of a batch, best first.
-
-        Bytes that are not a character are removed.
-        """
-
-
-class ShortlistRuntime(Runtime, Protocol):
-    """A runtime that supports vocabulary shortlists."""
-
-    def restricted_to(self, tokens: NDArray[np.int64], allowed: NDArray[np.bool_]) -> StepDecoder:
-        """The model with these target tokens [R] only; `allowed` [B, R] are those of each sentence."""
 
 
 SHORTLIST_BATCH_TOKENS = 1000  # maximum source tokens of a batch with a vocabulary shortlist
@@ -134,36 +96,52 @@ class Translator:
         the vocabulary shortlist of the model. Keywords of `SearchConfig`, such as `beam_size=1`, replace decoding
         settings of the model. Raises UserError or DataError.
         """
-        paths = [Path(path)] if isinstance(path, str | Path) else [Path(one) for one in model_paths(path)]
-        check_options(device, weights, mean, threads, quantize, shortlist)
-        directories = [find_model(one) for one in paths]
-        infos = [read_info(directory) for directory in directories]
-        for directory, info in zip(directories, infos, strict=True):
-            check_export(directory, info)
-        check_onnx_device(infos, device)
-        settings = replace_search(infos[0].search, search)
-        if settings.coverage_penalty and not infos[0].model.attends:
-            raise UserError(f"{paths[0]}: coverage_penalty needs attention, and this model has none", "set it to 0")
-        tokenizers = [Tokenizers.load(directory) for directory in directories]
-        check_target_vocabularies({str(path): pair.target for path, pair in zip(paths, tokenizers, strict=True)})
-        opened = zip(directories, infos, strict=True)
-        runtimes = [
-            open_runtime(
-                directory, info, device, threads, quantize, DEFAULT_ATTENTION if number else selected_attention
+        paths = [path] if isinstance(path, str | Path) else path
+        check("path", paths, Sequence[str | Path])
+        if not paths:
+            raise UserError("path: an empty list of models", "give at least one model")
+        return cls.open(
+            ModelOptions(
+                tuple(map(Path, paths)),
+                device,
+                search,
+                handling or LineHandling(),
+                weights,
+                mean,
+                selected_attention,
+                threads,
+                quantize,
+                shortlist,
             )
-            for number, (directory, info) in enumerate(opened)
-        ]
-        single = len(runtimes) == 1 and weights is None
-        runtime = runtimes[0] if single else Ensemble(_members(paths, runtimes), weights, mean)
+        )
+
+    @classmethod
+    def open(cls, options: ModelOptions) -> "Translator":
+        """Open the models of `options`. Raises UserError or DataError."""
+        models = options.check()
+        (first, info), engines = (models.directories[0], models.infos[0]), options.open_engines(models)
+        tokenizers = [Tokenizers.load(directory) for directory in models.directories]
+        check_target_vocabularies(
+            {str(path): pair.target for path, pair in zip(options.models, tokenizers, strict=True)}
+        )
+        runtime: Runtime | Searcher = engines[0]
+        if len(engines) > 1 or options.weights is not None:
+            members = [engine for engine in engines if not isinstance(engine, Searcher)]
+            runtime = Ensemble(members, options.weights, options.mean)
         sources = tuple(pair.source for pair in tokenizers)
-        member_sources = () if all(source == sources[0] for source in sources) else sources
-        listed = _open_shortlist(directories, infos) if shortlist else None
-        name = attention_name(infos[0].model, selected_attention) if infos[0].model.attends else ""
-        handling = handling or LineHandling()
-        translator = cls(runtime, tokenizers[0], settings, handling, threads, member_sources, listed, name)
+        translator = cls(
+            runtime,
+            tokenizers[0],
+            models.search,
+            options.handling,
+            options.threads,
+            member_sources=() if all(source == sources[0] for source in sources) else sources,
+            shortlist=Shortlist.load(first, info.source_size, info.target_size) if options.shortlist else None,
+            attention_name=attention_name(info.model, options.selected_attention) if info.model.attends else "",
+        )
         _ = translator.line_constraints  # raises UserError for invalid constraints
         if isinstance(runtime, Searcher):
-            runtime.check(settings, handling)
+            runtime.check(models.search, options.handling)
         return translator
 
     @cached_property
@@ -321,7 +299,7 @@ class Translator:
         if self.shortlist is not None:
             candidates = self.shortlist.candidates(source, constraints, byte_pieces)
             byte_pieces = byte_pieces and byte_pieces.restricted_to(candidates.tokens)
-            runtime = cast("ShortlistRuntime", runtime).restricted_to(candidates.tokens, candidates.allowed)
+            runtime = cast(ShortlistRuntime, runtime).restricted_to(candidates.tokens, candidates.allowed)
             detokenize, constraints = candidates.detokenizer(detokenize), candidates.constraints(constraints)
         hypotheses = decode(
             runtime,
@@ -338,63 +316,4 @@ class Translator:
         return hypotheses if candidates is None else candidates.originals(hypotheses)
 
 
-def _open_shortlist(directories: Sequence[Path], infos: Sequence[ModelInfo]) -> Shortlist:
-    if len(infos) > 1 or infos[0].kind != "pytorch":
-        raise UserError("a vocabulary shortlist needs a single PyTorch model", "leave the shortlist out")
-    return Shortlist.load(directories[0], infos[0].source_size, infos[0].target_size)
-
-
 _TREATMENTS: dict[str, Treatment] = {"split": "split", "cut": "cut", "refuse": "refused"}
-
-
-def _members(paths: Sequence[Path], runtimes: Sequence[Runtime | Searcher]) -> list[Runtime]:
-    """The members of an ensemble. Raises UserError for a CTranslate2 model."""
-    for path, runtime in zip(paths, runtimes, strict=True):
-        if isinstance(runtime, Searcher):
-            raise UserError(
-                f"{path}: a CTranslate2 model cannot be a member of an ensemble",
-                "use the run of the export, or export it to onnx",
-            )
-    return [runtime for runtime in runtimes if not isinstance(runtime, Searcher)]
-
-
-def open_runtime(
-    directory: Path,
-    info: ModelInfo,
-    device: str,
-    threads: int | None = None,
-    quantize: "Precision | None" = None,
-    selected_attention: AttentionChoice = DEFAULT_ATTENTION,
-) -> Runtime | Searcher:
-    """The engine of the model in `directory`. PyTorch is imported for PyTorch models only."""
-    check_selected_attention(info, selected_attention)
-    if quantize and info.kind != "pytorch":
-        raise UserError(
-            f"{directory}: is stored in {info.precision}; only PyTorch models can be quantized at opening",
-            "export it again with another --quantize",
-        )
-    if info.kind == "onnx":
-        from nmtcli.translate.runtimes.onnx import OnnxRuntime
-
-        return OnnxRuntime(directory, threads)
-    if info.kind == "ctranslate2":
-        from nmtcli.translate.runtimes.ctranslate2 import CTranslate2Runtime
-
-        return CTranslate2Runtime(directory, info.precision, device, threads)
-    from nmtcli.checkpoint import load_model
-    from nmtcli.models.device import DeviceName, open_device
-    from nmtcli.translate.runtimes.pytorch import TorchRuntime
-
-    kind, _, number = device.partition(":")
-    if kind not in get_args(DeviceName) or (number and (kind != "cuda" or not number.isdecimal())):
-        raise UserError(f"device {device}: unknown device", "use auto, cpu, cuda, or one GPU such as cuda:1")
-    packed = "int8" if info.precision == "int8" else quantize  # stored bf16 and fp16 are computed in fp32
-    torch_device = open_device(cast("DeviceName", kind), threads, int(number or 0), packed)
-    model = load_model(directory, quantize)
-    if torch_device.type == "cpu" and packed is None:
-        from nmtcli.models.quantized import pack_floats
-
-        model = pack_floats(model)
-    if selected_attention != DEFAULT_ATTENTION:
-        model.select_attention(selected_attention)
-    return TorchRuntime(model, torch_device)

@@ -184,7 +184,7 @@ def test_tables_fit_the_width_of_the_terminal(tmp_path, monkeypatch, width):
 def test_time_left_is_estimated_from_the_updates_of_this_process():
     live = LiveLine()
     live.start(100, 300)
-    assert live.left() is None
+    assert live.stage.left is None
     live.move({"step": 200})
-    live.began, live.moved = (100, live.moved[1] - 50), live.moved
-    assert 49 <= live.left() <= 50
+    live.stage.began -= 50
+    assert 49 <= live.stage.left <= 50.1

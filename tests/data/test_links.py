@@ -20,7 +20,6 @@ from nmtcli.data.shards import Shards, ShardWriter, record_batch
 from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import DataError
 from nmtcli.prepare.readers.alignments import AlignedLines
-from nmtcli.prepare.readers.lines import LinePairs
 from nmtcli.vocabulary import UNK
 from tests.conftest import WORDS, nmt, overrides, prepare_arguments
 
@@ -109,8 +108,8 @@ def write(path: Path, text: str) -> File:
 
 
 def read(folder: Path, alignment: str, source="one two\n\nthree four\xa0five\n", target="a b\nc\nd\n") -> list:
-    pairs = LinePairs(write(folder / "s", source), write(folder / "t", target))
-    reader = AlignedLines(pairs, write(folder / "links", alignment))
+    files = [write(folder / name, content) for name, content in (("s", source), ("t", target), ("links", alignment))]
+    reader = AlignedLines(*files)
     reader.check()
     return [row for block in reader.blocks() for row in rows_of(block.rows().links)]
 

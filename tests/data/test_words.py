@@ -13,9 +13,8 @@ from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.data.words import NO_WORD, UNKNOWN, raw_words, surfaces, word_numbers
 from nmtcli.metrics.alignment import by_word, word_links
 from nmtcli.models.protocol import Step
-from nmtcli.translate.alignment import AttentionMap
-from nmtcli.translate.terminal_map import terminal_map
-from nmtcli.translate.unknown import replacements
+from nmtcli.translate.alignment import AttentionMap, terminal_map
+from nmtcli.translate.assembly import replacements
 from nmtcli.vocabulary import EOS, UNK
 from tests.conftest import nmt, overrides
 

@@ -130,10 +130,10 @@ def delay(monkeypatch):
     """Makes exports that need so many seconds more a sentence."""
 
     def make(seconds):
-        real = exporter.open_runtime
+        real = exporter.open_engine
         monkeypatch.setattr(checking, "LEAST_DELAY", 0.1)
         monkeypatch.setattr(checking, "MEASURED_AGAIN", 0.0)
-        monkeypatch.setattr(exporter, "open_runtime", lambda *given: Delayed(real(*given), seconds))
+        monkeypatch.setattr(exporter, "open_engine", lambda *given: Delayed(real(*given), seconds))
 
     return make
 

@@ -28,7 +28,7 @@ from tests.conftest import TINY
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(0)]
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "60"))
-COMMANDS = {command.callback.__name__: command.callback for command in app.registered_commands if command.callback}
+COMMANDS = {command.callback.__name__: command.callback.with_options() for command in app.registered_commands}
 # They would fetch, start processes, or take hours; help and completion end at once.
 LEFT_OUT = {"--test-set", "--gpus", "--verify-resume", "--devices", "--tokenize", "--comet-model"}
 OUTPUTS = {"--output", "--alignment", "--attention", "--report"}

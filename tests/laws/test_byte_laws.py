@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmtcli.translate.byte_pieces import BytePieces
-from nmtcli.translate.constraints import AllOf, ForcedPrefix, Phrase, Phrases, WordEdges
+from nmtcli.translate.constraints import Phrase, Phrases, WordEdges
 from nmtcli.translate.ensemble import Ensemble
 from nmtcli.translate.sampling import SamplingOptions
 from nmtcli.translate.search import SearchOptions, beam_search, sample
@@ -47,11 +47,11 @@ def constraint(kind):
     banned = Phrases((Phrase(({ID[0xC3]: 1}, {ID[0xA9]: 2}), least=0, most=0, whole=True, inner=0),), edges)
     return {
         "none": None,
-        "prefix": ForcedPrefix(EURO),
+        "prefix": Phrases(prefix=EURO),
         "required": Phrases((Phrase.of([E_ACUTE], least=2),)),
         "banned": banned,
         "last byte banned": Phrases((Phrase.of([(ID[0xA9],)], 0, 0), Phrase.of([(ID[0x82],)], 0, 0))),
-        "both": AllOf((ForcedPrefix((4, *E_ACUTE)), Phrases((Phrase.of([EURO]),)))),
+        "both": Phrases((Phrase.of([EURO]),), prefix=(4, *E_ACUTE)),
     }[kind]
 
 

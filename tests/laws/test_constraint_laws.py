@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmtcli.translate.constraints import AllOf, ForcedPrefix, Phrase, Phrases, WordEdges, satisfies
+from nmtcli.translate.constraints import Phrase, Phrases, WordEdges, satisfies
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.vocabulary import EOS, SPECIAL
 from tests.laws.tables import Table, every_translation, exhaustive, occurrences
@@ -42,8 +42,7 @@ def within(tokens, prefix, wanted) -> bool:
 
 
 def build(prefix, wanted):
-    phrases = Phrases(tuple(Phrase.of(spellings, least, most) for spellings, least, most in wanted))
-    return AllOf((ForcedPrefix(prefix), phrases)) if prefix else phrases
+    return Phrases(tuple(Phrase.of(spellings, least, most) for spellings, least, most in wanted), prefix=prefix)
 
 
 @settings(max_examples=300, deadline=None)
@@ -178,7 +177,7 @@ def test_banned_words_are_never_produced_and_search_finds_alternatives(seed, as_
 def test_a_forced_prefix_costs_one_row_a_step():
     table = Table(20, 1)
     options = SearchOptions(beam_size=8)
-    beam_search(table, *table.arrays([1]), [30], options, constraints=[ForcedPrefix((3, 4, 5, 6))])
+    beam_search(table, *table.arrays([1]), [30], options, constraints=[Phrases(prefix=(3, 4, 5, 6))])
     assert table.rows[:6] == [1, 1, 1, 1, 1, 8]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmtcli.translate.constraints import ForcedPrefix, Phrase, Phrases
+from nmtcli.translate.constraints import Phrase, Phrases
 from nmtcli.translate.sampling import SamplingOptions
 from nmtcli.translate.search import SearchOptions, sample
 from nmtcli.vocabulary import BOS, EOS, SPECIAL
@@ -98,7 +98,7 @@ def test_samples_do_not_depend_on_the_batch(seed, numbers, samples, temperature,
     sampling = SamplingOptions(samples, temperature, top_k, top_p, seed)
     sentences = list(range(len(numbers)))
     limits = [3 + 2 * n for n in sentences]
-    constraints = [ForcedPrefix((3, 4)) if prefixed and n % 2 else None for n in sentences]
+    constraints = [Phrases(prefix=(3, 4)) if prefixed and n % 2 else None for n in sentences]
     together = draw(table, sentences, limits, sampling, numbers, constraints=constraints)
     for n in sentences:
         row = slice(n, n + 1)

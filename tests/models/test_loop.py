@@ -1,5 +1,7 @@
 """The fast training loop against its plain reference: losses and gradients."""
 
+from itertools import repeat
+
 import pytest
 import torch
 
@@ -15,8 +17,8 @@ from tests.laws.test_training_laws import tiny_batch
 
 def use_plain_forms(monkeypatch):
     """Everything that has a reference takes it."""
-    monkeypatch.setattr(recurrent, "loop_product", lambda: plain_product)
-    monkeypatch.setattr(cells, "loop_product", lambda: plain_product)
+    monkeypatch.setattr(recurrent, "loop_products", lambda steps: repeat(plain_product, steps))
+    monkeypatch.setattr(cells, "loop_products", lambda steps: repeat(plain_product, steps))
     monkeypatch.setattr(FusedLstmGates, "apply", lstm_gates)
     monkeypatch.setattr(FusedGruGates, "apply", gru_gates)
     monkeypatch.setattr(attention.AdditiveScores, "apply", plain_additive_scores)
@@ -91,8 +93,8 @@ def test_a_deferred_product_has_the_gradients_of_a_plain_one(transposed, per_sen
     bias = torch.randn(4, dtype=torch.float64, requires_grad=True)
     first = inputs[0].requires_grad_()
     found = []
-    for product in (DeferredProduct(), plain_product):
-        results = [product(part, matrix, bias, transposed) for part in inputs]
+    for products in (loop.loop_products(len(inputs)), repeat(plain_product, len(inputs))):
+        results = [product(part, matrix, bias, transposed) for product, part in zip(products, inputs, strict=True)]
         loss = sum((result.sin() * number).sum() for number, result in enumerate(results, start=1))
         found.append((loss, *torch.autograd.grad(loss, (matrix, bias, first))))
     for ours, theirs in zip(*found, strict=True):
@@ -112,5 +114,5 @@ def test_a_deferred_product_accepts_a_transposed_matrix():
 
 def test_products_are_not_deferred_without_gradients():
     with torch.no_grad():
-        assert loop.loop_product() is plain_product
-    assert isinstance(loop.loop_product(), DeferredProduct)
+        assert list(loop.loop_products(2)) == [plain_product] * 2
+    assert all(isinstance(product, DeferredProduct) for product in loop.loop_products(2))

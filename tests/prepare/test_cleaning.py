@@ -10,7 +10,7 @@ from nmtcli.errors import UserError
 from nmtcli.prepare.cleaning.characters import Texts
 from nmtcli.prepare.cleaning.duplicates import Duplicates, pair_hashes
 from nmtcli.prepare.cleaning.held_out import HeldOut
-from nmtcli.prepare.cleaning.rules import EXAMPLES, RULES, active_rules, code, judge, text_rules, validation_rules
+from nmtcli.prepare.cleaning.rules import EXAMPLES, RULES, active_rules, code, judge, text_rules
 from nmtcli.prepare.readers.records import TextBlock
 
 HELD_OUT = HeldOut.of(
@@ -118,7 +118,9 @@ def test_examples_of_dropped_pairs_have_line_and_reason():
 
 
 def test_validation_pairs_are_dropped_only_where_they_are_empty():
-    found = judged([("Berlin", "Berlin"), ("", "x"), ("x" * 5000, "y")], validation_rules())
+    found = judged(
+        [("Berlin", "Berlin"), ("", "x"), ("x" * 5000, "y")], text_rules(DataConfig(), HELD_OUT, training=False)
+    )
     assert found.verdicts.tolist() == [0, code("empty"), 0]
 
 

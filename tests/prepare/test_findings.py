@@ -7,8 +7,7 @@ import pytest
 
 from nmtcli.data.directory import open_data
 from nmtcli.data.tokenizer import Tokenizers
-from nmtcli.prepare.report.finding import Finding
-from nmtcli.prepare.report.findings import findings
+from nmtcli.prepare.report.findings import Finding, findings
 from nmtcli.prepare.report.report import Report
 from tests.conftest import WORDS, nmt, overrides
 

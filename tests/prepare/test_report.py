@@ -8,8 +8,7 @@ import pytest
 from nmtcli.config import CleaningConfig
 from nmtcli.prepare.cleaning.rules import RULES, Example, example
 from nmtcli.prepare.report.explanations import EXPLANATIONS
-from nmtcli.prepare.report.finding import Finding, percent
-from nmtcli.prepare.report.findings import findings
+from nmtcli.prepare.report.findings import Finding, findings, percent
 from nmtcli.prepare.report.page import page, write_page
 from nmtcli.prepare.report.report import (
     CorpusReport,

@@ -129,12 +129,13 @@ def test_character_references_are_decoded(given, text, tmp_path):
 )
 def test_exact_language_codes_have_precedence_over_regions(codes, languages, expected, tmp_path):
     from nmtcli.data.files import File
+    from nmtcli.prepare.readers.records import Sides
     from nmtcli.prepare.readers.tmx import Tmx
 
     texts = ["first", "second"]
     content = tmx(unit(*zip(codes, texts, strict=True), ("de", "x")))
     path = Path(write(tmp_path / "x.tmx", content.encode()))
-    (block,) = Tmx(File(str(path), path), languages).blocks()
+    (block,) = Tmx(File(str(path), path), Sides(languages, None)).blocks()
     assert block.rows().sources == [texts[expected]]
 
 

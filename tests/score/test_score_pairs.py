@@ -15,8 +15,8 @@ from nmtcli.checkpoint import find_model, load_model
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.metrics.alignment import AlignmentQuality, GoldLinks, judge, read_gold
 from nmtcli.metrics.texts import Text
-from nmtcli.score.forced import ForcedSteps, ForcedTorch
 from nmtcli.score.pairs import PairScorer, score_ids
+from nmtcli.translate.forced import forced_by_steps
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.translate.translator import Translator
@@ -41,7 +41,7 @@ def test_the_score_of_a_translation_equals_that_of_the_search(changes, tiny_mode
     length = torch.tensor([len(source) + 1 for source in sources])
     batch = torch.tensor([[*source, 2, *[0] * (9 - len(source))] for source in sources])
     found = beam_search(TorchRuntime(model, CPU), batch, length, [8, 8, 8], SearchOptions(4, 4))
-    forced = ForcedTorch(model, CPU)
+    forced = TorchRuntime(model, CPU).forced
     for source, hypotheses in zip(sources, found, strict=True):
         targets = [list(hypothesis.tokens[:-1]) for hypothesis in hypotheses]
         scores = score_ids(forced, [source] * len(targets), targets)
@@ -58,7 +58,7 @@ def lines(corpus):
 
 def scorer(path, batch_tokens: int) -> PairScorer:
     directory = find_model(path)
-    return PairScorer(ForcedTorch(load_model(directory), CPU), Tokenizers.load(directory), batch_tokens)
+    return PairScorer(TorchRuntime(load_model(directory), CPU).forced, Tokenizers.load(directory), batch_tokens)
 
 
 @settings(max_examples=10, deadline=None)
@@ -154,9 +154,8 @@ def test_stepwise_scores_equal_parallel_scores(tiny_model):
 
     source, length = np.array([[5, 6, 7, 2], [8, 2, 0, 0]]), np.array([4, 2])
     target = np.array([[9, 4, 2], [5, 2, 0]])
-    ours, theirs = (
-        forced(source, length, target, True) for forced in (ForcedTorch(model, CPU), ForcedSteps(OnArrays()))
-    )
+    ours = TorchRuntime(model, CPU).forced(source, length, target, True)
+    theirs = forced_by_steps(OnArrays(), source, length, target, True)
     for row, (read, written) in enumerate(((4, 3), (2, 2))):
         assert theirs[0][row, :written] == pytest.approx(ours[0][row, :written], abs=1e-4)
         assert theirs[1][row, :written, :read] == pytest.approx(ours[1][row, :written, :read], abs=1e-4)

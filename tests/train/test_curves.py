@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmtcli.errors import DataError, ExitCode
+from nmtcli.page.charts import HEIGHT, WIDTH, Curve, curve_chart, short, thinned
 from nmtcli.train.curves import page
 from nmtcli.train.history import read_history
 from nmtcli.train.logs import MetricsLog
-from nmtcli.train.plots import HEIGHT, WIDTH, Curve, Point, plot, short, thinned
 from tests.conftest import nmt
 
 VALIDATION = {
@@ -104,7 +104,7 @@ def test_the_curves_page_is_self_contained(trained):
     assert not [value for name, value in found.attributes if name in ("src", "href", "xlink:href", "style")]
     assert "url(" not in text
     assert "@import" not in text
-    headings = re.findall(r"<h3>(.*?)</h3>", text)
+    headings = re.findall(r"<h3><bdi>(.*?)</bdi></h3>", text)
     assert headings[:2] == ["Loss per target token, with label smoothing", "Perplexity, without label smoothing"]
     assert {"Accuracy, %", "BLEU", "chrF", "Learning rate", "Gradient norm", "Target tokens a second"} <= set(headings)
     assert "Skipped updates" not in headings
@@ -181,14 +181,13 @@ VALUES = st.one_of(st.none(), st.floats(1e-12, 1e12), ANY.filter(lambda value: v
 @settings(max_examples=60, deadline=None)
 @given(values=st.lists(VALUES, max_size=450), zero=st.booleans(), log=st.booleans(), dots=st.booleans())
 def test_every_point_lies_on_the_canvas_and_ticks_are_few(values, zero, log, dots):
-    points = [Point(step, value) for step, value in enumerate(values)]
-    drawn = plot([Curve("a", "train", points, dots)], len(values), zero=zero, log=log)
+    drawn = curve_chart([Curve("train", list(enumerate(values)), dots)], len(values), zero=zero, log=log)
     assert (drawn is None) == all(value is None for value in values)
     if drawn is None:
         return
     places = [tuple(map(float, place.split())) for place in re.split("[ML]", drawn.lines[0].path)[1:]]
     assert places
-    for x, y in (*places, *((x, y) for x, y, _ in drawn.lines[0].dots)):
+    for x, y in (*places, *((point.x, point.y) for point in drawn.points)):
         assert -0.1 <= x <= WIDTH + 0.1
         assert -0.1 <= y <= HEIGHT + 0.1
     for ticks, size in ((drawn.across, WIDTH), (drawn.up, HEIGHT)):
@@ -199,14 +198,14 @@ def test_every_point_lies_on_the_canvas_and_ticks_are_few(values, zero, log, dot
 @settings(max_examples=10, deadline=None)
 @given(st.lists(VALUES, min_size=401, max_size=900))
 def test_thinned_curves_keep_every_peak(values):
-    points = [Point(step, value) for step, value in enumerate(values)]
+    points = list(enumerate(values))
     kept = thinned(points)
     known = [value for value in values if value is not None]
     assert [point for point in points if point in set(kept)] == kept
-    assert {point for point in points if point.value is None} <= set(kept)
+    assert {(step, value) for step, value in points if value is None} <= set(kept)
     if known:
-        assert max(known) in [point.value for point in kept]
-        assert min(known) in [point.value for point in kept]
+        assert max(known) in [value for _, value in kept]
+        assert min(known) in [value for _, value in kept]
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from nmtcli.config.section import AUTO, settled
 from nmtcli.data.tokenizer import vocabulary_size
 from nmtcli.errors import UserError
-from nmtcli.settings import keys, load_config
+from nmtcli.settings import keys, load_config, replaced
 from nmtcli.train import defaults
-from nmtcli.train.defaults import AUTOMATIC, automatic, replaced
+from nmtcli.train.defaults import AUTOMATIC, automatic
 from nmtcli.train.run import settings_of
 from tests.conftest import TINY, nmt, overrides
 

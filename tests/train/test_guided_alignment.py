@@ -1,6 +1,7 @@
 """Guided alignment in training: its targets, its loss, and that attention follows the alignment."""
 
 from dataclasses import replace
+from itertools import repeat
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_the_objective_adds_the_weighted_alignment_loss(tiny_model):
     for weight in (0.5, 2.0):
         loss, _ = TrainingLoss(model, 0.1, guidance=weight)(batch)
         torch.testing.assert_close(loss, plain + weight * added)
-    torch.testing.assert_close(TrainingLoss(model, 0.1, 2.0).evaluate(batch).loss, plain, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(TrainingLoss(model, 0.1, 2.0).evaluate(batch)[0], plain, rtol=1e-5, atol=1e-4)
 
 
 ATTENTIONS = [
@@ -105,8 +106,8 @@ ATTENTIONS = [
 def test_every_kind_of_attention_is_guided_with_the_gradients_of_plain_autograd(attention, tiny_model, monkeypatch):
     batch = batch_of([((4, 3), [(0, 0), (3, 1), (2, 1)]), ((2, 5), [(1, 4)]), ((3, 3), [])])
     found = []
-    for product in (recurrent.loop_product, lambda: plain_product):
-        monkeypatch.setattr(recurrent, "loop_product", product)
+    for products in (recurrent.loop_products, lambda steps: repeat(plain_product, steps)):
+        monkeypatch.setattr(recurrent, "loop_products", products)
         model = tiny_model(*attention)
         decoded = model.decode(batch.source, batch.source_length, batch.target_input, need_attention=True)
         guided_alignment_loss(decoded.attention, batch.alignment).backward()

@@ -11,7 +11,7 @@ from nmtcli.data.batching import Sentences
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.epochs import Epochs
-from nmtcli.train.subwords import SubwordSampling
+from nmtcli.train.feed import SubwordSampling
 from nmtcli.vocabulary import EOS
 from tests.conftest import TINY, nmt, overrides, prepare_arguments
 

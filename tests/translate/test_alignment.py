@@ -130,7 +130,7 @@ def test_punctuation_labels_are_not_rotated(tmp_path):
     write_attention(tmp_path / "a.html", [attention("▁don ' t &", "▁x")])
     text = (tmp_path / "a.html").read_text("utf-8")
     assert re.findall('class="(upright|turned)">([^<]*)<', text)[:4] == [
-        ("turned", "don"), ("upright", "&#x27;"), ("turned", "t"), ("upright", "&amp;")
+        ("turned", "don"), ("upright", "&#39;"), ("turned", "t"), ("upright", "&amp;")
     ]  # fmt: skip
 
 

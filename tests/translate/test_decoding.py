@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nmtcli.config import SearchConfig
-from nmtcli.metrics.bayes_risk import expected_scores
-from nmtcli.metrics.scores import score_sentences
+from nmtcli.metrics.scores import expected_scores, score_sentences
 from nmtcli.translate.decoding import decode, length_limits, search_options
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.translate.translator import Translator

@@ -8,7 +8,7 @@ from nmtcli.checkpoint import find_model, model_weights, read_info
 from nmtcli.data.directory import open_data
 from nmtcli.errors import DataError, UserError
 from nmtcli.models.quantized import assemble, reduce_weights
-from nmtcli.translate.constraints import AllOf, ForcedPrefix, Phrase, Phrases, satisfies
+from nmtcli.translate.constraints import Phrase, Phrases, satisfies
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.translate.shortlist import SHORTLIST, Candidates, Shortlist
@@ -54,7 +54,7 @@ def test_each_sentence_may_use_its_shortlist_and_required_tokens():
     likely = np.zeros((9, 2), dtype=np.int32)
     likely[5], likely[6] = (7, 8), (9, 0)
     shortlist = Shortlist(likely, np.array([10], dtype=np.int32), 20)
-    constraints = [None, AllOf((ForcedPrefix((12,)), Phrases((Phrase.of([(13, 14)]), Phrase.of([(15,)], 0, 0)))))]
+    constraints = [None, Phrases((Phrase.of([(13, 14)]), Phrase.of([(15,)], 0, 0)), prefix=(12,))]
     found = shortlist.candidates(np.array([[5, 2], [6, 2]]), constraints)
     assert found.tokens.tolist() == list(range(20))  # filled up to a round number, or all there are
     own = [set(found.tokens[row].tolist()) - set(range(SPECIAL)) for row in found.allowed]
@@ -110,11 +110,11 @@ def test_shortlisted_search_equals_search_of_a_reduced_model(tiny_model):
     banned = [Phrases(tuple(Phrase.of([(token,)], 0, 0) for token in range(12) if token not in tokens))] * 3
     options = SearchOptions(beam_size=4, n_best=1, length_penalty=0.0)
     among = whole.restricted_to(candidates.tokens, candidates.allowed)
-    constraints = candidates.constraints([ForcedPrefix((8,))] * 3)
+    constraints = candidates.constraints([Phrases(prefix=(8,))] * 3)
     found = candidates.originals(beam_search(among, source, length, [6] * 3, options, constraints=constraints))
     for (one,) in found:
         assert set(one.tokens) <= set(tokens.tolist())
-        assert satisfies(ForcedPrefix((8,)), one.tokens)
+        assert satisfies(Phrases(prefix=(8,)), one.tokens)
         assert satisfies(banned[0], one.tokens)
     small = assemble(model.config, 12, 12, reduce_weights(model, model_weights(model), "int8"))
     packed = TorchRuntime(small, torch.device("cpu")).restricted_to(candidates.tokens, candidates.allowed)

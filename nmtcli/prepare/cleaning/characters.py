@@ -12,7 +12,8 @@ from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
-from xxhash import xxh3_64_intdigest
+
+from nmtcli.data.digests import hashes
 
 OTHER, BLANK, CONTROL, DIGIT, SYMBOL, FIRST_SCRIPT = range(6)
 
@@ -99,7 +100,7 @@ class Texts:
     @cached_property
     def hashes(self) -> npt.NDArray[np.uint64]:
         """A 64-bit hash of each text."""
-        return np.fromiter(map(xxh3_64_intdigest, self.encoded), np.uint64, len(self.texts))
+        return np.fromiter(hashes(self.encoded), np.uint64, len(self.texts))
 
     def rows(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The number of the text of each position in `codes`."""
@@ -125,6 +126,6 @@ class Texts:
             done += step
         starts = np.flatnonzero(run)
         inside = (self.rows(starts) == self.rows(starts + times)) & (self.kinds[starts] != BLANK)
-        found = np.zeros(len(self.texts), np.bool_)
-        found[self.rows(starts[inside])] = True
-        return found
+        repeating = np.zeros(len(self.texts), np.bool_)
+        repeating[self.rows(starts[inside])] = True
+        return repeating

@@ -18,50 +18,49 @@ Hashes = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Hashes and n-grams of the held-out lines of each side."""
+class HeldOutSide:
+    """Hashes and n-grams of the held-out lines of one side."""
 
-    sources: Hashes
-    targets: Hashes
+    hashes: Hashes
     n: int | None
-    source_ngrams: frozenset[str]
-    target_ngrams: frozenset[str]
-    sampled: Hashes  # sources sampled from the training text, of any length
+    ngrams: frozenset[str]
+
+    @classmethod
+    def of(cls, lines: Sequence[str], n: int | None) -> "HeldOutSide":
+        """From the lines; `n` is the size of n-grams in words, None for no n-grams."""
+        hashes = np.unique(Texts(list(filter(_long_enough, lines))).hashes)
+        return cls(hashes, n, frozenset(gram for line in lines for gram in _ngrams(line, n)))
+
+    def has_line(self, texts: Texts) -> Mask:
+        """Which texts are a held-out line."""
+        return np.isin(texts.hashes, self.hashes)
+
+    def shares_ngram(self, texts: Texts) -> Mask:
+        """Which texts share an n-gram with a held-out line."""
+        shared = (not self.ngrams.isdisjoint(_ngrams(text, self.n)) for text in texts.texts)
+        return np.fromiter(shared, np.bool_, len(texts.texts))
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out lines of both sides, and the sources that were sampled from the training text."""
+
+    source: HeldOutSide
+    target: HeldOutSide
+    sampled: Hashes  # of any length
 
     @classmethod
     def of(cls, sides: Iterable[tuple[list[str], list[str]]], n: int | None, sampled: Sequence[str] = ()) -> "HeldOut":
-        """From the texts of both sides; `n` is the size of n-grams in words, None for no n-grams."""
+        """From the texts of both sides; `n` as in `HeldOutSide.of`."""
         lines: tuple[list[str], list[str]] = ([], [])
         for sources, targets in sides:
             lines[0].extend(sources)
             lines[1].extend(targets)
-        hashes = [np.unique(Texts(list(filter(_long_enough, side))).hashes) for side in lines]
-        ngrams = [frozenset(gram for line in side for gram in _ngrams(line, n)) for side in lines]
-        return cls(hashes[0], hashes[1], n, ngrams[0], ngrams[1], Texts(sampled).hashes)
+        return cls(HeldOutSide.of(lines[0], n), HeldOutSide.of(lines[1], n), Texts(sampled).hashes)
 
     def sampled_sources(self, texts: Texts) -> Mask:
         """Which texts are a source sampled from the training text."""
         return np.isin(texts.hashes, self.sampled)
-
-    def in_sources(self, texts: Texts) -> Mask:
-        """Which texts are a held-out source line."""
-        return np.isin(texts.hashes, self.sources)
-
-    def in_targets(self, texts: Texts) -> Mask:
-        """Which texts are a held-out target line."""
-        return np.isin(texts.hashes, self.targets)
-
-    def ngram_in_sources(self, texts: Texts) -> Mask:
-        """Which texts share an n-gram with a held-out source line."""
-        return self._sharing(texts, self.source_ngrams)
-
-    def ngram_in_targets(self, texts: Texts) -> Mask:
-        """Which texts share an n-gram with a held-out target line."""
-        return self._sharing(texts, self.target_ngrams)
-
-    def _sharing(self, texts: Texts, ngrams: frozenset[str]) -> Mask:
-        found = (not ngrams.isdisjoint(_ngrams(text, self.n)) for text in texts.texts)
-        return np.fromiter(found, np.bool_, len(texts.texts))
 
 
 def _long_enough(text: str) -> bool:

@@ -132,9 +132,11 @@ class PairRule:
         return self.message.format(source=len(source.encode()), target=len(target.encode()))
 
 
-def text_rules(config: DataConfig, held_out: HeldOut) -> list[Rule]:
-    """The rules for training pairs that need only the text of the pair, in order."""
+def text_rules(config: DataConfig, held_out: HeldOut, *, training: bool = True) -> list[Rule]:
+    """The rules that need only the text of the pair, in order; for validation pairs the first one only."""
     rules: list[Rule] = [_both(EMPTY, "is empty", _blank)]
+    if not training:
+        return rules
     cleaning = config.cleaning
     if cleaning.control_characters:
         message = "has a control character or U+FFFD"
@@ -164,36 +166,31 @@ def text_rules(config: DataConfig, held_out: HeldOut) -> list[Rule]:
         rules.append(PairRule(DRAWN, message, lambda source, _: held_out.sampled_sources(source)))
     if cleaning.held_out:
         message = "is a validation or test line"
-        rules.append(SideRule("held-out", message, held_out.in_sources, held_out.in_targets))
+        rules.append(SideRule("held-out", message, held_out.source.has_line, held_out.target.has_line))
     if cleaning.held_out_ngram is not None:
         message = f"shares an n-gram of {cleaning.held_out_ngram} words with a validation or test line"
-        rules.append(SideRule("held-out-ngram", message, held_out.ngram_in_sources, held_out.ngram_in_targets))
+        rules.append(SideRule("held-out-ngram", message, held_out.source.shares_ngram, held_out.target.shares_ngram))
     return rules
-
-
-def validation_rules() -> list[Rule]:
-    """The rules for validation pairs."""
-    return [_both(EMPTY, "is empty", _blank)]
 
 
 def active_rules(config: CleaningConfig, text_rules: Sequence[Rule], *, training: bool) -> tuple[str, ...]:
     """The names of all active rules in order, including those that need more than the text of a pair."""
     names = {MALFORMED, INVALID_UTF8, *(rule.name for rule in text_rules)}
     if training:
-        names |= {name for name, _ in duplicate_rules(config)}
+        names |= {*duplicate_rules(config)}
         if config.max_tokens is not None:
             names.add(TOO_MANY_TOKENS)
     return tuple(name for name in RULES if name in names)
 
 
-def duplicate_rules(config: CleaningConfig) -> list[tuple[str, bool]]:
+def duplicate_rules(config: CleaningConfig) -> list[str]:
     """The active rules about repeated text, in order."""
     switches = {
         DUPLICATE: config.duplicates,
         DUPLICATE_SOURCE: config.duplicate_sources,
         DUPLICATE_TARGET: config.duplicate_targets,
     }
-    return [(name, on) for name, on in switches.items() if on]
+    return [name for name, on in switches.items() if on]
 
 
 @dataclass
@@ -227,21 +224,21 @@ def _both(name: str, message: str, test: Callable[[Texts], Mask]) -> SideRule:
 
 
 def _blank(texts: Texts) -> Mask:
-    found: Mask = np.asarray(texts.lengths == 0)
+    blank: Mask = np.asarray(texts.lengths == 0)
     starts = texts.ends - texts.lengths
-    suspects = np.flatnonzero(~found)
+    suspects = np.flatnonzero(~blank)
     first = texts.kinds[starts[suspects]]
     for row in suspects[(first == BLANK) | (first == OTHER)].tolist():
-        found[row] = _INVISIBLE.fullmatch(texts.texts[row]) is not None
-    return found
+        blank[row] = _INVISIBLE.fullmatch(texts.texts[row]) is not None
+    return blank
 
 
 def _markup(texts: Texts, known: frozenset[str]) -> Mask:
-    found = np.zeros(len(texts.texts), np.bool_)
+    marked = np.zeros(len(texts.texts), np.bool_)
     suspects = texts.count((texts.codes == ord("<")) | (texts.codes == ord("&")))
     for row in np.flatnonzero(suspects).tolist():
-        found[row] = any(match not in known for match in _MARKUP.findall(texts.texts[row]))
-    return found
+        marked[row] = any(match not in known for match in _MARKUP.findall(texts.texts[row]))
+    return marked
 
 
 def _uneven(source: Texts, target: Texts, ratio: float) -> Mask:
@@ -252,11 +249,11 @@ def _uneven(source: Texts, target: Texts, ratio: float) -> Mask:
 
 
 def _copied(source: Texts, target: Texts) -> Mask:
-    found = np.zeros(len(source.texts), np.bool_)
+    copied = np.zeros(len(source.texts), np.bool_)
     for row in np.flatnonzero(source.lengths == target.lengths).tolist():
         text = source.texts[row]
-        found[row] = text == target.texts[row] and any(map(str.isalpha, text))
-    return found
+        copied[row] = text == target.texts[row] and any(map(str.isalpha, text))
+    return copied
 
 
 def _symbols(texts: Texts, share: float) -> Mask:

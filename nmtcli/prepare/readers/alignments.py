@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nmtcli.data.files import File, LineReader
+from nmtcli.data.files import File
 from nmtcli.data.links import Links, count_words
-from nmtcli.errors import DataError, each
-from nmtcli.prepare.readers.lines import LinePairs, PairBlock
+from nmtcli.errors import DataError
+from nmtcli.prepare.readers.lines import LinePairs, PairBlock, line_aligned
 from nmtcli.prepare.rows import Rows, decode_lines
 
 _LINK = "[0-9]{1,9}-[0-9]{1,9}"
@@ -21,31 +21,15 @@ _FORMAT = "each line is a word alignment in Pharaoh format, such as 0-0 1-2, cou
 
 
 @dataclass(frozen=True)
-class AlignedBlock:
+class AlignedBlock(PairBlock):
     """Lines of two files and of their word alignment, as bytes."""
 
-    pairs: PairBlock
     alignment: str  # the file
     lines: bytes
 
-    @property
-    def line(self) -> int:
-        """See `Block`."""
-        return self.pairs.line
-
-    @property
-    def size(self) -> int:
-        """See `Block`."""
-        return self.pairs.size
-
-    @property
-    def file(self) -> str:
-        """The source file."""
-        return self.pairs.file
-
     def rows(self) -> Rows:
         """Decode both sides and parse the links. Raises DataError for the first line that is not valid."""
-        rows = self.pairs.rows()
+        rows = super().rows()
         texts, problems, _ = decode_lines(self.lines, self.size, self.line, self.alignment)
         for index, problem in sorted(problems.items()):
             raise DataError(f"{self._place(index)}: {problem.reason}", _FORMAT)
@@ -73,9 +57,9 @@ class AlignedBlock:
             words = np.fromiter(map(count_words, texts), np.int64, self.size)
             beyond = readable[links.pair] & (links.positions[:, number] >= words[links.pair])
             if beyond.any():
-                found = int(beyond.argmax())
-                index = int(links.pair[found])
-                link = "-".join(map(str, links.positions[found]))
+                first = int(beyond.argmax())
+                index = int(links.pair[first])
+                link = "-".join(map(str, links.positions[first]))
                 raise DataError(
                     f"{self._place(index)}: link {link}, but the {side} has {words[index]} words",
                     "the alignment must be of these lines, with words delimited by spaces and counted from 0",
@@ -83,47 +67,23 @@ class AlignedBlock:
 
 
 @dataclass(frozen=True)
-class AlignedLines:
+class AlignedLines(LinePairs):
     """Two text files and their word alignment, line by line."""
 
-    pairs: LinePairs
     alignment: File
-
-    @property
-    def name(self) -> str:
-        """The names of the two text files."""
-        return self.pairs.name
 
     @property
     def files(self) -> tuple[File, ...]:
         """All three files."""
-        return (*self.pairs.files, self.alignment)
-
-    def check(self) -> None:
-        """Check the start of all files. Raises one DataError with all errors."""
-        each(File.check, dict.fromkeys(self.files))
+        return (self.source, self.target, self.alignment)
 
     def digest(self) -> str:
-        """Sha256 of all files."""
-        return f"{self.pairs.digest()} {self.alignment.digest()}"
+        """SHA-256 of all files."""
+        return f"{super().digest()} {self.alignment.digest()}"
 
     def blocks(self) -> Iterator[AlignedBlock]:
         """Blocks with the same lines of all three. Raises DataError if their numbers of lines differ."""
-        done = 0
-        with self.alignment.readable(), self.alignment.open() as file:
-            reader = LineReader(file)
-            for block in self.pairs.blocks():
-                lines, found = reader.take(block.size)
-                if found < block.size:
-                    raise self._mismatch(sum(block.size for block in self.pairs.blocks()), done + found)
-                yield AlignedBlock(block, self.alignment.name, lines)
-                done += block.size
-            if reader.take(1)[1]:
-                raise self._mismatch(done, sum(count for _, count in self.alignment.blocks()))
-
-    def _mismatch(self, pairs: int, lines: int) -> DataError:
-        return DataError(
-            f"{self.pairs.source.name} has {pairs:,} lines, {self.alignment.name} {lines:,}:"
-            " the files must be line-aligned",
-            "line n of an alignment file has the links of pair n, or is empty",
-        )
+        pairs = ((block, block.size) for block in super().blocks())
+        hint = "line n of an alignment file has the links of pair n, or is empty"
+        for block, size, lines in line_aligned(pairs, self.source, self.alignment, hint):
+            yield AlignedBlock(block.line, size, block.files, block.sides, self.alignment.name, lines)

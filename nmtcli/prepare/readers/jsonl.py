@@ -4,9 +4,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from nmtcli.data.files import FromFile
 from nmtcli.errors import DataError
-from nmtcli.prepare.readers.records import Pair, Sides, TextBlock, pair_or_error
+from nmtcli.prepare.readers.records import FileReader, Pair, Sides, TextBlock, pair_or_error
 from nmtcli.prepare.rows import Rows, decode_lines
 
 
@@ -23,8 +22,8 @@ class JsonBlock:
     def rows(self) -> Rows:
         """Parse each line."""
         texts, problems, crlf = decode_lines(self.lines, self.size, self.line, self.file)
-        found = TextBlock(self.line, self.size, self.file, [self._parse(text) for text in texts]).rows()
-        return replace(found, problems=found.problems | problems, crlf_lines=crlf)
+        parsed = TextBlock(self.line, self.size, self.file, [self._parse(text) for text in texts]).rows()
+        return replace(parsed, problems=parsed.problems | problems, crlf_lines=crlf)
 
     def _parse(self, text: str) -> Pair | str:
         if not text.strip():
@@ -35,11 +34,8 @@ class JsonBlock:
             return f"not JSON: {error}"
 
 
-@dataclass(frozen=True)
-class JsonLines(FromFile):
+class JsonLines(FileReader):
     """One pair per line: `{"source": …, "target": …}`, `{"translation": {"de": …, "en": …}}` or with given keys."""
-
-    sides: Sides
 
     def check(self) -> None:
         """Parse the first non-blank line. Raises DataError."""
@@ -55,10 +51,6 @@ class JsonLines(FromFile):
         if not isinstance(record, dict):
             raise DataError(f"{self.name}:{number}: not a JSON object", 'a line is {"source": …, "target": …}')
         self.sides.check(record, f"{self.name}:{number}")
-
-    def digest(self) -> str:
-        """Sha256 of the file, and the columns of the sides."""
-        return f"{self.data.digest()} {self.sides}"
 
     def blocks(self) -> Iterator[JsonBlock]:
         """All lines."""

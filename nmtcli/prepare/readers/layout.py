@@ -46,7 +46,9 @@ def find_layout(first: Sequence[str], second: Sequence[str], sides: Sides, name:
     shift = int(len(second) == width + 1 and bool(second[-1]) and second[0].strip().isdecimal())
     if (columns := sides.names(cells)) is not None:
         return Layout(*columns, width, named=True, shift=shift)
-    header = _is_header(cells, sides)
+    known = _HEADERS | {language.lower() for language in sides.languages}
+    named = [cell.lower() for cell in cells if cell]
+    header = len(named) >= 2 and known.issuperset(named)
     requested = sides.columns
     if requested is None and header:
         texts = [number for number, cell in enumerate(cells) if cell and cell.lower() not in _NOT_TEXT]
@@ -66,10 +68,3 @@ def find_layout(first: Sequence[str], second: Sequence[str], sides: Sides, name:
         f"{name}: {problem} among {len(cells)} column{'s' * (len(cells) != 1)}: {shown[:200]}",
         "set the columns of the corpus in a YAML file: columns: [NAME, NAME], or numbers from 1: columns: [1, 2]",
     )
-
-
-def _is_header(cells: Sequence[str], sides: Sides) -> bool:
-    """Whether all cells, at least two, are column names."""
-    known = _HEADERS | {language.lower() for language in sides.languages}
-    named = [cell for cell in cells if cell]
-    return len(named) >= 2 and all(cell.lower() in known for cell in named)

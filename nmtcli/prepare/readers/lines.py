@@ -4,12 +4,15 @@ Only LF ends a line. A lone CR, U+0085 or U+2028 is part of the text: programs t
 alignment.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from nmtcli.data.files import File, LineReader
 from nmtcli.errors import DataError, each
 from nmtcli.prepare.rows import Rows, decode_lines
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -52,30 +55,42 @@ class LinePairs:
         return (self.source, self.target)
 
     def check(self) -> None:
-        """Check the start of both files. Raises one DataError with all errors."""
+        """Check the start of each file. Raises one DataError with all errors."""
         each(File.check, dict.fromkeys(self.files))
 
     def digest(self) -> str:
-        """Sha256 of both files."""
+        """SHA-256 of both files."""
         return f"{self.source.digest()} {self.target.digest()}"
 
     def blocks(self) -> Iterator[PairBlock]:
         """Blocks with the same lines of both. Raises DataError if their numbers of lines differ."""
-        done = 0
-        files = self.source.name, self.target.name
-        with self.target.readable(), self.target.open() as target:
-            reader = LineReader(target)
-            for lines, count in self.source.blocks():
-                others, found = reader.take(count)
-                if found < count:
-                    raise self._mismatch(sum(count for _, count in self.source.blocks()), done + found)
-                yield PairBlock(done + 1, count, files, (lines, others))
-                done += count
-            if reader.take(1)[1]:
-                raise self._mismatch(done, sum(count for _, count in self.target.blocks()))
+        line, files = 1, (self.source.name, self.target.name)
+        hint = "line n of one file must translate line n of the other; only LF ends a line"
+        for lines, count, others in line_aligned(self.source.blocks(), self.source, self.target, hint):
+            yield PairBlock(line, count, files, (lines, others))
+            line += count
 
-    def _mismatch(self, source: int, target: int) -> DataError:
-        return DataError(
-            f"{self.source.name} has {source:,} lines, {self.target.name} {target:,}: the files must be line-aligned",
-            "line n of one file must translate line n of the other; only LF ends a line",
-        )
+
+def line_aligned(
+    blocks: Iterable[tuple[Item, int]], source: File, other: File, hint: str
+) -> Iterator[tuple[Item, int, bytes]]:
+    """Each block of the lines of `source`, its size, and the same lines of another file.
+
+    Raises DataError, with the hint, if their numbers of lines differ.
+    """
+    done = 0
+
+    def mismatch(ours: int, others: int) -> DataError:
+        counts = f"{source.name} has {ours:,} lines, {other.name} {others:,}"
+        return DataError(f"{counts}: the files must be line-aligned", hint)
+
+    with other.readable(), other.open() as file:
+        reader = LineReader(file)
+        for block, size in blocks:
+            lines, count = reader.take(size)
+            if count < size:
+                raise mismatch(sum(size for _, size in source.blocks()), done + count)
+            yield block, size, lines
+            done += size
+        if reader.take(1)[1]:
+            raise mismatch(done, sum(size for _, size in other.blocks()))

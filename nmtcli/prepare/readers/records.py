@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from nmtcli.data.files import File
 from nmtcli.errors import DataError
 from nmtcli.prepare.rows import HEADER, INVALID_UTF8, MALFORMED, Problem, Rows
 
@@ -62,8 +63,30 @@ class Sides:
             if source.lower() in lower and target.lower() in lower:
                 return lower[source.lower()], lower[target.lower()]
         regional = [match_language(list(lower), language) for language in self.languages]
-        found = [lower[key] for key in regional if key is not None]
-        return (found[0], found[1]) if len(set(found)) == 2 else None
+        matches = [lower[key] for key in regional if key is not None]
+        return (matches[0], matches[1]) if len(set(matches)) == 2 else None
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """The base of readers of a single file with both sides."""
+
+    data: File
+    sides: Sides
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self.data.name
+
+    @property
+    def files(self) -> tuple[File, ...]:
+        """The one file."""
+        return (self.data,)
+
+    def digest(self) -> str:
+        """SHA-256 of the file, and the columns of the sides."""
+        return f"{self.data.digest()} {self.sides}"
 
 
 def match_language(codes: Sequence[str], language: str) -> str | None:
@@ -72,13 +95,13 @@ def match_language(codes: Sequence[str], language: str) -> str | None:
     """
     normal = [code.lower().replace("_", "-") for code in codes]
     name = language.lower().replace("_", "-")
-    for found in (
+    for matches in (
         [code == name for code in normal],
         [code.startswith(f"{name}-") for code in normal],
         [name.startswith(f"{code}-") for code in normal],
     ):
-        if any(found):
-            return codes[found.index(True)]
+        if any(matches):
+            return codes[matches.index(True)]
     return None
 
 
@@ -94,28 +117,28 @@ class TextBlock:
 
     def rows(self) -> Rows:
         """Check that both sides are text, and replace line breaks."""
-        found = Rows([""] * self.size, [""] * self.size, notes=dict(self.notes))
+        parsed = Rows([""] * self.size, [""] * self.size, notes=dict(self.notes))
         for index, pair in enumerate(self.pairs):
             if isinstance(pair, str):
-                found.problems[index] = Problem(MALFORMED, self.file, pair, "")
+                parsed.problems[index] = Problem(MALFORMED, self.file, pair, "")
             else:
-                self._add(found, index, *pair)
-        return found
+                self._add(parsed, index, *pair)
+        return parsed
 
-    def _add(self, found: Rows, index: int, source: Any, target: Any) -> None:
+    def _add(self, parsed: Rows, index: int, source: Any, target: Any) -> None:
         if not isinstance(source, str) or not isinstance(target, str):
             side, value = ("target", target) if isinstance(source, str) else ("source", source)
             reason = f"the {side} is {'missing' if value is None else type(value).__name__}, not text"
-            found.problems[index] = Problem(MALFORMED, self.file, reason, str(value)[:200])
+            parsed.problems[index] = Problem(MALFORMED, self.file, reason, str(value)[:200])
             return
         try:
             (source + target).encode("utf-8")
         except UnicodeEncodeError:
             text = f"{source} ||| {target}".encode("utf-8", "replace").decode("utf-8")
-            found.problems[index] = Problem(INVALID_UTF8, self.file, "not UTF-8, or a lone surrogate", text)
+            parsed.problems[index] = Problem(INVALID_UTF8, self.file, "not UTF-8, or a lone surrogate", text)
             return
-        found.line_breaks += source.count("\n") + target.count("\n")
-        found.sources[index], found.targets[index] = map(_one_line, (source, target))
+        parsed.line_breaks += source.count("\n") + target.count("\n")
+        parsed.sources[index], parsed.targets[index] = map(_one_line, (source, target))
 
 
 def _one_line(text: str) -> str:

@@ -3,7 +3,6 @@
 import csv
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from io import TextIOWrapper
 from itertools import chain, islice
 from typing import Any
@@ -11,10 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
-from nmtcli.data.files import File, FromFile
+from nmtcli.data.files import File
 from nmtcli.errors import DataError
 from nmtcli.prepare.readers.layout import Layout, find_layout
-from nmtcli.prepare.readers.records import Sides, TextBlock, pair_or_error, text_blocks
+from nmtcli.prepare.readers.records import FileReader, TextBlock, pair_or_error, text_blocks
 
 _BATCH = 1000  # rows of Parquet read at a time
 _LONGEST_ROW = 100  # maximum lines of a CSV row: a quote left open for longer is an error
@@ -23,11 +22,8 @@ _DELIMITERS = ",;\t"
 csv.field_size_limit(2**31 - 1)  # cleaning rules limit lengths
 
 
-@dataclass(frozen=True)
-class CsvFile(FromFile):
+class CsvFile(FileReader):
     """A CSV file with column names in the first line, or with numbered columns."""
-
-    sides: Sides
 
     def check(self) -> None:
         """Find the columns and the first row. Raises DataError."""
@@ -37,10 +33,6 @@ class CsvFile(FromFile):
             next(rows)
         if next(rows, None) is None:
             raise DataError(f"{self.name}: has no rows")
-
-    def digest(self) -> str:
-        """Sha256 of the file, and the columns of the sides."""
-        return f"{self.data.digest()} {self.sides}"
 
     def blocks(self) -> Iterator[TextBlock]:
         """All rows; one with another number of cells than the first line is malformed."""
@@ -65,8 +57,8 @@ class CsvFile(FromFile):
             one, two = [*islice(split_rows(iter(start), delimiter), 2), [], []][:2]
             try:
                 layout = find_layout(cells_of(one), cells_of(two), self.sides, self.name, headed=True)
-            except DataError as found:
-                error = error or found
+            except DataError as reason:
+                error = error or reason
                 continue
             return layout, skipped, split_rows(chain(start, lines), delimiter, layout)
         assert error is not None
@@ -113,11 +105,8 @@ def _parsed(parts: Sequence[str], delimiter: str) -> list[str] | str | None:
         return None if "end of data" in str(error) else f"not CSV: {error}"
 
 
-@dataclass(frozen=True)
-class Parquet(FromFile):
+class Parquet(FileReader):
     """A Parquet file."""
-
-    sides: Sides
 
     def check(self) -> None:
         """Read the first row. Raises DataError."""
@@ -126,10 +115,6 @@ class Parquet(FromFile):
         if first is None:
             raise DataError(f"{self.name}: has no rows")
         self.sides.check(first, self.name)
-
-    def digest(self) -> str:
-        """Sha256 of the file, and the columns of the sides."""
-        return f"{self.data.digest()} {self.sides}"
 
     def blocks(self) -> Iterator[TextBlock]:
         """All rows."""

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from itertools import islice
 from xml.etree import ElementTree
 
-from nmtcli.data.files import FromFile
 from nmtcli.errors import DataError
-from nmtcli.prepare.readers.records import Pair, TextBlock, match_language
+from nmtcli.prepare.readers.records import FileReader, Pair, TextBlock, match_language
 from nmtcli.prepare.rows import INLINE_CODES, Rows
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -75,21 +74,18 @@ class TmxBlock:
         sides: list[str] = []
         codes = 0
         for language in self.languages:
-            found = match_language([code for code, _ in segments], language)
-            if found is None:
+            match = match_language([code for code, _ in segments], language)
+            if match is None:
                 there = ", ".join(dict.fromkeys(code for code, _ in segments)) or "none"
                 return f"no segment in {language} (languages: {there})", 0
-            segment = next(segment for code, segment in segments if code == found)
+            segment = next(segment for code, segment in segments if code == match)
             sides.append(_text(segment))
             codes += sum(_name(child) in _CODES for child in segment.iter())
         return (sides[0], sides[1]), codes
 
 
-@dataclass(frozen=True)
-class Tmx(FromFile):
+class Tmx(FileReader):
     """The segments of two languages of each unit, of any region (`en` matches `en-GB`)."""
-
-    languages: tuple[str, str]
 
     def check(self) -> None:
         """Find a unit with both languages. Raises DataError if there is none."""
@@ -104,14 +100,14 @@ class Tmx(FromFile):
         if block is None:
             raise DataError(f"{self.name}: has no translation unit (tu)", "give a TMX file")
         raise DataError(
-            f"{self.name}: no unit has text in {' and '.join(self.languages)}"
+            f"{self.name}: no unit has text in {' and '.join(self.sides.languages)}"
             f" (languages: {', '.join(sorted(languages)) or 'none'})",
             "give the language codes of the file: -s LANG -t LANG",
         )
 
     def digest(self) -> str:
-        """Sha256 of the file, and the languages."""
-        return f"{self.data.digest()} {self.languages}"
+        """SHA-256 of the file, and the languages."""
+        return f"{self.data.digest()} {self.sides.languages}"
 
     def blocks(self) -> Iterator[TmxBlock]:
         """All units."""
@@ -123,7 +119,7 @@ class Tmx(FromFile):
         namespaces = "".join(_NAMESPACE.findall(root[1]))
         units, line = self._units(head[root.end() :], text), 1
         while chunk := list(islice(units, _BLOCK)):
-            yield TmxBlock(line, len(chunk), self.name, chunk, namespaces, self.languages)
+            yield TmxBlock(line, len(chunk), self.name, chunk, namespaces, self.sides.languages)
             line += len(chunk)
 
     def _text(self) -> Iterator[str]:
@@ -161,12 +157,12 @@ class Tmx(FromFile):
             last = f"</{begin[1]}"
             end = re.compile(rf"{re.escape(last)}\s*>|<{re.escape(begin[1])}(?=[\s>/])|</(?:[\w.-]+:)?body\s*>")
             searched = len(begin[0])
-            while (found := end.search(text, searched)) is None:
+            while (match := end.search(text, searched)) is None:
                 searched = max(len(begin[0]), len(text) - 100)
                 if len(text) > _LONGEST or (rest := next(more, None)) is None:
                     raise self._cut_short()
                 text += rest
-            stop = found.end() if found[0].startswith(last) else found.start()
+            stop = match.end() if match[0].startswith(last) else match.start()
             yield text[:stop]
             text = text[stop:]
         if not ended:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from io import StringIO
 from itertools import islice
 
-from nmtcli.data.files import FromFile
 from nmtcli.prepare.readers.layout import Layout, find_layout
-from nmtcli.prepare.readers.records import Sides, TextBlock, text_blocks
+from nmtcli.prepare.readers.records import FileReader, TextBlock, text_blocks
 from nmtcli.prepare.readers.tables import cells_of, read_lines, split_rows
 from nmtcli.prepare.rows import HEADER, MALFORMED, QUOTED, Problem, Rows, decode_lines
 
@@ -42,19 +41,12 @@ class TsvBlock:
         return Rows(sources, targets, problems, crlf, notes={HEADER: self.header} if self.header else {})
 
 
-@dataclass(frozen=True)
-class TsvFile(FromFile):
+class TsvFile(FileReader):
     """One pair per line: two tab-separated columns, named by the first line or numbered from 1."""
-
-    sides: Sides
 
     def check(self) -> None:
         """Find the columns in the first line. Raises DataError."""
         self._layout(self.data.check())
-
-    def digest(self) -> str:
-        """Sha256 of the file, and the columns of the sides."""
-        return f"{self.data.digest()} {self.sides}"
 
     def blocks(self) -> Iterator[TsvBlock | TextBlock]:
         """The lines, or the rows if cells are quoted, without the header."""

@@ -1,89 +1,69 @@
 """Histograms of training text as bars, overlaid with validation text as a line."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from itertools import pairwise
 
-from nmtcli.page.charts import HEIGHT, WIDTH, Bar, Chart, Line, height_of
-from nmtcli.prepare.report.finding import percent
+from nmtcli.page.charts import HEIGHT, Bar, Chart, Line, grid, height_of, histogram_outline, place_of, round_values
+from nmtcli.prepare.report.findings import percent
 from nmtcli.prepare.report.report import Histogram
 
-_GRID = tuple(step * power for power in (0.001, 0.01, 0.1) for step in (1, 2, 5))
-_MOST_LINES, _MOST_LABELS = 4, 8
-
-
-@dataclass(frozen=True)
-class _Shares:
-    """A histogram as shares of all texts in each bin."""
-
-    edges: tuple[float, ...]  # places on the axis
-    shares: tuple[float, ...]
-    labels: tuple[str, ...]
+_LEAST_TOP = 0.001  # share of texts that the axis reaches at least
 
 
 def length_chart(train: Histogram, valid: Histogram) -> Chart:
     """Lengths of texts, in bins of equal width from 0; the open last bin has the same width."""
     width, valid_width = _width(train), _width(valid)
-    reach = max(train.edges[-2] + width, valid.edges[-2] + valid_width)
-    bars = _lengths(train, width)
-    line = _lengths(valid, valid_width)
+    edges, valid_edges = ([*one.edges[:-1], one.edges[-2] + _width(one)] for one in (train, valid))
+    labels = [*(f"{low:.0f} to {high - 1:.0f}" for low, high in pairwise(edges[:-1])), f"{edges[-2]:.0f} or more"]
+    reach = max(edges[-1], valid_edges[-1])
     # validation bins may have another width: scale their shares to the width of training bins
-    line = replace(line, shares=tuple(share * width / valid_width for share in line.shares))
-    step = next(n for n in (1, 2, 5, 10, 20, 50, 100) if reach <= _MOST_LABELS * n * width)
-    labels = [n * step * width for n in range(math.ceil(reach / width / step))]
-    return _chart(bars, line, (0.0, reach), [(value, f"{value:.0f}") for value in labels])
+    line = [share * width / valid_width for share in _shares(valid)]
+    ticks = [(value, label) for value, label in round_values(0, reach, min(reach, 8)) if value < reach]
+    return _chart(edges, _shares(train), labels, valid_edges, line, (0, reach), ticks)
 
 
 def ratio_chart(train: Histogram, valid: Histogram) -> Chart:
     """Length ratios, in logarithmic bins."""
-    bars, line = _ratios(train), _ratios(valid)
-    low, high = bars.edges[0], bars.edges[-1]
-    octaves = range(math.ceil(low) + 1, math.floor(high))
-    labels = [(float(octave), f"1/{2**-octave}" if octave < 0 else f"{2**octave}") for octave in octaves]
-    return _chart(bars, line, (low, high), labels)
+    edges, valid_edges = ([math.log2(edge) for edge in one.edges] for one in (train, valid))
+    labels = [f"{low:.2g} to {high:.2g}" for low, high in pairwise(train.edges)]
+    octaves = range(math.ceil(edges[0]) + 1, math.floor(edges[-1]))
+    ticks = [(float(octave), f"1/{2**-octave}" if octave < 0 else f"{2**octave}") for octave in octaves]
+    return _chart(edges, _shares(train), labels, valid_edges, _shares(valid), (edges[0], edges[-1]), ticks)
 
 
 def _width(histogram: Histogram) -> float:
     return histogram.edges[1] - histogram.edges[0] if len(histogram.edges) > 2 else 1.0
 
 
-def _lengths(histogram: Histogram, width: float) -> _Shares:
-    *closed, last = histogram.edges[:-1]
-    labels = [f"{low:.0f} to {high - 1:.0f}" for low, high in pairwise(histogram.edges[:-1])]
-    return _Shares((*closed, last, last + width), _shares(histogram), (*labels, f"{last:.0f} or more"))
-
-
-def _ratios(histogram: Histogram) -> _Shares:
-    labels = tuple(f"{low:.2g} to {high:.2g}" for low, high in pairwise(histogram.edges))
-    return _Shares(tuple(math.log2(edge) for edge in histogram.edges), _shares(histogram), labels)
-
-
-def _shares(histogram: Histogram) -> tuple[float, ...]:
+def _shares(histogram: Histogram) -> list[float]:
+    """The share of all texts in each bin."""
     total = max(sum(histogram.counts), 1)
-    return tuple(count / total for count in histogram.counts)
+    return [count / total for count in histogram.counts]
 
 
-def _chart(bars: _Shares, line: _Shares, reach: tuple[float, float], labels: list[tuple[float, str]]) -> Chart:
-    low, high = reach
-    top = 1.05 * max(*bars.shares, *line.shares, _GRID[0])
-
-    def x(value: float) -> float:
-        return round(WIDTH * (value - low) / (high - low), 1)
-
-    def y(share: float) -> float:
-        return height_of(share, 0.0, top)
-
-    rectangles = tuple(
-        Bar(x(left), y(share), round(x(right) - x(left), 1), round(HEIGHT - y(share), 1), f"{label}: {percent(share)}")
-        for (left, right), share, label in zip(pairwise(bars.edges), bars.shares, bars.labels, strict=True)
-        if share
-    )
-    steps = "".join(f"V{y(share):g}H{x(right):g}" for right, share in zip(line.edges[1:], line.shares, strict=True))
-    step = next((step for step in _GRID if top <= (_MOST_LINES + 1) * step), _GRID[-1])
-    steps = f"M{x(line.edges[0]):g} {HEIGHT:g}{steps}V{HEIGHT:g}"
+def _chart(
+    edges: Sequence[float],
+    shares: Sequence[float],
+    labels: Sequence[str],
+    valid_edges: Sequence[float],
+    valid_shares: Sequence[float],
+    ends: tuple[float, float],
+    ticks: Sequence[tuple[float, str]],
+) -> Chart:
+    """Training text in bins between `edges`, validation text in bins of its own; the axis has `ends` and `ticks`."""
+    top = 1.05 * max(*shares, *valid_shares, _LEAST_TOP)
+    bars = []
+    places = [place_of(edge, *ends) for edge in edges]
+    for (left, right), share, label in zip(pairwise(places), shares, labels, strict=True):
+        y = height_of(share, 0, top)
+        if share:
+            bars.append(Bar(left, y, round(right - left, 1), round(HEIGHT - y, 1), f"{label}: {percent(share)}"))
+    heights = [height_of(share, 0, top) for share in valid_shares]
+    outline = histogram_outline([place_of(edge, *ends) for edge in valid_edges], heights)
     return Chart(
-        tuple((x(value), label) for value, label in labels),
-        tuple((y(n * step), f"{100 * n * step:g}%") for n in range(1, int(top / step) + 1)),
-        rectangles,
-        (Line(steps),) if any(line.shares) else (),
+        tuple((place_of(value, *ends), label) for value, label in ticks),
+        grid(0, 100 * top, "%"),
+        tuple(bars),
+        (Line(outline),) if any(valid_shares) else (),
     )

@@ -1,16 +1,19 @@
 """Findings: possible problems of a corpus, worst first, each with what to do about it."""
 
 import math
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from nmtcli.prepare.cleaning.rules import DRAWN, DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY
-from nmtcli.prepare.report.content import find_identifiers, find_notes, find_unwritable
 from nmtcli.prepare.report.explanations import EXPLANATIONS
-from nmtcli.prepare.report.finding import Finding, named, percent, share_of, sides, splits
-from nmtcli.prepare.report.report import CorpusReport, Histogram, Report, SplitReport, TokenReport
+from nmtcli.prepare.report.report import CorpusReport, Histogram, Report, SplitReport, TextReport, TokenReport
 from nmtcli.prepare.report.writing import is_letter, scripts_of, system_of
-from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED
+from nmtcli.prepare.rows import HEADER, INLINE_CODES, INVALID_UTF8, MALFORMED, QUOTED
+
+Severity = Literal["bad", "look", "fine"]
 
 # Shares of a corpus dropped by a rule above which it is a finding, and a bad one. Every corpus has some noise; one in
 # five pairs is a mistake, or a rule that does not fit the text.
@@ -44,6 +47,10 @@ _MUCH_MORE = 2.0  # times the share in training text
 _TOKENS_PER_WORD = 2.5  # 8,000 pieces give 1.2 to 1.7 for European languages, 2.2 for Korean
 _SPACED = 0.08  # minimum share of spaces in a text with words
 
+_UNWRITABLE = 0.0, 0.05  # of texts; the model can never output them correctly
+_IDENTIFIERS = 0.5  # of the texts of a side
+_NAMES = 5  # characters named in a sentence
+
 _LINKS_LOST = 0.05, 0.50  # of pairs with word alignment; unusual spaces and characters occur in every text
 
 _FEW_PAIRS, _VERY_FEW_PAIRS = 10_000, 1_000  # the smallest corpora in NMT have some 10,000
@@ -53,12 +60,69 @@ _ENOUGH_TEXTS = 100  # the mean length of fewer varies too much
 _OTHER_SCRIPT_SHARE = 0.10  # difference to training text in the share of a script
 
 
+@dataclass(frozen=True)
+class Finding:
+    """A possible problem of a corpus, and what to do about it."""
+
+    severity: Severity
+    text: str
+    hint: str
+
+
+def percent(share: float) -> str:
+    """A share as text: never 0% for more than none, nor 100% for less than all."""
+    if 0 < share < 0.0001:
+        return "<0.01%"
+    if 0.9995 <= share < 1:
+        return ">99.9%"
+    return f"{share:.0%}" if share in (0, 1) else f"{share:.2%}" if share < 0.01 else f"{share:.1%}"
+
+
+def token_facts(sides: Sequence[TokenReport | None]) -> Iterator[tuple[str, list[str]]]:
+    """The numbers of each side in tokens as rows of a table; none in a dry run."""
+    known = [tokens for tokens in sides if tokens is not None]
+    if known:
+        yield "tokens", [f"{tokens.tokens:,}" for tokens in known]
+        yield "tokens per text", [f"{tokens.mean_length:.1f}" for tokens in known]
+        yield "longest text, in tokens", [f"{tokens.longest:,}" for tokens in known]
+        yield "tokens per word", [f"{tokens.tokens_per_word:.2f}" for tokens in known]
+        yield "unknown tokens", [percent(tokens.unknown_share) for tokens in known]
+        yield "byte tokens", [percent(tokens.byte_share) for tokens in known]
+
+
+def splits(report: Report) -> tuple[tuple[str, SplitReport], ...]:
+    """Both splits, each with its name."""
+    return ("training", report.train), ("validation", report.valid)
+
+
+def sides(report: Report, split: SplitReport) -> Iterator[tuple[str, str, TextReport, TokenReport | None]]:
+    """Name, language, text and tokens of each side of a split."""
+    yield "source", report.source_language, split.source, split.source_tokens
+    yield "target", report.target_language, split.target, split.target_tokens
+
+
+def share_of(text: TextReport, system: tuple[str, ...]) -> float:
+    """The share of letters in these scripts; 1 without letters."""
+    letters = {name: share for name, share in text.scripts.items() if is_letter(name)}
+    return sum(letters.get(name, 0) for name in system) / sum(letters.values()) if letters else 1.0
+
+
+def named(characters: dict[str, int]) -> str:
+    """The most frequent characters, each with its name and count."""
+    shown = list(characters.items())[:_NAMES]
+    return ", ".join(
+        f"{'◌' * bool(unicodedata.combining(one))}{one if one.isprintable() else ''}"
+        f" ({unicodedata.name(one, f'U+{ord(one):04X}')}, {count:,} time{'s' * (count != 1)})".strip()
+        for one, count in shown
+    )
+
+
 def findings(report: Report) -> tuple[Finding, ...]:
     """All findings, worst first; a single one of severity `fine` if there is none."""
-    found = [finding for check in _CHECKS for finding in check(report)]
-    if not found:
+    problems = [finding for check in _CHECKS for finding in check(report)]
+    if not problems:
         return (Finding("fine", "No problems found.", ""),)
-    return tuple(sorted(found, key=lambda finding: finding.severity != "bad"))
+    return tuple(sorted(problems, key=lambda finding: finding.severity != "bad"))
 
 
 def _scripts(report: Report) -> Iterator[Finding]:
@@ -184,7 +248,7 @@ def _worst(split: SplitReport) -> dict[str, tuple[float, CorpusReport]]:
 def _validation(report: Report) -> Iterator[Finding]:
     split = report.valid
     if dropped := split.pairs_read - split.pairs_kept:
-        rules = ", ".join(f"{rule}: {found.dropped:,}" for rule, found in split.rules.items() if found.dropped)
+        rules = ", ".join(f"{rule}: {count:,}" for rule, count in split.dropped.items() if count)
         yield Finding(
             "look",
             f"The validation set lost {dropped:,} of its {split.pairs_read:,} pairs ({rules}).",
@@ -258,8 +322,9 @@ def _rare_characters(here: str, tokens: TokenReport, training: TokenReport | Non
 
 def _links(report: Report) -> Iterator[Finding]:
     for name, split in splits(report):
-        if (found := split.alignment) and found.pairs_lost > _LINKS_LOST[0] * (found.pairs + found.pairs_lost):
-            share = found.pairs_lost / (found.pairs + found.pairs_lost)
+        kept, lost = (split.alignment.pairs, split.alignment.pairs_lost) if split.alignment else (0, 0)
+        if lost > _LINKS_LOST[0] * (kept + lost):
+            share = lost / (kept + lost)
             yield Finding(
                 "bad" if share > _LINKS_LOST[1] else "look",
                 f"{percent(share)} of the {name} pairs with word alignment lost it: the tokenizer splits their words"
@@ -281,13 +346,63 @@ def _sizes(report: Report) -> Iterator[Finding]:
 
 
 def _line_ends(report: Report) -> Iterator[Finding]:
-    corpora = (*report.train.corpora, *report.valid.corpora)
-    if crlf := sum(corpus.crlf_lines for corpus in corpora):
+    if crlf := report.train.crlf_lines + report.valid.crlf_lines:
         text = f"{crlf:,} lines end with CRLF (Windows line ends); the CR was removed."
         yield Finding("look", text, "Nothing to do.")
-    if breaks := sum(corpus.line_breaks for corpus in corpora):
+    if breaks := report.train.line_breaks + report.valid.line_breaks:
         text = f"{breaks:,} line breaks inside a text were replaced by spaces."
         yield Finding("look", text, "If texts are paragraphs, split them into sentences.")
+
+
+def _identifiers(report: Report) -> Iterator[Finding]:
+    """A side of identifiers instead of text, probably a wrong column."""
+    for name, split in splits(report):
+        for side, language, text, _ in sides(report, split):
+            if text.identifiers > _IDENTIFIERS * text.texts:
+                yield Finding(
+                    "bad",
+                    f"{percent(text.identifiers / text.texts)} of the texts of the {name} {side} ({language}) are"
+                    " numbers or identifiers.",
+                    "Check the column; set those of the text in a YAML file, for example columns: [2, 3].",
+                )
+
+
+def _unwritable(report: Report) -> Iterator[Finding]:
+    """Characters that no translation can have."""
+    for name, split in splits(report):
+        tokens = split.target_tokens
+        if tokens is not None and tokens.unwritable_share > _UNWRITABLE[0]:
+            yield Finding(
+                "bad" if tokens.unwritable_share > _UNWRITABLE[1] else "look",
+                f"{percent(tokens.unwritable_share)} of the texts of the {name} target ({report.target_language}) have"
+                f" characters that the tokenizer cannot output: {named(tokens.unwritable)}.",
+                "data.tokenizer.normalization: nmt_nfc keeps them, unless you give --tokenizer.",
+            )
+
+
+def _notes(report: Report) -> Iterator[Finding]:
+    """Changes that readers made to the text."""
+    messages = {
+        HEADER: ("header line{s} skipped: {corpora}.", "Nothing to do."),
+        QUOTED: (
+            "quoted cell{s}, as in spreadsheets; the quotes were removed: {corpora}.",
+            "Nothing to do. If these quotes are text, give the corpus as JSON Lines.",
+        ),
+        INLINE_CODES: (
+            "inline code{s} (tags of a translation tool) removed from the text: {corpora}.",
+            "The model does not learn to place them. To keep them, give text files with the tags, list the tags in"
+            " data.tokenizer.symbols and set data.cleaning.markup: false.",
+        ),
+    }
+    for note, (text, hint) in messages.items():
+        counts: dict[str, int] = {}
+        for corpus in (*report.train.corpora, *report.valid.corpora):
+            if count := corpus.notes.get(note, 0):
+                counts[corpus.name] = counts.get(corpus.name, 0) + count
+        if counts:
+            total = sum(counts.values())
+            message = text.format(s="s" * (total != 1), corpora=", ".join(counts))
+            yield Finding("look", f"{total:,} {message}", hint)
 
 
 def _and(scripts: tuple[str, ...]) -> str:
@@ -295,6 +410,6 @@ def _and(scripts: tuple[str, ...]) -> str:
 
 
 _CHECKS = (
-    *(_scripts, find_identifiers, _alignment, _corpora, _rules, _validation, _second_scripts),
-    *(find_unwritable, _tokens, _links, _sizes, _line_ends, find_notes),
+    *(_scripts, _identifiers, _alignment, _corpora, _rules, _validation, _second_scripts),
+    *(_unwritable, _tokens, _links, _sizes, _line_ends, _notes),
 )

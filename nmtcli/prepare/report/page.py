@@ -1,7 +1,6 @@
 """The data cleaning report as a web page."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from nmtcli.page.charts import Chart
@@ -9,9 +8,8 @@ from nmtcli.page.html import render
 from nmtcli.prepare.cleaning.rules import RULES
 from nmtcli.prepare.report.charts import length_chart, ratio_chart
 from nmtcli.prepare.report.explanations import EXPLANATIONS, Explanation
-from nmtcli.prepare.report.finding import percent
-from nmtcli.prepare.report.findings import findings
-from nmtcli.prepare.report.report import CorpusReport, Report, RuleReport, SplitReport
+from nmtcli.prepare.report.findings import findings, percent, token_facts
+from nmtcli.prepare.report.report import Report, RuleReport, SplitReport
 from nmtcli.prepare.report.writing import is_letter
 
 PAGE_FILE = "report.html"
@@ -34,7 +32,7 @@ def page(report: Report) -> str:
         {"percent": percent, "sides": _sides},
         report=report,
         findings=findings(report),
-        columns=_columns(report),
+        columns=report.parts,
         rules=tuple(_rule_rows(report)),
         others=tuple(_other_rules(report)),
         charts=tuple(_charts(report)),
@@ -49,47 +47,11 @@ def _sides(excerpt: str) -> list[str]:
     return sides if len(sides) == 2 else [excerpt]
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A column of the table of pairs: a corpus or a split."""
-
-    name: str
-    tag: str | None
-    part: CorpusReport | SplitReport
-    crlf_lines: int
-    line_breaks: int
-    dropped: Mapping[str, int]
-
-
-def _columns(report: Report) -> tuple[_Column, ...]:
-    """One for each training corpus, if there are several, one for all of them, one for validation."""
-    corpora = report.train.corpora if len(report.train.corpora) > 1 else ()
-    columns = [
-        _Column(corpus.name, corpus.tag, corpus, corpus.crlf_lines, corpus.line_breaks, corpus.dropped)
-        for corpus in corpora
-    ]
-    for name, split in (("all training" if corpora else "training", report.train), ("validation", report.valid)):
-        crlf_lines = sum(corpus.crlf_lines for corpus in split.corpora)
-        line_breaks = sum(corpus.line_breaks for corpus in split.corpora)
-        dropped = {rule: found.dropped for rule, found in split.rules.items()}
-        columns.append(_Column(name, None, split, crlf_lines, line_breaks, dropped))
-    return tuple(columns)
-
-
-@dataclass(frozen=True)
-class _RuleRow:
-    """A rule of the table of pairs, with the first pairs that it dropped from each split."""
-
-    name: str
-    explanation: Explanation
-    examples: tuple[tuple[str, RuleReport], ...]
-
-
-def _rule_rows(report: Report) -> Iterator[_RuleRow]:
-    """The rules that dropped something."""
+def _rule_rows(report: Report) -> Iterator[tuple[str, Explanation, list[tuple[str, RuleReport]]]]:
+    """The rules that dropped something, with the first pairs that they dropped from each split."""
     for rule in report.train.rules:
         if dropped := _dropped(report, rule):
-            yield _RuleRow(rule, EXPLANATIONS[rule], tuple((name, one) for name, one in dropped if one.examples))
+            yield rule, EXPLANATIONS[rule], [(name, one) for name, one in dropped if one.examples]
 
 
 def _dropped(report: Report, rule: str) -> list[tuple[str, RuleReport]]:
@@ -139,12 +101,4 @@ def _facts(splits: Sequence[SplitReport]) -> Iterator[tuple[str, list[str]]]:
     yield "texts", [f"{text.texts:,}" for text in texts]
     yield "characters", [f"{text.characters:,}" for text in texts]
     yield "characters in a text, on average", [f"{text.characters / max(text.texts, 1):.1f}" for text in texts]
-    sides = [tokens for split in splits for tokens in (split.source_tokens, split.target_tokens)]
-    known = [tokens for tokens in sides if tokens is not None]
-    if len(known) == len(sides):
-        yield "tokens", [f"{tokens.tokens:,}" for tokens in known]
-        yield "tokens in a text, on average", [f"{tokens.mean_length:.1f}" for tokens in known]
-        yield "longest text, in tokens", [f"{tokens.longest:,}" for tokens in known]
-        yield "tokens per word", [f"{tokens.tokens_per_word:.2f}" for tokens in known]
-        yield "unknown tokens", [percent(tokens.unknown_share) for tokens in known]
-        yield "byte tokens", [percent(tokens.byte_share) for tokens in known]
+    yield from token_facts([tokens for split in splits for tokens in (split.source_tokens, split.target_tokens)])

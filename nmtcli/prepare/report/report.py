@@ -1,7 +1,6 @@
 """The data cleaning report: pairs read, dropped by rule and kept, and statistics of both sides."""
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -101,6 +100,21 @@ class SplitReport(Section):
         return fields if self.alignment else {name: value for name, value in fields.items() if name != "alignment"}
 
     @property
+    def dropped(self) -> dict[str, int]:
+        """Pairs of all corpora by the rule that dropped them."""
+        return {name: rule.dropped for name, rule in self.rules.items()}
+
+    @property
+    def crlf_lines(self) -> int:
+        """Line ends of Windows in all corpora."""
+        return sum(corpus.crlf_lines for corpus in self.corpora)
+
+    @property
+    def line_breaks(self) -> int:
+        """Line breaks inside a text in all corpora."""
+        return sum(corpus.line_breaks for corpus in self.corpora)
+
+    @property
     def pairs_read(self) -> int:
         """Pairs of all corpora."""
         return sum(corpus.pairs_read for corpus in self.corpora)
@@ -121,6 +135,13 @@ class Report(Section):
     train: SplitReport
     valid: SplitReport
 
+    @property
+    def parts(self) -> list[tuple[str, CorpusReport | SplitReport]]:
+        """Each training corpus by its name, if there are several; training text; validation text."""
+        corpora = self.train.corpora if len(self.train.corpora) > 1 else ()
+        together = "all training" if corpora else "training"
+        return [*((corpus.name, corpus) for corpus in corpora), (together, self.train), ("validation", self.valid)]
+
     def save(self, directory: Path) -> None:
         """Write `report.json`."""
         (directory / REPORT_FILE).write_text(self.model_dump_json(indent=2) + "\n", "utf-8")
@@ -140,18 +161,18 @@ class Report(Section):
 def split_report(split: SplitRead, tokens: tuple[SideCounts, SideCounts] | None) -> SplitReport:
     """The report of a split after the first pass, or after the second if `tokens` are given."""
     corpora = []
-    for found, verdicts in split.parts():
+    for read, verdicts in split.parts():
         dropped = counts_of(verdicts, split.rules)
         corpora.append(
             CorpusReport(
-                name=found.corpus.name,
-                tag=found.corpus.tag,
-                pairs_read=found.rows,
-                pairs_kept=found.rows - sum(dropped.values()),
-                crlf_lines=found.crlf_lines,
-                line_breaks=found.line_breaks,
+                name=read.corpus.name,
+                tag=read.corpus.tag,
+                pairs_read=read.rows,
+                pairs_kept=read.rows - sum(dropped.values()),
+                crlf_lines=read.crlf_lines,
+                line_breaks=read.line_breaks,
                 dropped=dropped,
-                notes=dict(found.notes),
+                notes=dict(read.notes),
             )
         )
     totals = counts_of(split.verdicts, split.rules)
@@ -215,11 +236,7 @@ def _length_histogram(counts: Counts) -> Histogram:
     """Bins of one round width; the longest 0.5 % share the last bin."""
     total = counts.sum()
     reach = int(np.searchsorted(counts.cumsum(), 0.995 * total)) if total else 0
-    width = next(w for w in _round_widths() if w * _BINS > reach)
+    width = next(w for w in (1, 2, 5, 10, 20, 50) if w * _BINS > reach)
     edges = list(range(0, min(reach + width, LONGEST) + 1, width))
     inner = np.add.reduceat(counts, edges) if total else np.zeros(len(edges), np.int64)
     return Histogram(edges=(*map(float, edges), float(LONGEST)), counts=tuple(inner.tolist()))
-
-
-def _round_widths() -> Sequence[int]:
-    return (1, 2, 5, 10, 20, 50)

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from itertools import chain, pairwise
 
 from nmtcli.metrics.scores import Score
-from nmtcli.page.charts import HEIGHT, WIDTH, Bar, Chart, Line, Point, height_of
+from nmtcli.page.charts import HEIGHT, WIDTH, Bar, Chart, Line, Point, grid, height_of, histogram_outline
 from nmtcli.score.analysis import Breakdown
 
 _GROUP = 0.8  # width of a group of bars, as a share of its place
-_MOST_LINES = 5
 _LETTER = 6.5  # width of a letter of a label, in units of the SVG
 _BINS = 20  # of sentence scores from 0 to 100
 
@@ -25,15 +24,14 @@ def interval_chart(names: Sequence[str], scores: Sequence[Score]) -> Chart:
         Point(
             round(place * (number + 0.5), 1),
             height_of(one.value, low, high),
-            height_of(span[0], low, high),
-            height_of(span[1], low, high),
             f"{name}: {one.value:.4g}, from {span[0]:.4g} to {span[1]:.4g}",
             f"c{number}",
+            *(height_of(end, low, high) for end in span),
         )
         for number, (name, one, span) in enumerate(zip(names, scores, spans, strict=True))
     )
     across = tuple((point.x, _short(name, place)) for point, name in zip(points, names, strict=True))
-    return Chart(across, _grid(low, high), points=points)
+    return Chart(across, grid(low, high), points=points)
 
 
 def _short(name: str, width: float) -> str:
@@ -60,21 +58,20 @@ def bucket_chart(breakdown: Breakdown, metric: str, names: Sequence[str]) -> Cha
     across = tuple(
         (round(place * (group + 0.5), 1), f"{bucket.label}\n({bucket.size:,})") for group, bucket in enumerate(buckets)
     )
-    return Chart(across, _grid(0.0, top), bars=tuple(bars))
+    return Chart(across, grid(0.0, top), bars=tuple(bars))
 
 
 def distribution_chart(sentence_scores: Sequence[Sequence[float]]) -> Chart:
     """The distribution of sentence scores, a line for each system."""
     shares = [_shares(scores) for scores in sentence_scores]
     top = 1.08 * max(chain(*shares))
-    place = WIDTH / _BINS
-    lines = []
-    for number, of_system in enumerate(shares):
-        heights = [height_of(share, 0.0, top) for share in of_system]
-        steps = "".join(f"V{y:g}H{place * (left + 1):g}" for left, y in enumerate(heights))
-        lines.append(Line(f"M0 {HEIGHT:g}{steps}V{HEIGHT:g}", f"c{number}"))
+    edges = [WIDTH * number / _BINS for number in range(_BINS + 1)]
+    lines = tuple(
+        Line(histogram_outline(edges, [height_of(share, 0.0, top) for share in of_system]), f"c{number}")
+        for number, of_system in enumerate(shares)
+    )
     across = tuple((WIDTH * value / 100, f"{value}") for value in range(0, 101, 20))
-    return Chart(across, _grid(0.0, top, "%"), lines=tuple(lines))
+    return Chart(across, grid(0.0, top, "%"), lines=lines)
 
 
 def _shares(scores: Sequence[float]) -> list[float]:
@@ -82,13 +79,3 @@ def _shares(scores: Sequence[float]) -> list[float]:
     edges = [100 * number / _BINS for number in range(_BINS)] + [math.inf]
     ordered = [sum(low <= score < high for score in scores) for low, high in pairwise(edges)]
     return [100 * count / len(scores) for count in ordered]
-
-
-def _grid(low: float, high: float, unit: str = "") -> tuple[tuple[float, str], ...]:
-    """Grid lines at round values above `low`."""
-    rough = (high - low) / (_MOST_LINES + 1)
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    values = (number * step for number in range(math.floor(low / step) + 1, math.ceil(high / step)))
-    return tuple((height_of(value, low, high), f"{value:.{digits}f}{unit}") for value in values)

@@ -57,7 +57,7 @@ def page(results: Results) -> str:
         intervals=tuple(_intervals(results)),
         breakdowns=[(one, tuple(_bucket_charts(one, results.systems))) for one in analysis.breakdowns if one.buckets],
         distribution=distribution_chart(analysis.sentence_scores),
-        lists=[(title, how, [_card(one) for one in sentences]) for title, how, sentences in lists if sentences],
+        lists=[(title, how, [(one, _marked(one)) for one in shown]) for title, how, shown in lists if shown],
         signatures=tuple(_signatures(results)),
     )
 
@@ -81,17 +81,12 @@ class _Row:
     against_first: tuple[int, int, int] | None
 
 
-def digits_of(score: Score) -> int:
-    """The number of decimals of a score, as in papers."""
-    return 4 if score.name == "COMET" else 1
-
-
 def _rows(results: Results) -> Iterator[_Row]:
     first = results.analysis.sentence_scores[0]
     for number, (name, scores) in enumerate(zip(results.systems, results.scores, strict=True)):
         cells = []
         for one, base in zip(scores, results.scores[0], strict=True):
-            digits = digits_of(one)
+            digits = 4 if one.name == "COMET" else 1  # as in papers
             compared = results.comparison.systems[number][one.name] if results.comparison else None
             p_value = compared.p_value if compared else None
             cells.append(
@@ -102,7 +97,8 @@ def _rows(results: Results) -> Iterator[_Row]:
                     None if p_value is None or p_value >= 0.05 else _standing(one, base),
                 )
             )
-        differences = [own - other for own, other in zip(results.analysis.sentence_scores[number], first, strict=True)]
+        sentences = zip(results.analysis.sentence_scores[number], first, strict=True)
+        differences = [score - other for score, other in sentences]
         better, worse = (sum(sign * one >= _ALIKE for one in differences) for sign in (1, -1))
         yield _Row(name, cells, (better, len(first) - better - worse, worse) if number else None)
 
@@ -128,16 +124,9 @@ def _bucket_charts(breakdown: Breakdown, names: Sequence[str]) -> Iterator[tuple
         )
 
 
-@dataclass(frozen=True)
-class _Card:
-    """A sentence, with differences from the reference marked in each translation."""
-
-    sentence: Sentence
-    marked: list[list[tuple[bool, str]]]
-
-
-def _card(sentence: Sentence) -> _Card:
-    return _Card(sentence, [list(marked(text, sentence.reference)) for text in sentence.hypotheses])
+def _marked(sentence: Sentence) -> list[list[tuple[bool, str]]]:
+    """Each translation of a sentence with its differences from the reference."""
+    return [list(marked(text, sentence.reference)) for text in sentence.hypotheses]
 
 
 def marked(text: str, reference: str) -> Iterator[tuple[bool, str]]:

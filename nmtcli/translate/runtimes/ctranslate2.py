@@ -23,6 +23,7 @@ from nmtcli.errors import DataError, UserError, memory_ran_out
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.concurrency import count_parallel_batches, usable_threads
 from nmtcli.translate.decoding import length_limits, search_options
+from nmtcli.translate.forced import Floats, Ids
 from nmtcli.translate.search import Hypothesis, SearchOptions, hypothesis_score
 from nmtcli.translate.translation import LineHandling
 from nmtcli.vocabulary import EOS
@@ -43,14 +44,6 @@ TYPES: dict[StoredPrecision, str] = {
     "bf16": "bfloat16",
 }
 Tokens = Sequence[int]
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """The length limits of a call, with EOS."""
-
-    shortest: int
-    longest: int
 
 
 @dataclass(slots=True)
@@ -93,13 +86,21 @@ class CTranslate2Runtime:
     """A CTranslate2 model: see `Searcher`."""
 
     def __init__(
-        self, directory: Path, precision: StoredPrecision, device: str = "auto", threads: int | None = None
+        self,
+        directory: Path,
+        precision: StoredPrecision,
+        device: str = "auto",
+        threads: int | None = None,
+        number: int = 0,
     ) -> None:
-        """Open the model. Raises DataError if it is missing or damaged, UserError for an unavailable device."""
+        """Open the model on `device` auto, cpu or cuda; `number` selects the GPU.
+
+        Raises DataError if the model is missing or damaged, UserError for an unavailable device.
+        """
         folder = directory / FOLDER
         if not folder.is_dir():
             raise DataError(f"{folder}: missing", "the export is not complete; export it again")
-        self._model = _open(folder, precision, device, threads or usable_threads())
+        self._model = _open(folder, precision, device, threads or usable_threads(), number)
         self.parallel_batches = self._model.num_translators if self._model.device == "cpu" else 1
         self._source, target = (_vocabulary(folder, side) for side in ("source", "target"))
         self._target = target
@@ -147,12 +148,12 @@ class CTranslate2Runtime:
         # A call has one limit for all its sentences. To be independent of the batch, each is searched up to the limit
         # of its rounded length, and longer hypotheses are cut.
         rounded = length_limits(config, [-(-length // ROUNDED) * ROUNDED for length in lengths])[1]
-        limits = [_Limits(low, min(high, POSITIONS)) for low, high in zip(shortest, rounded, strict=True)]
+        limits = [(low, min(high, POSITIONS)) for low, high in zip(shortest, rounded, strict=True)]
         candidates: list[list[_Candidate]] = [[] for _ in sentences]
         for limit in dict.fromkeys(limits):
             rows = [row for row, one in enumerate(limits) if one == limit]
             # it removes forbidden tokens from the distribution; `nmt` uses the probabilities of the model
-            altered = limit.shortest > 1 or options.no_repeat_ngram > 0
+            altered = limit[0] > 1 or options.no_repeat_ngram > 0
             pools = self._translate([sentences[row] for row in rows], limit, options, altered)
             for row, pool in zip(rows, pools, strict=True):
                 within = [one.within(min(longest[row], POSITIONS)) for one in pool]
@@ -163,6 +164,15 @@ class CTranslate2Runtime:
         self._score(sentences, candidates)
         ranked = [_ranked(pool, length, options)[:n_best] for pool, length in zip(candidates, lengths, strict=True)]
         return [[one.hypothesis(options.keep_attention) for one in pool] for pool in ranked]
+
+    def forced(self, source: Ids, source_length: Ids, target: Ids, attention: bool) -> tuple[Floats, Floats | None]:
+        """See `Forced`; CTranslate2 returns no attention for given translations."""
+        sources = [row[: length - 1].tolist() for row, length in zip(source, source_length.tolist(), strict=True)]
+        scores = np.zeros(target.shape, dtype=np.float32)
+        targets = [row[: np.argmax(row == EOS)].tolist() for row in target]
+        for row, log_probs in enumerate(self.log_probs(sources, targets)):
+            scores[row, : len(log_probs)] = log_probs
+        return scores, None
 
     def log_probs(self, sentences: Sequence[Tokens], targets: Sequence[Tokens]) -> list[list[float]]:
         """The log-probabilities of the tokens of given translations, and of their EOS; ids without EOS."""
@@ -185,13 +195,14 @@ class CTranslate2Runtime:
                 one.log_prob, one.unscored = math.fsum(log_probs), False
 
     def _translate(
-        self, sentences: Sequence[Tokens], limits: _Limits, options: SearchOptions, altered: bool
+        self, sentences: Sequence[Tokens], limits: tuple[int, int], options: SearchOptions, altered: bool
     ) -> list[list[_Candidate]]:
         """The beam of each sentence by CTranslate2; unfinished hypotheses do not end in EOS.
 
-        `altered`: its probabilities are not those of the model.
+        `limits` are the minimum and maximum length with EOS. `altered`: its probabilities are not those of the model.
         """
-        attends, beam = _attends(options), options.beam_size
+        attends, beam = options.keep_attention or options.coverage_penalty > 0, options.beam_size
+        shortest, longest = limits
         # It returns the best finished hypotheses by its length normalisation, which is that of average; 0.7 is closest
         # to gnmt at the lengths of sentences. With 0 it would stop when the most probable hypothesis is finished.
         penalty = max(options.length_penalty * (0.7 if options.length_normalization == "gnmt" else 1.0), 1e-6)
@@ -202,8 +213,8 @@ class CTranslate2Runtime:
             length_penalty=penalty,
             no_repeat_ngram_size=options.no_repeat_ngram,
             max_input_length=0,
-            min_decoding_length=min(limits.shortest, limits.longest) - 1,
-            max_decoding_length=limits.longest,
+            min_decoding_length=min(shortest, longest) - 1,
+            max_decoding_length=longest,
             return_scores=True,
             return_end_token=True,
             return_attention=attends,
@@ -239,10 +250,6 @@ class CTranslate2Runtime:
         return [self._source[token] for token in sentence]
 
 
-def _attends(options: SearchOptions) -> bool:
-    return options.keep_attention or options.coverage_penalty > 0
-
-
 def _ranked(pool: Sequence[_Candidate], source_length: int, options: SearchOptions) -> list[_Candidate]:
     """The candidates with the scores of `search`, best first."""
     for one in pool:
@@ -256,20 +263,17 @@ def _attention(weights: Sequence[Sequence[float]]) -> NDArray[np.float32]:
     return np.concatenate([given, np.maximum(1 - given.sum(axis=1, keepdims=True), 0)], axis=1)
 
 
-def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -> "ctranslate2.Translator":
+def _open(folder: Path, precision: StoredPrecision, device: str, threads: int, number: int) -> "ctranslate2.Translator":
     try:
         import ctranslate2  # noqa: PLC0415 - an extra
     except ImportError:
         raise UserError(
             "a CTranslate2 model needs the ctranslate2 extra", "pip install 'nmtcli[ctranslate2]'"
         ) from None
-    kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and not number.isdecimal()):
-        raise UserError(f"device {device}: unknown device", "use auto, cpu, cuda, or one GPU such as cuda:1")
     gpus = ctranslate2.get_cuda_device_count()
-    if kind == "cuda" and gpus <= int(number or 0):
-        raise UserError(f"device {device}: CTranslate2 finds {gpus} GPUs", "use --device cpu")
-    where = "cuda" if kind != "cpu" and gpus else "cpu"
+    if device == "cuda" and gpus <= number:
+        raise UserError(f"GPU {number}: CTranslate2 finds {gpus} GPUs only", "use --device cpu")
+    where = "cuda" if device != "cpu" and gpus else "cpu"
     parallel_batches = count_parallel_batches(threads)
     # on a CPU, half precision is for storage only
     compute = "float32" if where == "cpu" and precision in ("fp16", "bf16") else TYPES[precision]
@@ -279,7 +283,7 @@ def _open(folder: Path, precision: StoredPrecision, device: str, threads: int) -
         return ctranslate2.Translator(
             str(folder),
             device=where,
-            device_index=int(number or 0),
+            device_index=number,
             compute_type=compute,
             inter_threads=parallel_batches if where == "cpu" else 1,
             intra_threads=threads // parallel_batches,

@@ -6,6 +6,7 @@ from typing import Any
 from nmtcli.errors import DataError, UserError, memory_ran_out
 from nmtcli.models.protocol import Array, Cache, Memory, Step
 from nmtcli.translate.concurrency import count_parallel_batches, usable_threads
+from nmtcli.translate.forced import Floats, Ids, forced_by_steps
 
 ENCODER_FILE, STEP_FILE = "encoder.onnx", "step.onnx"
 
@@ -44,6 +45,10 @@ class OnnxRuntime:
         named = dict(zip(self.step_names, arrays, strict=True))
         following = {name: named[f"next_{name}"] for name in cache}
         return Step(named["log_probs"], following, named.get("attention"))
+
+    def forced(self, source: Ids, source_length: Ids, target: Ids, attention: bool) -> tuple[Floats, Floats | None]:
+        """See `Forced`."""
+        return forced_by_steps(self, source, source_length, target, attention)
 
 
 def _session(path: Path, threads: int) -> Any:

@@ -9,6 +9,10 @@ from nmtcli.models.packed import PackedMatrix
 from nmtcli.models.protocol import Array, Cache, Memory, Step
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.translate.concurrency import count_parallel_batches
+from nmtcli.translate.forced import Floats, Ids, shifted
+from nmtcli.vocabulary import PAD
+
+_FORCED_ROWS = 128  # of the output layer, in forced decoding
 
 
 class TorchRuntime:
@@ -39,6 +43,31 @@ class TorchRuntime:
         """See `StepDecoder.step`."""
         with explain_out_of_memory("--batch-tokens or --beam-size"):
             return self.model.step(tokens, memory, cache)
+
+    @torch.inference_mode()
+    def forced(self, source: Ids, source_length: Ids, target: Ids, attention: bool) -> tuple[Floats, Floats | None]:
+        """See `Forced`: all positions at once."""
+        with explain_out_of_memory("--batch-tokens"):
+            ids, lengths, inputs, outputs = map(self.array, (source, source_length, shifted(target), target))
+            decoded = self.model.decode(ids, lengths, inputs, attention)
+            real = outputs != PAD  # [B, T]
+            log_probs = torch.zeros(real.shape, device=self.device)
+            log_probs[real] = self._of_tokens(decoded.features[real], outputs[real])
+            weights = None if decoded.attention is None else decoded.attention.float().cpu().numpy()
+            return log_probs.cpu().numpy(), weights
+
+    def _of_tokens(self, features: Tensor, tokens: Tensor) -> Tensor:
+        """Log-probabilities [M] of tokens [M] given features [M, E].
+
+        The output layer always gets the same number of rows: each new shape would take memory that is never freed.
+        """
+        count = len(tokens)
+        rows = torch.arange(-(-count // _FORCED_ROWS) * _FORCED_ROWS, device=self.device).clamp(max=count - 1)
+        parts = [
+            self.model.log_probs(features[part]).gather(1, tokens[part][:, None])[:, 0]
+            for part in rows.view(-1, _FORCED_ROWS)
+        ]
+        return torch.cat(parts)[:count]
 
     def restricted_to(self, tokens: Array, allowed: Array) -> "ShortlistDecoder":
         """The model with a vocabulary shortlist for one batch; see `ShortlistDecoder`."""

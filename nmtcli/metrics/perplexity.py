@@ -1,8 +1,0 @@
-"""Perplexity, for training and scoring alike."""
-
-import math
-
-
-def perplexity(log_prob_per_token: float) -> float:
-    """exp(-x) of a mean natural log-probability x a token; infinite where that exceeds the range of a float."""
-    return math.exp(-log_prob_per_token) if log_prob_per_token > -700 else math.inf
