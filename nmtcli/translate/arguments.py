@@ -18,7 +18,8 @@ def check(name: str, value: Any, kind: Any) -> None:
         place = "".join(f"[{part!r}]" for part in first["loc"] if part in _keys(value))
         message = first["msg"].removeprefix("Input ")
         shown = repr(first["input"])
-        problem, hint = message[0].lower() + message[1:], None
+        problem = message[0].lower() + message[1:]
+        hint: str | None = None
         if first["type"] == "sequence_str":
             text = isinstance(first["input"], str)
             problem = f"is {'a string' if text else 'bytes'}, not a list of strings"
