@@ -99,7 +99,8 @@ def as_requests(lines: Iterable[str | Request]) -> list[Request]:
     """Lines as requests. Raises UserError for anything but strings and requests."""
     if isinstance(lines, str):
         raise UserError("lines: is a string, not a list of strings", f"write it as a list: [{lines[:80]!r}]")
-    if isinstance(lines, bytes):
+    given: object = lines  # whatever its annotation says
+    if isinstance(given, bytes):
         raise UserError("lines: is bytes, not a list of strings", "decode and split it: lines.decode().split('\\n')")
     if isinstance(lines, Mapping):
         raise UserError("lines: is a dictionary, not a list of strings", "give its values: list(lines.values())")
