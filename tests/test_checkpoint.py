@@ -37,10 +37,10 @@ def test_truncated_weights_are_refused(model, capsys):
 
 
 def test_missing_files_of_a_checkpoint_are_named(model, capsys):
-    (model / "model.safetensors").unlink()
-    assert "model.safetensors: missing" in refused(capsys, model)
     (model / "tokenizer.model").unlink()
     assert "has no tokenizer" in refused(capsys, model)
+    (model / "model.safetensors").unlink()
+    assert "model.safetensors: missing" in refused(capsys, model)
 
 
 def test_a_newer_format_is_refused(model, capsys):

@@ -50,11 +50,11 @@ def length_batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         start += count
 
 
-def cut(longest: NDArray[np.integer], budget: int, multiple: int = 1) -> NDArray[np.int64]:
+def cut(longest: NDArray[np.integer], budget: int, few_shapes: bool = False) -> NDArray[np.int64]:
     """Start of each batch, and the end of the last, for pairs sorted by the length of their longer side, `longest`.
 
     A batch has at most `budget` tokens, pairs times the longest side; a pair longer than that is a batch of its own.
-    Batches of more than `multiple` pairs have a multiple of it, but for the last.
+    With `few_shapes` the number of pairs is rounded down, by less than an eighth (see `training_length`).
     """
     bounds, start = [0], 0
     while start < len(longest):
@@ -62,7 +62,7 @@ def cut(longest: NDArray[np.integer], budget: int, multiple: int = 1) -> NDArray
         # the last of a window is its longest, so the cost only grows
         fitting = np.searchsorted(window * np.arange(1, len(window) + 1), budget, side="right")
         count = max(1, int(fitting))
-        start += count if count < multiple else count // multiple * multiple
+        start += count - count % _step(count) if few_shapes else count
         bounds.append(start)
     return np.array(bounds)
 
@@ -101,4 +101,9 @@ def training_length(length: int) -> int:
     Batches then have few shapes. OneDNN generates code for each shape of a product, which takes longer than the product
     (a tenth of a second for each batch of a new shape) and stays in memory, some megabytes a shape.
     """
-    return round_up(length, max(1, 2 ** (length - 1).bit_length() // 16))
+    return round_up(length, _step(length - 1))
+
+
+def _step(number: int) -> int:
+    """An eighth of the largest power of two that is at most `number`; at least 1."""
+    return max(1, 2 ** number.bit_length() // 16)

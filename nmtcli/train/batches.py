@@ -28,8 +28,6 @@ from nmtcli.train.distributed import Ranks
 from nmtcli.train.epochs import Epochs, Purpose, corpus_weights
 from nmtcli.vocabulary import BOS, EOS, PAD
 
-PAIRS = 8  # batches have a multiple of this many pairs, for the reason that `training_length` gives
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -164,7 +162,7 @@ class BatchPlan:
         # of a batch then have like lengths on both sides. Rows of the same lengths stay shuffled.
         forth = np.unique(longest, return_inverse=True)[1] % 2 == 1
         order = np.lexsort((np.where(forth, difference, -difference), longest))
-        bounds = cut(longest[order], self.batch_tokens, PAIRS)
+        bounds = cut(longest[order], self.batch_tokens, few_shapes=True)
         tokens = np.diff(np.append(0, (target[order] + 1).cumsum(dtype=np.int64))[bounds])
         shuffled = self.epochs.random(Purpose.BATCHES, epoch, number).permutation(len(tokens))
         return Updates(rows[order], bounds, shuffled, self._group(tokens[shuffled]))

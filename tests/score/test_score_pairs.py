@@ -222,8 +222,8 @@ def taught(corpus, tmp_path_factory):
         (folder / split).write_text("".join(f"{line}\n" for line in links))
     arguments = [*prepare_arguments(corpus, folder / "data"), "--train-alignment", folder / "train"]
     assert nmt(*arguments) == 0
-    learning = ["model.embedding.scale=true", "model.dropout=0", "train.learning_rate=0.02", "train.max_updates=150"]
-    settings = [*TINY, *learning, "train.guided_alignment=1", "train.valid_every=150", "train.save_every=150"]
+    learning = ["model.embedding.scale=true", "model.dropout=0", "train.learning_rate=0.02", "train.max_updates=200"]
+    settings = [*TINY, *learning, "train.guided_alignment=1", "train.valid_every=200", "train.save_every=200"]
     assert nmt("train", folder / "data", "-o", folder / "run", "--device", "cpu", *overrides(*settings)) == 0
     return folder
 

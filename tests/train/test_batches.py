@@ -135,8 +135,11 @@ def mixed_lengths(count):
 def test_padding_is_little_on_mixed_lengths():
     lengths = mixed_lengths(5000)
     real = (lengths + 1).sum()
-    padded = sum(len(batch) * (lengths[batch].max(axis=0) + 1).sum() for batch in batches_of(plan(lengths, 1000)))
-    assert 1 - real / padded < 0.05
+    padded = sum(
+        len(batch) * sum(training_length(int(side) + 1) for side in lengths[batch].max(axis=0))
+        for batch in batches_of(plan(lengths, 1000))
+    )
+    assert 1 - real / padded < 0.08
 
 
 def shared(update, rank, ranks):
@@ -175,7 +178,7 @@ def test_training_lengths_are_few_and_at_most_an_eighth_longer(length):
 def test_batches_have_few_shapes():
     lengths = mixed_lengths(5000)
     bare = [batch for update in updates_of(plan(lengths, batch_tokens=1500), 0) for batch in update]
-    assert sum(len(batch) % 8 != 0 for batch in bare) <= 1
+    assert sum(len(batch) % max(1, 2 ** len(batch).bit_length() // 16) != 0 for batch in bare) <= 1
     assert all(len(batch) * training_length(int(lengths[batch].max()) + 1) <= 1500 for batch in bare)
     shapes = {(len(batch), *(training_length(int(side) + 1) for side in lengths[batch].max(axis=0))) for batch in bare}
     assert len(shapes) <= len({tuple(lengths[batch].max(axis=0)) for batch in bare})
