@@ -106,4 +106,4 @@ def training_length(length: int) -> int:
 
 def _step(number: int) -> int:
     """An eighth of the largest power of two that is at most `number`; at least 1."""
-    return max(1, 2 ** number.bit_length() // 16)
+    return max(1, (1 << number.bit_length()) // 16)
