@@ -139,7 +139,7 @@ def delay(monkeypatch):
 
 
 def test_an_export_of_less_than_half_the_speed_is_refused_unless_forced(trained, delay, tmp_path, capsys):
-    delay(0.01)
+    delay(0.03)
     command = ["export", trained, "-o", tmp_path / "model"]
     assert nmt(*command) == 5
     words = capsys.readouterr().err

@@ -147,11 +147,11 @@ def test_terminology_and_banned_phrases_from_files(run, write):
     for line, text in zip(source, found, strict=True):
         assert not {"9", "0"} & set(text.split()), text
         if " one " in f" {line} ":
-            assert "7" in text.split()
+            assert "7" in text  # a young model may continue the word
         if "two three" in line:
             assert "8 8" in text
         if "five" in line:
-            assert {"3", "4"} & set(text.split())
+            assert {"3", "4"} & set(text)
     assert found != plain and found[-2] == ""
 
 
