@@ -60,7 +60,8 @@ def parted(content: Content, code: Iterable[Span] = ()) -> tuple[Content, tuple[
     for part in content:
         if isinstance(part, Tag):
             around = text[length - 1 : length + 1] if length else ""
-            if part.name == "br" and len(around) == 2 and not any(map(str.isspace, around)):
+            touching = len(around) == 2 and not any(map(str.isspace, around)) and length not in shifts
+            if part.name == "br" and touching:
                 shifts.append(length)
                 parts.append(replace(part, blank=True))
                 continue
