@@ -47,7 +47,6 @@ class _Piece:
     begin: int  # milliseconds
     until: int
     content: Content
-    speaker: bool  # begins with a dash
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,10 @@ class Subtitles:
         pieces = [piece for cue in self._cues(lines) for piece in self._pieces(cue)]
         rows = (len(plain(self._content(row))) for piece in pieces for row in text[piece.start : piece.end].split("\n"))
         self._width = max(_WIDTH, *rows, 0)
-        self._groups = list(_grouped(pieces))
-        self.segments = [Segment(_joined(group), (), lines.number(group[0].start)) for group in self._groups]
+        groups = ((group, _joined(group)) for group in _grouped(pieces))
+        found = [(group, content) for group, content in groups if any(map(str.isalpha, plain(content)))]
+        self._groups = [group for group, _ in found]
+        self.segments = [Segment(content, (), lines.number(group[0].start)) for group, content in found]
 
     def write(self, translations: Sequence[Content], language: str | None = None) -> bytes:
         """The subtitles with the translations. A cue for which no word is left is empty."""
@@ -134,10 +135,8 @@ class Subtitles:
         rows = [(start, start + len(body[start:end].rstrip())) for start, end in rows if body[start:end].strip()]
         speakers = len(rows) > 1 and all(self._speaks(body[start:end]) for start, end in rows)
         for start, end in rows if speakers else [(0, len(body))]:
-            speaker = self._speaks(body[start:end])
             content = self._content(body[start:end])
-            where = (cue.start + start, cue.start + end)
-            yield _Piece(*where, cue.begin, cue.until, content, speaker)
+            yield _Piece(cue.start + start, cue.start + end, cue.begin, cue.until, content)
 
     def _speaks(self, text: str) -> bool:
         return plain(self._content(text)).lstrip().startswith(_DASHES)

@@ -13,6 +13,10 @@ Nobody had.
 00:00:06,000 --> 00:00:08,000
 - Are you coming?
 - {\\an8}In a minute!
+
+4
+00:00:09,000 --> 00:00:10,000
+♪ ...
 """
 
 VTT = """WEBVTT - Lighthouse

@@ -122,6 +122,22 @@ def test_words_of_subtitles_are_divided_over_the_cues(name, write, lines):
     assert times.findall(new) == times.findall(SAMPLES[name])
 
 
+def test_sentences_over_cues_are_one_segment(write):
+    document = open_document(write("a.srt", SAMPLES["a.srt"]))
+    assert [(segment.line, segment.text) for segment in document.segments] == [
+        (3, "The old lighthouse keeper had never seen such a storm. Nobody had."),
+        (12, "- Are you coming?"),
+        (13, "- In a minute!"),
+    ]
+    words = "Der alte Leuchtturmwärter hatte so einen Sturm noch nie gesehen. Niemand hatte das."
+    links = [(2, 2), (3, 2), (6, 9), (7, 4), (8, 5), (9, 6)]
+    first = transfer(document.segments[0].content, words, links)
+    new = document.write([first, ("- Kommst du?",), ("- Gleich!",)]).decode()
+    assert "Der alte Leuchtturmwärter hatte\n\n2" in new
+    assert "<i>so einen Sturm</i> noch nie gesehen. Niemand" in new.replace("\n", " ")
+    assert all(len(line) <= 45 for line in new.splitlines())
+
+
 def test_messages_are_filled_and_to_be_reviewed(write):
     document = open_document(write("a.po", SAMPLES["a.po"]))
     assert [segment.text for segment in document.segments] == [
