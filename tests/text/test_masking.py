@@ -12,7 +12,8 @@ from nmtcli.vocabulary import check_symbols
 from tests.text.contents import WELL_FORMED
 from tests.text.test_spans import PIECES, SCANNER, TEXTS
 
-SPACED = st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join)
+# single brackets around a placeholder symbol would make another span
+SPACED = st.lists(st.sampled_from([piece for piece in PIECES if piece not in "{}<>'"]), max_size=12).map(" ".join)
 CONTENTS = st.lists(TEXTS | WELL_FORMED, max_size=4).map(
     lambda parts: merged(part for one in parts for part in (one if isinstance(one, tuple) else (one,)))
 )
@@ -79,10 +80,8 @@ def test_a_pair_of_the_same_texts_is_masked_as_one_text(text):
 
 @given(TEXTS, TEXTS)
 def test_both_sides_of_a_pair_have_the_same_symbols(source, target):
-    own = set(re.findall(r"__\w+?__", f"{source} {target}"))
-    names = [
-        sorted(set(re.findall(r"__(?:[A-Z]+)(?:_[2-9])?__", text)) - own) for text in mask_pair(source, target, SCANNER)
-    ]
+    new = [name for name in symbols(KINDS) if name not in source and name not in target]
+    names = [[name for name in new if name in text] for text in mask_pair(source, target, SCANNER)]
     assert names[0] == names[1]
 
 
