@@ -1,0 +1,292 @@
+"""Markdown (CommonMark, with tables and strikethrough): the text of paragraphs, headings, list items and cells.
+
+The parser is markdown-it-py. It is made to tell where each inline mark stands, so that all else stays byte for byte.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nmtcli.documents import html as html_format
+from nmtcli.documents.document import Segment, Source
+from nmtcli.errors import DataError, UserError
+from nmtcli.text.inline import Content, Role, Tag, merged, parted, partners, plain, tag, written
+from nmtcli.text.spans import Span
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.rules_inline import StateInline
+
+_LINE = re.compile(r"([^\r\n]*)(\r\n|\n|\r|$)")
+_FRONT_MATTER = re.compile(r"---[ \t]*\r?\n(?:.*\r?\n)*?(?:---|\.\.\.)[ \t]*(?:\r?\n|$)")
+_PAIRS = {"em": 1, "strong": 2, "s": 2}  # characters of a mark
+# Characters that would be marks, and what would begin a block
+_ESCAPED = re.compile(r"[\\`*\[\]|]|(?<![^\W_])_|_(?![^\W_])|~(?=~)|(?<=~)~|<(?=[A-Za-z/!?])|&(?=#?[A-Za-z0-9]+;)")
+_BLOCK = re.compile(r"#{1,6}(?=\s|$)|>|[-+](?=\s|$)|(?:=+|-+)\s*$|~~~")
+_MARKS = re.compile(r"[*_~`]+ ?")
+_NUMBERED = re.compile(r"(\d{1,9})([.)])(?=\s|$)")
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """An inline mark, in characters of the text of its block: a tag, or a character written in another way."""
+
+    start: int
+    end: int
+    new: str | Tag
+
+
+@dataclass(frozen=True)
+class _Place:
+    start: int
+    end: int
+    segment: Segment
+    write: Callable[[Content], str]
+
+
+class Markdown:
+    """A Markdown file."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises DataError for an empty file, or one that cannot be read; any text is Markdown."""
+        self._source = Source.read(path)
+        if not self._source.text.strip():
+            raise DataError(f"{path}: is empty", "give a Markdown file")
+        self._places = list(_places(self._source))
+        self.segments = [place.segment for place in self._places]
+
+    def write(self, translations: Sequence[Content], language: str | None = None) -> bytes:
+        """The file with the translations. A translation is written on one line."""
+        return self._source.bytes(
+            (place.start, place.end, place.write(content))
+            for place, content in zip(self._places, translations, strict=True)
+            if content != place.segment.content
+        )
+
+
+def _places(source: Source) -> Iterator[_Place]:
+    parser = _parser()
+    front = _FRONT_MATTER.match(source.text)
+    begin = front.end() if front else 0
+    body = source.text[begin:]
+    rows = [(begin + match.start(1), begin + match.end(1)) for match in _LINE.finditer(body)]
+    before = source.text.count("\n", 0, begin)
+    env: dict[str, Any] = {}
+    cell: tuple[int, int] = (-1, 0)  # row of the last table cell, and where it ends
+    for previous, token in _with_previous(parser.parse(body, env)):
+        if token.map is None:
+            continue
+        first, last = token.map
+        if token.type == "html_block":
+            yield from _html_places(source, rows[first][0], token.content, before + first + 1)
+        if token.type != "inline" or not token.content.strip():
+            continue
+        lines = token.content.split("\n")
+        offsets: list[int] = []
+        at = cell[1] if previous in ("th_open", "td_open") and cell[0] == first else rows[first][0]
+        for row, line in zip(range(first, last), lines, strict=False):
+            found = _located(line, source.text, at if row == first else rows[row][0], rows[row][1], previous)
+            if found is None:
+                break
+            offsets += found
+        if len(offsets) != len(token.content) + 1:
+            continue  # its text is spelt in another way, such as by tabs
+        if previous in ("th_open", "td_open"):
+            cell = (first, offsets[-1])
+        yield from _place(parser, source.text, token.content, offsets, env, before + first + 1, previous)
+
+
+def _with_previous(tokens: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    for number, token in enumerate(tokens):
+        yield (tokens[number - 1].type if number else "", token)
+
+
+def _located(line: str, text: str, start: int, end: int, block: str) -> list[int] | None:
+    """Where each character of a line of a block stands in the file, and where the line ends."""
+    if block in ("th_open", "td_open"):
+        pattern = "".join(r"\\?\|" if character == "|" else re.escape(character) for character in line)
+        if (match := re.compile(pattern).search(text, start, end)) is None:
+            return None
+        at, offsets = match.start(), []
+        for character in line:
+            at += text[at] == "\\" and character == "|"
+            offsets.append(at)
+            at += 1
+        return [*offsets, at]
+    at = text.rfind(line, start, end)
+    return None if at < 0 else [*range(at, at + len(line)), at + len(line)]
+
+
+def _place(
+    parser: "MarkdownIt", text: str, content: str, offsets: Sequence[int], env: dict[str, Any], line: int, block: str
+) -> Iterator[_Place]:
+    parts: list[str | Tag] = []
+    code: list[Span] = []
+    at = length = 0
+    inside = 0
+    translatable = False
+
+    def add(part: str) -> None:
+        nonlocal length, translatable
+        parts.append(part)
+        if inside and part.strip():
+            code.append(Span(length, length + len(part), "code", part))
+        translatable = translatable or (not inside and any(map(str.isalpha, part)))
+        length += len(part)
+
+    for mark in _marks(parser, content, env):
+        add(content[at : mark.start].replace("\n", " "))
+        at = mark.end
+        if isinstance(mark.new, str):
+            add(mark.new)
+            continue
+        raw = text[offsets[mark.start] : offsets[mark.end]]
+        parts.append(replace(mark.new, text=mark.new.text or raw))
+        if mark.new.name == "code":
+            inside += 1 if mark.new.role == "open" else -1
+    add(content[at:].replace("\n", " "))
+    if translatable:
+        segment = Segment(*parted(merged(parts), code), line)
+        cell = block in ("th_open", "td_open")
+        yield _Place(offsets[0], offsets[-1], segment, lambda content: _written(content, cell, block == "heading_open"))
+
+
+def _html_places(source: Source, start: int, content: str, line: int) -> Iterator[_Place]:
+    """The segments of a block of HTML, unless it stands inside a quotation or a list."""
+    raw = source.text[start : start + len(content.rstrip("\n"))]
+    if raw != content.rstrip("\n"):
+        return
+    try:
+        found = list(html_format.places(raw, source.name, line))
+    except DataError:  # a block may end inside an element
+        return
+    for place in found:
+        yield _Place(start + place.start, start + place.end, place.segment, html_format.written)
+
+
+def _marks(parser: "MarkdownIt", content: str, env: dict[str, Any]) -> list[_Mark]:
+    """The marks of the text of a block, in order."""
+    from markdown_it.rules_inline import StateInline  # noqa: PLC0415 - an extra
+
+    state = StateInline(content, parser, env, [])
+    trace: list[_Mark] = []
+    delimiters: dict[int, int] = {}  # where each delimiter stands, by the id of its token
+    env["nmt"] = (state, trace, delimiters)
+    parser.inline.tokenize(state)
+    for rule in parser.inline.ruler2.getRules(""):
+        if rule.__name__ != "fragments_join":
+            rule(state)
+    for token in state.tokens:
+        kind, _, end = token.type.rpartition("_")
+        if kind in _PAIRS and id(token) in delimiters:
+            start = delimiters[id(token)]
+            start -= kind == "strong" and end == "open"
+            role: Role = "open" if end == "open" else "close"
+            trace.append(_Mark(start, start + _PAIRS[kind], Tag("", role, kind)))
+    return sorted(trace, key=lambda mark: (mark.start, mark.end))
+
+
+def _parser() -> "MarkdownIt":
+    try:
+        from markdown_it import MarkdownIt  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise UserError("Markdown needs markdown-it-py", "pip install 'nmtcli[documents]'") from None
+    parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    for rule in parser.inline.ruler.__rules__:
+        parser.inline.ruler.at(rule.name, _traced(rule.name, rule.fn))
+    return parser
+
+
+def _traced(name: str, rule: "Callable[[StateInline, bool], bool]") -> "Callable[[StateInline, bool], bool]":
+    """A rule of the parser that also tells where its mark stands."""
+
+    def traced(state: "StateInline", silent: bool) -> bool:
+        main, trace, delimiters = state.env.get("nmt", (None, [], {}))
+        start, before = state.pos, len(state.tokens)
+        if not rule(state, silent):
+            return False
+        if state is main and not silent:
+            tokens = state.tokens[before:]
+            if name in ("emphasis", "strikethrough"):
+                at = state.pos
+                for token in reversed(tokens):
+                    at -= len(token.content)
+                    delimiters[id(token)] = at
+            else:
+                trace += _rule_marks(name, state, start, tokens)
+        return True
+
+    return traced
+
+
+def _rule_marks(name: str, state: "StateInline", start: int, tokens: Sequence[Any]) -> list[_Mark]:
+    """The marks between `start` and the position of the parser, by the name of the rule that found them."""
+    end, text = state.pos, state.src
+    kind = tokens[-1].type if tokens else ""
+    if name == "link":
+        middle = state.md.helpers.parseLinkLabel(state, start, True)
+        closing = text[middle:end]
+        if closing in ("]", "][]"):  # the text is the name of the link, which must stay
+            closing = f"][{text[start + 1 : middle]}]"
+        return [_Mark(start, start + 1, Tag("", "open", "link")), _Mark(middle, end, Tag(closing, "close", "link"))]
+    if kind == "code_inline":
+        length = len(tokens[-1].markup)
+        inner = text[start + length : end - length]
+        blank = inner[:1] in " \n" and inner[-1:] in " \n" and inner.strip(" \n") != ""
+        return _code_marks(start, end, length + blank)
+    if name == "autolink":
+        return _code_marks(start, end, 1)
+    new: str | Tag | None = None
+    if name == "html_inline":
+        new = tag(text[start:end])
+    elif name == "image":
+        new = Tag("", "single")
+    elif kind in ("hardbreak", "softbreak"):
+        start -= len(text[:start]) - len(text[:start].rstrip(" "))
+        new = " " if kind == "softbreak" else Tag("", "single", "br")
+    elif name in ("escape", "entity") and tokens:
+        new = tokens[-1].content
+    return [] if new is None else [_Mark(start, end, new)]
+
+
+def _code_marks(start: int, end: int, length: int) -> list[_Mark]:
+    return [
+        _Mark(start, start + length, Tag("", "open", "code")),
+        _Mark(end - length, end, Tag("", "close", "code")),
+    ]
+
+
+def _filled(content: Content) -> Content:
+    """The content without marks that have nothing between them, which would be text in Markdown."""
+    pairs = partners(content)
+    empty = {
+        at
+        for opening, end in pairs.items()
+        if _MARKS.fullmatch(written(content[opening : opening + 1])) and not plain(content[opening:end]).strip()
+        for at in (opening, end)
+    }
+    return tuple(part for at, part in enumerate(content) if at not in empty)
+
+
+def _written(content: Content, cell: bool, heading: bool) -> str:
+    """The Markdown of a translation."""
+    parts: list[str] = []
+    code = 0
+    for part in _filled(content):
+        if isinstance(part, Tag):
+            code += {"open": 1, "close": -1, "single": 0}[part.role] * (part.name == "code")
+            parts.append(part.text)
+            continue
+        text = " ".join(part.split("\n"))
+        if code:
+            text = text.replace("`", "'")
+            parts.append(text.replace("|", "\\|") if cell else text)
+        else:
+            parts.append(_ESCAPED.sub(r"\\\g<0>", text))
+    whole = "".join(parts).strip()
+    if not cell and isinstance(content[0] if content else "", str):
+        whole = _NUMBERED.sub(r"\1\\\2", whole, count=1) if _NUMBERED.match(whole) else whole
+        whole = "\\" + whole if _BLOCK.match(whole) else whole
+    return re.sub(r"(#+)$", r"\\\1", whole) if heading else whole

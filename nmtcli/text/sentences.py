@@ -1,0 +1,89 @@
+"""Sentences of a paragraph, found by sentencex; the whitespace between them is kept."""
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from nmtcli.errors import UserError
+from nmtcli.text.spans import Span
+
+# Languages written without blanks between sentences: Chinese, Japanese, Thai, Lao, Khmer, Burmese, by both codes
+_WITHOUT_BLANKS = {"zh", "zho", "cmn", "yue", "wuu", "ja", "jpn", "th", "tha", "lo", "lao", "km", "khm", "my", "mya"}
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Sentences without the whitespace around them. `gaps` has the whitespace before each, and after the last one."""
+
+    sentences: tuple[str, ...]
+    gaps: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The paragraph again."""
+        return _interleaved(self.gaps, self.sentences)
+
+    def joined(self, translations: Sequence[str], language: str) -> str:
+        """The paragraph of the translations of all sentences, in the target language.
+
+        The whitespace between sentences is kept. Sentences that touch get a blank between them, and in a target
+        language without blanks between sentences blanks go, but line breaks and tabs stay.
+        """
+        dense = _subtag(language) in _WITHOUT_BLANKS
+        if not self.sentences:
+            return self.text
+        first, *between, last = self.gaps
+        between = [("" if set(gap) <= {" "} else gap) if dense else gap or " " for gap in between]
+        return _interleaved([first, *between, last], translations)
+
+
+def split_sentences(paragraph: str, language: str, kept: Iterable[Span] = ()) -> Sentences:
+    """The sentences of a paragraph in this language (`en`, `zh-Hans`); rules of related languages for unknown ones.
+
+    No sentence ends inside a span of `kept`. Raises UserError without sentencex.
+    """
+    # one character for one: some control characters make sentencex panic
+    plain = "".join(" " if one.isspace() or unicodedata.category(one) in {"Cc", "Cs"} else one for one in paragraph)
+    inside = {position for span in kept for position in range(span.start + 1, span.end)}
+    pieces: list[str] = []
+    begin = end = 0
+    for length in map(len, _segmenter()(_subtag(language), plain)):
+        end += length
+        if end not in inside:
+            pieces.append(paragraph[begin:end])
+            begin = end
+    sentences: list[str] = []
+    gaps = [""]
+    for piece in pieces:
+        sentence = piece.strip()
+        before, after = (piece, "") if not sentence else piece.split(sentence, 1)
+        gaps[-1] += before
+        if sentence:
+            sentences.append(sentence)
+            gaps.append(after)
+    return Sentences(tuple(sentences), tuple(gaps))
+
+
+def _interleaved(gaps: Sequence[str], sentences: Sequence[str]) -> str:
+    return "".join(gap + sentence for gap, sentence in zip(gaps, [*sentences, ""], strict=True))
+
+
+def _subtag(language: str) -> str:
+    """The language without its script and region."""
+    return language.replace("_", "-").split("-")[0].lower()
+
+
+@cache
+def _segmenter() -> Callable[[str, str], list[str]]:
+    try:
+        import sentencex  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise UserError("splitting into sentences needs sentencex", "pip install 'nmtcli[documents]'") from None
+    module: Any = sentencex
+
+    def segment(language: str, text: str) -> list[str]:
+        return list(module.segment(language, text))
+
+    return segment

@@ -1,0 +1,126 @@
+"""Protected spans behind placeholder symbols, and violations."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nmtcli.text.inline import Tag, Violation, merged, plain, written
+from nmtcli.text.masking import MOST, mask, mask_pair, span_violations, symbols, unmask
+from nmtcli.text.spans import KINDS, Scanner, Span
+from nmtcli.vocabulary import check_symbols
+from tests.text.contents import WELL_FORMED
+from tests.text.test_spans import PIECES, SCANNER, TEXTS
+
+# single brackets around a placeholder symbol would make another span
+SPACED = st.lists(st.sampled_from([piece for piece in PIECES if piece not in "{}<>'"]), max_size=12).map(" ".join)
+CONTENTS = st.lists(TEXTS | WELL_FORMED, max_size=4).map(
+    lambda parts: merged(part for one in parts for part in (one if isinstance(one, tuple) else (one,)))
+)
+
+
+@given(CONTENTS)
+def test_unmasking_the_masked_text_gives_it_again(content):
+    masked = mask(content, SCANNER)
+    assert unmask(masked.content, masked.spans) == (content, [])
+    for span in masked.spans.values():
+        assert plain(content)[span.start : span.end] == span.text
+
+
+@given(SPACED)
+def test_a_masked_text_has_nothing_left_to_protect_but_symbols(text):
+    masked = mask((text,), SCANNER)
+    again = SCANNER.scan(plain(masked.content))
+    names = [span.text for span in again if span.text in masked.spans]
+    assert sorted(names) == sorted(masked.spans)
+    left = {span.kind for span in SCANNER.scan(text)} if len(SCANNER.scan(text)) > MOST else set()
+    assert {span.kind for span in again if span.text not in masked.spans} <= left
+    assert plain(mask(masked.content, SCANNER, known=()).content) == plain(masked.content)
+
+
+@given(TEXTS, st.sets(st.sampled_from(symbols(["url", "number", "variable"]))))
+def test_only_known_symbols_are_used(text, known):
+    masked = mask((text,), SCANNER, known=known)
+    assert masked.spans.keys() <= known
+    assert unmask(masked.content, masked.spans)[0] == merged([text])
+
+
+def test_symbols_can_be_in_a_vocabulary():
+    check_symbols(symbols(KINDS))
+    assert len(symbols(KINDS)) == MOST * len(KINDS)
+
+
+def test_spans_are_numbered_within_their_kind():
+    masked = mask(("See www.a.org, www.b.org: 5 km",), SCANNER)
+    assert plain(masked.content) == "See __URL__, __URL_2__: __NUMBER__"
+    restored, violations = unmask(("__NUMBER__ : __URL_2__ __URL_2__ __EMAIL__",), masked.spans)
+    assert plain(restored) == "5 km : www.b.org www.b.org __EMAIL__"
+    assert violations == [
+        Violation("missing", "www.a.org"),
+        Violation("repeated", "www.b.org"),
+        Violation("added", "__EMAIL__"),
+    ]
+
+
+def test_symbols_of_the_text_itself_are_no_other_spans():
+    masked = mask(("__URL__ www.a.org",), SCANNER)
+    assert plain(masked.content) == "__SYMBOL__ __URL_2__"
+    bare = mask(("__URL__ www.a.org",), Scanner(["url"]))
+    assert plain(bare.content) == "__URL__ __URL_2__"
+    many = mask((" ".join(f"{number}.5" for number in range(12)),), SCANNER)
+    assert len(many.spans) == MOST
+    assert plain(many.content).endswith("9.5 10.5 11.5")
+
+
+@given(TEXTS)
+def test_a_pair_of_the_same_texts_is_masked_as_one_text(text):
+    masked = plain(mask((text,), SCANNER).content)
+    assert mask_pair(text, text, SCANNER) == (masked, masked)
+
+
+@given(TEXTS, TEXTS)
+def test_both_sides_of_a_pair_have_the_same_symbols(source, target):
+    new = [name for name in symbols(KINDS) if name not in source and name not in target]
+    names = [[name for name in new if name in text] for text in mask_pair(source, target, SCANNER)]
+    assert names[0] == names[1]
+
+
+def test_what_only_one_side_has_stays():
+    pair = mask_pair("See www.a.org: 5 km of 12,500 and 7", "7 von 12.500, 5 km: www.a.org", SCANNER)
+    assert pair == (
+        "See __URL__: __NUMBER__ of 12,500 and __NUMBER_2__",
+        "__NUMBER_2__ von 12.500, __NUMBER__: __URL__",
+    )
+
+
+def test_line_breaks_between_words_count_as_blanks():
+    br = Tag("<br>", "single", "br", blank=True)
+    masked = mask(("one", br, "two 5 km"), SCANNER, [Span(4, 7, "code", "two")])
+    assert masked.content == ("one", br, "__CODE__ __NUMBER__")
+    assert masked.spans["__NUMBER__"] == Span(8, 12, "number", "5 km")
+
+
+def test_code_between_tags_is_masked():
+    content = ("Run ", Tag("<code>", "open", "code"), "a b", Tag("</code>", "close", "code"), " in 5 s")
+    masked = mask(content, SCANNER, [Span(4, 7, "code", "a b")])
+    assert written(masked.content) == "Run <code>__CODE__</code> in __NUMBER__"
+    assert unmask(masked.content, masked.spans)[0] == content
+
+
+@given(SPACED)
+def test_the_text_itself_violates_nothing(text):
+    spans = SCANNER.scan(text)
+    told = span_violations(spans, text)
+    assert all(violation.kind == "repeated" for violation in told)  # a short span may be a part of other text
+    assert not [one for one in span_violations(spans, "") if one.kind != "missing"]
+
+
+def test_violations_without_masks():
+    spans = SCANNER.scan("5 km and 5 with {n}, {{n}} and 12")
+    assert span_violations(spans, "{{n}} {n} 5, 12 5 km") == []
+    assert span_violations(spans, "5 km {{n}} {n} {n} 112") == [
+        Violation("missing", "5"),
+        Violation("repeated", "{n}"),
+        Violation("missing", "12"),
+    ]
+    assert re.escape("{n}") not in [one.text for one in span_violations(spans, "")]

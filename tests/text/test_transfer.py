@@ -1,0 +1,112 @@
+"""Tags put into a translation by word alignment."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nmtcli.text.inline import Tag, content_of, merged, partners, plain, tag_violations, written
+from nmtcli.text.spans import Scanner
+from nmtcli.text.transfer import transfer
+from tests.text.contents import ANY, TEXT, WELL_FORMED
+
+LINKS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8)
+
+
+def tags(content):
+    return Counter(part for part in content if isinstance(part, Tag))
+
+
+def nested(content):
+    """Whether every opening tag has a closing one, in order."""
+    pairs = partners(content)
+    return len(pairs) * 2 == sum(isinstance(part, Tag) and part.role != "single" for part in content)
+
+
+@given(st.one_of(WELL_FORMED, ANY))
+def test_the_source_itself_aligned_with_itself_gets_its_tags_back(content):
+    words = plain(content).split()
+    for links in ([(word, word) for word in range(len(words))], []):
+        assert transfer(content, plain(content), links) == content
+
+
+@given(st.one_of(WELL_FORMED, ANY), TEXT, LINKS)
+def test_every_tag_comes_exactly_once_and_the_text_is_kept(content, translation, links):
+    result = transfer(content, translation, links)
+    assert tags(result) == tags(content)
+    assert plain(result) == translation
+    assert result == merged(result)
+    assert all(violation.kind == "malformed" for violation in tag_violations(content, result))
+
+
+@given(WELL_FORMED, TEXT, LINKS)
+def test_well_formed_text_stays_well_formed(content, translation, links):
+    assert nested(content)
+    result = transfer(content, translation, links)
+    assert nested(result)
+    assert not tag_violations(content, result)
+    assert parents(result) == parents(content)
+
+
+def parents(content):
+    """How often each tag stands inside which others."""
+    found, stack = Counter(), []
+    for part in content:
+        if isinstance(part, Tag):
+            if part.role == "close":
+                stack.pop()
+            else:
+                found[(part, tuple(stack))] += 1
+                if part.role == "open":
+                    stack.append(part)
+    return found
+
+
+def put(source, translation, links):
+    content = content_of(source, Scanner({"tag"}).scan(source))
+    pairs = [tuple(map(int, link.split("-"))) for link in links.split()]
+    return written(transfer(content, translation, pairs))
+
+
+@pytest.mark.parametrize(
+    ("source", "translation", "links", "expected"),
+    [
+        ("A <b>red</b> car.", "Une voiture rouge.", "0-0 2-1 1-2", "Une voiture <b>rouge</b>."),
+        ("the <b>white house</b>", "la maison blanche", "0-0 2-1 1-2", "la <b>maison blanche</b>"),
+        ("<b>Hello</b>, world!", "Bonjour, monde !", "0-0 1-1", "<b>Bonjour</b>, monde !"),
+        ("<i>a <b>red</b> car</i>", "une voiture rouge", "0-0 2-1 1-2", "<i>une voiture <b>rouge</b></i>"),
+        ("One line<br/>two lines", "Eine Zeile zwei Zeilen", "0-0 1-1 1-2 2-3", "Eine Zeile zwei<br/>Zeilen"),
+        ('He <b>calls</b> his<x id="1"/> mother', "Er ruft seine Mutter an", "0-0 1-1 1-4 2-2 3-3", None),
+        ("<p>All of it.</p>", "Alles.", "0-0 1-0 2-0", "<p>Alles.</p>"),
+        ("<b></b>a b", "b a", "0-1 1-0", "<b></b>b a"),
+        ("see <a>__URL__</a> now", "jetzt __URL__ sehen", "", "jetzt <a>__URL__</a> sehen"),
+        ("a <b>b</b> c", "", "", "<b></b>"),
+    ],
+)
+def test_examples(source, translation, links, expected):
+    expected = expected or 'Er <b>ruft</b> seine<x id="1"/> Mutter an'
+    assert put(source, translation, links) == expected
+
+
+def test_words_of_texts_without_blanks_may_be_given():
+    content = content_of("a <b>red</b> car", Scanner({"tag"}).scan("a <b>red</b> car"))
+    text = "赤い車"
+    result = transfer(content, text, [(1, 0), (2, 1)], target_words=[(0, 2), (2, 3)])
+    assert written(result) == "<b>赤い</b>車"
+
+
+def test_violations_are_told():
+    def content(text):
+        return content_of(text, Scanner({"tag"}).scan(text))
+
+    source = content("a <b>b</b> <i>c</i>")
+    told = [(one.kind, one.text) for one in tag_violations(source, content("<b><i>a</b></i> <i><u>b"))]
+    assert ("repeated", "<i>") in told
+    assert ("added", "<u>") in told
+    assert ("malformed", "</i>") in told
+    assert [(one.kind, one.text) for one in tag_violations(source, content("a <b>b</b>"))] == [
+        ("missing", "<i>"),
+        ("missing", "</i>"),
+    ]
+    assert not tag_violations(source, source)
