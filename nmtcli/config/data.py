@@ -22,12 +22,10 @@ class TokenizerConfig(Section):
         " size of the training text (docs/training.md), or 8,000 characters or words.",
     )
     joint: bool = Field(True, description="One tokenizer for both sides (true) or one for each (false).")
-    character_coverage: float = Field(
-        0.9995,
-        ge=0.98,
-        le=1,
-        description="Share of the text's characters in the vocabulary; the rest become bytes or UNK. Not for type"
-        " word.",
+    character_coverage: OrAuto[Annotated[float, Field(ge=0.98, le=1)]] = Field(
+        AUTO,
+        description="Share of the text's characters in the vocabulary; the rest become bytes or UNK. auto: 1 for text"
+        " of at most 500 different characters, as of alphabets, otherwise 0.9995. Not for type word.",
     )
     byte_fallback: bool = Field(
         True,

@@ -41,6 +41,7 @@ SOURCE_FILE = "tokenizer.source.model"
 TARGET_FILE = "tokenizer.target.model"
 
 # A fixed number: the model depends on how the sums of EM are divided over threads.
+ALPHABETS = 500  # most different characters of text in alphabets, with accents, digits and punctuation
 _TRAINING_THREADS = 16
 
 
@@ -106,6 +107,11 @@ class Tokenizer:
         fixed = SPECIAL + 256 * byte_fallback + len(symbols) * (2 if words else 1)
         if config.type in {"char", "word"} and settled(config.vocab_size) <= fixed:
             raise _too_small(config, "special ids, bytes and symbols alone", fixed + 1)
+        coverage = 1.0 if words else config.character_coverage
+        if coverage == AUTO:
+            characters = len(set().union(*nonblank))
+            fits = fixed + 2 * characters <= settled(config.vocab_size)
+            coverage = 1.0 if characters <= ALPHABETS and fits else 0.9995
         model = io.BytesIO()
         try:
             with _normalization_options(config) as options:
@@ -116,7 +122,7 @@ class Tokenizer:
                     model_type=config.type,
                     vocab_size=settled(config.vocab_size),
                     hard_vocab_limit=False,
-                    character_coverage=1.0 if words else config.character_coverage,
+                    character_coverage=settled(coverage),
                     byte_fallback=byte_fallback,
                     **options,
                     user_defined_symbols=symbols,

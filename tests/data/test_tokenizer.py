@@ -475,3 +475,14 @@ def test_the_fields_we_declare_are_those_of_sentencepiece():
             assert field.number == theirs[field.name].number
             if field.message_type is None:
                 assert field.default_value == theirs[field.name].default_value
+
+
+@pytest.mark.parametrize(
+    ("characters", "kept"), [("abcdefghijklmnopqrstuvwxyz", True), (map(chr, range(0x4E00, 0x5500)), False)]
+)
+def test_automatic_coverage_keeps_rare_letters_of_alphabets(characters, kept):
+    letters = list(characters)
+    lines = [" ".join(letters)] * 200 + ["É"]
+    tokenizer = Tokenizer.train(lines, TokenizerConfig(vocab_size=4000))
+    assert (len(tokenizer.encode(["É"])[0]) <= 2) is kept
+    assert tokenizer.decode(tokenizer.encode(["É"])[0]) == "É"
