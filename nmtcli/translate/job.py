@@ -12,9 +12,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal
 
-import xxhash
-
 from nmtcli.checkpoint import CARD, STATE, TENSORS, file_digests
+from nmtcli.data.digests import checksum
 from nmtcli.data.workers import Workers, warm_up
 from nmtcli.metrics.alignment import format_links
 from nmtcli.translate.alignment import AttentionMap
@@ -153,7 +152,7 @@ def _make_worker(job: Job, worker_devices: Any, threads: int | None) -> WindowTr
 
 
 def _digest(value: Any) -> str:
-    return xxhash.xxh3_128_hexdigest(repr(value).encode("utf-8", "replace"))
+    return checksum(repr(value).encode("utf-8", "replace")).hexdigest()
 
 
 def digest_model(directory: Path) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-import xxhash
 from pydantic import Field, StrictBool, StrictStr, ValidationError
 
 from nmtcli.config.section import Section
+from nmtcli.data.digests import checksum
 from nmtcli.errors import DataError
 from nmtcli.translate.translation import Request, has_controls
 
@@ -28,14 +28,14 @@ class Prefix(Section):
     """The start of a file: number of bytes, and their xxh3-128 in hexadecimal."""
 
     bytes: int = 0
-    digest: str = xxhash.xxh3_128().hexdigest()
+    digest: str = checksum().hexdigest()
 
 
 class PrefixDigest:
     """The `Prefix` of what was read or written so far."""
 
     def __init__(self) -> None:
-        self.bytes, self._digest = 0, xxhash.xxh3_128()
+        self.bytes, self._digest = 0, checksum()
 
     def update(self, data: bytes) -> None:
         """Add what follows."""
