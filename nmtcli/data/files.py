@@ -48,6 +48,7 @@ _ENCODINGS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+_LEAST = 16  # bytes that tell it from single zeros in UTF-8 text
 _PROBE = 4096  # bytes for recognising UTF-16 without a byte order mark
 
 
@@ -159,7 +160,7 @@ def refuse_unreadable(name: str, start: bytes, packed: bool = False) -> None:
         if start.startswith(magic):
             raise DataError(f"{name}: is {kind}", "unpack it first: plain text, gzip, bzip2, xz and zstd are read")
     encoding = next((encoding for mark, encoding in _ENCODINGS.items() if start.startswith(mark)), None)
-    if encoding is None and start.count(0) > len(start) // 4:
+    if encoding is None and len(start) >= _LEAST and start.count(0) > len(start) / 4:
         probe = start[:_PROBE]
         zeros = probe[::2].count(0), probe[1::2].count(0)
         if max(zeros) <= 4 * min(zeros):  # in UTF-16 most scripts have zeros in every second byte

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from nmtcli.data.files import File
 from nmtcli.documents.tmx import tmx
+from nmtcli.prepare.readers.records import Sides
 from nmtcli.prepare.readers.tmx import Tmx
 from nmtcli.text.inline import Tag, content_of
 from nmtcli.text.spans import Scanner
@@ -15,7 +16,7 @@ TEXT = st.text(alphabet="ab é&<>\"'語]", min_size=1, max_size=9).map(lambda te
 
 
 def read(path):
-    blocks = list(Tmx(File(str(path), path), ("en", "de")).blocks())
+    blocks = list(Tmx(File(str(path), path), Sides(("en", "de"), None)).blocks())
     rows = [block.rows() for block in blocks]
     return [pair for one in rows for pair in zip(one.sources, one.targets, strict=True)]
 
