@@ -48,7 +48,7 @@ _ENCODINGS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
-_LEAST = 16  # bytes that tell it from single zeros in UTF-8 text
+_LEAST = 4  # bytes that tell it from a single zero in UTF-8 text
 _PROBE = 4096  # bytes for recognising UTF-16 without a byte order mark
 
 
