@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from nmtcli.score.scoring import score
     from nmtcli.train.options import TrainOptions
     from nmtcli.train.train import train
-    from nmtcli.translate.file import translate_file
     from nmtcli.translate.options import TranslateOptions
+    from nmtcli.translate.translate import translate_file
 
 _PLACES = {
     "prepare": "prepare.prepare",
     "PrepareOptions": "prepare.options",
     "train": "train.train",
     "TrainOptions": "train.options",
-    "translate_file": "translate.file",
+    "translate_file": "translate.translate",
     "TranslateOptions": "translate.options",
     "score": "score.scoring",
     "ScoreOptions": "score.options",

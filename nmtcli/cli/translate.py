@@ -29,7 +29,7 @@ def translate(context: typer.Context, options: "TranslateOptions") -> None:
     See docs/translate.md, and docs/search.md for decoding.
     """
     del context
-    from nmtcli.translate.file import translate_file
+    from nmtcli.translate.translate import translate_file
 
     with TranslationDisplay(options) as display:
         done = translate_file(options, tell, display.written)

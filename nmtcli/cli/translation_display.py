@@ -12,7 +12,10 @@ from nmtcli.errors import DataError
 from nmtcli.paths import PIPE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nmtcli.translate.file import FileProgress, TranslatedFile
+    from nmtcli.translate.folder import TranslatedFolder
     from nmtcli.translate.lines import Report
     from nmtcli.translate.options import TranslateOptions
 
@@ -41,45 +44,51 @@ class TranslationDisplay(ExitStack):
                 self._named = True
             stderr.print(Text(terminal_map(one, stderr.width)), end="")
 
-    def summarize(self, done: "TranslatedFile", options: "TranslateOptions") -> None:
+    def summarize(self, done: "TranslatedFile | TranslatedFolder", options: "TranslateOptions") -> None:
         """Print the speed and warnings about lines. Raises DataError if some have no translation."""
         if not done.closed_early:
             self._progress.summary(done.lines, "lines", "translated")
-        warn_of_lines(done.report, options.max_source_tokens)
+        errors = [error for file, report in done.reports.items() for error in warn_of_lines(report, options, file)]
+        if errors:
+            hint = "correct these lines; they are empty in the output, all others are translated"
+            raise DataError("\n".join(errors), hint)
 
 
-def warn_of_lines(report: "Report", max_source_tokens: int) -> None:
-    """Print warnings about lines. Raises DataError if some have no translation."""
+def warn_of_lines(report: "Report", options: "TranslateOptions", file: "Path | None" = None) -> list[str]:
+    """Print warnings about lines of a file; return errors about lines that have no translation."""
+    max_source_tokens = options.max_source_tokens
     longer = f"more than {max_source_tokens} tokens"
     warnings = {
         "json": "looks like JSON without text under source, src, text, sentence or input (one object per line);"
         " translated as plain text",
-        "misspelt": "ignored a key similar to prefix, required, banned or placeholders; correct its spelling",
+        "misspelt": "ignored a key similar to prefix, required or banned; correct its spelling",
         "invalid-utf8": "not UTF-8; invalid bytes were translated as U+FFFD",
         "control-characters": "control characters, replaced by spaces",
         "cut": f"{longer}; the rest was not translated",
         "unmet": "no translation meets all constraints; the output is the closest one",
         "incomplete": "removed bytes by CTranslate2 that are not a character",
-        "unwritable": "required words or placeholders that the target tokenizer cannot write, ignored",
+        "missing-span": "protected text or a tag is missing in the translation",
+        "repeated-span": "protected text or a tag occurs too often in the translation",
+        "added-span": "the translation has a tag or placeholder symbol that the source does not have",
+        "malformed-tags": "tags of the translation are not nested as they must be",
+        "kept-source": "protected text or tags were lost; the source was written instead",
+        "unwritable": "required words or protected text that the target tokenizer cannot write, ignored",
     }
     lost = {
         "refused": f"{longer}, not translated because of --long-lines refuse",
         "overlong": "longer than a megabyte, not translated",
         "malformed": 'not a JSON object with text under "source" and valid constraints, not translated',
+        "violation": "protected text or tags were lost, not translated because of --on-violation fail",
         "contradiction": "contradictory constraints, or constraints with sampling; not translated",
     }
     for kind, sentence in warnings.items():
         if kind in report.tallies:
-            warn(f"{_place(*report.tallies[kind])}: {sentence}")
+            warn(f"{_place(*report.tallies[kind], file)}: {sentence}")
     if "split" in report.tallies:
-        say(f"{_place(*report.tallies['split'])}: {longer}; translated in parts")
-    if errors := [
-        f"{_place(*report.tallies[kind])}: {sentence}" for kind, sentence in lost.items() if kind in report.tallies
-    ]:
-        raise DataError(
-            "\n".join(errors), "correct these lines; they are empty in the output, all others are translated"
-        )
+        say(f"{_place(*report.tallies['split'], file)}: {longer}; translated in parts")
+    return [f"{_place(*report.tallies[kind], file)}: {text}" for kind, text in lost.items() if kind in report.tallies]
 
 
-def _place(count: int, first: int) -> str:
-    return f"line {first:,}" if count == 1 else f"{count:,} lines (first: line {first:,})"
+def _place(count: int, first: int, file: "Path | None") -> str:
+    place = f"line {first:,}" if count == 1 else f"{count:,} lines (first: line {first:,})"
+    return place if file is None else f"{file}, {place}"

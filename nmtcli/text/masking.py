@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from nmtcli.text.inline import Content, Violation, merged
+from nmtcli.text.inline import Violation
 from nmtcli.text.spans import KINDS, Kind, Scanner, Span
+from nmtcli.text.versions import Versions
 
 MOST = 9  # symbols of one kind, and so masked spans of one kind in a text
 
@@ -27,37 +28,33 @@ def symbols(kinds: Iterable[Kind]) -> tuple[str, ...]:
 class Masked:
     """A text whose protected spans are placeholder symbols, each of which stands for one span."""
 
-    content: Content
-    spans: Mapping[str, Span]  # by symbol; positions are in the text before
+    versions: Versions  # the text, and the masked text
+    spans: Mapping[str, Span]  # by symbol; positions are in the text
+
+    @property
+    def text(self) -> str:
+        """The masked text."""
+        return self.versions.second
 
 
-def mask(content: Content, scanner: Scanner, code: Sequence[Span] = (), known: Collection[str] | None = None) -> Masked:
-    """Replace the protected spans of the text between tags by placeholder symbols.
+def mask(text: str, scanner: Scanner, code: Sequence[Span] = (), known: Collection[str] | None = None) -> Masked:
+    """Replace the protected spans of a text by placeholder symbols. `code` are spans that are known already.
 
-    `code` are spans that are known already, with positions in the text without tags. Spans stay as they are if their
-    symbol is not in `known`, or if there are more than `MOST` of their kind.
+    Spans stay as they are if their symbol is not in `known`, or if there are more than `MOST` of their kind.
     """
-    parts: list[Content] = []
+    parts: list[tuple[str, str]] = []
     spans: dict[str, Span] = {}
-    names = _Names(part for part in content if isinstance(part, str))
-    at = 0
-    for part in content:
-        if not isinstance(part, str):
-            parts.append((part,))
-            at += part.blank
+    names = _Names([text])
+    end = 0
+    for span in scanner.scan(text, code):
+        name = names.take(span.kind)
+        if name is None or (known is not None and name not in known):
             continue
-        inside = [_moved(span, -at) for span in code if at <= span.start and span.end <= at + len(part)]
-        end = 0
-        for span in scanner.scan(part, inside):
-            name = names.take(span.kind)
-            if name is None or (known is not None and name not in known):
-                continue
-            parts.append((part[end : span.start], name))
-            spans[name] = _moved(span, at)
-            end = span.end
-        parts.append((part[end:],))
-        at += len(part)
-    return Masked(merged(piece for one in parts for piece in one), spans)
+        between = text[end : span.start]
+        parts += [(between, between), (span.text, name)]
+        spans[name] = span
+        end = span.end
+    return Masked(Versions((*parts, (text[end:], text[end:]))), spans)
 
 
 def mask_pair(source: str, target: str, scanner: Scanner) -> tuple[str, str]:
@@ -98,21 +95,24 @@ class _Names:
         return symbol(kind, self._numbers[kind]) if self._numbers[kind] <= MOST else None
 
 
-def unmask(content: Content, spans: Mapping[str, Span]) -> tuple[Content, list[Violation]]:
-    """Put the spans of a masked text back into its translation, and say which symbols are not there exactly once.
+def unmask(translation: str, masked: Masked) -> tuple[Versions, list[Violation]]:
+    """The translation of a masked text, without and with the spans, and which symbols are not there exactly once.
 
-    A symbol that the masked text does not have stays in the translation.
+    A symbol that stands for no span stays in the translation.
     """
     found = Counter[str]()
-
-    def original(match: re.Match[str]) -> str:
+    parts: list[tuple[str, str]] = []
+    end = 0
+    for match in _SYMBOL.finditer(translation):
         found[match[0]] += 1
-        return spans[match[0]].text if match[0] in spans else match[0]
-
-    restored = merged(_SYMBOL.sub(original, part) if isinstance(part, str) else part for part in content)
-    violations = [Violation("missing", span.text) for name, span in spans.items() if not found[name]]
-    violations += [Violation("repeated", spans[name].text) for name in spans if found[name] > 1]
-    return restored, violations + [Violation("added", name) for name in found if name not in spans]
+        between = translation[end : match.start()]
+        parts += [(between, between), (match[0], masked.spans[match[0]].text if match[0] in masked.spans else match[0])]
+        end = match.end()
+    parts.append((translation[end:], translation[end:]))
+    violations = [Violation("missing", span.text) for name, span in masked.spans.items() if not found[name]]
+    violations += [Violation("repeated", masked.spans[name].text) for name in masked.spans if found[name] > 1]
+    violations += [Violation("added", name) for name in found if name not in masked.text]
+    return Versions(tuple(parts)), violations
 
 
 def span_violations(spans: Iterable[Span], translation: str) -> list[Violation]:
@@ -135,7 +135,3 @@ def span_violations(spans: Iterable[Span], translation: str) -> list[Violation]:
         for text, count in expected.items()
         if found[text] != count
     ]
-
-
-def _moved(span: Span, by: int) -> Span:
-    return Span(span.start + by, span.end + by, span.kind, span.text)

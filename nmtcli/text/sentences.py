@@ -26,17 +26,20 @@ class Sentences:
         return _interleaved(self.gaps, self.sentences)
 
     def joined(self, translations: Sequence[str], language: str) -> str:
-        """The paragraph of the translations of all sentences, in the target language.
+        """The paragraph of the translations of all sentences, in the target language."""
+        return _interleaved(self.gaps_in(language), translations)
+
+    def gaps_in(self, language: str) -> tuple[str, ...]:
+        """`gaps` in the target language.
 
         The whitespace between sentences is kept. Sentences that touch get a blank between them, and in a target
         language without blanks between sentences blanks go, but line breaks and tabs stay.
         """
         dense = _subtag(language) in _WITHOUT_BLANKS
         if not self.sentences:
-            return self.text
+            return self.gaps
         first, *between, last = self.gaps
-        between = [("" if set(gap) <= {" "} else gap) if dense else gap or " " for gap in between]
-        return _interleaved([first, *between, last], translations)
+        return (first, *((("" if set(gap) <= {" "} else gap) if dense else gap or " ") for gap in between), last)
 
 
 def split_sentences(paragraph: str, language: str, kept: Iterable[Span] = ()) -> Sentences:

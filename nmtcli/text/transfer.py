@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from nmtcli.text.inline import Content, Tag, merged, partners, plain
+from nmtcli.text.versions import Range, word_ranges
 
 Link = tuple[int, int]  # source word, target word
-Range = tuple[int, int]  # first and end character
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_WORD = re.compile(r"\S+")
 _SYMBOL = re.compile(r"__\w+__")
 _HALF_INSIDE = 0.01  # weight of a target token that is aligned both inside and outside an element
 
@@ -38,8 +37,8 @@ def transfer(
     roots, text = _tree(content)
     if not roots:
         return merged([translation])
-    source_words = [match.span() for match in _WORD.finditer(text)] if source_words is None else source_words
-    target_words = [match.span() for match in _WORD.finditer(translation)] if target_words is None else target_words
+    source_words = word_ranges(text) if source_words is None else source_words
+    target_words = word_ranges(translation) if target_words is None else target_words
     links = sorted(set(links)) or _diagonal(len(source_words), len(target_words))
     cuts = sorted({position for node in _all(roots) for position in (node.start, node.end)})
     cells = _aligned(text, translation, links, source_words, target_words, cuts)

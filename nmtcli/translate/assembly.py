@@ -14,7 +14,7 @@ from nmtcli.metrics.alignment import by_word, word_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.long_lines import joint
 from nmtcli.translate.search import Hypothesis
-from nmtcli.translate.translation import Candidate, without_controls
+from nmtcli.translate.translation import Candidate
 from nmtcli.vocabulary import UNK
 
 
@@ -42,7 +42,6 @@ class Assembler:
     keep_attention: bool
     keep_alignment: bool
     attention_name: str = ""
-    raw: str = ""  # the input line; `line` has spaces for control characters
 
     def candidates(self, pools: Sequence[Sequence[Hypothesis]]) -> tuple[Candidate, ...]:
         """Best first. `pools` are the hypotheses of each part; candidate r joins hypothesis r of each part."""
@@ -60,12 +59,13 @@ class Assembler:
                 before -= 1  # its first word continues the last one
             text += between + new
             words += [*(number + before for number in numbers), NO_WORD]
-        joined = _blocks(weights) if self.keep_attention or self.keep_alignment else None
+        blocks = [block for block in weights if block is not None]
+        kept = (self.keep_attention or self.keep_alignment) and len(blocks) == len(weights)
+        joined = block_diagonal(blocks) if kept else None
         attention = self._attention(parts, joined, text) if joined is not None and self.keep_attention else None
         links = None
         if joined is not None and self.keep_alignment:
-            alignment = word_links(joined, [word for columns in self._columns for word in columns], words)
-            links = tuple((self._raw_words[source], target) for source, target in alignment)
+            links = word_links(joined, [word for columns in self._columns for word in columns], words)
         return Candidate(text, score, log_prob, attention, links)
 
     @cached_property
@@ -75,12 +75,6 @@ class Assembler:
             return [[] for _ in self.line.parts]
         words = raw_words(self.tokenizers.source, self.line.text, self.line.tokens)
         return [[*words[begin:end], NO_WORD] for begin, end in pairwise(self.line.cuts) if end > begin]
-
-    @cached_property
-    def _raw_words(self) -> list[int]:
-        """The number of the raw word of each word of `line`."""
-        raw = self.raw.split()
-        return [number for number, word in enumerate(raw) for _ in without_controls(word).split()]
 
     def _part(
         self, part: Hypothesis, weights: NDArray[np.float32] | None, columns: Sequence[int]
@@ -126,14 +120,11 @@ def _weights(part: Hypothesis, tokens: int) -> NDArray[np.float32] | None:
     return np.asarray(part.attention.tolist(), dtype=np.float32)[:, : tokens + 1]
 
 
-def _blocks(weights: Sequence[NDArray[np.float32] | None]) -> NDArray[np.float32] | None:
-    """The attention of the parts as a block-diagonal matrix; None without attention."""
-    present = [block for block in weights if block is not None]
-    if len(present) < len(weights):
-        return None
-    joined = np.zeros((sum(len(block) for block in present), sum(block.shape[1] for block in present)), np.float32)
+def block_diagonal(blocks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The attention weights of several parts as one matrix, with zeros between the parts."""
+    joined = np.zeros((sum(len(block) for block in blocks), sum(block.shape[1] for block in blocks)), np.float32)
     row = column = 0
-    for block in present:
+    for block in blocks:
         joined[row : row + block.shape[0], column : column + block.shape[1]] = block
         row, column = row + block.shape[0], column + block.shape[1]
     return joined

@@ -8,7 +8,8 @@ from nmtcli.metrics.alignment import format_links
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.translation import Candidate, Translation
 
-Format = Literal["text", "tsv", "jsonl", "moses"]
+Format = Literal["text", "tsv", "jsonl", "moses", "tmx", "document"]
+COLLECTED: tuple[Format, ...] = ("tmx", "document")  # written as a whole when all lines are translated
 
 # line ends for many programs, though not in JSON
 _ESCAPED = {code: f"\\u{code:04x}" for code in (0x7F, 0x85, 0x2028, 0x2029)}
@@ -72,6 +73,8 @@ def _json_line(translation: Translation, line: int, alignment: bool, extra: Mapp
         record["long_line"] = translation.treatment
     if translation.problems:
         record["problems"] = list(translation.problems)
+    if translation.violations:
+        record["violations"] = [{"kind": one.kind, "text": one.text} for one in translation.violations]
     conflicting = {key: value for key, value in extra.items() if key in record or key == "input"}
     if conflicting.keys() & record.keys():
         record["input"] = conflicting

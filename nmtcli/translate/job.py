@@ -5,25 +5,40 @@ for any number of processes, and an interrupted translation can be resumed at an
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from nmtcli.checkpoint import CARD, STATE, TENSORS, file_digests
 from nmtcli.data.digests import checksum
 from nmtcli.data.workers import Workers, warm_up
 from nmtcli.metrics.alignment import format_links
+from nmtcli.text.inline import content_of
+from nmtcli.text.spans import Scanner
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.engines import ModelOptions
-from nmtcli.translate.formats import Format, attention_json, json_text, render
+from nmtcli.translate.formats import COLLECTED, Format, attention_json, json_text, render
 from nmtcli.translate.lines import MAX_BYTES, MAX_LINES, Prefix, Report, Window
-from nmtcli.translate.translation import Translation
+from nmtcli.translate.segments import SegmentWindow, content_json
+from nmtcli.translate.translation import Request, Translation, without_controls
 from nmtcli.translate.translator import Translator
 
+_TAGS = Scanner(["tag"])
 _UNREADABLE = Translation("", ())
+_PLAIN = (  # settings of `LineHandling`
+    "long_lines",
+    "max_source_tokens",
+    "split_sentences",
+    "source_language",
+    "target_language",
+    "protect",
+    "tags",
+    "on_violation",
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +65,9 @@ class Job(ModelOptions):
             "weights": self.weights and list(self.weights),
             **{name: getattr(self, name) for name in names},
             **self.search,
-            **{name: getattr(handling, name) for name in ("long_lines", "max_source_tokens", "placeholders")},
+            **{name: getattr(handling, name) for name in _PLAIN},
+            "protect_kinds": list(handling.protect_kinds),
+            "patterns": list(handling.patterns),
             "dictionary": None if words is None else _digest(words),
             "terms": _digest(terms) if terms else None,
             "banned": _digest(list(handling.banned)) if handling.banned else None,
@@ -86,9 +103,18 @@ class WindowTranslator:
     def _translator(self) -> Translator:
         return Translator.open(self._job)
 
-    def __call__(self, window: Window) -> TranslatedWindow:
+    def _pair(self, request: Request | None, translation: Translation) -> str:
+        """Source and translation with their tags, as a line of JSON."""
+        source = () if request is None else request.content
+        if source is None:
+            line = without_controls(translation.source)
+            source = content_of(line, _TAGS.scan(line)) if self._job.handling.tags == "transfer" else (line,)
+        return json_text([content_json(source), content_json(translation.content)]) + "\n"
+
+    def __call__(self, window: Window | SegmentWindow) -> TranslatedWindow:
         """Read, translate and render a window."""
         job, report = self._job, Report()
+        form: Format = "document" if window.whole_document and job.form == "text" else job.form
         keep_attention = job.attention or window.first <= job.heat_maps
         requests = window.requests(report)
         readable = {number: one for number, one in enumerate(requests, window.first) if one is not None}
@@ -105,10 +131,13 @@ class WindowTranslator:
         texts |= {"alignment": []} if job.alignment == "apart" else {}
         texts |= {"attention": []} if job.attention else {}
         maps = {}
-        for number, request in enumerate(requests, window.first):
+        for number, (request, place) in enumerate(zip(requests, window.places, strict=True), window.first):
             translation = _UNREADABLE if request is None else next(translations)
             extra = None if request is None else request.extra
-            texts["translations"].append(render(translation, number, job.form, job.alignment == "beside", extra))
+            if form in COLLECTED:
+                texts["translations"].append(self._pair(request, translation))
+            else:
+                texts["translations"].append(render(translation, number, form, job.alignment == "beside", extra))
             best = translation.candidates[0] if translation.candidates else None
             if job.alignment == "apart":
                 texts["alignment"].append(format_links(best.alignment if best else None) + "\n")
@@ -118,20 +147,25 @@ class WindowTranslator:
                 reference = (extra or {}).get("reference")
                 maps[number] = replace(best.attention, reference=reference if isinstance(reference, str) else "")
             if translation.treatment is not None:
-                report.note(translation.treatment, number)
+                report.note(translation.treatment, place)
             for problem in translation.problems:
-                report.note(problem, number)
+                report.note(problem, place)
         written = {name: "".join(lines).encode("utf-8", "replace") for name, lines in texts.items()}
-        return TranslatedWindow(len(window.lines), window.end, written, maps, report)
+        return TranslatedWindow(len(window.places), window.end, written, maps, report)
 
 
-def translate_windows(
-    job: Job, windows: Iterable[Window], processes: int | None = None, devices: Sequence[str] = ()
-) -> Iterator[TranslatedWindow]:
-    """The translated windows, in order, with a few windows per process in memory.
+Windows: TypeAlias = Iterable[Window] | Iterable[SegmentWindow]
+TranslateWindows = Callable[[Windows], Iterator[TranslatedWindow]]
+
+
+@contextmanager
+def window_translator(
+    job: Job, processes: int | None = None, devices: Sequence[str] = ()
+) -> Iterator[TranslateWindows]:
+    """A function that translates windows, in order, with a few windows per process in memory; files share it.
 
     `processes` are workers with one thread each; `devices` have one worker each; without either, this process uses all
-    threads. Raises ResourceError if a worker dies.
+    threads. Models are opened at its first call. It raises ResourceError if a worker dies.
     """
     count = len(devices) or processes or 1
     warm_up(count, preload=__name__)  # first, so that the process of the queue handles no signals
@@ -140,8 +174,23 @@ def translate_windows(
         worker_devices.put(device)
     threads = 1 if devices or processes else None
     make: Callable[[], WindowTranslator] = partial(_make_worker, job, worker_devices, threads)
-    with Workers(count, make) as workers:
-        yield from workers.map(windows)
+    with ExitStack() as stack:
+        opened: list[Workers] = []
+
+        def translate(windows: Windows) -> Iterator[TranslatedWindow]:
+            if not opened:
+                opened.append(stack.enter_context(Workers(count, make)))
+            return opened[0].map(windows)
+
+        yield translate
+
+
+def translate_windows(
+    job: Job, windows: Windows, processes: int | None = None, devices: Sequence[str] = ()
+) -> Iterator[TranslatedWindow]:
+    """The translated windows; see `window_translator`."""
+    with window_translator(job, processes, devices) as translate:
+        yield from translate(windows)
 
 
 def _make_worker(job: Job, worker_devices: Any, threads: int | None) -> WindowTranslator:

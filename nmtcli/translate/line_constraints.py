@@ -1,5 +1,6 @@
 """The lexical constraints of lines, from requests and settings."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TypeVar
@@ -7,7 +8,8 @@ from typing import TypeVar
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import UserError
 from nmtcli.translate.constraints import Constraint, Phrase
-from nmtcli.translate.phrases import PhraseWriter
+from nmtcli.translate.paragraphs import Sentence
+from nmtcli.translate.phrases import Copy, PhraseWriter
 from nmtcli.translate.terminology import Terminology
 from nmtcli.translate.translation import LineHandling, Problem, Request, without_controls
 
@@ -19,44 +21,46 @@ class LineConstraints:
 
     def __init__(self, tokenizers: Tokenizers, handling: LineHandling, sampling: bool) -> None:
         """Raises UserError for invalid constraints of all lines."""
-        if sampling and (handling.terms or handling.placeholders):
-            raise UserError(
-                "sampling does not support terminology and placeholders",
-                "use method beam, or leave the terminology and placeholders out",
-            )
+        if sampling and handling.terms:
+            raise UserError("sampling does not support terminology", "use method beam, or leave the terminology out")
         self._source, self._handling, self._sampling = tokenizers.source, handling, sampling
         self._writer = PhraseWriter(tokenizers.target)
         self._banned = [self._writer.banned(text) for text in handling.banned]
         self._terms = Terminology.of(handling.terms, self._source.normalize, self._writer) if handling.terms else None
 
     def constraints(
-        self, request: Request, texts: Sequence[str]
+        self, sentence: Sentence, texts: Sequence[str]
     ) -> tuple[list[Constraint | None] | None, set[Problem]]:
-        """The constraint of each part of a line, with the source `texts`, and the problems.
+        """The constraint of each part of a sentence, with the source `texts`, and the problems.
 
-        Prefix and required texts are for the first part, terms and placeholders for the part with their source, banned
+        Prefix and required texts are for the first part, terms and copied spans for the part with their source, banned
         texts for all. None for contradictory constraints, and for required texts with sampling.
         """
-        handling, problems = self._handling, set[Problem]()
-        placeholders = handling.placeholders or request.placeholders
-        if not (request.prefix or request.required or request.banned or placeholders or self._terms):
+        request, problems = sentence.request, set[Problem]()
+        if not (request.prefix or request.required or request.banned or sentence.copies or self._terms):
             return [self._common] * len(texts), problems
-        if self._sampling and (request.required or placeholders):
+        if self._sampling and request.required:
             return None, {"contradiction"}
         prefix, required, banned = self._phrases(request, problems)
         constraints: list[Constraint | None] = []
         for number, text in enumerate(texts):
             phrases = [*(required if number == 0 else ()), *self._banned, *banned]
             phrases += self._terms.occurring(self._source.normalize(text)) if self._terms else []
-            if placeholders:
-                copied, unwritable = self._writer.placeholders(text)
-                phrases += copied
-                problems |= {"unwritable"} if unwritable else set()
+            copied, unwritable = self._writer.copies(self._copied(sentence, text, len(texts)))
+            phrases += copied
+            problems |= {"unwritable"} if unwritable else set()
             try:
                 constraints.append(self._writer.constraint(prefix if number == 0 else (), phrases))
             except UserError:
                 return None, {"contradiction"}
         return constraints, problems
+
+    def _copied(self, sentence: Sentence, text: str, parts: int) -> Counter[Copy]:
+        """The spans of a part of a sentence that its translation must have, and how often."""
+        copies = Counter(sentence.copies)
+        if parts == 1:
+            return copies
+        return Counter({copy: text.count(self._source.normalize(copy.text)) for copy in copies})
 
     @cached_property
     def _common(self) -> Constraint | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Literal, NamedTuple
 
-from pydantic import Field, StrictBool, StrictStr, ValidationError
+from pydantic import Field, StrictStr, ValidationError
 
 from nmtcli.config.section import Section
 from nmtcli.data.digests import checksum
@@ -79,6 +79,12 @@ class Window:
     lines: list[bytes]  # without LF
     jsonl: bool
     end: Prefix  # the input up to here
+    whole_document = False  # whether it belongs to a document that is written at the end
+
+    @property
+    def places(self) -> range:
+        """The line number of each line."""
+        return range(self.first, self.first + len(self.lines))
 
     def requests(self, report: Report) -> list[Request | None]:
         """The request of each line; None for an invalid one. Adds warnings to `report`."""
@@ -113,7 +119,7 @@ class Window:
 def parse_json(line: str) -> Request | None:
     """The request of a JSON line: an object with text under `source` or a similar name; None for anything else.
 
-    `prefix`, `required`, `banned` and `placeholders` are the constraints of `Request`. All keys except `source` are
+    `prefix`, `required` and `banned` are those of `Request`. All keys except `source` are
     copied to `extra`.
     """
     record = _json_object(line)
@@ -127,7 +133,7 @@ def parse_json(line: str) -> Request | None:
     required = [_text(one) if isinstance(one, str) else [_text(text) for text in one] for one in constraints.required]
     banned = [_text(text) for text in constraints.banned]
     extra = {key: value for key, value in record.items() if key != "source"}
-    return Request(_text(record[source]), extra, _text(constraints.prefix), required, banned, constraints.placeholders)
+    return Request(_text(record[source]), extra, _text(constraints.prefix), required, banned)
 
 
 # Names of the source text, in order of precedence.
@@ -140,7 +146,6 @@ class _Constraints(Section):
     prefix: StrictStr = ""
     required: list[StrictStr | list[StrictStr]] = Field(default_factory=list)
     banned: list[StrictStr] = Field(default_factory=list)
-    placeholders: StrictBool = False
 
 
 def _source_key(record: Mapping[str, Any]) -> str | None:
@@ -186,20 +191,23 @@ def _first_filled(lines: list[bytes]) -> bytes:
 class LineReader:
     """Reads a byte stream in windows of lines, in constant memory."""
 
-    def __init__(self, stream: BinaryIO, form: InputFormat = "auto") -> None:
-        """`form` auto is jsonl if the first line that is not blank is an object with source text."""
-        self._stream, self._form = stream, form
+    def __init__(self, stream: BinaryIO, form: InputFormat = "auto", wait: bool = True) -> None:
+        """`form` auto is jsonl if the first line that is not blank is an object with source text.
+
+        Windows are full; without `wait`, they have the lines that have arrived.
+        """
+        self._stream, self._form, self._wait = stream, form, wait
         self._consumed, self._lines = PrefixDigest(), 0
 
-    def windows(self, wait: bool = True) -> Iterator[Window]:
-        """Full windows; without `wait`, windows of the lines that have arrived."""
+    def windows(self) -> Iterator[Window]:
+        """The lines that are left."""
         window: list[bytes] = []
         size = 0
         for line in self._read():
             if line is not None:
                 window.append(line)
                 size += len(line)
-            if window and (len(window) == MAX_LINES or size >= MAX_BYTES or (line is None and not wait)):
+            if window and (len(window) == MAX_LINES or size >= MAX_BYTES or (line is None and not self._wait)):
                 yield self._window(window)
                 window, size = [], 0
         if window:

@@ -8,7 +8,7 @@ _SENTENCE = re.compile(rf"[.!?…।॥؟۔。！？｡][{re.escape(_CLOSERS)}]*
 _CLAUSE = re.compile(rf"[,;:—–،؛、，；：][{re.escape(_CLOSERS)}]*$")
 _UNSPACED_END = re.compile(rf"[。！？｡、，；：][{re.escape(_CLOSERS)}]*$")
 # Thai and Lao, Burmese, Khmer, then Chinese and Japanese with their punctuation (not Korean)
-_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
+UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef]")
 _BETWEEN_SENTENCES = 3
 _SHORTEST = 8  # minimum pieces of a sentence; excludes abbreviations such as Dr.
 _CONTEXT = 4  # pieces before a border that decide its type: a full stop and closing quotes
@@ -47,5 +47,5 @@ def _border(pieces: Sequence[str], at: int) -> int:
 
 def joint(left: str, right: str) -> str:
     """The separator of two translated parts: a space, or nothing in scripts without spaces."""
-    spaced = not (left and right and _UNSPACED.match(left[-1]) and _UNSPACED.match(right[0]))
+    spaced = not (left and right and UNSPACED.match(left[-1]) and UNSPACED.match(right[0]))
     return " " if spaced and left and right else ""

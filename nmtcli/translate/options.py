@@ -11,6 +11,7 @@ from nmtcli.options import Option, Rule
 from nmtcli.paths import PIPE
 
 _DECODING, _SAMPLING, _CONSTRAINTS = "Decoding", "Sampling and minimum Bayes risk", "Lexical constraints"
+_TEXT = "Paragraphs, protected text and tags"
 _LINES, _ALIGNMENT, _RUNNING = "Long lines and unknown words", "Word alignment and attention", "Running"
 
 # Decoding settings without an option of their own; --set reaches every setting.
@@ -51,16 +52,21 @@ class TranslateOptions(_SettingOptions):  # type: ignore[misc]
         tuple[Path, ...],
         Option("Run, checkpoint or export; repeat it for an ensemble.", ("-m", "--model"), metavar="MODEL"),
     ]
-    source: Annotated[Path, Option("Source text (default - is stdin).", ("-i", "--input"), metavar="FILE")] = PIPE
+    source: Annotated[
+        Path, Option("Text, document or folder (default - is stdin).", ("-i", "--input"), metavar="FILE")
+    ] = PIPE
     output: Annotated[
-        Path, Option("File of translations (default - is stdout).", ("-o", "--output"), metavar="FILE")
+        Path, Option("File or folder of translations (default - is stdout).", ("-o", "--output"), metavar="FILE")
     ] = PIPE
     input_format: Annotated[
         Literal["auto", "text", "jsonl"], Option('jsonl: objects with "source"; auto: jsonl if the first line is one.')
     ] = "auto"
     form: Annotated[
-        Literal["text", "tsv", "jsonl", "moses"],
-        Option("Output format; tsv, jsonl and moses have scores and n-best lists.", ("--format",)),
+        Literal["text", "tsv", "jsonl", "moses", "tmx"],
+        Option(
+            "Output format; tsv, jsonl and moses have scores and n-best lists; tmx is a translation memory.",
+            ("--format",),
+        ),
     ] = "text"
     weights: Annotated[str | None, Option("Ensemble weights (default: equal).", metavar="2,1")] = None
     ensemble_mean: Annotated[
@@ -89,7 +95,42 @@ class TranslateOptions(_SettingOptions):  # type: ignore[misc]
     ban: Annotated[
         Path | None, Option("Banned words or phrases, one per line.", metavar="FILE", panel=_CONSTRAINTS)
     ] = None
-    placeholders: Annotated[bool, Option("Copy tags, {name}, __NAME__ and %s unchanged.", panel=_CONSTRAINTS)] = False
+    split_sentences: Annotated[
+        bool, Option("Translate each sentence of a line by itself; lines are paragraphs.", panel=_TEXT)
+    ] = False
+    source_language: Annotated[
+        str | None, Option("Language for splitting sentences. Default: the model's.", metavar="CODE", panel=_TEXT)
+    ] = None
+    target_language: Annotated[
+        str | None,
+        Option(
+            "Language of the translation; for a multilingual model, adds its tag <2CODE>.", metavar="CODE", panel=_TEXT
+        ),
+    ] = None
+    protect: Annotated[
+        Literal["auto", "mask", "copy", "none"],
+        Option(
+            "Keep URLs, numbers, {name}, %s, tags unchanged: mask (placeholder symbols that the model knows) or copy"
+            " (lexical constraints); auto: mask what the model knows.",
+            panel=_TEXT,
+        ),
+    ] = "auto"
+    protect_kinds: Annotated[
+        str | None,
+        Option("Protect these only: tag,url,email,icu,variable,symbol,number.", metavar="KIND,…", panel=_TEXT),
+    ] = None
+    protect_patterns: Annotated[
+        Path | None,
+        Option("Also protect matches of these regular expressions, one a line.", metavar="FILE", panel=_TEXT),
+    ] = None
+    tags: Annotated[
+        Literal["keep", "transfer"],
+        Option("transfer: translate without tags and put them back by word alignment.", panel=_TEXT),
+    ] = "keep"
+    on_violation: Annotated[
+        Literal["keep", "source", "fail"],
+        Option("A translation that lost protected text or tags: keep it, write the source, or none.", panel=_TEXT),
+    ] = "keep"
     long_lines: Annotated[
         Literal["split", "cut", "refuse"],
         Option("Lines over --max-source-tokens: split at sentences or clauses, cut, or refuse.", panel=_LINES),
@@ -167,13 +208,13 @@ class TranslateOptions(_SettingOptions):  # type: ignore[misc]
 
 RULES: tuple[Rule[TranslateOptions], ...] = (
     Rule(
-        lambda o: o.n_best > 1 and o.form == "text",
-        "--n-best {o.n_best} is not possible with --format text: it has one line for each input line",
+        lambda o: o.n_best > 1 and o.form in {"text", "tmx"},
+        "--n-best {o.n_best} is not possible with --format {o.form}: it has one translation for each input line",
         "use --format tsv, jsonl or moses",
     ),
     Rule(
-        lambda o: o.alignment == PIPE and o.form == "text",
-        "--alignment - is not possible with --format text",
+        lambda o: o.alignment == PIPE and o.form in {"text", "tmx"},
+        "--alignment - is not possible with --format {o.form}",
         "use --alignment FILE, or --format tsv or jsonl",
     ),
     Rule(
@@ -196,6 +237,11 @@ RULES: tuple[Rule[TranslateOptions], ...] = (
         lambda o: o.resume and o.attention_format == "heat maps",
         "--attention {o.attention}: is written at the end and cannot be resumed",
         "use a .jsonl file, or leave --attention out",
+    ),
+    Rule(
+        lambda o: o.protect == "none" and (o.protect_kinds or o.protect_patterns),
+        "--protect none excludes --protect-kinds and --protect-patterns",
+        "use --protect mask or copy",
     ),
     Rule(lambda o: o.resume and o.overwrite, "--resume and --overwrite exclude each other", "give one of them"),
     Rule(

@@ -45,6 +45,11 @@ def record_path(output: Path) -> Path:
     return output.with_name(f"{output.name}.progress")
 
 
+def collected_path(output: Path) -> Path:
+    """The file of translations until a document can be written as a whole."""
+    return output.with_name(f"{output.name}.lines")
+
+
 def read_progress(output: Path, settings: Mapping[str, Any]) -> Progress | None:
     """The progress of an interrupted translation into `output`; None if there is none.
 
@@ -62,8 +67,12 @@ def read_progress(output: Path, settings: Mapping[str, Any]) -> Progress | None:
         progress = Progress.model_validate(read_json(record))
     except ValidationError:
         raise DataError(f"{record}: damaged", "start again with --overwrite") from None
-    here = {"nmtcli": __version__, **settings}
-    before = {"nmtcli": progress.nmtcli, **progress.settings}
+    check_settings(output, {"nmtcli": progress.nmtcli, **progress.settings}, {"nmtcli": __version__, **settings})
+    return progress
+
+
+def check_settings(output: Path, before: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raise UserError that names all settings that changed since a translation was interrupted."""
     changed = [
         f"{output}: was started with {name} {before.get(name)}, not {here.get(name)}"
         for name in dict.fromkeys([*before, *here])
@@ -71,7 +80,6 @@ def read_progress(output: Path, settings: Mapping[str, Any]) -> Progress | None:
     ]
     if changed:
         raise UserError("\n".join(changed), "give the same options and model, or start again with --overwrite")
-    return progress
 
 
 def refuse_unfinished(output: Path) -> None:

@@ -1,11 +1,10 @@
 """Lexical constraints from text: phrases in pieces of the target tokenizer, at any place of a sentence."""
 
-import re
 import string
 import unicodedata
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 
@@ -15,8 +14,6 @@ from nmtcli.translate.constraints import Constraint, Phrase, Phrases, SharedToke
 from nmtcli.vocabulary import EOS, SPECIAL, UNK
 
 SPACE = "▁"  # SentencePiece's space
-# tags as <b>, </b>, <x id="1"/>; {name} and {{name}}; __URL__; %s, %1$d
-PLACEHOLDERS = re.compile(r"</?[A-Za-z][^<>]*>|\{\{[^{}]+\}\}|\{[^{}]*\}|__\w+?__|%(?:\d+\$)?[sd]")
 # Scripts without spaces between words, or with endings that are not separated by spaces: any letter may follow a term.
 _RUNNING = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR")
 
@@ -26,6 +23,21 @@ def joins_words(character: str) -> bool:
     if not (character.isalnum() or unicodedata.category(character).startswith("M")):
         return False
     return not unicodedata.name(character, "").startswith(_RUNNING)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A text of the source that the translation must have, and whether a space stands before and after it there."""
+
+    text: str
+    before: bool = False
+    after: bool = False
+
+    @classmethod
+    def of(cls, source: str, start: int, end: int) -> "Copy":
+        """The copy of source[start:end]; the ends of the source text count as spaces."""
+        around = source[:start][-1:], source[end:][:1]
+        return cls(source[start:end], *(not character or character.isspace() for character in around))
 
 
 class PhraseWriter:
@@ -41,17 +53,6 @@ class PhraseWriter:
     def required(self, texts: Iterable[str], times: int = 1) -> Phrase:
         """Any of these texts, in the default segmentation, as whole words, at least `times` times."""
         return Phrase.of([self._tokens(text) for text in texts], least=times, whole=True)
-
-    def copied(self, text: str, times: int = 1) -> Phrase:
-        """A placeholder exactly `times` times, with or without a space before it."""
-        tokens = self._tokens(text)
-        spellings = {tokens}
-        first = self.tokenizer.pieces(tokens[:1])[0]
-        if first == SPACE and len(tokens) > 1:
-            spellings.add(tokens[1:])
-        elif first.startswith(SPACE) and first[1:] in self._ids:
-            spellings.add((self._ids[first[1:]], *tokens[1:]))
-        return Phrase.of(spellings, least=times, most=times)
 
     def banned(self, text: str) -> Phrase:
         """A text that must not occur as whole words, in any segmentation.
@@ -80,15 +81,41 @@ class PhraseWriter:
         others = tuple(sorted(begun - set(arcs[0].items())))
         return Phrase(tuple(arcs), least=0, most=0, whole=not followed, inner=inner, begun=others)
 
-    def placeholders(self, source: str) -> tuple[list[Phrase], list[str]]:
-        """A phrase for each placeholder of a source line, and the placeholders that the tokenizer cannot write."""
-        phrases, unwritable = [], []
-        for text, times in Counter(PLACEHOLDERS.findall(source)).items():
+    def copies(self, copies: Mapping[Copy, int]) -> tuple[list[Phrase], list[str]]:
+        """A phrase for each text, so many times; and the texts that the tokenizer cannot write.
+
+        Spaces around a text are kept. A text that is a part of another one occurs there too.
+        """
+        spellings: dict[Copy, set[tuple[int, ...]]] = {}
+        unwritable = []
+        for copy in copies:
             try:
-                phrases.append(self.copied(text, times))
+                spellings[copy] = self._spellings(copy)
             except UserError:
-                unwritable.append(text)
+                unwritable.append(copy.text)
+        phrases = []
+        for copy, ours in spellings.items():
+            times = sum(
+                count * (other == copy or max(_occurrences(one, whole) for one in ours for whole in spellings[other]))
+                for other, count in copies.items()
+                if other in spellings
+            )
+            if times:
+                phrases.append(Phrase.of(ours, least=times, most=times, whole=copy.after))
         return phrases, unwritable
+
+    def _spellings(self, copy: Copy) -> set[tuple[int, ...]]:
+        """The tokens of a copied text, with and without a space before it; with it if the source has one."""
+        tokens = self._tokens(copy.text)
+        spellings = {tokens}
+        if copy.before:
+            return spellings
+        first = self.tokenizer.pieces(tokens[:1])[0]
+        if first == SPACE and len(tokens) > 1:
+            spellings.add(tokens[1:])
+        elif first.startswith(SPACE) and first[1:] in self._ids:
+            spellings.add((self._ids[first[1:]], *tokens[1:]))
+        return spellings
 
     def constraint(self, prefix: Sequence[int] = (), phrases: Sequence[Phrase] = ()) -> Constraint | None:
         """The constraint of a sentence; None without prefix and phrases. Raises UserError for a contradiction."""
@@ -169,9 +196,14 @@ class PhraseWriter:
         if UNK in tokens:
             raise UserError(
                 f"the target tokenizer cannot write {text!r}: some of its characters are not in the vocabulary",
-                "use another word; for placeholders set data.tokenizer.symbols in nmt prepare",
+                "use another word; for protected spans set data.protect in nmt prepare",
             )
         return tuple(tokens)
+
+
+def _occurrences(tokens: Sequence[int], whole: Sequence[int]) -> int:
+    """How often the tokens occur in others."""
+    return sum(tuple(whole[at : at + len(tokens)]) == tuple(tokens) for at in range(len(whole) - len(tokens) + 1))
 
 
 def spelling(phrase: Phrase) -> list[int]:

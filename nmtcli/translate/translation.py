@@ -9,15 +9,33 @@ from pydantic import Field
 
 from nmtcli.errors import UserError
 from nmtcli.metrics.alignment import Link
+from nmtcli.text.inline import Content, Violation
+from nmtcli.text.spans import KINDS, Kind, Span
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.arguments import check_fields
 
 LongLines = Literal["split", "cut", "refuse"]
+Protection = Literal["auto", "mask", "copy", "none"]
+Tags = Literal["keep", "transfer"]
+OnViolation = Literal["keep", "source", "fail"]
 Treatment = Literal["split", "cut", "refused"]
 # unmet: the translation does not satisfy all constraints; unwritable: the target tokenizer cannot write a required
 # text; contradiction: the constraints are contradictory, and there is no translation; incomplete: bytes by CTranslate2
-# that are not a character were removed
-Problem = Literal["unmet", "unwritable", "contradiction", "incomplete"]
+# that are not a character were removed. The others are violations of protected spans and tags: see `Violation`;
+# kept-source: the source text was written instead; violation: there is no translation
+Problem = Literal[
+    "unmet",
+    "unwritable",
+    "contradiction",
+    "incomplete",
+    "missing-span",
+    "repeated-span",
+    "added-span",
+    "malformed-tags",
+    "kept-source",
+    "violation",
+]
+PROTECTED: tuple[Kind, ...] = tuple(kind for kind in KINDS if kind not in {"code", "custom"})
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")  # and lone surrogates
 
@@ -26,8 +44,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\ud800-\udfff]")  # and lone
 class Request:
     """A line to translate, with lexical constraints.
 
-    The translation starts with `prefix`, has each text of `required`, none of `banned`, and with `placeholders` those
-    of the source, each as often. `extra` is copied to the output: the other keys of a JSON line.
+    The translation starts with `prefix`, has each text of `required` and none of `banned`. `extra` is copied to the
+    output: the other keys of a JSON line. `content` is the text with inline tags, as a segment of a document has it,
+    and `code` its spans that are protected in any case.
     """
 
     source: str
@@ -35,7 +54,8 @@ class Request:
     prefix: str = ""
     required: Sequence[str | Sequence[str]] = ()  # texts, or lists of alternatives
     banned: Sequence[str] = ()
-    placeholders: bool = False
+    content: Content | None = None
+    code: Sequence[Span] = ()
 
     def __post_init__(self) -> None:
         """Raises UserError for values of another type."""
@@ -44,14 +64,21 @@ class Request:
 
 @dataclass(frozen=True)
 class LineHandling:
-    """Handling of long lines, UNK tokens and constraints.
+    """Handling of long lines, UNK tokens, constraints, paragraphs, protected spans and tags.
 
     A line of more than `max_source_tokens` is split at sentence, clause or word borders, cut, or refused: left without
     a translation. `dictionary` replaces UNK by the translation of the most-attended source word, or that word itself
-    (Luong et al. 2015); None keeps UNK.
+    (Luong et al. 2015); None keeps UNK. For all lines, a source term in `terms` is translated by one of its target
+    terms, and texts in `banned` do not occur.
 
-    For all lines: a source term in `terms` is translated by one of its target terms; texts in `banned` do not occur;
-    `placeholders` copies tags and similar placeholders.
+    `split_sentences`: each sentence of a line is translated on its own. `source_language` (default: the model's) is for
+    this, `target_language` for joining and for the language tag of a multilingual model.
+
+    `protect` says how spans of `protect_kinds` and matches of the regular expressions `patterns` come into the
+    translation unchanged: mask (by placeholder symbols that the model knows), copy (by lexical constraints), none, or
+    auto: mask the kinds that the model knows. `tags`: `transfer` translates without inline tags and puts them back by
+    word alignment. `on_violation`: a translation that does not keep spans or tags is kept, replaced by the source, or
+    left out.
     """
 
     long_lines: LongLines = "split"
@@ -59,7 +86,14 @@ class LineHandling:
     dictionary: Mapping[str, str] | None = None
     terms: Mapping[str, Sequence[str]] = field(default_factory=dict)
     banned: Sequence[str] = ()
-    placeholders: bool = False
+    split_sentences: bool = False
+    source_language: str | None = None
+    target_language: str | None = None
+    protect: Protection = "auto"
+    protect_kinds: Sequence[Kind] = PROTECTED
+    patterns: Sequence[str] = ()
+    tags: Tags = "keep"
+    on_violation: OnViolation = "keep"
 
     def __post_init__(self) -> None:
         """Raises UserError for values of another type or out of bounds."""
@@ -88,6 +122,10 @@ class Translation:
     candidates: tuple[Candidate, ...]
     treatment: Treatment | None = None  # of a line over max_source_tokens
     problems: tuple[Problem, ...] = ()
+    violations: tuple[Violation, ...] = ()
+    content: Content | None = (
+        None  # the best translation with its inline tags; None if the line could not be translated
+    )
 
     @property
     def text(self) -> str:

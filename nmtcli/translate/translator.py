@@ -25,6 +25,7 @@ from nmtcli.translate.engines import ModelOptions
 from nmtcli.translate.ensemble import Ensemble, Mean, check_target_vocabularies
 from nmtcli.translate.line_constraints import LineConstraints
 from nmtcli.translate.long_lines import cut_points
+from nmtcli.translate.paragraphs import Paragraphs, Sentence
 from nmtcli.translate.runtimes import Runtime, Searcher, ShortlistRuntime
 from nmtcli.translate.search import Hypothesis
 from nmtcli.translate.shortlist import Shortlist
@@ -36,7 +37,6 @@ from nmtcli.translate.translation import (
     Translation,
     Treatment,
     as_requests,
-    without_controls,
 )
 from nmtcli.vocabulary import EOS
 
@@ -51,8 +51,8 @@ _Number = Annotated[int, Field(ge=0, lt=2**43)]
 
 
 @dataclass(frozen=True)
-class _Sentence:
-    """A line, or a part of a split line."""
+class _Part:
+    """A sentence, or a part of one that is too long."""
 
     tokens: tuple[list[int], ...]  # one list, or one for each tokenizer of an ensemble
     number: int  # seed of sampling
@@ -70,7 +70,9 @@ class Translator:
     threads: int | None = None  # of the tokenizer; None: one per core
     member_sources: tuple[Tokenizer, ...] = ()  # source tokenizers of an ensemble, if they differ
     shortlist: Shortlist | None = None  # of a single PyTorch model
+    attends: bool = False  # the model has attention
     attention_name: str = ""  # layer and head of the attention
+    languages: tuple[str, str] = ("source", "target")
 
     @classmethod
     def load(
@@ -137,9 +139,11 @@ class Translator:
             options.threads,
             member_sources=() if all(source == sources[0] for source in sources) else sources,
             shortlist=Shortlist.load(first, info.source_size, info.target_size) if options.shortlist else None,
+            attends=info.model.attends,
+            languages=(info.source_language, info.target_language),
             attention_name=attention_name(info.model, options.selected_attention) if info.model.attends else "",
         )
-        _ = translator.line_constraints  # raises UserError for invalid constraints
+        _ = translator.line_constraints, translator.paragraphs  # raise UserError for invalid settings
         if isinstance(runtime, Searcher):
             runtime.check(models.search, options.handling)
         return translator
@@ -148,6 +152,12 @@ class Translator:
     def line_constraints(self) -> LineConstraints:
         """The lexical constraints. Raises UserError for invalid ones."""
         return LineConstraints(self.tokenizers, self.handling, sampling=self.search.method != "beam")
+
+    @cached_property
+    def paragraphs(self) -> Paragraphs:
+        """Divides lines and joins their translations. Raises UserError for settings that the model does not support."""
+        constrained = self.search.method == "beam" and not isinstance(self.runtime, Searcher)
+        return Paragraphs(self.tokenizers, self.handling, self.languages, constrained)
 
     @cached_property
     def byte_pieces(self) -> BytePieces | None:
@@ -166,6 +176,7 @@ class Translator:
         """A translation for each line, in order.
 
         Each has up to `n_best` candidates, with attention weights (`attention`) and word alignment (`alignment`).
+        Lines are divided, and spans and tags kept, as `handling` says.
         Sampling depends on the `numbers` of the lines (1, 2, … by default), not on the other lines. Control characters
         count as spaces. Raises UserError if attention is needed and the model has none.
         """
@@ -176,38 +187,59 @@ class Translator:
             check("numbers", numbers, Sequence[_Number])
             if len(numbers) != len(requests):
                 raise UserError(f"numbers: {len(numbers)} for {len(requests)} lines", "give one for each line")
-        encoded, treatments = self._encode([without_controls(request.source) for request in requests])
         numbers = range(1, len(requests) + 1) if numbers is None else numbers
-        sentences: list[_Sentence] = []
+        paragraphs = [self.paragraphs.divide(request) for request in requests]
+        tagged = self.attends and any(paragraph.has_tags for paragraph in paragraphs)
+        translations = iter(
+            self._translate(
+                [sentence for paragraph in paragraphs for sentence in paragraph.sentences],
+                [number for paragraph, number in zip(paragraphs, numbers, strict=True) for _ in paragraph.sentences],
+                n_best,
+                attention or tagged,
+                alignment or tagged,
+            )
+        )
+        return [
+            self.paragraphs.join(one, list(islice(translations, len(one.sentences))), n_best, attention, alignment)
+            for one in paragraphs
+        ]
+
+    def _translate(
+        self, lines: Sequence[Sentence], numbers: Sequence[int], n_best: int, attention: bool, alignment: bool
+    ) -> list[Translation]:
+        """A translation for each sentence; `numbers` are those of their lines, in order."""
+        encoded, treatments = self._encode([sentence.request.source for sentence in lines])
+        parts: list[_Part] = []
         counts, problems = [], []
-        for row, (request, treatment, number) in enumerate(zip(requests, treatments, numbers, strict=True)):
-            parts, line_problems = self._sentences(request, encoded[row], treatment, number)
-            if parts is None:
+        for row, (sentence, treatment, number) in enumerate(zip(lines, treatments, numbers, strict=True)):
+            first = parts[-1].number + 1 if parts and parts[-1].number // _PARTS == number else number * _PARTS
+            ours, line_problems = self._parts(sentence, encoded[row], treatment, first)
+            if ours is None:
                 encoded[row] = EncodedLine(encoded[row].text, [], [0, 0])
-            sentences += parts or ()
-            counts.append(len(parts or ()))
+            parts += ours or ()
+            counts.append(len(ours or ()))
             problems.append(line_problems)
         keep_attention = attention or alignment or self.handling.dictionary is not None
-        by_sentence: list[list[Hypothesis]] = [[] for _ in sentences]
-        for rows, hypotheses in self._batches(sentences, n_best, keep_attention):
+        by_part: list[list[Hypothesis]] = [[] for _ in parts]
+        for rows, hypotheses in self._batches(parts, n_best, keep_attention):
             for row, pool in zip(rows, hypotheses, strict=True):
                 if keep_attention and pool and pool[0].attention is None:
                     raise UserError(
                         "the model has no attention", "leave attention, alignment and the dictionary of UNK out"
                     )
-                by_sentence[row] = pool
+                by_part[row] = pool
         translations = []
-        remaining = iter(by_sentence)
-        for row, (request, line) in enumerate(zip(requests, encoded, strict=True)):
+        remaining = iter(by_part)
+        for row, (sentence, line) in enumerate(zip(lines, encoded, strict=True)):
             pools = list(islice(remaining, counts[row]))
             if not all(hypothesis.satisfied for pool in pools for hypothesis in pool):
                 problems[row].add("unmet")
             if any(hypothesis.repaired for pool in pools for hypothesis in pool):
                 problems[row].add("incomplete")
             words, name = self.handling.dictionary, self.attention_name
-            assembler = Assembler(self.tokenizers, line, words, attention, alignment, name, request.source)
-            candidates = assembler.candidates(pools)
-            translations.append(Translation(request.source, candidates, treatments[row], tuple(sorted(problems[row]))))
+            candidates = Assembler(self.tokenizers, line, words, attention, alignment, name).candidates(pools)
+            problem = tuple(sorted(problems[row]))
+            translations.append(Translation(sentence.request.source, candidates, treatments[row], problem))
         return translations
 
     def batches(self, lines: Sequence[str]) -> Iterator[tuple[list[int], list[tuple[Candidate, ...]]]]:
@@ -215,28 +247,28 @@ class Translator:
         lines are omitted."""
         ids = self.tokenizers.source.encode(list(lines), self.threads)
         tokens = self._member_tokens(lines, ids)
-        sentences = [_Sentence(members, number * _PARTS) for number, members in enumerate(tokens, 1)]
+        sentences = [_Part(members, number * _PARTS) for number, members in enumerate(tokens, 1)]
         for rows, hypotheses in self._batches(sentences, 1, keep_attention=False):
             whole = [EncodedLine(lines[row], ids[row], [0, len(ids[row])]) for row in rows]
             assemblers = [Assembler(self.tokenizers, line, None, False, False) for line in whole]
             yield rows, [one.candidates([pool]) for one, pool in zip(assemblers, hypotheses, strict=True)]
 
-    def _sentences(
-        self, request: Request, line: EncodedLine, treatment: Treatment | None, number: int
-    ) -> tuple[list[_Sentence] | None, set[Problem]]:
-        """The parts of a line, None for contradictory constraints; and its problems."""
+    def _parts(
+        self, sentence: Sentence, line: EncodedLine, treatment: Treatment | None, first: int
+    ) -> tuple[list[_Part] | None, set[Problem]]:
+        """The parts of a sentence, numbered from `first`; None for contradictory constraints. And its problems."""
         if not line.parts:
             return [], set()
         source = self.tokenizers.source
         # parts are known as tokens only
         texts = [line.text] if treatment is None else source.decode_all(line.parts)
-        constraints, problems = self.line_constraints.constraints(request, texts)
+        constraints, problems = self.line_constraints.constraints(sentence, texts)
         if constraints is None:
             return None, problems
         tokens = self._member_tokens(texts, line.parts)
         return [
-            _Sentence(members, number * _PARTS + part, constraint)
-            for part, (members, constraint) in enumerate(zip(tokens, constraints, strict=True))
+            _Part(members, number, constraint)
+            for number, (members, constraint) in enumerate(zip(tokens, constraints, strict=True), first)
         ], problems
 
     def _member_tokens(self, texts: Sequence[str], ids: Sequence[list[int]]) -> list[tuple[list[int], ...]]:
@@ -264,7 +296,7 @@ class Translator:
         return encoded, treatments
 
     def _batches(
-        self, sentences: Sequence[_Sentence], n_best: int, keep_attention: bool
+        self, sentences: Sequence[_Part], n_best: int, keep_attention: bool
     ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
         """Rows and hypotheses of each batch; sentences without tokens are omitted."""
         lengths = [len(sentence.tokens[0]) + 1 for sentence in sentences]
@@ -277,7 +309,7 @@ class Translator:
         )
         yield from zip(batches, hypotheses, strict=True)
 
-    def _decode(self, sentences: Sequence[_Sentence], n_best: int, keep_attention: bool) -> list[list[Hypothesis]]:
+    def _decode(self, sentences: Sequence[_Part], n_best: int, keep_attention: bool) -> list[list[Hypothesis]]:
         if isinstance(self.runtime, Searcher):
             if any(sentence.constraint is not None for sentence in sentences):
                 raise UserError(

@@ -29,9 +29,9 @@ OPTIONS = {
     " --beam --beam-size --coverage-penalty --device --devices --dictionary --ensemble-mean --format --help"
     " --input --input-format --lenpen --length-normalization --length-penalty --long-lines --max-length"
     " --max-length-factor --max-source-tokens --max-tokens --method --min-length --model --n-best --nbest"
-    " --no-repeat-ngram"
-    " --output --overwrite --placeholders --processes --quantize --replace-unknown --resume --seed --set --shortlist"
-    " --stream --temperature"
+    " --no-repeat-ngram --on-violation --output --overwrite --processes --protect --protect-kinds --protect-patterns"
+    " --quantize --replace-unknown --resume --seed --set --shortlist --source-language --split-sentences"
+    " --stream --tags --target-language --temperature"
     " --terminology --top-k --top-p --weights",
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
     " --language-pair --lowercase --metric --model --paired --reference --report --source --target --test-set"

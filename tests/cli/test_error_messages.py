@@ -130,7 +130,7 @@ ALLOCATIONS = [
 FUNCTIONS = {
     "prepare": "nmtcli.prepare.prepare.prepare",
     "train": "nmtcli.train.train.train",
-    "translate": "nmtcli.translate.file.translate_file",
+    "translate": "nmtcli.translate.translate.translate_file",
     "score": "nmtcli.score.scoring.score",
     "export": "nmtcli.export.exporter.export",
 }

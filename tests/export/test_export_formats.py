@@ -71,7 +71,7 @@ def test_plain_ctranslate2_and_sentencepiece_give_the_same_translations(ctransla
         (["--method", "sampling"], "method sampling"),
         (["--beam-groups", "2", "-b", "2"], "beam_groups"),
         (["--set", "search.stopping=bound"], "stopping bound"),
-        (["--placeholders"], "placeholders"),
+        (["--protect", "copy"], "protect copy"),
         (["--quantize", "int8"], "only PyTorch models can be quantized"),
     ],
     ids=str,

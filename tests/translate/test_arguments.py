@@ -21,7 +21,7 @@ WRONG = {
     "required string": (lambda: Request("a", required="x"), "required: is a string"),
     "banned number": (lambda: Request("a", banned=[5]), r"banned\[0\]"),
     "source of a number": (lambda: Request(5), "source"),
-    "placeholders of a word": (lambda: Request("a", placeholders="yes"), "boolean"),
+    "protection of another kind": (lambda: LineHandling(protect="yes"), "'auto', 'mask', 'copy' or 'none'"),
     "no model": (lambda: Translator.load([]), "an empty list of models"),
     "None for a model": (lambda: Translator.load([None]), r"path\[0\]"),
     "number for a model": (lambda: Translator.load(5), "path"),

@@ -1,7 +1,8 @@
-"""Lexical constraints of text: words, placeholders, terms, and a search that satisfies them."""
+"""Lexical constraints of text: words, copied text, terms, and a search that satisfies them."""
 
 import itertools
 import re
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from nmtcli.config import TokenizerConfig
 from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import DataError, UserError
+from nmtcli.text.spans import Scanner
 from nmtcli.translate.constraints import satisfies
-from nmtcli.translate.phrases import PhraseWriter, joins_words
+from nmtcli.translate.phrases import Copy, PhraseWriter, joins_words
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.translate.terminology import Terminology, read_phrases, read_terms
 from nmtcli.vocabulary import EOS
@@ -155,21 +157,25 @@ def test_a_translation_starts_with_its_forced_prefix(writer):
         assert text.startswith("ein Haus")
 
 
+def copies(source: str) -> Counter[Copy]:
+    return Counter(Copy.of(source, span.start, span.end) for span in Scanner().scan(source))
+
+
 @pytest.mark.parametrize("kind", ["unigram", "bpe", "char"])
 @pytest.mark.parametrize("symbols", [(), ("<b>", "</b>", "{name}", "__URL__")])
-def test_placeholders_are_copied_exactly(kind, symbols):
+def test_protected_spans_are_copied_exactly(kind, symbols):
     writer = PhraseWriter(tokenizer(kind, symbols=symbols))
     source = "see <b>two</b> or <b>three</b> of {name} at __URL__"
-    phrases, unwritable = writer.placeholders(source)
+    phrases, unwritable = writer.copies(copies(source))
     assert not unwritable
     for text in translate(writer, [1, 2, 3], [writer.constraint(phrases=phrases)] * 3):
         for mark, count in {"<b>": 2, "</b>": 2, "{name}": 1, "__URL__": 1}.items():
             assert text.count(mark) == count, text
 
 
-def test_placeholders_outside_the_vocabulary_are_reported(writer):
-    phrases, unwritable = writer.placeholders("100 % of %s and %1$d, {x} {{y.z}} <x id='1'/> a < b > c __A_B__ __")
-    assert len(phrases) + len(unwritable) == 6
+def test_protected_spans_outside_the_vocabulary_are_reported(writer):
+    phrases, unwritable = writer.copies(copies("100 % of %s and %1$d, {x} {{y.z}} <x id='1'/> a < b > c __A_B__ __"))
+    assert len(phrases) + len(unwritable) == 7
     assert "%s" in unwritable
 
 

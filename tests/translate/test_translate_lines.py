@@ -59,7 +59,7 @@ def dripping(content: bytes, size: int) -> io.BufferedReader:
 def test_windows_do_not_depend_on_read_sizes(lines, size):
     content = b"".join(line + b"\n" for line in lines)
     for wait in (True, False):
-        windows = list(LineReader(dripping(content, size)).windows(wait))
+        windows = list(LineReader(dripping(content, size), wait=wait).windows())
         assert [line for window in windows for line in window.lines] == lines
         assert [window.first for window in windows] == [
             1 + sum(len(before.lines) for before in windows[:n]) for n in range(len(windows))

@@ -117,7 +117,6 @@ class CTranslate2Runtime:
             (config.stopping == "bound", "stopping bound"),
             (bool(handling.terms), "terminology"),
             (bool(handling.banned), "banned words"),
-            (handling.placeholders, "placeholders"),
         ]
         if names := [name for is_set, name in unsupported if is_set]:
             raise UserError(

@@ -1,0 +1,351 @@
+"""Lines as people write them: paragraphs of several sentences, protected spans and inline tags.
+
+A line is divided into sentences without tags, whose protected spans are masked or copied; the translations of the
+sentences are joined to that of the line, with the spans and tags put back.
+"""
+
+import heapq
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate, product
+from typing import Literal
+
+from nmtcli.data.tokenizer import Tokenizers
+from nmtcli.data.words import NO_WORD
+from nmtcli.errors import UserError
+from nmtcli.metrics.alignment import word_links
+from nmtcli.text.inline import Content, Tag, Violation, content_of, plain, tag_violations, written
+from nmtcli.text.masking import Masked, mask, span_violations, symbol, symbols, unmask
+from nmtcli.text.sentences import Sentences, split_sentences
+from nmtcli.text.spans import Kind, Scanner, Span
+from nmtcli.text.transfer import transfer
+from nmtcli.text.versions import Range, Versions, overlapping, word_ranges
+from nmtcli.translate.alignment import AttentionMap
+from nmtcli.translate.assembly import block_diagonal
+from nmtcli.translate.long_lines import UNSPACED
+from nmtcli.translate.phrases import Copy
+from nmtcli.translate.translation import (
+    Candidate,
+    LineHandling,
+    Problem,
+    Request,
+    Translation,
+    without_controls,
+)
+
+RangeLink = tuple[Range, Range]  # in a source text and in a translation
+
+_EVERYTHING = Scanner()
+_TAGS = Scanner(["tag"])
+_PROBLEMS: dict[str, Problem] = {
+    "missing": "missing-span",
+    "repeated": "repeated-span",
+    "added": "added-span",
+    "malformed": "malformed-tags",
+}
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of a line, as it is translated."""
+
+    request: Request  # with symbols for masked spans, and the tag of the target language
+    masked: Masked
+    start: int  # first character in the line without tags
+    protected: tuple[Span, ...] = ()  # of the sentence, copied by constraints
+    copies: tuple[Copy, ...] = ()  # what its translation must have, as often
+
+    @property
+    def versions(self) -> Versions:
+        """The sentence, and what is translated."""
+        tag = self.request.source.removesuffix(self.masked.text)
+        return Versions((("", tag), *self.masked.versions.parts))
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A line and its sentences."""
+
+    request: Request
+    content: Content  # with inline tags if they are transferred
+    divided: Sentences
+    sentences: tuple[Sentence, ...]
+
+    @property
+    def has_tags(self) -> bool:
+        """Whether the line has tags to transfer."""
+        return any(isinstance(part, Tag) for part in self.content)
+
+
+class Paragraphs:
+    """Divides lines by the settings of `handling`, and joins their translations."""
+
+    def __init__(
+        self, tokenizers: Tokenizers, handling: LineHandling, languages: tuple[str, str], constrained: bool
+    ) -> None:
+        """`languages` are those of the model; `constrained`: its search knows lexical constraints.
+
+        Raises UserError for settings that the model does not support.
+        """
+        self._tokenizers, self._handling, self._constrained = tokenizers, handling, constrained
+        self.source_language = handling.source_language or languages[0]
+        self.target_language = handling.target_language or languages[1]
+        self._tag = self._language_tag()
+        self._patterns = tuple(_compiled(pattern) for pattern in handling.patterns)
+        self._method = self._protection()
+        for language in {self.source_language} if handling.split_sentences else ():
+            split_sentences("", language)  # raises UserError without the library
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The placeholder symbols that the model was trained with."""
+        sides = (self._tokenizers.source, self._tokenizers.target)
+        return frozenset(name for name in symbols(self._kinds) if all(side.has_symbol(name) for side in sides))
+
+    def divide(self, request: Request) -> Paragraph:
+        """The sentences of a line."""
+        handling = self._handling
+        line = without_controls(request.source)
+        content, code = request.content, request.code
+        if content is None:
+            content = content_of(line, _TAGS.scan(line)) if handling.tags == "transfer" else (line,)
+        text = without_controls(plain(content))
+        divided = Sentences((text,), ("", ""))
+        if handling.split_sentences:
+            divided = split_sentences(text, self.source_language, _EVERYTHING.scan(text, code))
+        starts = accumulate(map(len, (part for pair in zip(divided.gaps, divided.sentences) for part in pair)))  # noqa: B905
+        sentences = [
+            self._sentence(request, number, sentence, end - len(sentence), code)
+            for number, (sentence, end) in enumerate(zip(divided.sentences, list(starts)[1::2], strict=True))
+        ]
+        return Paragraph(request, content, divided, tuple(sentences))
+
+    def _sentence(self, request: Request, number: int, text: str, start: int, code: Iterable[Span]) -> Sentence:
+        end = start + len(text)
+        inside = [
+            Span(span.start - start, span.end - start, span.kind, span.text)
+            for span in code
+            if start <= span.start and span.end <= end
+        ]
+        masked, protected = Masked(Versions(((text, text),)), {}), tuple[Span, ...]()
+        copies = list[Copy]()
+        if self._method == "mask":
+            masked = mask(text, self._masking, inside, self.known)
+            if self._constrained:
+                starts = ((name, masked.text.index(name)) for name in masked.spans)
+                copies += [Copy.of(masked.text, at, at + len(name)) for name, at in starts]
+        elif self._method == "copy":
+            protected = tuple(self._copying.scan(text, inside))
+            copies += [Copy.of(text, span.start, span.end) for span in protected]
+        source = f"{self._tag} {masked.text}" if self._tag else masked.text
+        sentence = replace(request, source=source, content=None, code=())
+        if number:
+            sentence = replace(sentence, prefix="", required=())
+        return Sentence(sentence, masked, start, protected, tuple(copies))
+
+    def join(
+        self, paragraph: Paragraph, translations: Sequence[Translation], n_best: int, attention: bool, alignment: bool
+    ) -> Translation:
+        """The translation of a line from those of its sentences, with up to `n_best` candidates."""
+        treatment = next((one.treatment for one in translations if one.treatment is not None), None)
+        problems = {problem for one in translations for problem in one.problems}
+        source = paragraph.request.source
+        empty = Candidate("", 0.0, 0.0)
+        pools = [one.candidates or (empty,) for one in translations]
+        lost = treatment == "refused" or "contradiction" in problems
+        if lost or not any(one.candidates for one in translations):
+            return Translation(source, (), treatment, tuple(sorted(problems)), content=None if lost else ())
+        joined = [
+            self._joined(paragraph, chosen, translations, attention, alignment) for chosen in _best(pools, n_best)
+        ]
+        best, content, violations = joined[0]
+        problems |= {_PROBLEMS[violation.kind] for violation in violations}
+        candidates = tuple(candidate for candidate, _, _ in joined)
+        if violations and self._handling.on_violation == "source":
+            content, candidates = paragraph.content, (replace(best, text=source, attention=None, alignment=None),)
+            problems.add("kept-source")
+        elif violations and self._handling.on_violation == "fail":
+            content, candidates = None, ()
+            problems.add("violation")
+        return Translation(source, candidates, treatment, tuple(sorted(problems)), tuple(violations), content)
+
+    def _joined(
+        self,
+        paragraph: Paragraph,
+        chosen: Sequence[Candidate],
+        translations: Sequence[Translation],
+        attention: bool,
+        alignment: bool,
+    ) -> tuple[Candidate, Content, list[Violation]]:
+        """A candidate of the line from one of each sentence, its content, and the violations in it."""
+        violations: list[Violation] = []
+        unmasked: list[Versions] = []
+        for sentence, candidate in zip(paragraph.sentences, chosen, strict=True):
+            versions, mistakes = unmask(candidate.text, sentence.masked)
+            unmasked.append(versions)
+            violations += mistakes
+            violations += span_violations(sentence.protected, candidate.text)
+        texts = [versions.second for versions in unmasked]
+        gaps = paragraph.divided.gaps_in(self.target_language)
+        text = "".join(part for pair in zip(gaps, [*texts, ""], strict=True) for part in pair)
+        links: list[RangeLink] = []
+        at = len(gaps[0])
+        for number, (sentence, candidate, versions) in enumerate(
+            zip(paragraph.sentences, chosen, unmasked, strict=True)
+        ):
+            links += _moved(self._links(sentence, candidate), sentence, versions, at)
+            at += len(texts[number]) + len(gaps[number + 1])
+        content: Content = (text,) if text else ()
+        if paragraph.has_tags:
+            content = _transferred(paragraph.content, text, links)
+            violations += tag_violations(paragraph.content, content)
+        final = written(content)
+        candidate = Candidate(
+            final,
+            sum(one.score for one in chosen),
+            sum(one.log_prob for one in chosen),
+            self._attention(paragraph, chosen, final) if attention else None,
+            _word_alignment(paragraph, content, links) if alignment else None,
+        )
+        return candidate, content, violations
+
+    def _links(self, sentence: Sentence, candidate: Candidate) -> list[RangeLink]:
+        """The links of a sentence as it was translated; between pieces where a side has no blanks between words."""
+        source, text = sentence.request.source, candidate.text
+        if candidate.attention is not None and (UNSPACED.search(source) or UNSPACED.search(text)):
+            pieces = [
+                _piece_ranges(source, candidate.attention.source),
+                _piece_ranges(text, candidate.attention.target),
+            ]
+            numbers = [[NO_WORD if one is None else number for number, one in enumerate(side)] for side in pieces]
+            links = word_links(candidate.attention.weights, *numbers)
+            return [(one, other) for one, other in ((pieces[0][s], pieces[1][t]) for s, t in links) if one and other]
+        words = word_ranges(source), word_ranges(text)
+        return [
+            (words[0][s], words[1][t]) for s, t in candidate.alignment or () if s < len(words[0]) and t < len(words[1])
+        ]
+
+    def _attention(self, paragraph: Paragraph, chosen: Sequence[Candidate], title: str) -> AttentionMap | None:
+        maps = [one.attention for one in chosen if one.attention is not None]
+        if not maps:
+            return None
+        columns = [piece for one in maps for piece in one.source]
+        rows = [piece for one in maps for piece in one.target]
+        weights = block_diagonal([one.weights for one in maps])
+        return AttentionMap(columns, rows, weights, title, maps[0].of, without_controls(paragraph.request.source))
+
+    @cached_property
+    def _kinds(self) -> tuple[Kind, ...]:
+        """The protected kinds; `code` and `custom` whenever there are such spans."""
+        return (*self._handling.protect_kinds, "code", "custom")
+
+    @cached_property
+    def _masking(self) -> Scanner:
+        """Finds spans of the kinds that the model has symbols for."""
+        return Scanner([kind for kind in self._kinds if symbol(kind, 1) in self.known], self._patterns)
+
+    @cached_property
+    def _copying(self) -> Scanner:
+        return Scanner(self._kinds, self._patterns)
+
+    def _protection(self) -> Literal["mask", "copy", "none"]:
+        """The method of protection. Raises UserError for one that the model does not support."""
+        method = self._handling.protect
+        if method == "auto":
+            return "mask" if self.known else "none"
+        if method == "mask" and not self.known:
+            raise UserError(
+                "protect mask: the model knows no placeholder symbols",
+                "set data.protect in nmt prepare and train again, or use copy",
+            )
+        if method == "copy" and not self._constrained:
+            raise UserError(
+                "protect copy needs beam search with lexical constraints",
+                "use mask, or --method beam and a PyTorch or ONNX model",
+            )
+        return method
+
+    def _language_tag(self) -> str:
+        """The tag that a multilingual model needs before each source sentence; empty for others."""
+        language = self._handling.target_language
+        if language is None:
+            return ""
+        tags = {match[1]: one for one in self._tokenizers.source.symbols if (match := _LANGUAGE_TAG.fullmatch(one))}
+        if tags and language not in tags:
+            raise UserError(
+                f"--target-language {language}: the model has no tag for it",
+                f"it has {', '.join(sorted(tags))}",
+            )
+        return tags.get(language, "")
+
+
+# <2de>, <2zh_TW>, as `tag` of a corpus names a language in the field, and >>deu<<
+_LANGUAGE_TAG = re.compile(r"[<>]+2?([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)[<>]+")
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise UserError(f"LineHandling.patterns: {pattern!r} is not a regular expression: {error}") from None
+
+
+def _best(pools: Sequence[Sequence[Candidate]], number: int) -> list[tuple[Candidate, ...]]:
+    """The choices of one candidate of each pool with the largest sums of scores, best first."""
+    best: list[tuple[float, tuple[Candidate, ...]]] = [(0.0, ())]
+    for pool in pools:
+        sums = [(total + one.score, (*chosen, one)) for (total, chosen), one in product(best, pool)]
+        best = heapq.nlargest(number, sums, key=lambda pair: pair[0])
+    return [chosen for _, chosen in best]
+
+
+def _moved(links: Iterable[RangeLink], sentence: Sentence, unmasked: Versions, at: int) -> list[RangeLink]:
+    """Links of a sentence as links of the line without tags; its translation begins at `at`."""
+    back = sentence.versions.swapped
+    moved = [(back.moved(*source), unmasked.moved(*target)) for source, target in links]
+    return [
+        ((source[0] + sentence.start, source[1] + sentence.start), (target[0] + at, target[1] + at))
+        for source, target in moved
+        if source[0] < source[1] and target[0] < target[1]
+    ]
+
+
+def _transferred(content: Content, text: str, links: Sequence[RangeLink]) -> Content:
+    """The translation with the tags of the content."""
+    source, target = (sorted({link[side] for link in links}) for side in (0, 1))
+    numbers = [{one: number for number, one in enumerate(side)} for side in (source, target)]
+    pairs = [(numbers[0][one], numbers[1][other]) for one, other in links]
+    return transfer(content, text, pairs, source, target) if pairs else transfer(content, text, ())
+
+
+def _word_alignment(paragraph: Paragraph, content: Content, links: Iterable[RangeLink]) -> tuple[tuple[int, int], ...]:
+    """The links between the space-separated words of the line and of its translation."""
+    with_tags = [_with_tags(one) for one in (paragraph.content, content)]
+    words = word_ranges(paragraph.request.source), word_ranges(with_tags[1].second)
+    found = {
+        pair
+        for source, target in links
+        for pair in product(
+            overlapping(words[0], with_tags[0].moved(*source)), overlapping(words[1], with_tags[1].moved(*target))
+        )
+    }
+    return tuple(sorted(found, key=lambda pair: (pair[1], pair[0])))
+
+
+def _with_tags(content: Content) -> Versions:
+    """The text without and with its tags."""
+    return Versions(tuple((part, part) if isinstance(part, str) else (" " * part.blank, part.text) for part in content))
+
+
+def _piece_ranges(text: str, pieces: Sequence[str]) -> list[Range | None]:
+    """Where each piece is in a text; None for bytes, for pieces that normalisation changed, and for EOS."""
+    ranges: list[Range | None] = []
+    at = 0
+    for piece in pieces:
+        core = piece.replace("▁", " ").strip()
+        found = text.find(core, at, at + len(core) + 8) if core else -1
+        ranges.append(None if found < 0 else (found, found + len(core)))
+        at = found + len(core) if found >= 0 else at
+    return ranges

@@ -1,0 +1,246 @@
+"""Paragraphs, protected spans and tags: lines are divided, and their translations joined."""
+
+import itertools
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nmtcli import LineHandling, Translator
+from nmtcli.config import TokenizerConfig
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
+from nmtcli.errors import UserError
+from nmtcli.text.inline import content_of, written
+from nmtcli.text.masking import symbols
+from nmtcli.text.spans import KINDS, Scanner
+from nmtcli.text.versions import word_ranges
+from nmtcli.translate.alignment import AttentionMap
+from nmtcli.translate.paragraphs import Paragraph, Paragraphs, _best
+from nmtcli.translate.translation import Candidate, Request, Translation
+from tests.conftest import nmt
+from tests.text.contents import WELL_FORMED
+from tests.text.test_spans import PIECES
+
+SENTENCES = ["one two. Three four!", "see www.a.org or {name}", "eins zwei. Drei"] * 4
+LINE = st.lists(st.sampled_from([*PIECES, "One two.", "He came.", "<b>", "</b>", "語。"]), max_size=8).map(
+    " ".join
+) | WELL_FORMED.map(written)
+HANDLINGS = [
+    LineHandling(split_sentences=split, protect=protect, tags=tags)
+    for split, protect, tags in itertools.product([False, True], ["none", "mask", "copy"], ["keep", "transfer"])
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizers() -> Tokenizers:
+    """A joint tokenizer with all placeholder symbols and two language tags."""
+    config = TokenizerConfig(vocab_size=600, symbols=symbols(KINDS))
+    tokenizer = Tokenizer.train(SENTENCES, config, ["<2de>", "<2ja>"])
+    return Tokenizers(tokenizer, tokenizer)
+
+
+def unchanged(paragraph: Paragraph) -> list[Translation]:
+    """Each sentence translated by itself, each word aligned with itself."""
+    translations = []
+    for sentence in paragraph.sentences:
+        source = sentence.request.source.removeprefix("<2de> ").removeprefix("<2ja> ")
+        tag = len(sentence.request.source.split()) - len(source.split())
+        words = len(source.split())
+        pieces = re.findall(r"\S", sentence.request.source), re.findall(r"\S", source)
+        shift = len(pieces[0]) - len(pieces[1])
+        attention = AttentionMap(*map(list, pieces), np.eye(len(pieces[1]), len(pieces[0]), shift, np.float32), "")
+        alignment = tuple((word + tag, word) for word in range(words))
+        candidate = Candidate(source, -1.0, -2.0, attention, alignment)
+        translations.append(Translation(sentence.request.source, (candidate,) if source.strip() else ()))
+    return translations
+
+
+def joined(tokenizers: Tokenizers, handling: LineHandling, line: str, languages=("en", "de")) -> Translation:
+    paragraphs = Paragraphs(tokenizers, handling, languages, constrained=True)
+    paragraph = paragraphs.divide(Request(line))
+    return paragraphs.join(paragraph, unchanged(paragraph), 1, attention=True, alignment=True)
+
+
+# ---- what is not changed comes out as it went in ----
+
+
+@settings(max_examples=150)
+@given(LINE, st.sampled_from(HANDLINGS), st.sampled_from(["de", None]))
+def test_a_line_translated_by_itself_is_the_line(tokenizers, line, handling, language):
+    handling = replace(handling, target_language=language)
+    translation = joined(tokenizers, handling, line)
+    if not translation.text:
+        assert not line.strip() or not re.sub(r"<[^>]*>", "", line).strip()
+        return
+    same = line
+    if handling.split_sentences and translation.text != line:  # sentences that touch get a blank
+        same, translation = line.replace(" ", ""), replace(translation, candidates=())
+        assert not translation.violations
+        return
+    assert translation.text == same
+    assert not translation.violations and not translation.problems
+    assert written(translation.content) == line
+
+
+@settings(max_examples=100)
+@given(LINE, st.sampled_from(HANDLINGS))
+def test_words_are_aligned_with_themselves(tokenizers, line, handling):
+    translation = joined(tokenizers, handling, line)
+    if translation.text != line or not line.strip():
+        return
+    links = translation.candidates[0].alignment
+    words = [line[start:end] for start, end in word_ranges(line)]
+    assert links is not None
+    assert {target for _, target in links} <= set(range(len(words)))
+    if handling.protect != "mask" and not re.search("[<>語]", line):
+        assert links == tuple((word, word) for word in range(len(words)))
+
+
+def test_the_attention_of_a_paragraph_is_that_of_its_sentences(tokenizers):
+    handling = LineHandling(split_sentences=True)
+    attention = joined(tokenizers, handling, "One two. He came.").candidates[0].attention
+    assert "".join(attention.source) == "Onetwo.Hecame."
+    assert np.array_equal(attention.weights, np.eye(14, dtype=np.float32))
+    assert attention.title == attention.source_text == "One two. He came."
+
+
+def test_tags_and_spans_come_back(tokenizers):
+    handling = LineHandling(split_sentences=True, protect="mask", tags="transfer", target_language="de")
+    line = "See <b>www.a.org</b> for 5 km. <i>Then</i> write <a href='x'>me@a.org</a>!"
+    paragraphs = Paragraphs(tokenizers, handling, ("en", "de"), constrained=True)
+    paragraph = paragraphs.divide(Request(line))
+    assert [one.request.source for one in paragraph.sentences] == [
+        "<2de> See __URL__ for __NUMBER__.",
+        "<2de> Then write __EMAIL__!",
+    ]
+    assert paragraphs.join(paragraph, unchanged(paragraph), 1, False, True).text == line
+
+
+def test_violations_are_told_and_decide(tokenizers):
+    line = "See <b>www.a.org</b> for 5 km."
+    for decision, text in (("keep", "Sieh für"), ("source", line), ("fail", "")):
+        handling = LineHandling(protect="mask", tags="transfer", on_violation=decision)
+        paragraphs = Paragraphs(tokenizers, handling, ("en", "de"), constrained=True)
+        paragraph = paragraphs.divide(Request(line))
+        candidate = Candidate("Sieh __URL__ __URL__ für __EMAIL__", -1.0, -1.0, None, ((0, 0),))
+        translation = paragraphs.join(paragraph, [Translation("", (candidate,))], 1, False, False)
+        assert [(one.kind, one.text) for one in translation.violations] == [
+            ("missing", "5 km"),
+            ("repeated", "www.a.org"),
+            ("added", "__EMAIL__"),
+        ]
+        assert {"missing-span", "repeated-span", "added-span"} <= set(translation.problems)
+        assert ("kept-source" in translation.problems) == (decision == "source")
+        assert ("violation" in translation.problems) == (decision == "fail") == (translation.content is None)
+        assert translation.text.startswith(text) and bool(translation.text) == bool(text)
+
+
+@given(st.lists(st.lists(st.integers(-9, 0), min_size=1, max_size=4), min_size=1, max_size=4), st.integers(1, 6))
+def test_candidates_of_a_paragraph_have_the_best_sums(scores, number):
+    pools = [[Candidate(str(score), float(score), 0.0) for score in sorted(pool, reverse=True)] for pool in scores]
+    sums = [sum(one.score for one in chosen) for chosen in _best(pools, number)]
+    everything = sorted((sum(one.score for one in chosen) for chosen in itertools.product(*pools)), reverse=True)
+    assert sums == everything[:number]
+
+
+# ---- settings ----
+
+
+def test_settings_that_the_model_does_not_support_are_refused(tokenizers):
+    plain = Tokenizer.train(SENTENCES, TokenizerConfig(vocab_size=300))
+    for handling, constrained, message in (
+        (LineHandling(protect="mask"), True, "knows no placeholder symbols"),
+        (LineHandling(protect="copy"), False, "needs beam search"),
+        (LineHandling(patterns=["("]), True, "not a regular expression"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Paragraphs(Tokenizers(plain, plain), handling, ("en", "de"), constrained)
+    with pytest.raises(UserError, match="no tag for it") as error:
+        Paragraphs(tokenizers, LineHandling(target_language="fr"), ("en", "de"), True)
+    assert "de, ja" in str(error.value.hint)
+    Paragraphs(Tokenizers(plain, plain), LineHandling(target_language="fr"), ("en", "de"), True)  # not multilingual
+
+
+def test_patterns_and_kinds_choose_what_is_protected(tokenizers):
+    handling = LineHandling(protect_kinds=["url"], patterns=[r"ACME-\d+"])
+    paragraphs = Paragraphs(tokenizers, handling, ("en", "de"), constrained=True)
+    (sentence,) = paragraphs.divide(Request("www.a.org sells ACME-12 for 5 km")).sentences
+    assert sentence.request.source == "__URL__ sells __CUSTOM__ for 5 km"
+
+
+@pytest.mark.parametrize(("target", "text"), [("ja", "一。二。"), ("de", "一。 二。")])
+def test_sentences_are_joined_as_the_target_language_does(tokenizers, target, text):
+    handling = LineHandling(split_sentences=True)
+    paragraphs = Paragraphs(tokenizers, handling, ("en", target), constrained=True)
+    paragraph = paragraphs.divide(Request("One two. He came."))
+    translations = [Translation("", (Candidate(text, 0.0, 0.0),)) for text in ("一。", "二。")]
+    assert paragraphs.join(paragraph, translations, 1, False, False).text == text
+
+
+# ---- with a model ----
+
+
+def test_a_paragraph_is_the_translations_of_its_sentences(trained):
+    alone = Translator.load(trained, "cpu", beam_size=2)
+    sentences = ["One two three.", "Four five six?", "Seven eight."]
+    expected = [one.text for one in alone.translate(sentences)]
+    handling = LineHandling(split_sentences=True, source_language="en")
+    together = Translator.load(trained, "cpu", beam_size=2, handling=handling)
+    lines = ["One two three.  Four five six? Seven eight.", "", "Seven eight."]
+    first, empty, last = together.translate(lines, n_best=2, attention=True, alignment=True)
+    assert first.text == f"{expected[0]}  {expected[1]} {expected[2]}"
+    assert (empty.candidates, last.text) == ((), expected[2])
+    assert len(first.candidates) == 2 and first.candidates[0].score >= first.candidates[1].score
+    assert first.candidates[0].attention.weights.sum() == pytest.approx(
+        len(first.candidates[0].attention.target), abs=0.1
+    )
+    words = len(lines[0].split()), len(word_ranges(first.text))
+    assert all(source < words[0] and target < words[1] for source, target in first.candidates[0].alignment)
+
+
+def test_sampling_differs_between_the_sentences_of_a_line(trained):
+    handling = LineHandling(split_sentences=True, source_language="en")
+    drawing = Translator.load(trained, "cpu", method="sampling", seed=2, handling=handling, min_length=4)
+    line = "One two three. One two three. One two three."
+    (found,) = drawing.translate([line], numbers=[5])
+    assert found == drawing.translate(["four", line], numbers=[1, 5])[1]
+    length = len(found.text) // 3
+    assert len({found.text[at * length : (at + 1) * length].strip() for at in range(3)}) > 1
+
+
+def test_tags_are_put_back_whatever_the_translation_is(trained):
+    handling = LineHandling(tags="transfer", split_sentences=True, source_language="en")
+    translator = Translator.load(trained, "cpu", beam_size=2, handling=handling)
+    line = "<p>One <b>two</b> three. Four<br/>five <i><u>six</u> nine</i>.</p>"
+    (found,) = translator.translate([line])
+    scanner = Scanner(["tag"])
+    assert sorted(span.text for span in scanner.scan(found.text)) == sorted(span.text for span in scanner.scan(line))
+    assert not found.violations
+    assert written(content_of(found.text, scanner.scan(found.text))) == found.text
+    plain = Translator.load(trained, "cpu", beam_size=2, handling=replace(handling, tags="keep"))
+    bare = plain.translate([re.sub(r"<br/>", " ", line).replace("<p>", "")])[0].text
+    assert bare  # tags as text: the model writes something else
+
+
+def test_the_command_line_has_it_all(trained, tmp_path, capsys):
+    (tmp_path / "in").write_text("One <b>two</b> {name}. Three four.\n\nFive.\n")
+    out = tmp_path / "out"
+    command = ["translate", "-m", trained, "-i", tmp_path / "in", "-o", out, "-b", "2", "--source-language", "en"]
+    options = ["--split-sentences", "--tags", "transfer", "--protect", "copy", "--protect-kinds", "variable"]
+    assert nmt(*command, *options, "--format", "jsonl", "--alignment", "-") == 0
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert records[0]["translation"].count("{name}") == 1
+    assert records[0]["translation"].count("<b>") == records[0]["translation"].count("</b>") == 1
+    assert records[1]["translation"] == "" and records[0]["candidates"][0]["alignment"]
+    assert nmt(*command, "--protect-kinds", "url,phone") == 2
+    assert "no kind 'phone'" in capsys.readouterr().err
+    assert nmt(*command, "--protect", "none", "--protect-kinds", "url") == 2
+    (tmp_path / "patterns").write_text("ok\n(\n")
+    assert nmt(*command, "--protect-patterns", tmp_path / "patterns") == 3
+    assert "patterns:2: '('" in capsys.readouterr().err
+    assert nmt(*command, "--protect", "mask") == 2
+    assert "knows no placeholder symbols" in capsys.readouterr().err
