@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 
 from nmtcli.text.inline import Violation
 from nmtcli.text.spans import KINDS, Kind, Scanner, Span
@@ -11,6 +12,7 @@ from nmtcli.text.versions import Versions
 
 MOST = 9  # symbols of one kind, and so masked spans of one kind in a text
 
+_NAME = re.compile(r"\b[^\W\d_]{3,}\b")  # words of letters
 _SYMBOL = re.compile(rf"__(?:{'|'.join(KINDS).upper()})(?:_[2-9])?__")
 
 
@@ -78,6 +80,22 @@ def mask_pair(source: str, target: str, scanner: Scanner) -> tuple[str, str]:
     for span, name in sorted(replaced, key=lambda one: -one[0].start):
         target = target[: span.start] + name + target[span.end :]
     return masked + source[end:], target
+
+
+def plant(source: str, target: str, kinds: Sequence[Kind], drawn: Random) -> tuple[str, str] | None:
+    """A training pair with a placeholder symbol instead of a name that both sides have, each once; None without one.
+
+    So a model learns to translate symbols in place of which its training text has few spans.
+    """
+    names = [_NAME.findall(side) for side in (source, target)]
+    both = [name for name in names[0] if names[0].count(name) == names[1].count(name) == 1]
+    if not both:
+        return None
+    new = symbol(drawn.choice(kinds), 1)
+    if new in source or new in target:
+        return None
+    name = re.compile(rf"\b{re.escape(drawn.choice(both))}\b")
+    return name.sub(new, source, count=1), name.sub(new, target, count=1)
 
 
 class _Names:

@@ -190,16 +190,20 @@ class Paragraphs:
         texts = [versions.second for versions in unmasked]
         gaps = paragraph.divided.gaps_in(self.target_language)
         text = "".join(part for pair in zip(gaps, [*texts, ""], strict=True) for part in pair)
-        links: list[RangeLink] = []
+        words: list[RangeLink] = []
+        tokens: list[RangeLink] = []  # for tags
         at = len(gaps[0])
         for number, (sentence, candidate, versions) in enumerate(
             zip(paragraph.sentences, chosen, unmasked, strict=True)
         ):
-            links += _moved(self._links(sentence, candidate), sentence, versions, at)
+            if alignment:
+                words += _moved(_word_links(sentence, candidate), sentence, versions, at)
+            if paragraph.has_tags:
+                tokens += _moved(_token_links(sentence, candidate), sentence, versions, at)
             at += len(texts[number]) + len(gaps[number + 1])
         content: Content = (text,) if text else ()
         if paragraph.has_tags:
-            content = _transferred(paragraph.content, text, links)
+            content = _transferred(paragraph.content, text, tokens)
             violations += tag_violations(paragraph.content, content)
         final = written(content)
         candidate = Candidate(
@@ -207,25 +211,9 @@ class Paragraphs:
             sum(one.score for one in chosen),
             sum(one.log_prob for one in chosen),
             self._attention(paragraph, chosen, final) if attention else None,
-            _word_alignment(paragraph, content, links) if alignment else None,
+            _word_alignment(paragraph, content, words) if alignment else None,
         )
         return candidate, content, violations
-
-    def _links(self, sentence: Sentence, candidate: Candidate) -> list[RangeLink]:
-        """The links of a sentence as it was translated; between pieces where a side has no blanks between words."""
-        source, text = sentence.request.source, candidate.text
-        if candidate.attention is not None and (UNSPACED.search(source) or UNSPACED.search(text)):
-            pieces = [
-                _piece_ranges(source, candidate.attention.source),
-                _piece_ranges(text, candidate.attention.target),
-            ]
-            numbers = [[NO_WORD if one is None else number for number, one in enumerate(side)] for side in pieces]
-            links = word_links(candidate.attention.weights, *numbers)
-            return [(one, other) for one, other in ((pieces[0][s], pieces[1][t]) for s, t in links) if one and other]
-        words = word_ranges(source), word_ranges(text)
-        return [
-            (words[0][s], words[1][t]) for s, t in candidate.alignment or () if s < len(words[0]) and t < len(words[1])
-        ]
 
     def _attention(self, paragraph: Paragraph, chosen: Sequence[Candidate], title: str) -> AttentionMap | None:
         maps = [one.attention for one in chosen if one.attention is not None]
@@ -299,6 +287,24 @@ def _best(pools: Sequence[Sequence[Candidate]], number: int) -> list[tuple[Candi
         sums = [(total + one.score, (*chosen, one)) for (total, chosen), one in product(best, pool)]
         best = heapq.nlargest(number, sums, key=lambda pair: pair[0])
     return [chosen for _, chosen in best]
+
+
+def _word_links(sentence: Sentence, candidate: Candidate) -> list[RangeLink]:
+    """The word alignment of a sentence as it was translated."""
+    words = word_ranges(sentence.request.source), word_ranges(candidate.text)
+    links = candidate.alignment or ()
+    return [(words[0][s], words[1][t]) for s, t in links if s < len(words[0]) and t < len(words[1])]
+
+
+def _token_links(sentence: Sentence, candidate: Candidate) -> list[RangeLink]:
+    """The word alignment, or that of pieces where a side has no blanks between words."""
+    source, text = sentence.request.source, candidate.text
+    if candidate.attention is None or not (UNSPACED.search(source) or UNSPACED.search(text)):
+        return _word_links(sentence, candidate)
+    pieces = _piece_ranges(source, candidate.attention.source), _piece_ranges(text, candidate.attention.target)
+    numbers = [[NO_WORD if one is None else number for number, one in enumerate(side)] for side in pieces]
+    links = ((pieces[0][s], pieces[1][t]) for s, t in word_links(candidate.attention.weights, *numbers))
+    return [(one, other) for one, other in links if one is not None and other is not None]
 
 
 def _moved(links: Iterable[RangeLink], sentence: Sentence, unmasked: Versions, at: int) -> list[RangeLink]:

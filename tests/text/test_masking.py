@@ -1,12 +1,13 @@
 """Protected spans behind placeholder symbols, and violations."""
 
 import re
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtcli.text.inline import Violation
-from nmtcli.text.masking import MOST, mask, mask_pair, span_violations, symbols, unmask
+from nmtcli.text.masking import MOST, mask, mask_pair, plant, span_violations, symbols, unmask
 from nmtcli.text.spans import KINDS, Scanner, Span
 from nmtcli.vocabulary import check_symbols
 from tests.text.test_spans import PIECES, SCANNER, TEXTS
@@ -116,3 +117,19 @@ def test_violations_without_masks():
         Violation("missing", "12"),
     ]
     assert re.escape("{n}") not in [one.text for one in span_violations(spans, "")]
+
+
+@given(TEXTS, TEXTS, st.integers(0, 99))
+def test_a_planted_symbol_replaces_one_name_of_both_sides(source, target, seed):
+    planted = plant(f"{source} Tom", f"Tom {target}", ["url", "email"], Random(seed))
+    if planted is None:
+        return
+    (new,) = [name for name in ("__URL__", "__EMAIL__") if all(name in side for side in planted)]
+    assert [side.count(new) for side in planted] == [1, 1]
+    assert planted[0].replace(new, "Tom") == f"{source} Tom" or "Tom" in source
+
+
+def test_only_names_that_both_sides_have_once_are_replaced():
+    assert plant("Tom met Mary.", "Tom traf Maria.", ["url"], Random(1)) == ("__URL__ met Mary.", "__URL__ traf Maria.")
+    assert plant("Tom met Tom.", "Tom traf Tom.", ["url"], Random(1)) is None
+    assert plant("Thomas", "Tom", ["url"], Random(1)) is None
