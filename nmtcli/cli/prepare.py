@@ -33,8 +33,7 @@ def prepare(context: typer.Context, options: PrepareOptions) -> None:
         done = library.prepare(options, tell, progress.move)
     report = done.report
     if done.merged is not None and output is not None:
-        next_command = f"next: nmt train {quoted(output)} -o RUN"
-        say(f"{output}: {done.merged.train.pairs:,} training pairs of {len(options.merge)} parts; {next_command}")
+        say(f"{output}: {done.merged.train.pairs:,} training pairs of {len(options.merge)} parts; {_next(options)}")
     if report is None:
         return
     stdout.print(render(report), soft_wrap=True)  # no line breaks inside paths
@@ -52,4 +51,11 @@ def prepare(context: typer.Context, options: PrepareOptions) -> None:
     else:
         if done.test_texts:
             say(f"test text: {' and '.join(map(quoted, done.test_texts))}")
-        say(f"{output}: ready; next: nmt train {quoted(output)} -o RUN")
+        say(f"{output}: ready; {_next(options)}")
+
+
+def _next(options: PrepareOptions) -> str:
+    """The next command, with the settings files, which may have settings of training."""
+    assert options.output is not None
+    files = "".join(f" -c {quoted(file)}" for file in options.config)
+    return f"next: nmt train {quoted(options.output)} -o RUN{files}"

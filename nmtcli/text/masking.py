@@ -133,11 +133,12 @@ def unmask(translation: str, masked: Masked) -> tuple[Versions, list[Violation]]
     return Versions(tuple(parts)), violations
 
 
-def span_violations(spans: Iterable[Span], translation: str) -> list[Violation]:
+def span_violations(spans: Sequence[Span], translation: str, scanner: Scanner) -> list[Violation]:
     """Whether the translation has the text of each protected span as often as the source, in any order.
 
-    For translations without masks. Of spans that begin together the longest one counts, so that 5 is not found in
-    5 km. A span that begins or ends with a digit is not a part of a longer number.
+    For translations without masks. A span counts as repeated if `scanner` finds it more often, and as missing if its
+    text occurs less often: of spans that begin together the longest one counts, so that 5 is not found in 5 km, and a
+    span that begins or ends with a digit is not a part of a longer number.
     """
     expected = Counter(span.text for span in spans)
     if not expected:
@@ -147,9 +148,9 @@ def span_violations(spans: Iterable[Span], translation: str) -> list[Violation]:
         before = r"(?<!\d)" if text[0].isdigit() else ""
         after = r"(?!\d)" if text[-1].isdigit() else ""
         choices.append(f"{before}{re.escape(text)}{after}")
-    found = Counter(match[0] for match in re.finditer("|".join(choices), translation))
-    return [
-        Violation("missing" if found[text] < count else "repeated", text)
-        for text, count in expected.items()
-        if found[text] != count
+    written = Counter(match[0] for match in re.finditer("|".join(choices), translation))
+    found = Counter(span.text for span in scanner.scan(translation))
+    violations = [
+        Violation("missing", text) for text, count in expected.items() if max(written[text], found[text]) < count
     ]
+    return violations + [Violation("repeated", text) for text, count in expected.items() if found[text] > count]

@@ -118,7 +118,9 @@ def translate_folder(
                 result: TranslatedFile = translate_one(one, job, translate, tell, moved)
             except Interrupted as stop:
                 left = f"{stop.message} of {target}; {count} of {len(files)} files are done"
-                raise Interrupted(left, "continue with the same command and --resume", signal=stop.signal) from None
+                raise Interrupted(
+                    left, "continue with the same command and --resume", signal=stop.exit_code - 128
+                ) from None
             lines, count = lines + result.lines, count + 1
             if result.report.tallies:
                 reports[target] = result.report

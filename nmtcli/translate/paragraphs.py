@@ -133,12 +133,13 @@ class Paragraphs:
         copies = list[Copy]()
         if self._method == "mask":
             masked = mask(text, self._masking, inside, self.known)
-            if self._constrained:
-                starts = ((name, masked.text.index(name)) for name in masked.spans)
-                copies += [Copy.of(masked.text, at, at + len(name)) for name, at in starts]
-        elif self._method == "copy":
-            protected = tuple(self._copying.scan(text, inside))
+            starts = ((name, masked.text.index(name)) for name in masked.spans)
+            copies += [Copy.of(masked.text, at, at + len(name)) for name, at in starts]
+        else:
+            protected = tuple(self._copying.scan(text, inside) if self._method == "copy" else inside)
             copies += [Copy.of(text, span.start, span.end) for span in protected]
+        if not self._constrained:
+            copies = []
         source = f"{self._tag} {masked.text}" if self._tag else masked.text
         sentence = replace(request, source=source, content=None, code=())
         if number:
@@ -160,7 +161,8 @@ class Paragraphs:
         joined = [
             self._joined(paragraph, chosen, translations, attention, alignment) for chosen in _best(pools, n_best)
         ]
-        best, content, violations = joined[0]
+        best, _, violations = joined[0]
+        content: Content | None = joined[0][1]
         problems |= {_PROBLEMS[violation.kind] for violation in violations}
         candidates = tuple(candidate for candidate, _, _ in joined)
         if violations and self._handling.on_violation == "source":
@@ -186,7 +188,7 @@ class Paragraphs:
             versions, mistakes = unmask(candidate.text, sentence.masked)
             unmasked.append(versions)
             violations += mistakes
-            violations += span_violations(sentence.protected, candidate.text)
+            violations += span_violations(sentence.protected, candidate.text, self._copying)
         texts = [versions.second for versions in unmasked]
         gaps = paragraph.divided.gaps_in(self.target_language)
         text = "".join(part for pair in zip(gaps, [*texts, ""], strict=True) for part in pair)
@@ -297,13 +299,32 @@ def _word_links(sentence: Sentence, candidate: Candidate) -> list[RangeLink]:
 
 
 def _token_links(sentence: Sentence, candidate: Candidate) -> list[RangeLink]:
-    """The word alignment, or that of pieces where a side has no blanks between words."""
+    """Links for tags: between protected spans, and the word alignment of the rest; of pieces where a side has no blanks
+    between words.
+    """
     source, text = sentence.request.source, candidate.text
-    if candidate.attention is None or not (UNSPACED.search(source) or UNSPACED.search(text)):
-        return _word_links(sentence, candidate)
-    pieces = _piece_ranges(source, candidate.attention.source), _piece_ranges(text, candidate.attention.target)
+    spans = [*sentence.masked.spans, *(span.text for span in sentence.protected)]
+    exact: list[RangeLink] = []
+    for span in dict.fromkeys(spans):
+        places = ([match.span() for match in re.finditer(re.escape(span), side)] for side in (source, text))
+        exact += zip(*places, strict=False)
+    links = _piece_links(source, text, candidate.attention) if candidate.attention else None
+    if links is None:
+        links = _word_links(sentence, candidate)
+    taken = [[one[side] for one in exact] for side in (0, 1)]
+    return [
+        *exact,
+        *(link for link in links if not any(overlapping(sorted(taken[side]), link[side]) for side in (0, 1))),
+    ]
+
+
+def _piece_links(source: str, text: str, attention: AttentionMap) -> list[RangeLink] | None:
+    """The alignment of pieces; None where both sides have blanks between words."""
+    if not (UNSPACED.search(source) or UNSPACED.search(text)):
+        return None
+    pieces = _piece_ranges(source, attention.source), _piece_ranges(text, attention.target)
     numbers = [[NO_WORD if one is None else number for number, one in enumerate(side)] for side in pieces]
-    links = ((pieces[0][s], pieces[1][t]) for s, t in word_links(candidate.attention.weights, *numbers))
+    links = ((pieces[0][s], pieces[1][t]) for s, t in word_links(attention.weights, *numbers))
     return [(one, other) for one, other in links if one is not None and other is not None]
 
 

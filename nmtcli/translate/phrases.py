@@ -100,16 +100,17 @@ class PhraseWriter:
                 for other, count in copies.items()
                 if other in spellings
             )
-            if times:
-                phrases.append(Phrase.of(ours, least=times, most=times, whole=copy.after))
+            if not times:
+                continue
+            phrases.append(Phrase.of(ours, least=0, most=times))
+            with_space = {self._tokens(copy.text)}
+            phrases.append(Phrase.of(with_space if copy.before else ours, least=times, whole=copy.after))
         return phrases, unwritable
 
     def _spellings(self, copy: Copy) -> set[tuple[int, ...]]:
-        """The tokens of a copied text, with and without a space before it; with it if the source has one."""
+        """The tokens of a copied text, with and without a space before it."""
         tokens = self._tokens(copy.text)
         spellings = {tokens}
-        if copy.before:
-            return spellings
         first = self.tokenizer.pieces(tokens[:1])[0]
         if first == SPACE and len(tokens) > 1:
             spellings.add(tokens[1:])

@@ -24,7 +24,7 @@ TRANSLATE = [
     ("-m no-tokenizer -i in", 3, "has no tokenizer"),
     ("-m cut -i in -o out", 3, "damaged or cut short"),
     ("-m run -i nofile", 3, "nofile: no such file"),
-    ("-m run -i folder", 3, "folder: cannot read it: Is a directory"),
+    ("-m run -i folder", 2, "a folder needs an output folder"),
     ("-m run -i in -o folder", 2, "folder: cannot write: is a directory"),
     ("-m run -i in -o no/out", 2, "no/out: cannot write: no directory no"),
     ("-m run -i in -o /proc/out", 2, "cannot write"),

@@ -1,6 +1,5 @@
 """Protected spans behind placeholder symbols, and violations."""
 
-import re
 from random import Random
 
 from hypothesis import given
@@ -100,23 +99,21 @@ def test_known_spans_are_masked_too():
     assert unmask(masked.text, masked)[0].second == "Run a b in 5 s"
 
 
-@given(SPACED)
+@given(TEXTS)
 def test_the_text_itself_violates_nothing(text):
     spans = SCANNER.scan(text)
-    told = span_violations(spans, text)
-    assert all(violation.kind == "repeated" for violation in told)  # a short span may be a part of other text
-    assert not [one for one in span_violations(spans, "") if one.kind != "missing"]
+    assert span_violations(spans, text, SCANNER) == []
+    assert {one.text for one in span_violations(spans, "", SCANNER)} == {span.text for span in spans}
 
 
 def test_violations_without_masks():
     spans = SCANNER.scan("5 km and 5 with {n}, {{n}} and 12")
-    assert span_violations(spans, "{{n}} {n} 5, 12 5 km") == []
-    assert span_violations(spans, "5 km {{n}} {n} {n} 112") == [
+    assert span_violations(spans, "{{n}} {n} 5, 12 5 km", SCANNER) == []
+    assert span_violations(spans, "5 km {{n}} {n} {n} 112", SCANNER) == [
         Violation("missing", "5"),
-        Violation("repeated", "{n}"),
         Violation("missing", "12"),
+        Violation("repeated", "{n}"),
     ]
-    assert re.escape("{n}") not in [one.text for one in span_violations(spans, "")]
 
 
 @given(TEXTS, TEXTS, st.integers(0, 99))
@@ -126,7 +123,8 @@ def test_a_planted_symbol_replaces_one_name_of_both_sides(source, target, seed):
         return
     (new,) = [name for name in ("__URL__", "__EMAIL__") if all(name in side for side in planted)]
     assert [side.count(new) for side in planted] == [1, 1]
-    assert planted[0].replace(new, "Tom") == f"{source} Tom" or "Tom" in source
+    before, after = planted[0].split(new)
+    assert f"{source} Tom".startswith(before) and f"{source} Tom".endswith(after)
 
 
 def test_only_names_that_both_sides_have_once_are_replaced():

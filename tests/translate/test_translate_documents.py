@@ -38,11 +38,10 @@ def command(model, source, output, *options):
 
 def test_a_document_keeps_all_but_its_text(trained, folder, tmp_path, capsys):
     for name in ("a.srt", "b.md", "sub/c.html", "d.po"):
-        out = tmp_path / f"out{name[-5:].replace('/', '')}"
-        out = out.with_suffix((folder / name).suffix)
+        out = tmp_path / f"out{(folder / name).suffix}"
         assert nmt(*command(trained, folder / name, out)) == 0
         before, after = (open_document(path).segments for path in (folder / name, out))
-        assert name == "d.po" or len(before) == len(after)
+        assert name in {"a.srt", "d.po"} or len(before) == len(after)
         assert not list(tmp_path.glob("*.lines")) and not list(tmp_path.glob("*.progress"))
     assert re.findall(r"\d\d:.*", (tmp_path / "out.srt").read_text()) == re.findall(r"\d\d:.*", FILES["a.srt"])
     assert "`four`" in (tmp_path / "out.md").read_text() and "\ncode six\n" in (tmp_path / "out.md").read_text()
@@ -178,7 +177,7 @@ def test_folders_that_cannot_be(trained, folder, tmp_path, capsys):
 
 def test_what_is_not_translated_keeps_its_text(trained, tmp_path, capsys):
     (tmp_path / "in.md").write_text("One two three four five six seven.\n\nOne.\n")
-    options = ["--long-lines", "refuse", "--max-source-tokens", "4"]
+    options = ["--long-lines", "refuse", "--max-source-tokens", "6"]
     assert nmt(*command(trained, tmp_path / "in.md", tmp_path / "out.md", *options)) == 3
-    assert "line 1: more than 4 tokens, not translated" in capsys.readouterr().err
+    assert "line 1: more than 6 tokens, not translated" in capsys.readouterr().err
     assert (tmp_path / "out.md").read_text().startswith("One two three four five six seven.\n\n")

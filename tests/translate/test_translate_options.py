@@ -201,7 +201,7 @@ def test_an_invalid_first_json_line_is_still_detected_as_json(run, write, capsys
 def test_json_requests_with_constraints():
     request = parse_json('{"source": "a", "required": ["b", ["c", "d"]], "prefix": "\\ud800"}')
     assert request is not None and set(request.extra) == {"required", "prefix"}
-    assert replace(request, extra={}) == Request("a", {}, "\ufffd", ["b", ["c", "d"]])
+    assert replace(request, extra={}) == Request("a", {}, "\ufffd", ["b", ["c", "d"]], [])
     for wrong in ('"required": "b"', '"required": [1]', '"prefix": 1', '"banned": [["b"]]'):
         assert parse_json(f'{{"source": "a", {wrong}}}') is None
 
