@@ -62,8 +62,10 @@ class Augmenter:
             made = Pairs(sources, pairs.targets, pairs.links)
         else:
             change = _BOTH_SIDES[kind]
-            sides = ([change(text, self._symbols) for text in side] for side in (pairs.sources, pairs.targets))
-            made = Pairs(*sides, pairs.links)
+            sources, targets = (
+                [change(text, self._symbols) for text in side] for side in (pairs.sources, pairs.targets)
+            )
+            made = Pairs(sources, targets, pairs.links)
         differs = [one != other for one, other in zip(made.sources, pairs.sources, strict=True)]
         wanted = np.array(differs, np.bool_)
         source, target = Texts(made.sources), Texts(made.targets)

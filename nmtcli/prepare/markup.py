@@ -16,8 +16,9 @@ from nmtcli.prepare.rows import ENTITIES, TAGS, Block, Rows
 from nmtcli.text.edits import Edit
 from nmtcli.text.inline import tag
 from nmtcli.text.masking import shared_spans
-from nmtcli.text.spans import Span
+from nmtcli.text.spans import Kind, Span
 
+_TAG: tuple[Kind, ...] = ("tag",)
 _ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
 # Elements that mark a part of a line, often of a word
 _INLINE = frozenset({
@@ -58,11 +59,11 @@ class Markup:
         """The edits of a pair and their counts; None without markup."""
         if not any(mark in text for text in (source, target) for mark in "<&"):
             return None
-        scanner = scanner_of(("tag",), self.declared)
+        scanner = scanner_of(_TAG, self.declared)
         spans = [[span for span in scanner.scan(text) if span.kind == "tag"] for text in (source, target)]
         kept: list[list[Span]] = [[], []]
         if self.masked:
-            shared = shared_spans(source, target, scanner, ("tag",))
+            shared = shared_spans(source, target, scanner, _TAG)
             kept = [[span for _, span, _ in shared], [span for _, _, span in shared]]
         removed = [[span for span in one if span not in stay] for one, stay in zip(spans, kept, strict=True)]
         edits, counts = [], Counter({TAGS: len(removed[0]) + len(removed[1])})

@@ -31,8 +31,8 @@ class Pairs:
         if mask.all():
             return self
         flags = mask.tolist()
-        sides = (list(compress(side, flags)) for side in (self.sources, self.targets))
-        return Pairs(*sides, None if self.links is None else self.links.select(mask))
+        sources, targets = (list(compress(side, flags)) for side in (self.sources, self.targets))
+        return Pairs(sources, targets, None if self.links is None else self.links.select(mask))
 
     def edited(self, edits: Mapping[int, PairEdits]) -> "Pairs":
         """The pairs after edits of some of them, by their number; links follow their words.
