@@ -163,7 +163,7 @@ class CleaningConfig(Section):
         "drop",
         description="A side has an HTML or XML tag, or an entity (ampersand, name, semicolon). drop (or true): the"
         " pair is dropped; keep (or false): it is kept as it is; strip: it is kept without tags and with entities"
-        " decoded; mask: tags of both sides become symbols such as __TAG__, the others are removed.",
+        " decoded; mask: tags of both sides become symbols of the tokenizer, the others are removed.",
     )
     max_length_ratio: float | None = Field(
         9.0,
@@ -251,7 +251,7 @@ class DataConfig(Section):
     protect: tuple[Literal["all", Protected], ...] = Field(
         (),
         description="Kinds of text that a model copies: where both sides of a pair have the same, it becomes a symbol"
-        " such as __URL__ or __NUMBER_2__, and nmt translate puts the original back. all: every kind.",
+        " of the tokenizer. all: every kind.",
     )
     seed: int = Field(
         1,
