@@ -114,11 +114,10 @@ class EncodingTask:
         verdicts[stays[lost]] = code(EMPTY)
         examples: dict[str, list[Example]] = {}
         for number in np.flatnonzero(lost | long)[: 2 * EXAMPLES].tolist():
-            source, target = (int(side.lengths[number]) for side in (encoded.source, encoded.target))
-            rule, reason = self._reason(source, target, bool(lost[number]))
-            place = block.file, block.line + int(stays[number])
+            rule, reason = self._reason(encoded, number, bool(lost[number]))
             texts = masked.sources[number], masked.targets[number]
-            examples.setdefault(rule, []).append(example(*place, reason, *texts))
+            dropped = example(block.file, block.line + int(stays[number]), reason, *texts)
+            examples.setdefault(rule, []).append(dropped)
         good = ~(lost | long)
         kept = encoded.select(good)
         lost_links = self._lost_links(rows, plain, masked, stays, good)
@@ -126,13 +125,13 @@ class EncodingTask:
         between_tokens, link_counts = self._token_links(kept, ready.tag)
         texts_of_split = None if self._training else (kept.pairs.sources, kept.pairs.targets)
         batch = record_batch(kept.source, kept.target, texts_of_split, self._size, between_tokens)
-        of_kept = list(compress(spans, good.tolist()))
+        of_kept = [counts for number, counts in spans.items() if good[number]]
         return EncodedBlock(
             verdicts,
             batch.serialize().to_pybytes(),
             (self._count(0, kept.source, kept.pairs.sources), self._count(1, kept.target, kept.pairs.targets)),
             link_counts + LinkCounts(0, lost_links),
-            MaskCounts(sum(map(bool, of_kept)), sum(of_kept, Counter())),
+            MaskCounts(len(of_kept), sum(of_kept, Counter())),
             copies,
             sum(map(several_sentences, plain.select(good).sources)) if self._training else 0,
             examples,
@@ -191,9 +190,10 @@ class EncodingTask:
         words = "".join(texts).count(" ") + len(texts)
         return SideCounts(TokenCounts.of(ids, words, tokenizer.byte_pieces), self._losses[side].count(Texts(texts)))
 
-    def _reason(self, source: int, target: int, lost: bool) -> tuple[str, str]:
+    def _reason(self, encoded: _Encoded, number: int, lost: bool) -> tuple[str, str]:
         if lost:
             return EMPTY, "a side is empty after normalisation"
+        source, target = (int(side.lengths[number]) for side in (encoded.source, encoded.target))
         side, length = ("source", source) if source > target else ("target", target)
         return TOO_MANY_TOKENS, f"the {side} has {length} tokens, more than {self._max_tokens}"
 

@@ -43,9 +43,9 @@ class PairMasker:
         """All placeholder symbols that can occur."""
         return symbols(self.kinds)
 
-    def __call__(self, pairs: Pairs) -> tuple[Pairs, list[Counter[Kind]]]:
-        """The masked pairs, and the number of masked spans of each pair by kind."""
-        counts = [Counter[Kind]() for _ in range(len(pairs))]
+    def __call__(self, pairs: Pairs) -> tuple[Pairs, dict[int, Counter[Kind]]]:
+        """The masked pairs, and the number of spans by kind of each pair that has some."""
+        counts: dict[int, Counter[Kind]] = {}
         if not self.kinds:
             return pairs, counts
         scanner = scanner_of(self.kinds, self._declared)

@@ -132,10 +132,10 @@ def test_inline_codes_are_masked_as_tags(tmp_path):
     path = write(tmp_path / "x.tmx", tmx(CODES).encode())
     rows = next(iter(open_corpus(tmp_path, path=path, markup="mask").blocks())).rows()
     masker = PairMasker(DataConfig(cleaning=CleaningConfig(markup="mask")))
-    masked, (counts,) = masker(Pairs(rows.sources, rows.targets))
+    masked, counts = masker(Pairs(rows.sources, rows.targets))
     assert masked.sources == ["Click __TAG__here__TAG_2__ __TAG_3__now__TAG_4__"]
     assert masked.targets == ["__TAG__Hier__TAG_2__ __TAG_3__jetzt__TAG_4__ klicken"]
-    assert counts == {"tag": 4}
+    assert counts == {0: {"tag": 4}}
 
 
 def lines(folder: Path) -> list[object]:

@@ -77,7 +77,7 @@ class TextReport(Section):
 
 
 class TokenReport(Section):
-    """One side of the kept pairs, in tokens without BOS and EOS."""
+    """One side of the kept pairs and their copies, in tokens without BOS and EOS."""
 
     tokens: int
     unknown_share: float
@@ -92,7 +92,7 @@ class TokenReport(Section):
 
 
 class AlignmentReport(Section):
-    """The kept pairs with word alignment."""
+    """The kept pairs, and the copies of them, with word alignment."""
 
     pairs: int
     pairs_lost: int  # whose links were dropped, as the tokens of a word were uncertain
