@@ -184,7 +184,9 @@ def test_validation_in_training_compares_masked_text(folder):
 
 def test_without_protection_nothing_of_it_is_written(folder):
     output = prepare(folder, "data")
-    assert "protect" not in (output / "manifest.json").read_text()
+    manifest = (output / "manifest.json").read_text()
+    assert "protect" not in manifest
+    assert '"markup": true' in manifest  # as before 0.2.0, so that the fingerprint stays the same
     assert "masked" not in json.loads((output / "report.json").read_text())["train"]
     with pytest.raises(DataError):
         open_data(folder)
