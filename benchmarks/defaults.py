@@ -1,6 +1,6 @@
 """Are the automatic settings good? Each corpus trained with no option, and with other learning rates.
 
-    python benchmarks/defaults.py TEXTS WORK [--updates 500] [--only CORPUS …] [--models default transformer-small]
+    python benchmarks/defaults.py TEXTS WORK [--updates 1600] [--only CORPUS …] [--models default transformer-small]
 
 TEXTS holds the corpora as `$NMT_DATA` does (multi30k, tatoeba-de-en, pydocs-ko-en); the phrasebook is generated. For
 each corpus and model, rows of equal updates with equal batches, one thread each, seed 1:
@@ -108,7 +108,7 @@ def measure(corpus: Corpus, text: Path, data: Path, run: Path, settings: list[st
         hypothesis = run.with_suffix(".hyp")
         hypothesis.write_text(nmt("translate", "-m", run, stdin=text / f"test.{corpus.source}"), "utf-8")
         scores = nmt("score", hypothesis, "-r", text / f"test.{corpus.target}", "--json", "--metric", "bleu,chrf")
-        metrics = {one["name"].lower(): one["score"] for one in json.loads(scores)["systems"][0]["metrics"]}
+        metrics = {one["name"].lower(): one["value"] for one in json.loads(scores)["systems"][0]["scores"]}
         train, model = settings_of(run).train, settings_of(run).model
         found = {"rate": train.learning_rate, "dropout": model.dropout, "batch": train.batch_tokens}
         result.write_text(json.dumps(metrics | found | {"minutes": minutes}))
@@ -145,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--updates", type=int, default=500)
+    parser.add_argument("--updates", type=int, default=1600)
     parser.add_argument("--only", nargs="+", choices=[corpus.name for corpus in CORPORA])
     parser.add_argument("--models", nargs="+", default=["default", "transformer-small"])
     options = parser.parse_args()
@@ -165,7 +165,7 @@ def main() -> None:
             found = rows(corpus, texts, work, model, options.updates)
             for name, row in found:
                 figures = [f"{row[key]:g}" for key in ("rate", "dropout", "batch")]
-                figures += [f"{row[key]:.1f}" for key in ("bleu", "chrf", "minutes")]
+                figures += [f"{row[key]:.1f}" for key in ("bleu", "chrf2", "minutes")]
                 print(f"| {corpus.name} | {model} | {name} | {' | '.join(figures)} |", flush=True)
             behind = found[0][1]["bleu"] - max(row["bleu"] for _, row in found)
             print(f"| {corpus.name} | {model} | automatic − best | | | | {behind:.1f} | | |", flush=True)

@@ -75,7 +75,7 @@ def reference() -> str:
         lines += [f"## {name}\n", f"{section.__doc__}\n", *rows(keys(section, (name,)))]
         if name == "data":
             lines += ["### A corpus\n", f"{CorpusConfig.__doc__} [How to use them](data.md).\n"]
-            lines += rows(((key,), setting) for key, setting in CorpusConfig.model_fields.items())
+            lines += rows(keys(CorpusConfig))
             lines += [
                 "### Cleaning\n",
                 f"{inspect.getdoc(CleaningConfig)} [Why these rules](data.md#cleaning-rules).\n",

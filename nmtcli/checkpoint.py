@@ -55,6 +55,7 @@ class ModelInfo(Section):
     target_size: int
     data_fingerprint: str
     updates: int
+    several_sentences: float | None = None  # share of training sources with several; None for models before 0.2.0
     model: ModelConfig
     search: SearchConfig
 
@@ -68,6 +69,7 @@ class ModelInfo(Section):
             target_size=len(data.tokenizers.target),
             data_fingerprint=data.manifest.fingerprint,
             updates=updates,
+            several_sentences=data.manifest.several_sentences,
             model=config.model,
             search=config.search,
         )

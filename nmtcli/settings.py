@@ -254,7 +254,7 @@ def _place(path: KeyPath, origins: Mapping[KeyPath, str]) -> str:
 def _nearest_key(path: KeyPath) -> str:
     valid = [".".join(key) for key, _ in keys()]
     if len(path) > 2 and path[2].isdigit():  # a key of the third corpus, for example
-        valid = [".".join((*path[:3], field)) for field in CorpusConfig.model_fields]
+        valid = [".".join(key) for key, _ in keys(CorpusConfig, path[:3])]
     if len(path) == 1 and (section := next((name for name in _SECTIONS if name == path[0].lower()), None)):
         return f"; did you mean {section}?"
     if (usual := _ELSEWHERE.get(path[-1].lower().replace("-", "_"))) is not None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from nmtcli.translate.options import TranslateOptions
 
 
+_MANY = 0.1  # share of lines with several sentences that is worth a warning
+
+
 class TranslationDisplay(ExitStack):
     """A progress bar, and with --attention - a heat map of each line."""
 
@@ -48,13 +51,15 @@ class TranslationDisplay(ExitStack):
         """Print the speed and warnings about lines. Raises DataError if some have no translation."""
         if not done.closed_early:
             self._progress.summary(done.lines, "lines", "translated")
-        errors = [error for file, report in done.reports.items() for error in warn_of_lines(report, options, file)]
+        errors = [
+            error for file, report in done.reports.items() for error in warn_of_lines(report, options, done.lines, file)
+        ]
         if errors:
             hint = "correct these lines; they are empty in the output, all others are translated"
             raise DataError("\n".join(errors), hint)
 
 
-def warn_of_lines(report: "Report", options: "TranslateOptions", file: "Path | None" = None) -> list[str]:
+def warn_of_lines(report: "Report", options: "TranslateOptions", lines: int, file: "Path | None" = None) -> list[str]:
     """Print warnings about lines of a file; return errors about lines that have no translation."""
     max_source_tokens = options.max_source_tokens
     longer = f"more than {max_source_tokens} tokens"
@@ -84,6 +89,12 @@ def warn_of_lines(report: "Report", options: "TranslateOptions", file: "Path | N
     for kind, sentence in warnings.items():
         if kind in report.tallies:
             warn(f"{_place(*report.tallies[kind], file)}: {sentence}")
+    several = report.tallies.get("several-sentences")
+    if several is not None and several.lines > _MANY * lines:
+        warn(
+            f"{_place(*several, file)}: several sentences, and the model was trained on single ones, so"
+            " it may leave some out; use --split-sentences"
+        )
     if "split" in report.tallies:
         say(f"{_place(*report.tallies['split'], file)}: {longer}; translated in parts")
     return [f"{_place(*report.tallies[kind], file)}: {text}" for kind, text in lost.items() if kind in report.tallies]

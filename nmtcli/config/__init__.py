@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from nmtcli.config.data import CleaningConfig, CorpusConfig, DataConfig, TokenizerConfig
+from nmtcli.config.data import AugmentConfig, CleaningConfig, CorpusConfig, DataConfig, TokenizerConfig
 from nmtcli.config.model import AttentionConfig, DecoderConfig, EmbeddingConfig, EncoderConfig, ModelConfig
 from nmtcli.config.search import SearchConfig
 from nmtcli.config.section import Section
@@ -12,6 +12,7 @@ from nmtcli.config.train import ModelPart, Precision, TrainConfig
 
 __all__ = [
     "AttentionConfig",
+    "AugmentConfig",
     "CleaningConfig",
     "Config",
     "CorpusConfig",

@@ -1,11 +1,21 @@
 """Settings of `nmt prepare`: corpora, tokenizer, cleaning."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_serializer,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from nmtcli.config.section import AUTO, OrAuto, Section
 from nmtcli.vocabulary import check_symbols
+
+Protected = Literal["tag", "url", "email", "icu", "variable", "symbol", "number"]  # of nmtcli.text.spans.Kind
+Markup = Literal["drop", "keep", "strip", "mask"]
 
 
 class TokenizerConfig(Section):
@@ -64,6 +74,38 @@ class TokenizerConfig(Section):
         return self
 
 
+class AugmentConfig(Section):
+    """Changed copies of pairs that are added to a training corpus: the share of its pairs with a copy of each kind."""
+
+    upper: float = Field(0.0, ge=0, le=1, description="Share of pairs with a copy in upper case, on both sides.")
+    title: float = Field(
+        0.0, ge=0, le=1, description="Share of pairs with a copy with capitalised words, on both sides."
+    )
+    lower_start: float = Field(
+        0.0, ge=0, le=1, description="Share of pairs with a copy whose first letters are lower case, on both sides."
+    )
+    typos: float = Field(
+        0.0, ge=0, le=1, description="Share of pairs with a copy with one to three typing errors in the source."
+    )
+    no_punctuation: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of pairs with a copy without punctuation marks in the source and at the end of the target.",
+    )
+    placeholders: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of pairs with a copy in which a placeholder symbol replaces a name that both sides have;"
+        " needs data.protect.",
+    )
+
+    def shares(self) -> dict[str, float]:
+        """The kinds in use, each with its share."""
+        return {kind: share for kind, share in self if share}
+
+
 class CorpusConfig(Section):
     """Aligned text: two line files (source, target), one file with both sides (path), or a data set (hub)."""
 
@@ -93,6 +135,7 @@ class CorpusConfig(Section):
         pattern=r"^<[^\s<>]+>$",
         description="Token that begins each source sentence, in angle brackets: <2de> or <bt>.",
     )
+    augment: AugmentConfig = Field(default_factory=AugmentConfig)
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -123,7 +166,12 @@ class CleaningConfig(Section):
     max_characters: int | None = Field(
         2000, ge=1, le=1_000_000_000, description="A side has more characters than this."
     )
-    markup: bool = Field(True, description="A side has an HTML or XML tag, or an entity: ampersand, name, semicolon.")
+    markup: Markup = Field(
+        "drop",
+        description="A side has an HTML or XML tag, or an entity (ampersand, name, semicolon). drop (or true): the"
+        " pair is dropped; keep (or false): it is kept as it is; strip: it is kept without tags and with entities"
+        " decoded; mask: tags of both sides become symbols of the tokenizer, the others are removed.",
+    )
     max_length_ratio: float | None = Field(
         9.0,
         gt=1,
@@ -167,6 +215,16 @@ class CleaningConfig(Section):
     duplicate_targets: bool = Field(False, description="Repeated target; the first pair is kept.")
     max_tokens: int | None = Field(200, ge=1, le=1_000_000, description="A side has more tokens than this.")
 
+    @field_validator("markup", mode="before")
+    @classmethod
+    def _drop_or_keep(cls, given: Any) -> Any:
+        return ("drop" if given else "keep") if isinstance(given, bool) else given
+
+    @field_serializer("markup")
+    def _as_before(self, markup: Markup) -> Markup | bool:
+        """Written as in files of earlier versions, so that data prepared by them stays the same."""
+        return {"drop": True, "keep": False}.get(markup, markup)
+
 
 class DataConfig(Section):
     """Corpora, tokenizer and cleaning of `nmt prepare`."""
@@ -197,12 +255,44 @@ class DataConfig(Section):
     )
     tokenizer: TokenizerConfig = Field(default_factory=TokenizerConfig)
     cleaning: CleaningConfig = Field(default_factory=CleaningConfig)
+    protect: tuple[Literal["all", Protected], ...] = Field(
+        (),
+        description="Kinds of text that a model copies: where both sides of a pair have the same, it becomes a symbol"
+        " of the tokenizer. all: every kind.",
+    )
     seed: int = Field(
         1,
         ge=0,
         le=9_223_372_036_854_775_807,
-        description="Random seed of the tokenizer's training sample and of held-out pairs.",
+        description="Random seed of the tokenizer's training sample, of held-out pairs and of augmented copies.",
     )
+
+    @model_validator(mode="after")
+    def _augmented(self) -> Self:
+        for split, corpora in (("valid", self.valid), ("test", self.test)):
+            if any(corpus.augment.shares() for corpus in corpora):
+                raise ValueError(f"{split}: only training corpora can have augment")
+        if any(corpus.augment.placeholders for corpus in self.train) and not self.protected:
+            raise ValueError("augment.placeholders needs data.protect")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        return fields if self.protect else {name: value for name, value in fields.items() if name != "protect"}
+
+    @property
+    def protected(self) -> tuple[Protected, ...]:
+        """The kinds to mask, in a fixed order."""
+        kinds: tuple[Protected, ...] = get_args(Protected)
+        masked = {*self.protect, *(("tag",) if self.cleaning.markup == "mask" else ())}
+        return tuple(kind for kind in kinds if kind in masked or "all" in masked)
+
+    @property
+    def declared(self) -> tuple[str, ...]:
+        """The symbols that the user declares: those of the tokenizer, and the tags of training corpora."""
+        tags = (corpus.tag for corpus in self.train if corpus.tag is not None)
+        return tuple(dict.fromkeys((*self.tokenizer.symbols, *tags)))
 
     def settings(self) -> Self:
         """The settings without the corpora."""

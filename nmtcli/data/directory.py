@@ -45,6 +45,7 @@ class Manifest(Section):
     source_vocabulary_size: int
     target_vocabulary_size: int
     corpora: tuple[CorpusSize, ...]  # of the training split, in the order of its rows
+    several_sentences: float | None = None  # share of training sources with several sentences; None: prepared before
     train: SplitSize
     valid: SplitSize
 

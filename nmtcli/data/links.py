@@ -6,7 +6,7 @@ in training, a wrong one does.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Self
@@ -59,11 +59,40 @@ class Links:
         """The links with source positions shifted by one, for a tag before each source."""
         return Links(self.positions + np.array([1, 0]), self.counts)
 
+    def moved(self, words: "Mapping[int, tuple[WordMap, WordMap]]") -> "Links":
+        """The links after changes of some pairs: the new word of each word of both sides, by the number of the pair.
+
+        The links of a word that has no new word are dropped.
+        """
+        if not words:
+            return self
+        pairs = np.split(self.positions, self.counts.cumsum()[:-1])
+        for number, sides in words.items():
+            both = ((_new(sides[0], source), _new(sides[1], target)) for source, target in pairs[number].tolist())
+            kept = sorted({(source, target) for source, target in both if source is not None and target is not None})
+            pairs[number] = np.array(kept, np.int64).reshape(-1, 2)
+        return Links(np.concatenate(pairs), np.fromiter(map(len, pairs), np.int32, len(pairs)))
+
+    def __add__(self, other: "Links") -> "Links":
+        return Links(np.concatenate([self.positions, other.positions]), np.concatenate([self.counts, other.counts]))
+
+
+WordMap = Sequence[int | None]  # for each word its new number
+
+
+def _new(words: WordMap, word: int) -> int | None:
+    return words[word] if word < len(words) else None
+
+
+def words_are_certain(text: str) -> bool:
+    """Whether all aligners count the same words in a raw line."""
+    return not _OTHER_SPACE.search(text)
+
 
 def count_words(text: str) -> int:
     """The number of words of a raw line; where aligners differ, the largest."""
     words = len(text.split())
-    return words if not _OTHER_SPACE.search(text) else max(words, len(re.findall(r"[^ \t]+", text)))
+    return words if words_are_certain(text) else max(words, len(re.findall(r"[^ \t]+", text)))
 
 
 @dataclass(frozen=True)
@@ -135,6 +164,6 @@ def _raw_words(texts: Sequence[str], tokenizer: Tokenizer) -> Numbers:
     lines = [text.split() for text in texts]
     seen = {word: tokenizer.normalize(word) for word in {word for words in lines for word in words}}
     odd = {word for word, text in seen.items() if not text or " " in text}
-    plain = (odd.isdisjoint(words) and not _OTHER_SPACE.search(text) for words, text in zip(lines, texts, strict=True))
+    plain = (odd.isdisjoint(words) and words_are_certain(text) for words, text in zip(lines, texts, strict=True))
     counts = (len(words) if certain else -1 for words, certain in zip(lines, plain, strict=True))
     return np.fromiter(counts, np.int64, len(lines))

@@ -185,8 +185,8 @@ class Tokenizer:
 
     @property
     def symbols(self) -> frozenset[str]:
-        """The user-defined symbols."""
-        return frozenset(self._symbols)
+        """The user-defined symbols, each of which is one piece."""
+        return frozenset(symbol for symbol in self._symbols if not symbol.startswith("▁"))  # type word has both
 
     @cached_property
     def byte_pieces(self) -> NDArray[np.bool_]:

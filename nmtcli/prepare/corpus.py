@@ -2,22 +2,23 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from posixpath import commonprefix
 
-from nmtcli.config import CorpusConfig, DataConfig
+from nmtcli.config import AugmentConfig, CorpusConfig, DataConfig
 from nmtcli.data.digests import sha256
 from nmtcli.data.files import File
 from nmtcli.errors import UserError, each
 from nmtcli.paths import quoted
+from nmtcli.prepare.markup import Markup, MarkupBlock
 from nmtcli.prepare.readers.alignments import AlignedLines
 from nmtcli.prepare.readers.jsonl import JsonLines
 from nmtcli.prepare.readers.lines import LinePairs
 from nmtcli.prepare.readers.records import Sides
 from nmtcli.prepare.readers.tmx import Tmx
 from nmtcli.prepare.readers.tsv import TsvFile
-from nmtcli.prepare.rows import OnProgress, Reader
+from nmtcli.prepare.rows import Block, OnProgress, Reader
 
 _COMPRESSION = {"gz", "bz2", "xz", "zst"}
 _SPREADSHEETS = {"xlsx", "xls", "ods", "numbers"}
@@ -40,6 +41,13 @@ class Corpus:
     name: str
     tag: str | None
     reader: Reader
+    markup: Markup | None = None  # how the markup of its text is changed
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+    def blocks(self) -> Iterator[Block]:
+        """All rows, with their markup changed. Raises DataError if a file is damaged."""
+        for block in self.reader.blocks():
+            yield block if self.markup is None else MarkupBlock(block, self.markup)
 
     @property
     def aligned(self) -> bool:
@@ -69,8 +77,7 @@ class Corpora:
         if mistakes:
             raise UserError("\n".join(mistakes), "nmt prepare --help shows the options")
         splits = (_named(corpora) for corpora in (config.train, config.valid, config.test))
-        languages = (config.source_language, config.target_language)
-        return cls(*(tuple(_open(name, c, languages, cache, on_progress) for name, c in split) for split in splits))
+        return cls(*(tuple(_open(name, c, config, cache, on_progress) for name, c in split) for split in splits))
 
     def __iter__(self) -> Iterator[Corpus]:
         yield from (*self.train, *self.valid, *self.test)
@@ -118,20 +125,29 @@ def _parts(path: str) -> list[str]:
     return parts[:-1] if len(parts) > 1 and parts[-1].lower() in _COMPRESSION else parts
 
 
-def _open(name: str, corpus: CorpusConfig, languages: tuple[str, str], cache: Path, on_progress: OnProgress) -> Corpus:
+def _open(name: str, corpus: CorpusConfig, config: DataConfig, cache: Path, on_progress: OnProgress) -> Corpus:
+    markup = Markup.of(config)
+    codes = markup is not None and markup.masked
+    reader = _open_reader(corpus, (config.source_language, config.target_language), codes, cache, on_progress)
+    return Corpus(name, corpus.tag, reader, markup, corpus.augment)
+
+
+def _open_reader(
+    corpus: CorpusConfig, languages: tuple[str, str], codes: bool, cache: Path, on_progress: OnProgress
+) -> Reader:
+    """The reader of a corpus; `codes`: inline codes are read as tags."""
     sides = Sides(languages, corpus.columns)
     if corpus.hub is not None:
         copy = _fetch_pairs(corpus, sides, cache, on_progress)
-        return Corpus(name, corpus.tag, JsonLines(copy, Sides(languages, None)))
+        return JsonLines(copy, Sides(languages, None))
     if corpus.path is None:
         assert corpus.source is not None
         assert corpus.target is not None
         texts = File.fetch(corpus.source, cache), File.fetch(corpus.target, cache)
         if corpus.alignment is None:
-            return Corpus(name, corpus.tag, LinePairs(*texts))
-        return Corpus(name, corpus.tag, AlignedLines(*texts, File.fetch(corpus.alignment, cache)))
-    file = File.fetch(corpus.path, cache)
-    return Corpus(name, corpus.tag, _reader(file, _format(corpus), sides))
+            return LinePairs(*texts)
+        return AlignedLines(*texts, File.fetch(corpus.alignment, cache))
+    return _reader(File.fetch(corpus.path, cache), _format(corpus), sides, codes)
 
 
 def _fetch_pairs(corpus: CorpusConfig, sides: Sides, cache: Path, on_progress: OnProgress) -> File:
@@ -165,13 +181,13 @@ def _format(corpus: CorpusConfig) -> str:
     return _FORMATS[ending]
 
 
-def _reader(file: File, form: str, sides: Sides) -> Reader:
+def _reader(file: File, form: str, sides: Sides, codes: bool) -> Reader:
     if form == "tsv":
         return TsvFile(file, sides)
     if form == "jsonl":
         return JsonLines(file, sides)
     if form == "tmx":
-        return Tmx(file, sides)
+        return Tmx(file, sides, codes)
     from nmtcli.prepare.readers.tables import CsvFile, Parquet
 
     return CsvFile(file, sides) if form == "csv" else Parquet(file, sides)

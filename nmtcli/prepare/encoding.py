@@ -1,37 +1,44 @@
 """The second pass: encode and write the kept pairs."""
 
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import compress
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from nmtcli.config import DataConfig
 from nmtcli.data.batching import Sentences
-from nmtcli.data.links import EncodedSide, LinkCounts, Links, token_links
+from nmtcli.data.links import EncodedSide, LinkCounts, Links, Numbers, token_links
 from nmtcli.data.shards import ShardWriter, record_batch
-from nmtcli.data.tokenizer import Tokenizer, Tokenizers
+from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.data.workers import Workers
+from nmtcli.prepare.augmentation import Augmenter
 from nmtcli.prepare.cleaning.characters import Mask, Texts
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.cleaning.rules import EMPTY, EXAMPLES, TOO_MANY_TOKENS, Example, Verdicts, code, example
 from nmtcli.prepare.losses import CharacterCounts, CharacterLosses
-from nmtcli.prepare.reading import RawBlock, ReadBlock, ReadingTask, SplitRead
-from nmtcli.prepare.rows import Block, OnProgress
+from nmtcli.prepare.pairs import Pairs
+from nmtcli.prepare.protection import MaskCounts, PairMasker
+from nmtcli.prepare.reading import CorpusRead, RawBlock, ReadBlock, ReadingTask, SplitRead
+from nmtcli.prepare.rows import Block, OnProgress, Rows
 from nmtcli.prepare.statistics import TokenCounts, add
+from nmtcli.text.sentences import several_sentences
 
 
 @dataclass(frozen=True)
 class ReadyBlock:
-    """A block for a worker: its rows' verdicts and the tag of their sources."""
+    """A block for a worker: its rows' verdicts, the tag of their sources and the shares of pairs with a copy."""
 
     block: Block
     training: bool
     verdicts: Verdicts
     tag: str | None
     aligned: bool  # whether this split has word alignment
+    augment: Mapping[str, float]
 
 
 @dataclass
@@ -50,74 +57,150 @@ class EncodedBlock:
     batch: bytes
     sides: tuple[SideCounts, SideCounts]
     links: LinkCounts
+    masked: MaskCounts
+    copies: Counter[str]
+    several_sentences: int
     examples: dict[str, list[Example]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """Some pairs and their tokens."""
+
+    pairs: Pairs
+    tagged: list[str]  # sources with their tag
+    source: Sentences
+    target: Sentences
+
+    def select(self, mask: Mask) -> "_Encoded":
+        """The pairs that are true in `mask`."""
+        tagged = self.tagged if mask.all() else list(compress(self.tagged, mask.tolist()))
+        return _Encoded(self.pairs.select(mask), tagged, self.source.select(mask), self.target.select(mask))
+
+    def __add__(self, other: "_Encoded") -> "_Encoded":
+        source, target = (
+            Sentences(np.concatenate([one.ids, two.ids]), np.concatenate([one.lengths, two.lengths]))
+            for one, two in ((self.source, other.source), (self.target, other.target))
+        )
+        return _Encoded(self.pairs + other.pairs, self.tagged + other.tagged, source, target)
 
 
 class EncodingTask:
     """The task for one block, in any process."""
 
-    def __init__(self, config: DataConfig, tokenizers: Path, *, training: bool, threads: int | None) -> None:
+    def __init__(
+        self, config: DataConfig, held_out: HeldOut, tokenizers: Path, *, training: bool, threads: int | None
+    ) -> None:
         """`tokenizers` is their directory."""
         self._tokenizers = Tokenizers.load(tokenizers)
         self._max_tokens = config.cleaning.max_tokens if training else None
         self._training, self._threads = training, threads
+        self._masker, self._augmenter = PairMasker(config), Augmenter(config, held_out)
         self._losses = CharacterLosses(self._tokenizers.source), CharacterLosses(self._tokenizers.target)
         self._size = max(len(self._tokenizers.source), len(self._tokenizers.target))
 
     def __call__(self, ready: ReadyBlock) -> EncodedBlock:
-        """Parse again, encode, and drop pairs with too many tokens or none."""
+        """Parse again, mask, encode, drop pairs with too many tokens or none, and add changed copies."""
         rows, block = ready.block.rows(), ready.block
         mask = ready.verdicts == 0
         stays = np.flatnonzero(mask)
-        sources, targets = (_select(side, mask) for side in (rows.sources, rows.targets))
-        tagged = [f"{ready.tag} {text}" for text in sources] if ready.tag is not None else sources
-        source, target = self._encode(self._tokenizers.source, tagged), self._encode(self._tokenizers.target, targets)
-        lost = (source.lengths == 0) | (target.lengths == 0)
-        if ready.tag is not None:
-            lost |= source.lengths <= len(self._tokenizers.source.encode([ready.tag])[0])
-        long = np.zeros(len(stays), np.bool_)
-        if self._max_tokens is not None:
-            long = np.maximum(source.lengths, target.lengths) > self._max_tokens
+        links = (rows.links or Links.none(len(rows.sources))) if ready.aligned else None
+        plain = Pairs(rows.sources, rows.targets, links).select(mask)
+        masked, spans = self._masker(plain)
+        encoded = self._encode(masked, ready.tag)
+        lost, long = self._empty(encoded, ready.tag), self._too_long(encoded)
         verdicts = ready.verdicts.copy()
         verdicts[stays[long]] = code(TOO_MANY_TOKENS)
         verdicts[stays[lost]] = code(EMPTY)
         examples: dict[str, list[Example]] = {}
         for number in np.flatnonzero(lost | long)[: 2 * EXAMPLES].tolist():
-            rule, reason = self._reason(int(source.lengths[number]), int(target.lengths[number]), bool(lost[number]))
-            place = block.file, block.line + int(stays[number])
-            examples.setdefault(rule, []).append(example(*place, reason, sources[number], targets[number]))
+            rule, reason = self._reason(encoded, number, bool(lost[number]))
+            texts = masked.sources[number], masked.targets[number]
+            dropped = example(block.file, block.line + int(stays[number]), reason, *texts)
+            examples.setdefault(rule, []).append(dropped)
         good = ~(lost | long)
-        source, target = source.select(good), target.select(good)
-        kept = [_select(side, good) for side in (sources, targets)]
-        texts = None if self._training else (kept[0], kept[1])
-        links, link_counts = None, LinkCounts()
-        if ready.aligned:
-            between_words = rows.links.select(verdicts == 0) if rows.links else Links.none(len(source.lengths))
-            between_tokens, link_counts = token_links(
-                between_words if ready.tag is None else between_words.after_tag(),
-                EncodedSide(_select(tagged, good), source, self._tokenizers.source),
-                EncodedSide(kept[1], target, self._tokenizers.target),
-            )
-            links = between_tokens.pack()
-        batch = record_batch(source, target, texts, self._size, links).serialize().to_pybytes()
-        sides = self._count(0, source, kept[0]), self._count(1, target, kept[1])
-        return EncodedBlock(verdicts, batch, sides, link_counts, examples)
+        kept = encoded.select(good)
+        lost_links = self._lost_links(rows, plain, masked, stays, good)
+        kept, copies = self._with_copies(kept, ready)
+        between_tokens, link_counts = self._token_links(kept, ready.tag)
+        texts_of_split = None if self._training else (kept.pairs.sources, kept.pairs.targets)
+        batch = record_batch(kept.source, kept.target, texts_of_split, self._size, between_tokens)
+        of_kept = [counts for number, counts in spans.items() if good[number]]
+        return EncodedBlock(
+            verdicts,
+            batch.serialize().to_pybytes(),
+            (self._count(0, kept.source, kept.pairs.sources), self._count(1, kept.target, kept.pairs.targets)),
+            link_counts + LinkCounts(0, lost_links),
+            MaskCounts(len(of_kept), sum(of_kept, Counter())),
+            copies,
+            sum(map(several_sentences, plain.select(good).sources)) if self._training else 0,
+            examples,
+        )
+
+    def _encode(self, pairs: Pairs, tag: str | None) -> _Encoded:
+        tagged = [f"{tag} {text}" for text in pairs.sources] if tag is not None else pairs.sources
+        source, target = (
+            _sentences(tokenizer.encode_arrays(texts, self._threads))
+            for tokenizer, texts in ((self._tokenizers.source, tagged), (self._tokenizers.target, pairs.targets))
+        )
+        return _Encoded(pairs, tagged, source, target)
+
+    def _empty(self, encoded: _Encoded, tag: str | None) -> Mask:
+        """Which pairs have a side without tokens."""
+        empty: Mask = (encoded.source.lengths == 0) | (encoded.target.lengths == 0)
+        if tag is not None:
+            empty |= encoded.source.lengths <= len(self._tokenizers.source.encode([tag])[0])
+        return empty
+
+    def _too_long(self, encoded: _Encoded) -> Mask:
+        if self._max_tokens is None:
+            return np.zeros(len(encoded.pairs), np.bool_)
+        return np.asarray(np.maximum(encoded.source.lengths, encoded.target.lengths) > self._max_tokens)
+
+    def _with_copies(self, kept: _Encoded, ready: ReadyBlock) -> tuple[_Encoded, Counter[str]]:
+        """The pairs with their changed copies behind them, and the number of copies by kind."""
+        pairs, kinds = self._augmenter(kept.pairs, ready.augment)
+        if not kinds:
+            return kept, Counter()
+        copies = self._encode(pairs, ready.tag)
+        good = ~(self._empty(copies, ready.tag) | self._too_long(copies))
+        return kept + copies.select(good), Counter(compress(kinds, good.tolist()))
+
+    def _token_links(self, kept: _Encoded, tag: str | None) -> tuple[Sentences | None, LinkCounts]:
+        links = kept.pairs.links
+        if links is None:
+            return None, LinkCounts()
+        between_tokens, counts = token_links(
+            links if tag is None else links.after_tag(),
+            EncodedSide(kept.tagged, kept.source, self._tokenizers.source),
+            EncodedSide(kept.pairs.targets, kept.target, self._tokenizers.target),
+        )
+        return between_tokens.pack(), counts
+
+    def _lost_links(self, rows: Rows, plain: Pairs, masked: Pairs, stays: Numbers, good: Mask) -> int:
+        """The number of good pairs whose links were dropped when their markup was changed or they were masked."""
+        if plain.links is None or masked.links is None:
+            return 0
+        lost = (plain.links.counts > 0) & (masked.links.counts == 0)
+        lost |= np.isin(stays, list(rows.lost_links))
+        return int(np.count_nonzero(lost & good))
 
     def _count(self, side: int, ids: Sentences, texts: list[str]) -> SideCounts:
         tokenizer = (self._tokenizers.source, self._tokenizers.target)[side]
         words = "".join(texts).count(" ") + len(texts)
         return SideCounts(TokenCounts.of(ids, words, tokenizer.byte_pieces), self._losses[side].count(Texts(texts)))
 
-    def _encode(self, tokenizer: Tokenizer, texts: list[str]) -> Sentences:
-        rows = tokenizer.encode_arrays(texts, self._threads)
-        lengths = np.fromiter(map(len, rows), np.int32, len(rows))
-        return Sentences(np.concatenate([np.empty(0, np.int32), *rows]), lengths)
-
-    def _reason(self, source: int, target: int, lost: bool) -> tuple[str, str]:
+    def _reason(self, encoded: _Encoded, number: int, lost: bool) -> tuple[str, str]:
         if lost:
             return EMPTY, "a side is empty after normalisation"
+        source, target = (int(side.lengths[number]) for side in (encoded.source, encoded.target))
         side, length = ("source", source) if source > target else ("target", target)
         return TOO_MANY_TOKENS, f"the {side} has {length} tokens, more than {self._max_tokens}"
+
+
+def _sentences(rows: Sequence[npt.NDArray[np.int32]]) -> Sentences:
+    lengths = np.fromiter(map(len, rows), np.int32, len(rows))
+    return Sentences(np.concatenate([np.empty(0, np.int32), *rows]), lengths)
 
 
 class BlockWork:
@@ -129,17 +212,15 @@ class BlockWork:
     def __init__(self, config: DataConfig, held_out: HeldOut, tokenizers: Path, threads: int | None) -> None:
         """`tokenizers` is the directory that has them when the second pass begins."""
         self._reading = cache(lambda training: ReadingTask(config, held_out, training=training))
-        self._encoding = cache(lambda training: EncodingTask(config, tokenizers, training=training, threads=threads))
+        self._encoding = cache(
+            lambda training: EncodingTask(config, held_out, tokenizers, training=training, threads=threads)
+        )
 
     def __call__(self, item: RawBlock | ReadyBlock) -> ReadBlock | EncodedBlock:
         """Judge or encode a block."""
         if isinstance(item, RawBlock):
             return self._reading(item.training)(item.block)
         return self._encoding(item.training)(item)
-
-
-def _select(texts: list[str], mask: Mask) -> list[str]:
-    return texts if mask.all() else list(compress(texts, mask.tolist()))
 
 
 def write_split(
@@ -159,11 +240,16 @@ def write_split(
     columns = {"with_text": not split.training, "with_links": split.aligned}
     with ShardWriter(directory / split.name, vocabulary_size, **columns, fingerprint=fingerprint) as writer:
         done = 0
-        ready = (
-            ReadyBlock(block, split.training, verdicts, read.corpus.tag, split.aligned)
-            for read, block, verdicts in split.blocks()
-        )
-        for result in workers.map(ready):
+        corpora = deque[CorpusRead]()  # of the blocks in work
+
+        def ready() -> Iterator[ReadyBlock]:
+            for read, block, verdicts in split.blocks():
+                corpora.append(read)
+                shares = read.corpus.augment.shares() if split.training else {}
+                yield ReadyBlock(block, split.training, verdicts, read.corpus.tag, split.aligned, shares)
+
+        for result in workers.map(ready()):
+            corpora.popleft().copies.update(result.copies)
             split.verdicts[done : done + len(result.verdicts)] = result.verdicts
             split.add_examples(result.examples)
             if result.sides[0].tokens.rows:
@@ -172,6 +258,8 @@ def write_split(
                 add(sums.tokens, counts.tokens)
                 add(sums.characters, counts.characters)
             split.links += result.links
+            split.masked += result.masked
+            split.several_sentences += result.several_sentences
             done += len(result.verdicts)
             on_progress(f"encoding {split.name}", done, len(split.verdicts))
     return total
@@ -195,10 +283,19 @@ def sample_rows(verdicts: Verdicts, size: int, seed: int) -> "np.ndarray[tuple[i
 _SLICE = 2**20  # rows at a time, so that memory stays bounded
 
 
-def sample_pairs(split: SplitRead, size: int, seed: int) -> tuple[Sequence[str], Sequence[str]]:
-    """Both sides of a sample of the kept pairs."""
+def sample_pairs(
+    split: SplitRead, size: int, seed: int, masker: PairMasker, augmenter: Augmenter
+) -> tuple[Sequence[str], Sequence[str]]:
+    """Both sides of a sample of the kept pairs as a model sees them: masked, with the changed copies of the sample."""
+    selected = sample_rows(split.verdicts, size, seed)
     sources, targets = [], []
-    for *_, source, target in split.pick(sample_rows(split.verdicts, size, seed)):
+    for *_, source, target in split.pick(selected):
         sources.append(source)
         targets.append(target)
-    return sources, targets
+    pairs, _ = masker(Pairs(sources, targets))
+    sample, end = pairs, 0
+    for read, verdicts in split.parts():
+        begin, end = end, end + len(verdicts)
+        if shares := read.corpus.augment.shares():
+            sample += augmenter(pairs.select((begin <= selected) & (selected < end)), shares)[0]
+    return sample.sources, sample.targets

@@ -32,7 +32,10 @@ def fingerprint(corpora: Corpora, config: DataConfig, reused: Tokenizers | None)
     for split in ("train", "valid", "test"):
         part: tuple[Corpus, ...] = getattr(corpora, split)
         digests = each(lambda corpus: corpus.reader.digest(), part)
-        identity[split] = [[c.name, c.tag, digest] for c, digest in zip(part, digests, strict=True)]
+        identity[split] = [
+            [corpus.name, corpus.tag, digest, *filter(None, [corpus.augment.shares()])]
+            for corpus, digest in zip(part, digests, strict=True)
+        ]
     return sha256(json.dumps(identity, sort_keys=True))
 
 

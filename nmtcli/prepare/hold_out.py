@@ -126,7 +126,7 @@ def _write(split: str, pairs: Sequence[tuple[str, str]], config: DataConfig, dir
 
 def _blocks(corpora: Sequence[Corpus]) -> Iterator[Block]:
     for corpus in corpora:
-        yield from corpus.reader.blocks()
+        yield from corpus.blocks()
 
 
 def _texts(corpora: Sequence[Corpus], rows: npt.NDArray[np.int64]) -> list[tuple[str, str]]:

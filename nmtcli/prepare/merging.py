@@ -32,6 +32,7 @@ def merge(output: Path, parts: Sequence[Path]) -> Manifest:
     manifest = first.manifest.model_copy(
         update={
             "fingerprint": identity,
+            "several_sentences": _mean_share([data.manifest for data in opened]),
             "corpora": tuple(corpus for data in opened for corpus in data.manifest.corpora),
             "train": SplitSize(
                 pairs=sum(size.pairs for size in sizes),
@@ -46,6 +47,13 @@ def merge(output: Path, parts: Sequence[Path]) -> Manifest:
         join(directory / VALID, [parts[0] / VALID], identity)
         manifest.save(directory)
     return manifest
+
+
+def _mean_share(parts: Sequence[Manifest]) -> float | None:
+    """The share of sources with several sentences of all parts; None if it is not known for one of them."""
+    shares = [(part.several_sentences, part.train.pairs) for part in parts]
+    known = [share * pairs for share, pairs in shares if share is not None]
+    return sum(known) / sum(pairs for _, pairs in shares) if len(known) == len(shares) else None
 
 
 def _require_fitting(first: Path, one: PreparedData, path: Path, other: PreparedData) -> None:

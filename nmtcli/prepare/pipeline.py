@@ -18,16 +18,19 @@ from nmtcli.data.directory import CorpusSize, Manifest, SplitSize
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers, vocabulary_size
 from nmtcli.data.workers import Workers, cores, warm_up
 from nmtcli.errors import DataError, UserError, each
+from nmtcli.prepare.augmentation import Augmenter
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.corpus import Corpora, Corpus
 from nmtcli.prepare.encoding import BlockWork, sample_pairs, write_split
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
 from nmtcli.prepare.hold_out import check_hold_out, sample_hold_out
+from nmtcli.prepare.protection import PairMasker
 from nmtcli.prepare.reading import TRAIN, VALID, SplitRead, counts_of, read_split
 from nmtcli.prepare.report.page import PAGE_FILE, write_page
 from nmtcli.prepare.report.report import Report, SplitReport, split_report
 from nmtcli.prepare.rows import OnProgress
 from nmtcli.staging import staged
+from nmtcli.text.masking import symbols as symbols_of
 from nmtcli.version import __version__
 
 _PRELOAD = "nmtcli.prepare.preload"
@@ -65,7 +68,7 @@ def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> tuple[Repor
             splits = _read(corpora, config, held_out, workers, directory, on_progress)
             for split in splits:
                 _require_pairs(split)
-            tokenizers = reused or _train_tokenizers(splits[0], config, corpora.tags, on_progress)
+            tokenizers = reused or _train_tokenizers(splits[0], config, corpora.tags, held_out, on_progress)
             tokenizers.save(directory)
             report = _write(splits, config, tokenizers, workers, directory, identity, on_progress)
             report.save(directory)
@@ -105,6 +108,13 @@ def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Toke
         raise UserError(
             f"{job.tokenizer}: has no symbol {', '.join(unknown)}",
             "use a tokenizer trained with these symbols, or let nmt prepare train one",
+        )
+    known = reused.source.symbols & reused.target.symbols
+    if lacking := [kind for kind in job.config.protected if not known.issuperset(symbols_of([kind]))]:
+        raise UserError(
+            f"{job.tokenizer}: lacks placeholder symbols of {', '.join(lacking)}, which data.protect or"
+            " data.cleaning.markup needs",
+            "use a tokenizer trained with these settings, or let nmt prepare train one",
         )
     return corpora, reused
 
@@ -151,32 +161,36 @@ def _held_out(corpora: Corpora, config: DataConfig, sampled: tuple[str, ...] = (
     cleaning = config.cleaning
     if not cleaning.held_out and cleaning.held_out_ngram is None:
         return HeldOut.of((), None, sampled)
-    blocks = (block.rows() for corpus in (*corpora.valid, *corpora.test) for block in corpus.reader.blocks())
+    blocks = (block.rows() for corpus in (*corpora.valid, *corpora.test) for block in corpus.blocks())
     try:
         return HeldOut.of(((rows.sources, rows.targets) for rows in blocks), cleaning.held_out_ngram, sampled)
     except DataError:
-        each(lambda corpus: deque(corpus.reader.blocks(), maxlen=0), corpora)  # reports the errors of all files
+        each(lambda corpus: deque(corpus.blocks(), maxlen=0), corpora)  # reports the errors of all files
         raise
 
 
 def _train_tokenizers(
-    train: SplitRead, config: DataConfig, tags: tuple[str, ...], on_progress: OnProgress
+    train: SplitRead, config: DataConfig, tags: tuple[str, ...], held_out: HeldOut, on_progress: OnProgress
 ) -> Tokenizers:
     """Train the tokenizers on a reproducible sample of the training pairs; that of the source has the tags."""
-    settings = config.tokenizer
-    sources, targets = sample_pairs(train, settings.training_pairs, config.seed)
+    settings, masker = config.tokenizer, PairMasker(config)
+    sources, targets = sample_pairs(train, settings.training_pairs, config.seed, masker, Augmenter(config, held_out))
     if settings.vocab_size == AUTO:
-        size = vocabulary_size(settings.type, [*sources, *targets], len(sources) / train.kept)
+        share = min(1, settings.training_pairs / train.kept)
+        size = vocabulary_size(settings.type, [*sources, *targets], share)
         settings = settings.model_copy(update={"vocab_size": size})
     on_progress("training the tokenizer", 0, 1)
     if settings.joint:
-        tokenizer = Tokenizer.train([*sources, *targets], settings, tags)
+        tokenizer = Tokenizer.train([*sources, *targets], settings, (*tags, *masker.symbols))
         tokenizers = Tokenizers(tokenizer, tokenizer)
     else:
         source_settings = settings
         if settings.normalization == "auto":  # the source is never output, so NFKC may change visible characters
             source_settings = settings.model_copy(update={"normalization": "nmt_nfkc"})
-        tokenizers = Tokenizers(Tokenizer.train(sources, source_settings, tags), Tokenizer.train(targets, settings))
+        tokenizers = Tokenizers(
+            Tokenizer.train(sources, source_settings, (*tags, *masker.symbols)),
+            Tokenizer.train(targets, settings, masker.symbols),
+        )
     on_progress("training the tokenizer", 1, 1)
     return tokenizers
 
@@ -233,7 +247,8 @@ def _manifest(config: DataConfig, tokenizers: Tokenizers, identity: str, report:
         data=config.settings(),
         source_vocabulary_size=len(tokenizers.source),
         target_vocabulary_size=len(tokenizers.target),
-        corpora=tuple(CorpusSize(name=corpus.name, pairs=corpus.pairs_kept) for corpus in report.train.corpora),
+        corpora=tuple(CorpusSize(name=corpus.name, pairs=corpus.pairs) for corpus in report.train.corpora),
+        several_sentences=report.train.several_sentences,
         train=_size(report.train),
         valid=_size(report.valid),
     )
@@ -241,4 +256,4 @@ def _manifest(config: DataConfig, tokenizers: Tokenizers, identity: str, report:
 
 def _size(split: SplitReport) -> SplitSize:
     tokens = [side.tokens if side else 0 for side in (split.source_tokens, split.target_tokens)]
-    return SplitSize(pairs=split.pairs_kept, source_tokens=tokens[0], target_tokens=tokens[1])
+    return SplitSize(pairs=split.pairs, source_tokens=tokens[0], target_tokens=tokens[1])

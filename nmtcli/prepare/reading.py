@@ -35,6 +35,8 @@ from nmtcli.prepare.cleaning.rules import (
     text_rules,
 )
 from nmtcli.prepare.corpus import Corpus
+from nmtcli.prepare.pairs import Pairs
+from nmtcli.prepare.protection import MaskCounts, PairMasker
 from nmtcli.prepare.rows import Block, OnProgress
 from nmtcli.prepare.statistics import RATIO_BINS, Counts, TextCounts, add, ratios
 
@@ -70,15 +72,23 @@ class ReadingTask:
     def __init__(self, config: DataConfig, held_out: HeldOut, *, training: bool) -> None:
         self._rules = text_rules(config, held_out, training=training)
         self._hashing = training and bool(duplicate_rules(config.cleaning))
+        self._masker = PairMasker(config)
 
     def __call__(self, block: Block) -> ReadBlock:
         """Parse, judge and count."""
         rows = block.rows()
         source, target = Texts(rows.sources), Texts(rows.targets)
         judged = judge(block, rows, source, target, self._rules)
-        hashes = (source.hashes, target.hashes) if self._hashing else None
+        hashes = self._hashes(Pairs(rows.sources, rows.targets), source, target) if self._hashing else None
         counts = TextCounts.of(source), TextCounts.of(target)
         return ReadBlock(judged, counts, ratios(source, target), rows.crlf_lines, rows.line_breaks, rows.notes, hashes)
+
+    def _hashes(self, pairs: Pairs, source: Texts, target: Texts) -> tuple[Hashes, Hashes]:
+        """Hashes of the texts that a model sees: masked."""
+        if self._masker.kinds:
+            masked, _ = self._masker(pairs)
+            source, target = Texts(masked.sources), Texts(masked.targets)
+        return source.hashes, target.hashes
 
 
 @dataclass
@@ -90,6 +100,7 @@ class CorpusRead:
     crlf_lines: int = 0
     line_breaks: int = 0
     notes: Counter[str] = field(default_factory=Counter)
+    copies: Counter[str] = field(default_factory=Counter)  # by kind; known after the second pass
 
 
 @dataclass
@@ -103,7 +114,10 @@ class SplitRead:
     examples: dict[str, list[Example]] = field(default_factory=dict)
     counts: tuple[TextCounts, TextCounts] = field(default_factory=lambda: (TextCounts(), TextCounts()))
     ratios: Counts = field(default_factory=lambda: np.zeros(RATIO_BINS, np.int64))
-    links: LinkCounts = field(default_factory=LinkCounts)  # known after the second pass
+    # known after the second pass
+    links: LinkCounts = field(default_factory=LinkCounts)
+    masked: MaskCounts = field(default_factory=MaskCounts)
+    several_sentences: int = 0  # kept sources with several sentences
 
     @property
     def training(self) -> bool:
@@ -130,7 +144,7 @@ class SplitRead:
         """Read again: each block with its corpus and the verdicts on its rows. Raises DataError if a file changed."""
         for read, verdicts in self.parts():
             start = 0
-            for block in read.corpus.reader.blocks():
+            for block in read.corpus.blocks():
                 yield read, block, verdicts[start : start + block.size]
                 start += block.size
             if start != read.rows:
@@ -184,7 +198,7 @@ def read_split(
     def read(corpus: Corpus) -> None:
         of_corpus = CorpusRead(corpus)
         split.corpora.append(of_corpus)
-        for result in workers.map(RawBlock(block, training) for block in corpus.reader.blocks()):
+        for result in workers.map(RawBlock(block, training) for block in corpus.blocks()):
             first = len(verdicts)
             verdicts.extend(result.judged.verdicts.tobytes())
             of_corpus.rows += len(result.judged.verdicts)

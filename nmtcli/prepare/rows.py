@@ -20,6 +20,8 @@ INVALID_UTF8 = "invalid-utf8"
 HEADER = "header-lines"  # first lines with column names
 QUOTED = "quoted-cells"  # TSV cells that were quoted as in spreadsheets
 INLINE_CODES = "inline-codes"  # inline elements with codes of a translation tool
+TAGS = "tags"  # tags that data.cleaning.markup removes
+ENTITIES = "entities"  # entities that it decodes
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Rows:
     crlf_lines: int = 0  # number of CRLF line ends; the CR is dropped
     line_breaks: int = 0  # number of LF inside a text; replaced by a space
     links: Links | None = None  # word alignment of the raw texts, if the corpus has one
+    lost_links: frozenset[int] = frozenset()  # rows whose links were dropped when their markup was changed
     notes: dict[str, int] = field(default_factory=dict)  # counts of changes, see above
 
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from nmtcli.text.edits import Edit, edited
 from nmtcli.text.inline import Violation
 from nmtcli.text.spans import KINDS, Kind, Scanner, Span
 from nmtcli.text.versions import Versions
@@ -39,8 +40,8 @@ class Masked:
         return self.versions.second
 
 
-def mask(text: str, scanner: Scanner, code: Sequence[Span] = (), known: Collection[str] | None = None) -> Masked:
-    """Replace the protected spans of a text by placeholder symbols. `code` are spans that are known already.
+def mask(text: str, protected: Iterable[Span], known: Collection[str] | None = None) -> Masked:
+    """Replace these spans of a text, which are in order, by placeholder symbols.
 
     Spans stay as they are if their symbol is not in `known`, or if there are more than `MOST` of their kind.
     """
@@ -48,7 +49,7 @@ def mask(text: str, scanner: Scanner, code: Sequence[Span] = (), known: Collecti
     spans: dict[str, Span] = {}
     names = _Names([text])
     end = 0
-    for span in scanner.scan(text, code):
+    for span in protected:
         name = names.take(span.kind)
         if name is None or (known is not None and name not in known):
             continue
@@ -59,27 +60,35 @@ def mask(text: str, scanner: Scanner, code: Sequence[Span] = (), known: Collecti
     return Masked(Versions((*parts, (text[end:], text[end:]))), spans)
 
 
-def mask_pair(source: str, target: str, scanner: Scanner) -> tuple[str, str]:
-    """Mask the spans that both sides of a training pair have, each with one symbol on both sides.
+def shared_spans(
+    source: str, target: str, scanner: Scanner, kinds: Collection[Kind] = KINDS
+) -> list[tuple[str, Span, Span]]:
+    """The spans of these kinds that both sides of a training pair have: the symbol for both, and the span of each side.
 
-    The symbols are numbered as `mask` numbers those of the source.
+    The symbols are numbered as `mask` numbers those of the source, and in its order.
     """
     names = _Names((source, target))
     spans = scanner.scan(target)
-    replaced: list[tuple[Span, str]] = []
-    masked = ""
-    end = 0
+    shared: list[tuple[str, Span, Span]] = []
     for span in scanner.scan(source):
         same = next((one for one in spans if (one.kind, one.text) == (span.kind, span.text)), None)
-        if same is None or (name := names.take(span.kind)) is None:
+        if same is None or span.kind not in kinds or (name := names.take(span.kind)) is None:
             continue
         spans.remove(same)
-        replaced.append((same, name))
-        masked += source[end : span.start] + name
-        end = span.end
-    for span, name in sorted(replaced, key=lambda one: -one[0].start):
-        target = target[: span.start] + name + target[span.end :]
-    return masked + source[end:], target
+        shared.append((name, span, same))
+    return shared
+
+
+def pair_edits(shared: Sequence[tuple[str, Span, Span]]) -> tuple[list[Edit], list[Edit]]:
+    """The edits of each side, in order, that put the symbols of `shared_spans` in place of the spans."""
+    of_target = sorted(Edit(span.start, span.end, name) for name, _, span in shared)
+    return [Edit(span.start, span.end, name) for name, span, _ in shared], of_target
+
+
+def mask_pair(source: str, target: str, scanner: Scanner, kinds: Collection[Kind] = KINDS) -> tuple[str, str]:
+    """Mask the spans that both sides of a training pair have, each with one symbol on both sides."""
+    of_source, of_target = pair_edits(shared_spans(source, target, scanner, kinds))
+    return edited(source, of_source), edited(target, of_target)
 
 
 def plant(source: str, target: str, kinds: Sequence[Kind], drawn: Random) -> tuple[str, str] | None:

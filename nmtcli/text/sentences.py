@@ -1,5 +1,6 @@
 """Sentences of a paragraph, found by sentencex; the whitespace between them is kept."""
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,18 @@ from nmtcli.text.spans import Span
 
 # Languages written without blanks between sentences: Chinese, Japanese, Thai, Lao, Khmer, Burmese, by both codes
 _WITHOUT_BLANKS = {"zh", "zho", "cmn", "yue", "wuu", "ja", "jpn", "th", "tha", "lo", "lao", "km", "khm", "my", "mya"}
+
+_CLOSING, _OPENING = "\"'”’»›)\\]」』）", "\"'“‘«‹„([「『（¿¡"
+_END = re.compile(
+    rf"(?P<mark>[.!?…।؟]+)[{_CLOSING}]*\s+[{_OPENING}]*(?P<next>[^\W\d_])"
+    rf"|[。！？]+[{_CLOSING}]*\s*[{_OPENING}]*(?P<after>[^\W\d_])"
+)
+_LONGEST_WORD = 20  # characters before a mark that can be an abbreviation
+_WORD_BEFORE = re.compile(r"\w+$")
+_ABBREVIATIONS = frozenset({
+    "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "mt", "vs", "nr", "hr", "fr", "bd", "abb", "fig", "vol",
+    "mme", "mlle", "sra", "dra",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,28 @@ def split_sentences(paragraph: str, language: str, kept: Iterable[Span] = ()) ->
             sentences.append(sentence)
             gaps.append(after)
     return Sentences(tuple(sentences), tuple(gaps))
+
+
+def several_sentences(text: str) -> bool:
+    """Whether a text probably has several sentences, by a quick rule for all languages.
+
+    A sentence ends with a mark before a blank and a letter that is not lower case; a full-width mark needs no blank.
+    Initials, short numbers and usual abbreviations before a full stop do not end one.
+    """
+    for match in _END.finditer(text):
+        if not (match["next"] or match["after"]).islower() and not _abbreviated(text, match):
+            return True
+    return False
+
+
+def _abbreviated(text: str, end: re.Match[str]) -> bool:
+    """Whether the full stop belongs to an abbreviation, an initial or an ordinal number."""
+    word = _WORD_BEFORE.search(text, max(end.start() - _LONGEST_WORD, 0), end.start())
+    if end["mark"] != "." or word is None:
+        return False
+    before = word[0]
+    initial = len(before) == 1 and before.lower() != before.upper()
+    return initial or before.lower() in _ABBREVIATIONS or (before.isdigit() and len(before) < 3)
 
 
 def _interleaved(gaps: Sequence[str], sentences: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from nmtcli.data.digests import checksum
 from nmtcli.data.workers import Workers, warm_up
 from nmtcli.metrics.alignment import format_links
 from nmtcli.text.inline import content_of
+from nmtcli.text.sentences import several_sentences
 from nmtcli.text.spans import Scanner
 from nmtcli.translate.alignment import AttentionMap
 from nmtcli.translate.engines import ModelOptions
@@ -131,6 +132,10 @@ class WindowTranslator:
         texts |= {"alignment": []} if job.alignment == "apart" else {}
         texts |= {"attention": []} if job.attention else {}
         maps = {}
+        if self._translator.single_sentences:
+            for request, place in zip(requests, window.places, strict=True):
+                if request is not None and several_sentences(request.source):
+                    report.note("several-sentences", place)
         for number, (request, place) in enumerate(zip(requests, window.places, strict=True), window.first):
             translation = _UNREADABLE if request is None else next(translations)
             extra = None if request is None else request.extra

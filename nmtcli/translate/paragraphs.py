@@ -129,22 +129,21 @@ class Paragraphs:
             for span in code
             if start <= span.start and span.end <= end
         ]
-        masked, protected = Masked(Versions(((text, text),)), {}), tuple[Span, ...]()
-        copies = list[Copy]()
+        spans = inside if self._method == "none" else self._scanner.scan(text, inside)
+        masked = Masked(Versions(((text, text),)), {})
         if self._method == "mask":
-            masked = mask(text, self._masking, inside, self.known)
-            starts = ((name, masked.text.index(name)) for name in masked.spans)
-            copies += [Copy.of(masked.text, at, at + len(name)) for name, at in starts]
-        else:
-            protected = tuple(self._copying.scan(text, inside) if self._method == "copy" else inside)
-            copies += [Copy.of(text, span.start, span.end) for span in protected]
-        if not self._constrained:
-            copies = []
+            masked = mask(text, (span for span in spans if span.text not in self._declared), self.known)
+            spans = [span for span in spans if span not in masked.spans.values() and span.kind in {"code", "custom"}]
+        copies: list[Copy] = []
+        if self._constrained:
+            places = [(masked.text.index(name), len(name)) for name in masked.spans]
+            places += [(masked.versions.moved(span.start, span.end)[0], len(span.text)) for span in spans]
+            copies = [Copy.of(masked.text, at, at + length) for at, length in places]
         source = f"{self._tag} {masked.text}" if self._tag else masked.text
         sentence = replace(request, source=source, content=None, code=())
         if number:
             sentence = replace(sentence, prefix="", required=())
-        return Sentence(sentence, masked, start, protected, tuple(copies))
+        return Sentence(sentence, masked, start, tuple(spans), tuple(copies))
 
     def join(
         self, paragraph: Paragraph, translations: Sequence[Translation], n_best: int, attention: bool, alignment: bool
@@ -188,7 +187,7 @@ class Paragraphs:
             versions, mistakes = unmask(candidate.text, sentence.masked)
             unmasked.append(versions)
             violations += mistakes
-            violations += span_violations(sentence.protected, candidate.text, self._copying)
+            violations += span_violations(sentence.protected, candidate.text, self._scanner)
         texts = [versions.second for versions in unmasked]
         gaps = paragraph.divided.gaps_in(self.target_language)
         text = "".join(part for pair in zip(gaps, [*texts, ""], strict=True) for part in pair)
@@ -232,13 +231,15 @@ class Paragraphs:
         return (*self._handling.protect_kinds, "code", "custom")
 
     @cached_property
-    def _masking(self) -> Scanner:
-        """Finds spans of the kinds that the model has symbols for."""
-        return Scanner([kind for kind in self._kinds if symbol(kind, 1) in self.known], self._patterns)
+    def _scanner(self) -> Scanner:
+        """Finds the protected spans; for masks only those that were masked in the training text."""
+        kinds = [kind for kind in self._kinds if symbol(kind, 1) in self.known or self._method == "copy"]
+        return Scanner(dict.fromkeys((*kinds, "custom")), self._patterns)
 
     @cached_property
-    def _copying(self) -> Scanner:
-        return Scanner(self._kinds, self._patterns)
+    def _declared(self) -> frozenset[str]:
+        """The symbols of the user in the tokenizer, which are never masked."""
+        return self._tokenizers.source.symbols - self.known
 
     def _protection(self) -> Literal["mask", "copy", "none"]:
         """The method of protection. Raises UserError for one that the model does not support."""

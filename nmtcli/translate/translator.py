@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 SHORTLIST_BATCH_TOKENS = 1000  # maximum source tokens of a batch with a vocabulary shortlist
 _PARTS = 2**20  # more than the parts of any line
+_UNUSUAL = 0.05  # share of training sources with several sentences below which a model is one of single sentences
 _Count = Annotated[int, Field(ge=1, le=10_000)]
 _Number = Annotated[int, Field(ge=0, lt=2**43)]
 
@@ -73,6 +74,7 @@ class Translator:
     attends: bool = False  # the model has attention
     attention_name: str = ""  # layer and head of the attention
     languages: tuple[str, str] = ("source", "target")
+    several_sentences: float | None = None  # share of the training sources that have several; None: not known
 
     @classmethod
     def load(
@@ -140,6 +142,7 @@ class Translator:
             member_sources=() if all(source == sources[0] for source in sources) else sources,
             shortlist=Shortlist.load(first, info.source_size, info.target_size) if options.shortlist else None,
             attends=info.model.attends,
+            several_sentences=info.several_sentences,
             languages=(info.source_language, info.target_language),
             attention_name=attention_name(info.model, options.selected_attention) if info.model.attends else "",
         )
@@ -152,6 +155,12 @@ class Translator:
     def line_constraints(self) -> LineConstraints:
         """The lexical constraints. Raises UserError for invalid ones."""
         return LineConstraints(self.tokenizers, self.handling, sampling=self.search.method != "beam")
+
+    @property
+    def single_sentences(self) -> bool:
+        """Whether lines of several sentences are unlike the training text, and are not split."""
+        unusual = self.several_sentences is not None and self.several_sentences < _UNUSUAL
+        return unusual and not self.handling.split_sentences
 
     @cached_property
     def paragraphs(self) -> Paragraphs:

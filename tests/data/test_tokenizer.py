@@ -246,6 +246,7 @@ def test_user_defined_symbols_are_single_pieces_and_are_decoded(kind):
     assert all(tokenizer.has_symbol(symbol) for symbol in everything)
     assert not tokenizer.has_symbol("the")
     assert not tokenizer.has_symbol("<s>")
+    assert tokenizer.symbols == set(everything)
     line = "<2de> the cat " + "".join(everything) + "<2de><b> <b>"  # <b><b><b> is read from the left, longest first
     (ids,) = tokenizer.encode([line])
     assert tokenizer.decode(ids) == tokenizer.normalize(line) == line

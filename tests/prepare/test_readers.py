@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmtcli.config import CorpusConfig, DataConfig
+from nmtcli.config import CleaningConfig, CorpusConfig, DataConfig
 from nmtcli.data.files import File
 from nmtcli.errors import DataError, UserError
 from nmtcli.prepare.corpus import Corpora
@@ -24,11 +24,17 @@ from nmtcli.prepare.rows import decode_lines
 PAIRS = [("one house", "ein Haus"), ('a "quoted", cell', "eine „Zelle“"), ("tea & <cake>", "Tee & <Kuchen>")]
 
 
-def open_corpus(folder: Path, **corpus):
+def open_corpus(folder: Path, markup: str = "drop", **corpus):
     """The one training corpus of settings that are otherwise complete, looked at."""
     (folder / "v").write_text("x\n", "utf-8")
     valid = CorpusConfig(source=str(folder / "v"), target=str(folder / "v"))
-    config = DataConfig(source_language="en", target_language="de", train=(CorpusConfig(**corpus),), valid=(valid,))
+    config = DataConfig(
+        source_language="en",
+        target_language="de",
+        train=(CorpusConfig(**corpus),),
+        valid=(valid,),
+        cleaning=CleaningConfig(markup=markup),
+    )
     corpora = Corpora.open(config, folder, lambda *_: None)
     corpora.check()
     return corpora.train[0]

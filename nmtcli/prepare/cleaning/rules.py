@@ -27,6 +27,8 @@ from nmtcli.prepare.cleaning.characters import (
 )
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.cleaning.languages import LanguageRule
+from nmtcli.prepare.pairs import Pairs
+from nmtcli.prepare.protection import PairMasker
 from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED, Block, Rows
 
 EMPTY = "empty"
@@ -144,9 +146,8 @@ def text_rules(config: DataConfig, held_out: HeldOut, *, training: bool = True) 
     if (limit := cleaning.max_characters) is not None:
         message = f"has more than {limit} characters"
         rules.append(_both("too-many-characters", message, lambda texts: texts.lengths > limit))
-    if cleaning.markup:
-        known = frozenset((*config.tokenizer.symbols, *(corpus.tag for corpus in config.train if corpus.tag)))
-        rules.append(_both("markup", "has a tag or an entity", lambda texts: _markup(texts, known)))
+    if cleaning.markup == "drop":
+        rules.append(_markup_rule(config))
     if (ratio := cleaning.max_length_ratio) is not None:
         message = "{source} and {target} bytes: " + f"more than {ratio:g} to 1"
         rules.append(PairRule("length-ratio", message, lambda source, target: _uneven(source, target, ratio)))
@@ -161,6 +162,13 @@ def text_rules(config: DataConfig, held_out: HeldOut, *, training: bool = True) 
     rules += _script_rules(cleaning)
     if (confidence := cleaning.min_language_confidence) is not None:
         rules.append(LanguageRule(config.source_language, config.target_language, confidence))
+    return rules + held_out_rules(config, held_out)
+
+
+def held_out_rules(config: DataConfig, held_out: HeldOut) -> list[Rule]:
+    """The rules about validation and test text, in order."""
+    cleaning = config.cleaning
+    rules: list[Rule] = []
     if config.hold_out or config.hold_out_test:
         message = "the source was held out for validation or test"
         rules.append(PairRule(DRAWN, message, lambda source, _: held_out.sampled_sources(source)))
@@ -231,6 +239,23 @@ def _blank(texts: Texts) -> Mask:
     for row in suspects[(first == BLANK) | (first == OTHER)].tolist():
         blank[row] = _INVISIBLE.fullmatch(texts.texts[row]) is not None
     return blank
+
+
+def _markup_rule(config: DataConfig) -> Rule:
+    """Tags and entities, apart from declared symbols and spans that will be masked."""
+    known, masker = frozenset(config.declared), PairMasker(config)
+    rule = _both("markup", "has a tag or an entity", lambda texts: _markup(texts, known))
+    if not masker.kinds:
+        return rule
+
+    def broken(source: Texts, target: Texts) -> Mask:
+        marked = rule.broken(source, target)
+        rows = np.flatnonzero(marked).tolist()
+        masked, _ = masker(Pairs([source.texts[row] for row in rows], [target.texts[row] for row in rows]))
+        marked[rows] = rule.broken(Texts(masked.sources), Texts(masked.targets))
+        return marked
+
+    return PairRule("markup", "a side has a tag or an entity", broken)
 
 
 def _markup(texts: Texts, known: frozenset[str]) -> Mask:

@@ -6,13 +6,13 @@ Each unit is parsed separately, so that invalid XML loses that unit only.
 import codecs
 import html
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from xml.etree import ElementTree
 
 from nmtcli.errors import DataError
+from nmtcli.prepare.markup import in_word
 from nmtcli.prepare.readers.records import FileReader, Pair, TextBlock, match_language
 from nmtcli.prepare.rows import INLINE_CODES, Rows
 
@@ -40,8 +40,6 @@ _MARKS = {
 }
 # encodings that are declared for text in a larger encoding
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc-kr": "cp949", "iso-8859-1": "cp1252"}
-# scripts without spaces between words
-_RUNNING = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,10 @@ class TmxBlock:
     units: list[str]
     namespaces: str  # declarations of the root element
     languages: tuple[str, str]
+    codes: bool  # whether inline codes become tags
 
     def rows(self) -> Rows:
-        """Parse each unit; inline codes are removed and counted."""
+        """Parse each unit; inline codes become tags, or are removed and counted."""
         pairs, codes = [], 0
         for unit in self.units:
             pair, count = self._pair(unit)
@@ -65,7 +64,7 @@ class TmxBlock:
         return TextBlock(self.line, self.size, self.file, pairs, {INLINE_CODES: codes} if codes else {}).rows()
 
     def _pair(self, unit: str) -> tuple[Pair | str, int]:
-        """Both sides or the error in the unit, and the number of inline codes."""
+        """Both sides or the error in the unit, and the number of inline codes that were removed."""
         try:
             (element,) = ElementTree.fromstring(f"<r{self.namespaces}>{_REFERENCE.sub(_character, unit)}</r>")
         except (ElementTree.ParseError, ValueError) as error:
@@ -79,13 +78,19 @@ class TmxBlock:
                 there = ", ".join(dict.fromkeys(code for code, _ in segments)) or "none"
                 return f"no segment in {language} (languages: {there})", 0
             segment = next(segment for code, segment in segments if code == match)
-            sides.append(_text(segment))
-            codes += sum(_name(child) in _CODES for child in segment.iter())
+            sides.append(_text(segment, self.codes))
+            codes += 0 if self.codes else sum(_name(child) in _CODES for child in segment.iter())
         return (sides[0], sides[1]), codes
 
 
+@dataclass(frozen=True)
 class Tmx(FileReader):
-    """The segments of two languages of each unit, of any region (`en` matches `en-GB`)."""
+    """The segments of two languages of each unit, of any region (`en` matches `en-GB`).
+
+    Inline codes are removed, or with `codes` become tags.
+    """
+
+    codes: bool = False
 
     def check(self) -> None:
         """Find a unit with both languages. Raises DataError if there is none."""
@@ -119,7 +124,7 @@ class Tmx(FileReader):
         namespaces = "".join(_NAMESPACE.findall(root[1]))
         units, line = self._units(head[root.end() :], text), 1
         while chunk := list(islice(units, _BLOCK)):
-            yield TmxBlock(line, len(chunk), self.name, chunk, namespaces, self.sides.languages)
+            yield TmxBlock(line, len(chunk), self.name, chunk, namespaces, self.sides.languages, self.codes)
             line += len(chunk)
 
     def _text(self) -> Iterator[str]:
@@ -214,18 +219,22 @@ def _name(element: ElementTree.Element) -> str:
     return element.tag.rpartition("}")[2]
 
 
-def _text(element: ElementTree.Element) -> str:
-    """The text of a segment, with a space for an inline code between two words."""
+def _text(element: ElementTree.Element, codes: bool) -> str:
+    """The text of a segment: inline codes as tags, or without them and with a space between two words."""
     text = element.text or ""
     for child in element:
-        code = _name(child) in _CODES
-        inner = "" if code else _text(child)
-        tail = child.tail or ""
-        text += " " if code and _in_word(text[-1:]) and _in_word(tail[:1]) else ""
-        text += inner + tail
+        name, tail = _name(child), child.tail or ""
+        if name in _CODES:
+            text += _tag(child, "/") if codes else " " * (in_word(text[-1:]) and in_word(tail[:1]))
+        else:
+            inner = _text(child, codes)
+            text += f"{_tag(child)}{inner}</{name}>" if codes and name == "hi" else inner
+        text += tail
     return text
 
 
-def _in_word(character: str) -> bool:
-    """Whether a character is a letter or digit of a script with spaces between words."""
-    return character.isalnum() and not unicodedata.name(character, "").startswith(_RUNNING)
+def _tag(element: ElementTree.Element, end: str = "") -> str:
+    """An inline element as a tag, with the attribute by which translations refer to it."""
+    found = next(((name, element.get(name, "")) for name in ("i", "x", "type") if element.get(name)), None)
+    attribute = "" if found is None else f' {found[0]}="{html.escape(found[1])}"'
+    return f"<{_name(element)}{attribute}{end}>"

@@ -59,9 +59,10 @@ EXPLANATIONS = {
         "Split the text into sentences, or raise data.cleaning.max_characters.", ("max_characters",)
     ),
     "markup": Explanation(
-        "Remove tags and decode entities first; list tags that the model should translate in data.tokenizer.symbols."
-        " data.cleaning.markup: false keeps these pairs.",
+        "To keep these pairs, set data.cleaning.markup: strip removes tags and decodes entities, mask lets the model"
+        " copy tags, keep changes nothing. List tags that the model should translate in data.tokenizer.symbols.",
         ("markup",),
+        "A side has an HTML or XML tag, or an entity: ampersand, name, semicolon.",
     ),
     "length-ratio": Explanation(
         "Check the examples: if they are translations, raise data.cleaning.max_length_ratio; if not, the files are not"
@@ -128,4 +129,4 @@ EXPLANATIONS = {
 def _yaml(value: Any) -> str:
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value).lower()

@@ -390,8 +390,7 @@ def _notes(report: Report) -> Iterator[Finding]:
         ),
         INLINE_CODES: (
             "inline code{s} (tags of a translation tool) removed from the text: {corpora}.",
-            "The model does not learn to place them. To keep them, give text files with the tags, list the tags in"
-            " data.tokenizer.symbols and set data.cleaning.markup: false.",
+            "The model does not learn to place them. data.cleaning.markup: mask keeps them as placeholder symbols.",
         ),
     }
     for note, (text, hint) in messages.items():

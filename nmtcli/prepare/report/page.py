@@ -6,6 +6,7 @@ from pathlib import Path
 from nmtcli.page.charts import Chart
 from nmtcli.page.html import render
 from nmtcli.prepare.cleaning.rules import RULES
+from nmtcli.prepare.report.changes import change_rows
 from nmtcli.prepare.report.charts import length_chart, ratio_chart
 from nmtcli.prepare.report.explanations import EXPLANATIONS, Explanation
 from nmtcli.prepare.report.findings import findings, percent, token_facts
@@ -34,6 +35,7 @@ def page(report: Report) -> str:
         findings=findings(report),
         columns=report.parts,
         rules=tuple(_rule_rows(report)),
+        changes=tuple(change_rows(report)),
         others=tuple(_other_rules(report)),
         charts=tuple(_charts(report)),
         scripts=_script_rows(tuple(text.scripts for split in splits for text in (split.source, split.target))),

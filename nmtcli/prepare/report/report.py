@@ -9,11 +9,14 @@ from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, mode
 
 from nmtcli.config import Section
 from nmtcli.errors import DataError
+from nmtcli.prepare.augmentation import KINDS
 from nmtcli.prepare.cleaning.characters import BLANK, CONTROL, DIGIT, FIRST_SCRIPT, SYMBOL, script_names
 from nmtcli.prepare.cleaning.rules import Example
 from nmtcli.prepare.encoding import SideCounts
+from nmtcli.prepare.protection import MaskCounts
 from nmtcli.prepare.reading import SplitRead, counts_of
 from nmtcli.prepare.statistics import LONGEST, Counts, TextCounts, ratio_of
+from nmtcli.text.spans import KINDS as SPAN_KINDS
 
 REPORT_FILE = "report.json"
 
@@ -47,6 +50,19 @@ class CorpusReport(Section):
     line_breaks: int
     dropped: dict[str, int]  # by rule
     notes: dict[str, int] = Field(default_factory=dict)  # header lines, inline codes, quoted cells: see `prepare.rows`
+    copies: dict[str, int] = Field(
+        default_factory=dict
+    )  # added by data.train.augment, by kind; not in the file if none
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        return fields if self.copies else {name: value for name, value in fields.items() if name != "copies"}
+
+    @property
+    def pairs(self) -> int:
+        """Pairs in the data: kept ones and copies."""
+        return self.pairs_kept + sum(self.copies.values())
 
 
 class TextReport(Section):
@@ -61,7 +77,7 @@ class TextReport(Section):
 
 
 class TokenReport(Section):
-    """One side of the kept pairs, in tokens without BOS and EOS."""
+    """One side of the kept pairs and their copies, in tokens without BOS and EOS."""
 
     tokens: int
     unknown_share: float
@@ -76,10 +92,17 @@ class TokenReport(Section):
 
 
 class AlignmentReport(Section):
-    """The kept pairs with word alignment."""
+    """The kept pairs, and the copies of them, with word alignment."""
 
     pairs: int
     pairs_lost: int  # whose links were dropped, as the tokens of a word were uncertain
+
+
+class MaskReport(Section):
+    """The kept pairs with spans masked by data.protect or data.cleaning.markup."""
+
+    pairs: int
+    spans: dict[str, int]  # by kind
 
 
 class SplitReport(Section):
@@ -92,12 +115,16 @@ class SplitReport(Section):
     ratios: Histogram  # target characters for each source character
     source_tokens: TokenReport | None
     target_tokens: TokenReport | None
-    alignment: AlignmentReport | None = None  # not written to the file if None
+    # not written to the file if None
+    alignment: AlignmentReport | None = None
+    masked: MaskReport | None = None
+    several_sentences: float | None = None  # share of kept training sources with several sentences
 
     @model_serializer(mode="wrap")
     def _leave_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialize(self)
-        return fields if self.alignment else {name: value for name, value in fields.items() if name != "alignment"}
+        optional = ("alignment", "masked", "several_sentences")
+        return {name: value for name, value in fields.items() if name not in optional or value is not None}
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -123,6 +150,11 @@ class SplitReport(Section):
     def pairs_kept(self) -> int:
         """Pairs of all corpora that no rule dropped."""
         return sum(corpus.pairs_kept for corpus in self.corpora)
+
+    @property
+    def pairs(self) -> int:
+        """Pairs in the data: kept ones and copies."""
+        return sum(corpus.pairs for corpus in self.corpora)
 
 
 class Report(Section):
@@ -173,6 +205,7 @@ def split_report(split: SplitRead, tokens: tuple[SideCounts, SideCounts] | None)
                 line_breaks=read.line_breaks,
                 dropped=dropped,
                 notes=dict(read.notes),
+                copies={kind: read.copies[kind] for kind in KINDS if read.copies[kind]},
             )
         )
     totals = counts_of(split.verdicts, split.rules)
@@ -192,7 +225,13 @@ def split_report(split: SplitRead, tokens: tuple[SideCounts, SideCounts] | None)
         alignment=AlignmentReport(pairs=split.links.kept, pairs_lost=split.links.lost)
         if tokens and split.aligned
         else None,
+        masked=MaskReport(pairs=split.masked.pairs, spans=_by_kind(split.masked)) if split.masked.pairs else None,
+        several_sentences=split.several_sentences / split.kept if tokens and split.training else None,
     )
+
+
+def _by_kind(masked: MaskCounts) -> dict[str, int]:
+    return {kind: masked.spans[kind] for kind in SPAN_KINDS if masked.spans[kind]}
 
 
 def _text_report(counts: TextCounts) -> TextReport:

@@ -4,6 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from nmtcli.prepare.report.changes import change_rows
 from nmtcli.prepare.report.findings import Finding, findings, token_facts
 from nmtcli.prepare.report.report import Report
 
@@ -45,6 +46,8 @@ def _pairs_table(report: Report) -> Table:
     for title, field in (("CRLF line ends removed", "crlf_lines"), ("line breaks inside a text", "line_breaks")):
         if any(getattr(split, field) for split in splits):
             table.add_row(title, *(f"{getattr(part, field):,}" for part in parts))
+    for title, cells in change_rows(report):
+        table.add_row(title, *cells)
     if any(split.alignment for split in splits):
         for title, field in (("with word alignment", "pairs"), ("word alignment dropped", "pairs_lost")):
             shown = (f"{getattr(split.alignment, field):,}" if split.alignment else "–" for split in splits)
