@@ -17,8 +17,8 @@ class Option:
     names: tuple[str, ...] = ()  # default: the name of the field
     metavar: str | None = None
     panel: str | None = None  # heading in `--help`
-    min: float | None = None
-    max: float | None = None
+    min: int | None = None
+    max: int | None = None
     argument: bool = False  # positional
     more: Mapping[str, Any] = field(default_factory=dict)  # further arguments for Typer
 

@@ -25,14 +25,6 @@ class TrainOptions:
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"] | None, Option("Arithmetic; same as --set train.precision=…")
     ] = None
-    minutes: Annotated[
-        float | None,
-        Option(
-            "Train about so long on this machine: sets train.max_updates of a new run by its speed.",
-            metavar="N",
-            min=0.01,
-        ),
-    ] = None
     finetune_from: Annotated[
         Path | None, Option("Run, checkpoint or export with the initial weights.", metavar="MODEL")
     ] = None

@@ -8,24 +8,19 @@ import torch
 
 from nmtcli.checkpoint import AGAIN, RunDirectory
 from nmtcli.config import Config
-from nmtcli.config.section import AUTO
 from nmtcli.data.directory import PreparedData, open_data
-from nmtcli.errors import UserError
 from nmtcli.models.device import explain_out_of_memory, has_bf16, open_device
 from nmtcli.options import Tell, check_rules, silent
-from nmtcli.settings import load_config, removed_settings, replaced
+from nmtcli.settings import load_config, removed_settings
 from nmtcli.staging import writing
 from nmtcli.train.curves import CurvesPage
-from nmtcli.train.distributed import joined, launched, local_rank
+from nmtcli.train.distributed import joined, local_rank
 from nmtcli.train.finetuning import FirstModel
 from nmtcli.train.logs import Observer, WandbLog, open_logs
 from nmtcli.train.options import RULES, TrainOptions
-from nmtcli.train.plan import plan_run
 from nmtcli.train.run import automatic_values, open_run, resolve, settings_of
 from nmtcli.train.trainer import Trainer
 from nmtcli.train.vectors import WordVectorPair, read_word_vectors
-
-_TRAINING = 0.9  # share of the time for updates; the rest for validation and checkpoints
 
 
 def train(options: TrainOptions, observers: Sequence[Observer] = (), tell: Tell = silent) -> str:
@@ -69,16 +64,6 @@ class Training:
                 return Trainer(settings, self.data, run, self.device, everyone, self.first, self.vectors, ranks).fit()
 
 
-def _updates(minutes: float, given: Config, settings: Config, data: PreparedData, device: torch.device) -> int:
-    """How many updates fit into so many minutes, by a few timed ones; a part of the time is left for validation."""
-    if given.train.max_updates != AUTO or given.train.max_epochs is not None:
-        raise UserError("--minutes excludes train.max_updates and train.max_epochs", "leave one of them out")
-    if launched():
-        raise UserError("--minutes needs a single process", "set train.max_updates")
-    plan = plan_run(settings, data, device)
-    return max(1, round(60 * minutes * _TRAINING * plan.tokens_per_second / plan.target_tokens))
-
-
 def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
     """Read and check everything that a training needs. Raises UserError and DataError."""
     check_rules(options, RULES)
@@ -93,10 +78,6 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
     device = open_device(options.device, given.train.threads, local_rank())
     before = settings_of(output) if (output / "config.yaml").exists() else None
     settings = resolve(given, data, device, before, finetuning=first is not None)
-    if options.minutes is not None and before is None:
-        given = replaced(given, {"train.max_updates": _updates(options.minutes, given, settings, data, device)})
-        settings = resolve(given, data, device, finetuning=first is not None)
-        tell(f"--minutes {options.minutes:g}: {settings.train.max_updates:,} updates on this machine")
     if before is None and (values := automatic_values(given, settings)):
         tell(f"automatic settings: {values}")
     if settings.train.precision == "bf16" and not has_bf16(device):

@@ -23,8 +23,8 @@ OPTIONS = {
     "prepare": "--config --dry-run --help --hold-out --hold-out-test --joint --merge --output --processes"
     " --report --separate --set --source-language --target-language --test-source --test-target --tokenizer --train"
     " --train-alignment --train-source --train-target --valid --valid-source --valid-target --vocab-size",
-    "train": "--allow-changes --config --device --dry-run --extend-vocabulary --finetune-from --gpus --help --minutes"
-    " --output --plot --precision --preset --set --verbose --verify-resume",
+    "train": "--allow-changes --config --device --dry-run --extend-vocabulary --finetune-from --gpus --help --output"
+    " --plot --precision --preset --set --verbose --verify-resume",
     "translate": "--alignment --attention --attention-head --attention-layer --ban --batch-tokens --beam-groups"
     " --beam --beam-size --coverage-penalty --device --devices --dictionary --ensemble-mean --format --help"
     " --input --input-format --lenpen --length-normalization --length-penalty --long-lines --max-length"

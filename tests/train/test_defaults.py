@@ -157,15 +157,3 @@ def test_vocabularies_of_many_characters_are_larger():
 def _value(config, key):
     section, _, name = key.partition(".")
     return getattr(getattr(config, section), name)
-
-
-def test_minutes_give_the_updates_of_a_new_run(data, tmp_path, capsys):
-    command = ["train", data, "-o", tmp_path / "run", "--device", "cpu", "--minutes", "0.03", *SMALL]
-    assert nmt(*command) == 0
-    updates = settings_of(tmp_path / "run").train.max_updates
-    assert f"--minutes 0.03: {updates:,} updates on this machine" in capsys.readouterr().err
-    assert nmt(*command) == 0  # resumed: the same number, not timed again
-    assert settings_of(tmp_path / "run").train.max_updates == updates
-    for setting in ("train.max_updates=5", "train.max_epochs=1"):
-        assert nmt(*command[:3], tmp_path / "other", *command[4:], "--set", setting) == 2
-        assert "--minutes excludes" in capsys.readouterr().err
