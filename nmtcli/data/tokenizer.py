@@ -183,6 +183,11 @@ class Tokenizer:
         """Whether `text` is a user-defined symbol."""
         return text in self._symbols
 
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The user-defined symbols."""
+        return frozenset(self._symbols)
+
     @cached_property
     def byte_pieces(self) -> NDArray[np.bool_]:
         """Which ids are bytes of rare characters, [vocabulary]: `byte_pieces[ids].sum()` counts them."""
