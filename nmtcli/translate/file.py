@@ -8,16 +8,17 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from nmtcli.checkpoint import find_model, model_files
 from nmtcli.config import SearchConfig
-from nmtcli.data.files import as_text, opened
+from nmtcli.data.files import as_text, compressor, estimated_size, opened
 from nmtcli.errors import DataError, Interrupted, UserError, signal_of
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice
 from nmtcli.options import Tell, check_rules, silent
-from nmtcli.paths import PIPE, require_apart
+from nmtcli.paths import PIPE, file_format, require_apart
 from nmtcli.settings import search_overrides
 from nmtcli.staging import check_output, write_output
 from nmtcli.translate.alignment import MAX_PNG_MAPS, AttentionMap, check_attention_path, write_attention
@@ -80,7 +81,9 @@ def translate_file(
             reader.skip(resumed.input, resumed.lines)
             tell(f"{output}: resuming after line {resumed.lines:,}")
         streams = {name: sys.stdout.buffer if path == PIPE else path for name, path in files.items()}
-        outputs = OutputFiles(streams, settings, record_path(output) if regular else None, resumed, _size(lines))
+        outputs = OutputFiles(
+            streams, settings, record_path(output) if regular else None, resumed, partial(_size, lines)
+        )
         windows = reader.windows(wait=not (options.stream or typed))
         maps: dict[int, AttentionMap] = {}
         with _resumable(outputs, output if regular else None, tell):
@@ -119,6 +122,7 @@ def _job(options: TranslateOptions) -> Job:
         n_best=options.n_best,
         alignment=None if alignment is None else "beside" if alignment == PIPE else "apart",
         attention=attention == "all lines",
+        token_scores=options.token_scores,
         heat_maps=_max_heat_maps(options.attention) if options.attention and attention == "heat maps" else 0,
     )
 
@@ -148,7 +152,7 @@ def _check_paths(options: TranslateOptions) -> None:
     """Raise UserError or DataError for an output that cannot be written or is an input or another output."""
     output, alignment, attention = options.output, options.alignment, options.attention
     read = [path for path in (options.source, options.terminology, options.ban, options.dictionary) if path is not None]
-    if attention is not None and attention != PIPE and attention.suffix.lower() not in {".json", ".jsonl"}:
+    if attention is not None and attention != PIPE and file_format(attention) not in {".json", ".jsonl"}:
         check_attention_path(attention)
     if PIPE in read and sys.stdin is None:
         raise DataError("standard input is closed", "give a file by -i FILE")
@@ -183,9 +187,9 @@ def _check_model(job: Job, options: TranslateOptions, gpus: list[str]) -> None:
 
 
 def _size(stream: BinaryIO) -> int | None:
-    """The size of a file in bytes; None for a pipe or a compressed file."""
+    """The size of a file in bytes, estimated for a compressed file; None for a pipe."""
     if not isinstance(getattr(stream, "raw", None), io.FileIO):
-        return None
+        return estimated_size(stream)
     try:
         status = os.fstat(stream.fileno())
     except OSError:  # not a file of the operating system
@@ -220,8 +224,9 @@ def _max_heat_maps(path: Path) -> int:
 
 
 def _write_heat_maps(path: Path, maps: dict[int, AttentionMap], lines: int, tell: Tell) -> None:
-    if path.suffix.lower() == ".json":
-        write_output(path, json_text([attention_json(one, line) for line, one in maps.items()]).encode() + b"\n")
+    if file_format(path) == ".json":
+        text = json_text([attention_json(one, line) for line, one in maps.items()]) + "\n"
+        write_output(path, compressor(path)(text.encode()))
     else:
         write_attention(path, list(maps.values()))
     if lines > (shown := _max_heat_maps(path)):
