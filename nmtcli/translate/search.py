@@ -34,7 +34,6 @@ class SearchOptions:
     n_best: int = 1
     length_penalty: float = 1.0
     keep_attention: bool = False
-    keep_log_probs: bool = False  # of each token
     length_normalization: Normalization = "gnmt"
     coverage_penalty: float = 0.0
     no_repeat_ngram: int = 0  # size of n-grams that must not repeat; 0: off
@@ -42,6 +41,7 @@ class SearchOptions:
     groups: int = 1  # divides beam_size
     diversity: float = 0.5
     byte_pieces: BytePieces | None = None  # of the vocabulary, to complete characters
+    keep_log_probs: bool = False  # of each token
 
 
 @dataclass(frozen=True)
