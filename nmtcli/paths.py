@@ -11,6 +11,12 @@ from nmtcli.errors import UserError
 
 PIPE = Path("-")  # standard input or output
 STDIN_NAME = "standard input"
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")  # endings of compressed files
+
+
+def file_format(path: Path) -> str:
+    """The ending of a file name in lower case, without that of compression: .jsonl of both x.jsonl and x.jsonl.gz."""
+    return (path.with_suffix("") if path.suffix.lower() in COMPRESSED else path).suffix.lower()
 
 
 def as_argument(path: Path | str) -> str:

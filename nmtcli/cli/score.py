@@ -9,7 +9,7 @@ import typer
 from nmtcli import strict_json
 from nmtcli.cli.console import discard_stdout, say, tell, warn
 from nmtcli.cli.options import command
-from nmtcli.cli.score_display import print_details, print_qualities, print_scores
+from nmtcli.cli.score_display import print_details, print_qualities, print_robustness, print_scores
 from nmtcli.options import check_rules
 from nmtcli.score.options import RULES, ScoreOptions
 
@@ -25,12 +25,14 @@ def score(context: typer.Context, options: ScoreOptions) -> None:
     The input is detokenised text, one sentence per line. Several systems are compared in one table.
 
     With -m, score sentence pairs with a model: one line per pair with its number, log-probability, mean per token,
-    perplexity and number of tokens. With --gold-alignment, score word alignments.
+    perplexity and number of tokens. With -m and --perturb, test how robust the model is:
+    compare translations of changed source text. With --gold-alignment, score word alignments.
     """
     del context
     check_rules(options, RULES)  # before heavy imports
     from nmtcli.cli.progress import Progress
     from nmtcli.score import scoring
+    from nmtcli.score.robustness import Robustness
 
     with ExitStack() as stack:
         progress = Progress()
@@ -38,7 +40,7 @@ def score(context: typer.Context, options: ScoreOptions) -> None:
         def on_progress(done: int, total: int) -> None:
             if done == 0:
                 stack.enter_context(progress)
-            progress.move("pairs", done, total)
+            progress.move("lines" if options.perturb else "pairs", done, total)
 
         scores = scoring.score(options, tell, on_progress)
         if isinstance(scores, scoring.PairScores):
@@ -49,6 +51,8 @@ def score(context: typer.Context, options: ScoreOptions) -> None:
         print_qualities(scores.names, scores.qualities, options.as_json)
         if scores.totals is not None:
             _print_totals(scores.totals)
+    elif isinstance(scores, Robustness):
+        print_robustness(scores, options.as_json)
     elif isinstance(scores, scoring.TextScores):
         _show(scores, options)
         scores.check(options.metrics)

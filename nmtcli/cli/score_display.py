@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nmtcli.metrics.alignment import AlignmentQuality
     from nmtcli.metrics.scores import Score
     from nmtcli.score.analysis import Analysis, Breakdown, Sentence
+    from nmtcli.score.robustness import Robustness
     from nmtcli.score.significance import Comparison
 
 _SENTENCES = 3  # of each list; the report has more
@@ -120,3 +121,30 @@ def print_qualities(names: list[str], qualities: list[AlignmentQuality], as_json
         shares = (f"{value:.4f}" for value in (one.error_rate, one.precision, one.recall))
         table.add_row(Text(name), *shares, f"{one.links:,}", f"{one.sure:,}")
     stdout.print(table)
+
+
+def print_robustness(result: Robustness, as_json: bool) -> None:
+    """Print the scores of original and changed source text with their differences, as a table or as JSON."""
+    if as_json:
+        print(strict_json.dumps(result, indent=2))
+        return
+    table = _table()
+    table.add_column("source text", no_wrap=True)
+    table.add_column("changed", justify="right", style="dim", no_wrap=True)
+    for score in result.texts[0].scores:
+        table.add_column(f"{score.name} {'↓' if score.name == 'TER' else '↑'}", justify="right", no_wrap=True)
+        table.add_column("diff.", justify="right", no_wrap=True)
+    for one in result.texts:
+        if not one.differences:
+            table.add_row(Text(f"{one.compared}:", style="bold"))
+        cells = [f"{score.value:.1f}" for score in one.scores]
+        differences = [f"{one.differences[score.name]:+.1f}" if one.differences else "" for score in one.scores]
+        pairs = [cell for pair in zip(cells, differences, strict=True) for cell in pair]
+        table.add_row(f"  {one.text}", f"{one.changed:,}" if one.differences else "", *pairs)
+    stdout.print(table)
+    stdout.print()
+    signatures = dict.fromkeys(f"{score.name}|{score.signature}" for one in result.texts for score in one.scores)
+    for signature in signatures:
+        stdout.print(Text(signature, style="dim"), soft_wrap=True)
+    note = "changed: lines; diff.: difference from the original, compared in the same way"
+    stdout.print(Text(note, style="dim"), soft_wrap=True)

@@ -1,6 +1,6 @@
 """Read the user's files, local or at a URL, plain or compressed, with an error message for each kind of failure.
 
-Compression is recognised by content, not by name.
+When reading, compression is recognised by content; when writing, it is selected by name.
 """
 
 import bz2
@@ -23,16 +23,22 @@ import numpy as np
 import numpy.typing as npt
 
 from nmtcli.data.digests import sha256, sha256_of
-from nmtcli.errors import DataError
+from nmtcli.errors import DataError, UserError
 from nmtcli.paths import PIPE, STDIN_NAME, quoted
 
 _CHUNK = 2**20  # bytes read at a time
 
 
-def _open_zstd(file: BinaryIO) -> Any:
-    import pyarrow as pa  # noqa: PLC0415 - not needed to translate with an export
+def _pyarrow() -> Any:
+    try:
+        import pyarrow  # noqa: PLC0415 - not needed to translate with an export
+    except ImportError:
+        raise UserError("zstd needs pyarrow, which is not installed", "pip install pyarrow, or use gzip") from None
+    return pyarrow
 
-    return pa.input_stream(file, compression="zstd")
+
+def _open_zstd(file: BinaryIO) -> Any:
+    return _pyarrow().input_stream(file, compression="zstd")
 
 
 _COMPRESSED: dict[bytes, Callable[[BinaryIO], Any]] = {
@@ -41,6 +47,7 @@ _COMPRESSED: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\xfd7zXZ\x00": lzma.open,
     b"\x28\xb5\x2f\xfd": _open_zstd,
 }
+_LEVEL = 6  # of gzip, that of the gzip command
 _ARCHIVES = {b"PK\x03\x04": "a zip archive", b"7z\xbc\xaf\x27\x1c": "a 7z archive"}
 _ENCODINGS = {
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -61,11 +68,30 @@ def decompressed(file: "BufferedReader[Any]", name: str) -> BinaryIO:
     return file
 
 
+def compressor(path: Path) -> Callable[[bytes], bytes]:
+    """The compression of a file by the ending of its name (`COMPRESSED`); for other endings bytes stay as they are.
+
+    Compressed blocks may be written one after the other; they are read as one text. Equal bytes give equal blocks.
+    Raises UserError if a package is missing.
+    """
+    ending = path.suffix.lower()
+    if ending == ".gz":
+        return lambda data: gzip.compress(data, _LEVEL, mtime=0)
+    if ending == ".bz2":
+        return bz2.compress
+    if ending == ".xz":
+        return lzma.compress
+    if ending == ".zst":
+        arrow = _pyarrow()
+        return lambda data: arrow.compress(data, "zstd", asbytes=True)
+    return lambda data: data
+
+
 class _Unpacked(RawIOBase):
     """The content of a compressed stream. Unlike gzip.GzipFile and others it has no file descriptor."""
 
     def __init__(self, file: BinaryIO, opener: Callable[[BinaryIO], Any], name: str) -> None:
-        self._file, self._name = file, name
+        self._file, self._name, self._bytes = file, name, 0
         with self._report_damage():
             self._content = opener(file)
 
@@ -77,7 +103,15 @@ class _Unpacked(RawIOBase):
         with self._report_damage():
             chunk = self._content.read1(len(view))
         view[: len(chunk)] = chunk
+        self._bytes += len(chunk)
         return len(chunk)
+
+    def estimated_size(self) -> int | None:
+        try:
+            status, done = os.fstat(self._file.fileno()), self._file.tell()
+        except OSError:  # a pipe, or not a file of the operating system
+            return None
+        return self._bytes * status.st_size // done if self._bytes and stat.S_ISREG(status.st_mode) else None
 
     def close(self) -> None:
         if not self.closed:
@@ -95,6 +129,15 @@ class _Unpacked(RawIOBase):
             if error.errno is not None:
                 raise
             raise _damaged(self._name, error) from None  # bz2 and Arrow raise it for damage
+
+
+def estimated_size(content: BinaryIO) -> int | None:
+    """The decompressed size in bytes of a compressed file that `decompressed` opened, estimated from what was read.
+
+    None for a pipe, a plain file, and before the first read.
+    """
+    raw = getattr(content, "raw", None)
+    return raw.estimated_size() if isinstance(raw, _Unpacked) else None
 
 
 def _damaged(name: str, error: Exception) -> DataError:

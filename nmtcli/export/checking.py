@@ -204,8 +204,10 @@ class _LikeCTranslate2:
         n_best: int,
         keep_attention: bool,
         byte_pieces: BytePieces | None,
+        keep_log_probs: bool = False,
     ) -> list[list[Hypothesis]]:
-        """See `Searcher`."""
+        """See `Searcher`; log-probabilities of tokens are never compared."""
+        del keep_log_probs
         source, length = pad(Sentences.of(sentences), after=EOS)
         arrays = self.runtime.array(source), self.runtime.array(length)
         pools = decode(self, *arrays, length.tolist(), config, lambda rows: [], n_best=n_best)

@@ -65,7 +65,10 @@ class Augmenter:
             made = Pairs(sources, pairs.targets, pairs.links)
         elif kind == "placeholders":
             sides = zip(pairs.sources, pairs.targets, seeds, strict=True)
-            planted = [plant(one, other, self._protected, Random(seed)) or (one, other) for one, other, seed in sides]
+            planted = [
+                plant(one, other, self._protected, Random(seed), self._symbols) or (one, other)
+                for one, other, seed in sides
+            ]
             made = Pairs([source for source, _ in planted], [target for _, target in planted], pairs.links)
         else:
             change = _BOTH_SIDES[kind]

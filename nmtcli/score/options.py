@@ -9,12 +9,13 @@ from nmtcli.metrics import METRICS
 from nmtcli.options import Option, Rule
 from nmtcli.paths import PIPE
 
-Work = Literal["translations", "pairs by --model", "alignments"]
+Work = Literal["translations", "pairs by --model", "robustness by --perturb", "alignments"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreOptions:
-    """Scoring of translations, of sentence pairs by a `model`, or of word alignments against `gold_alignment`."""
+    """Scoring of translations, of sentence pairs by a `model`, of its robustness (`perturb`), or of word alignments
+    against `gold_alignment`."""
 
     hypothesis: Annotated[
         tuple[Path, ...],
@@ -48,7 +49,7 @@ class ScoreOptions:
     ] = None
     source: Annotated[
         Path | None,
-        Option("Source text: of the pairs, or for COMET and scores by length.", metavar="FILE"),
+        Option("Source text: of the pairs, for --perturb, or for COMET and scores by length.", metavar="FILE"),
     ] = None
     paired: Annotated[
         Literal["bootstrap", "randomization"] | None,
@@ -65,6 +66,10 @@ class ScoreOptions:
         Path | None,
         Option("Score the pairs of --source and --target with this model.", ("-m", "--model"), metavar="MODEL"),
     ] = None
+    perturb: Annotated[
+        bool,
+        Option("Robustness of -m MODEL to typing errors, changed case and missing punctuation in --source."),
+    ] = False
     target: Annotated[Path | None, Option("Target text of the pairs.", metavar="FILE")] = None
     form: Annotated[
         Literal["tsv", "jsonl", "pharaoh"],
@@ -83,12 +88,14 @@ class ScoreOptions:
     @property
     def work(self) -> Work:
         """The kind of scoring."""
+        if self.perturb:
+            return "robustness by --perturb"
         return "pairs by --model" if self.model else "alignments" if self.gold_alignment else "translations"
 
     @property
     def hypotheses(self) -> tuple[Path, ...]:
         """The texts or alignments to score."""
-        return self.hypothesis or (PIPE,)
+        return self.hypothesis or (() if self.model or self.perturb else (PIPE,))
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -110,10 +117,12 @@ class ScoreOptions:
 
 
 # Options of each kind of scoring.
-_TEXTS = "reference test_set language_pair metric lowercase tokenize comet_model paired details report train_target"
+_METRICS = "reference test_set language_pair metric lowercase tokenize source device as_json"
+_TEXTS = "hypothesis comet_model paired details report train_target at_least"
 _USED: dict[Work, Set[str]] = {
-    "translations": {"hypothesis", "source", "at_least", "as_json", "device", *_TEXTS.split()},
+    "translations": {*_METRICS.split(), *_TEXTS.split()},
     "pairs by --model": {*("model", "source", "target", "form", "batch_tokens", "device", "gold_alignment", "as_json")},
+    "robustness by --perturb": {"model", "perturb", "batch_tokens", *_METRICS.split()},
     "alignments": {"hypothesis", "gold_alignment", "as_json"},
 }
 
@@ -124,8 +133,8 @@ def _written(name: str) -> str:
 
 
 def _texts(broken: Callable[[ScoreOptions], object], message: str, hint: str) -> Rule[ScoreOptions]:
-    """A rule for scoring translations."""
-    return Rule(lambda o: o.work == "translations" and broken(o), message, hint)
+    """A rule for scoring translations, given ones or those of a model."""
+    return Rule(lambda o: o.work in ("translations", "robustness by --perturb") and broken(o), message, hint)
 
 
 RULES: tuple[Rule[ScoreOptions], ...] = (
@@ -135,12 +144,12 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
         "it belongs to scoring {o.ignored[1]}",
     ),
     Rule(
-        lambda o: o.model and (o.source is None or o.target is None),
+        lambda o: o.work == "pairs by --model" and (o.source is None or o.target is None),
         "-m scores pairs of lines",
         "give both sides: --source FILE --target FILE",
     ),
     Rule(
-        lambda o: o.model and o.as_json and o.gold_alignment is None,
+        lambda o: o.work == "pairs by --model" and o.as_json and o.gold_alignment is None,
         "--json is not for scores of pairs",
         "use --format jsonl",
     ),
@@ -148,6 +157,21 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
         lambda o: o.work == "alignments" and [*o.hypotheses, o.gold_alignment].count(PIPE) > 1,
         "standard input can be read only once",
         "give a file for every alignment but one",
+    ),
+    Rule(
+        lambda o: o.perturb and not o.model,
+        "--perturb tests a model",
+        "give it: -m MODEL --source FILE -r REFERENCE",
+    ),
+    Rule(
+        lambda o: o.perturb and not (o.source or o.test_set),
+        "--perturb needs the source text",
+        "add --source FILE",
+    ),
+    Rule(
+        lambda o: o.perturb and "comet" in o.metrics,
+        "--perturb: COMET cannot ignore case or punctuation",
+        "choose from bleu, chrf, ter",
     ),
     _texts(
         lambda o: bool(o.reference) == bool(o.test_set),

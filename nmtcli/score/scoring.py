@@ -22,10 +22,12 @@ from nmtcli.score.analysis import Analysis, analyse
 from nmtcli.score.options import RULES, ScoreOptions
 from nmtcli.score.pairs import PairScore, PairScorer
 from nmtcli.score.report.page import Results, check_page, page
+from nmtcli.score.robustness import Robustness, robustness
 from nmtcli.score.significance import Comparison, compare
 from nmtcli.score.testsets import open_test_set
 from nmtcli.staging import write_output
 from nmtcli.translate.engines import ModelOptions
+from nmtcli.translate.translator import Translator
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric
@@ -96,21 +98,23 @@ class PairScores:
     totals: PairTotals  # of the windows so far
 
 
-Scores = TextScores | PairScores | AlignmentScores
+Scores = TextScores | PairScores | AlignmentScores | Robustness
 
 
 def score(
     options: ScoreOptions, tell: Tell = silent, on_progress: Callable[[int, int], None] = lambda *_: None
 ) -> Scores:
-    """`TextScores` of translations, `PairScores` of sentence pairs by a model, or `AlignmentScores`, by the options.
+    """`TextScores` of translations, `PairScores` of pairs by a model, `Robustness` of it, or `AlignmentScores`.
 
-    `on_progress` gets the number of scored pairs and the total. Raises UserError and DataError.
+    `on_progress` gets the number of scored pairs or translated lines and the total. Raises UserError and DataError.
     """
     check_rules(options, RULES)
-    texts = [*(() if options.model else options.hypotheses), *options.reference]
+    texts = [*options.hypotheses, *options.reference]
     texts += [path for path in (options.source, options.target, options.gold_alignment, options.train_target) if path]
     inputs = [*texts, *(model_files(options.model) if options.model is not None else ())]
     require_apart(inputs, [PIPE, *([options.report] if options.report is not None else [])])
+    if options.perturb and options.model is not None:
+        return _score_robustness(options, options.model, tell, on_progress)
     if options.model is not None:
         return _score_pairs(options, options.model, on_progress)
     if options.gold_alignment is not None:
@@ -120,9 +124,7 @@ def score(
 
 def _score_texts(options: ScoreOptions, tell: Tell) -> TextScores:
     """Score translations; compare, analyse and report if requested."""
-    pair = split_pair(options.language_pair) if options.language_pair else None
-    if options.language_pair and pair is None:
-        raise UserError(f"-l {options.language_pair} is not a language pair", "write it as en-de")
+    variant = _variant(options)
     check_seed()
     if "comet" in options.metrics:
         from nmtcli.score.comet import require_comet
@@ -133,7 +135,6 @@ def _score_texts(options: ScoreOptions, tell: Tell) -> TextScores:
     minima = _minima(options.at_least, options.metrics) if options.at_least else {}
     systems, references, source = _read(options)
     streams = [one.lines for one in references]
-    variant = Variant(options.lowercase, options.tokenize, pair[1] if pair else "")
     advice = reading.warnings(systems, references, options.metrics, variant.tokenizer)
     for line in advice:
         tell(line, warning=True)
@@ -151,6 +152,29 @@ def _score_texts(options: ScoreOptions, tell: Tell) -> TextScores:
         _write_report(options.report, scored, analysis)
         tell(f"report: {options.report}")
     return scored
+
+
+def _variant(options: ScoreOptions) -> Variant:
+    pair = split_pair(options.language_pair) if options.language_pair else None
+    if options.language_pair and pair is None:
+        raise UserError(f"-l {options.language_pair} is not a language pair", "write it as en-de")
+    return Variant(options.lowercase, options.tokenize, pair[1] if pair else "")
+
+
+def _score_robustness(
+    options: ScoreOptions, model: Path, tell: Tell, on_progress: Callable[[int, int], None]
+) -> Robustness:
+    """Translate the source and its changed versions, and score all."""
+    variant = _variant(options)
+    _, references, source = _read(options)
+    assert source is not None
+    for line in reading.warnings([], references, options.metrics, variant.tokenizer):
+        tell(line, warning=True)
+    batch = {"batch_tokens": options.batch_tokens} if options.batch_tokens else {}
+    streams = [one.lines for one in references]
+    make_metrics(options.metrics, streams, variant)  # raises UserError for a missing tokenizer before the translation
+    translator = Translator.open(ModelOptions((model,), options.device, batch))
+    return robustness(translator, str(model), source.lines, streams, options.metrics, variant, on_progress)
 
 
 def _read(options: ScoreOptions) -> tuple[list[Text], list[Text], Text | None]:

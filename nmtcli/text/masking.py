@@ -91,13 +91,22 @@ def mask_pair(source: str, target: str, scanner: Scanner, kinds: Collection[Kind
     return edited(source, of_source), edited(target, of_target)
 
 
-def plant(source: str, target: str, kinds: Sequence[Kind], drawn: Random) -> tuple[str, str] | None:
+def plant(
+    source: str, target: str, kinds: Sequence[Kind], drawn: Random, kept: Collection[str] = ()
+) -> tuple[str, str] | None:
     """A training pair with a placeholder symbol instead of a name that both sides have, each once; None without one.
 
-    So a model learns to translate symbols in place of which its training text has few spans.
+    So a model learns to translate symbols in place of which its training text has few spans. A name has an initial
+    capital and is not a part of the symbols `kept`.
     """
     names = [_NAME.findall(side) for side in (source, target)]
-    both = [name for name in names[0] if names[0].count(name) == names[1].count(name) == 1]
+    both = [
+        name
+        for name in names[0]
+        if name[0].isupper()
+        and names[0].count(name) == names[1].count(name) == 1
+        and not any(name in symbol for symbol in kept)
+    ]
     if not both:
         return None
     new = symbol(drawn.choice(kinds), 1)

@@ -42,6 +42,7 @@ class Assembler:
     keep_attention: bool
     keep_alignment: bool
     attention_name: str = ""
+    keep_tokens: bool = False  # with the log-probability of each
 
     def candidates(self, pools: Sequence[Sequence[Hypothesis]]) -> tuple[Candidate, ...]:
         """Best first. `pools` are the hypotheses of each part; candidate r joins hypothesis r of each part."""
@@ -66,7 +67,12 @@ class Assembler:
         links = None
         if joined is not None and self.keep_alignment:
             links = word_links(joined, [word for columns in self._columns for word in columns], words)
-        return Candidate(text, score, log_prob, attention, links)
+        return Candidate(text, score, log_prob, attention, links, self._tokens(parts) if self.keep_tokens else None)
+
+    def _tokens(self, parts: Sequence[Hypothesis]) -> tuple[tuple[str, float], ...]:
+        """The pieces of the parts with the log-probability of each."""
+        pieces = [piece for part in parts for piece in (*self.tokenizers.target.pieces(part.tokens[:-1]), "</s>")]
+        return tuple(zip(pieces, [value for part in parts for value in part.token_log_probs or ()], strict=True))
 
     @cached_property
     def _columns(self) -> list[list[int]]:

@@ -23,6 +23,7 @@ def decode(
     *,
     n_best: int = 1,
     keep_attention: bool = False,
+    keep_log_probs: bool = False,
     numbers: Sequence[int] | None = None,
     constraints: Sequence[Constraint | None] | None = None,
     byte_pieces: BytePieces | None = None,
@@ -33,7 +34,7 @@ def decode(
     seed the sampling of each sentence (their lines in the file); `detokenize` makes the texts that minimum Bayes risk
     compares. Constraints with required phrases need method beam. `byte_pieces` are those of the target vocabulary.
     """
-    options = search_options(config, n_best, keep_attention, byte_pieces)
+    options = search_options(config, n_best, keep_attention, byte_pieces, keep_log_probs)
     shortest, longest = length_limits(config, lengths)
     if config.method == "beam":
         return beam_search(
@@ -72,7 +73,11 @@ def minimum_bayes_risk(
 
 
 def search_options(
-    config: SearchConfig, n_best: int = 1, keep_attention: bool = False, byte_pieces: BytePieces | None = None
+    config: SearchConfig,
+    n_best: int = 1,
+    keep_attention: bool = False,
+    byte_pieces: BytePieces | None = None,
+    keep_log_probs: bool = False,
 ) -> SearchOptions:
     """Options with a beam size of at least `n_best`, a multiple of the groups."""
     groups = config.beam_groups
@@ -81,6 +86,7 @@ def search_options(
         n_best=n_best,
         length_penalty=config.length_penalty,
         keep_attention=keep_attention,
+        keep_log_probs=keep_log_probs,
         length_normalization=config.length_normalization,
         coverage_penalty=config.coverage_penalty,
         no_repeat_ngram=config.no_repeat_ngram,

@@ -7,17 +7,18 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from nmtcli.checkpoint import read_info
-from nmtcli.data.files import as_text, opened
+from nmtcli.data.files import as_text, compressor, estimated_size, opened
 from nmtcli.documents.document import Document
 from nmtcli.documents.formats import is_document, open_document
 from nmtcli.documents.tmx import tmx
 from nmtcli.errors import Interrupted, signal_of
 from nmtcli.options import Tell
-from nmtcli.paths import PIPE
+from nmtcli.paths import PIPE, file_format
 from nmtcli.staging import write_output
 from nmtcli.translate.alignment import AttentionMap, write_attention
 from nmtcli.translate.formats import attention_json, json_text
@@ -105,17 +106,17 @@ def translate_one(
 
 def _reader(
     options: TranslateOptions, tell: Tell, stack: ExitStack
-) -> tuple[LineReader | SegmentReader, Document | None, int | None]:
-    """The reader of the input, the document if it is one, and its size in bytes if that is known."""
+) -> tuple[LineReader | SegmentReader, Document | None, Callable[[], int | None]]:
+    """The reader of the input, the document if it is one, and what gives its size in bytes."""
     if is_document(options.source):
         document = open_document(options.source)
         segments = SegmentReader(document, options.source)
-        return segments, document, segments.size
+        return segments, document, lambda: segments.size
     file = stack.enter_context(opened(options.source))
     if typed := file.isatty():
         tell("type one sentence per line; Ctrl-D ends the input")
     lines = as_text(file, options.source)
-    return LineReader(lines, options.input_format, wait=not (options.stream or typed)), None, _size(lines)
+    return LineReader(lines, options.input_format, wait=not (options.stream or typed)), None, partial(_size, lines)
 
 
 def _write_whole(options: TranslateOptions, job: Job, document: Document | None, content: bytes | None) -> None:
@@ -135,13 +136,13 @@ def _write_whole(options: TranslateOptions, job: Job, document: Document | None,
         sys.stdout.buffer.write(written)
         sys.stdout.buffer.flush()
     else:
-        write_output(options.output, written)
+        write_output(options.output, compressor(options.output)(written))
 
 
 def _size(stream: BinaryIO) -> int | None:
-    """The size of a file in bytes; None for a pipe or a compressed file."""
+    """The size of a file in bytes, estimated for a compressed file; None for a pipe."""
     if not isinstance(getattr(stream, "raw", None), io.FileIO):
-        return None
+        return estimated_size(stream)
     try:
         status = os.fstat(stream.fileno())
     except OSError:  # not a file of the operating system
@@ -169,8 +170,9 @@ def _resumable(outputs: OutputFiles, output: Path | None, tell: Tell) -> Iterato
 
 
 def _write_heat_maps(path: Path, maps: dict[int, AttentionMap], lines: int, tell: Tell) -> None:
-    if path.suffix.lower() == ".json":
-        write_output(path, json_text([attention_json(one, line) for line, one in maps.items()]).encode() + b"\n")
+    if file_format(path) == ".json":
+        text = json_text([attention_json(one, line) for line, one in maps.items()]) + "\n"
+        write_output(path, compressor(path)(text.encode()))
     else:
         write_attention(path, list(maps.values()))
     if lines > (shown := max_heat_maps(path)):

@@ -66,7 +66,9 @@ def one_line(text: str) -> str:
 def _json_line(translation: Translation, line: int, alignment: bool, extra: Mapping[str, Any]) -> str:
     candidates: list[dict[str, Any]] = []
     for candidate in translation.candidates:
-        values = {"text": candidate.text, "score": candidate.score, "log_prob": candidate.log_prob}
+        values: dict[str, Any] = {"text": candidate.text, "score": candidate.score, "log_prob": candidate.log_prob}
+        if candidate.tokens is not None:
+            values["tokens"] = [[piece, round(log_prob, 4)] for piece, log_prob in candidate.tokens]
         candidates.append(values | ({"alignment": format_links(candidate.alignment)} if alignment else {}))
     record = {"line": line, "source": translation.source, "translation": translation.text, "candidates": candidates}
     if translation.treatment is not None:

@@ -53,6 +53,7 @@ class Job(ModelOptions):
     n_best: int = 1
     alignment: Literal["beside", "apart"] | None = None  # in the output, or in a separate file
     attention: bool = False  # write a JSON object for each line
+    token_scores: bool = False  # in the output
     heat_maps: int = 0  # number of lines, from the first, whose attention is kept
 
     def settings(self) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class Job(ModelOptions):
         handling, attention = self.handling, self.selected_attention
         words = None if handling.dictionary is None else sorted(handling.dictionary.items())
         terms = sorted((source, list(targets)) for source, targets in handling.terms.items())
-        names = ("mean", "device", "quantize", "shortlist", "n_best", "alignment", "attention")
+        names = ("mean", "device", "quantize", "shortlist", "n_best", "alignment", "attention", "token_scores")
         return {
             "model": ", ".join(f"{model.name} {digest_model(model)}" for model in self.models),
             "weights": self.weights and list(self.weights),
@@ -126,6 +127,7 @@ class WindowTranslator:
                 n_best=job.n_best,
                 attention=keep_attention,
                 alignment=job.alignment is not None,
+                token_scores=job.token_scores,
             )
         )
         texts: dict[str, list[str]] = {"translations": []}

@@ -9,7 +9,7 @@ from nmtcli.config import SearchConfig
 from nmtcli.documents.formats import is_document
 from nmtcli.errors import DataError, UserError
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice
-from nmtcli.paths import PIPE, require_apart
+from nmtcli.paths import PIPE, file_format, require_apart
 from nmtcli.settings import search_overrides
 from nmtcli.staging import check_output
 from nmtcli.text.spans import Kind, read_patterns
@@ -60,6 +60,7 @@ def job_of(options: TranslateOptions) -> Job:
         n_best=options.n_best,
         alignment=None if alignment is None else "beside" if alignment == PIPE else "apart",
         attention=attention == "all lines",
+        token_scores=options.token_scores,
         heat_maps=max_heat_maps(options.attention) if options.attention and attention == "heat maps" else 0,
     )
 
@@ -100,7 +101,7 @@ def check_paths(options: TranslateOptions) -> None:
     output, alignment, attention = options.output, options.alignment, options.attention
     files = (options.source, options.terminology, options.ban, options.dictionary, options.protect_patterns)
     read = [path for path in files if path is not None]
-    if attention is not None and attention != PIPE and attention.suffix.lower() not in {".json", ".jsonl"}:
+    if attention is not None and attention != PIPE and file_format(attention) not in {".json", ".jsonl"}:
         check_attention_path(attention)
     if PIPE in read and sys.stdin is None:
         raise DataError("standard input is closed", "give a file by -i FILE")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nmtcli.config.search import SAMPLING_SETTINGS, SearchConfig
 from nmtcli.options import Option, Rule
-from nmtcli.paths import PIPE
+from nmtcli.paths import PIPE, file_format
 
 _DECODING, _SAMPLING, _CONSTRAINTS = "Decoding", "Sampling and minimum Bayes risk", "Lexical constraints"
 _TEXT = "Paragraphs, protected text and tags"
@@ -56,7 +56,12 @@ class TranslateOptions(_SettingOptions):  # type: ignore[misc]
         Path, Option("Text, document or folder (default - is stdin).", ("-i", "--input"), metavar="FILE")
     ] = PIPE
     output: Annotated[
-        Path, Option("File or folder of translations (default - is stdout).", ("-o", "--output"), metavar="FILE")
+        Path,
+        Option(
+            "File or folder of translations (default - is stdout); .gz, .bz2, .xz and .zst are compressed.",
+            ("-o", "--output"),
+            metavar="FILE",
+        ),
     ] = PIPE
     input_format: Annotated[
         Literal["auto", "text", "jsonl"], Option('jsonl: objects with "source"; auto: jsonl if the first line is one.')
@@ -68,6 +73,9 @@ class TranslateOptions(_SettingOptions):  # type: ignore[misc]
             ("--format",),
         ),
     ] = "text"
+    token_scores: Annotated[
+        bool, Option("Add the tokens of each candidate and their log-probabilities (only --format jsonl).")
+    ] = False
     weights: Annotated[str | None, Option("Ensemble weights (default: equal).", metavar="2,1")] = None
     ensemble_mean: Annotated[
         Literal["probability", "log-probability"], Option("Ensemble average: of probabilities or of log-probabilities.")
@@ -200,10 +208,10 @@ class TranslateOptions(_SettingOptions):  # type: ignore[misc]
 
     @property
     def attention_format(self) -> Literal["all lines", "heat maps"] | None:
-        """`all lines` for a .jsonl file; other formats have the attention of the first lines."""
+        """`all lines` for a .jsonl file, compressed or not; other formats have the attention of the first lines."""
         if self.attention is None:
             return None
-        return "all lines" if self.attention.suffix.lower() == ".jsonl" else "heat maps"
+        return "all lines" if file_format(self.attention) == ".jsonl" else "heat maps"
 
 
 RULES: tuple[Rule[TranslateOptions], ...] = (
@@ -211,6 +219,11 @@ RULES: tuple[Rule[TranslateOptions], ...] = (
         lambda o: o.n_best > 1 and o.form in {"text", "tmx"},
         "--n-best {o.n_best} is not possible with --format {o.form}: it has one translation for each input line",
         "use --format tsv, jsonl or moses",
+    ),
+    Rule(
+        lambda o: o.token_scores and o.form != "jsonl",
+        "--token-scores is not possible with --format {o.form}: it has no field for them",
+        "use --format jsonl",
     ),
     Rule(
         lambda o: o.alignment == PIPE and o.form in {"text", "tmx"},

@@ -6,7 +6,7 @@ removed at the end.
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from nmtcli.checkpoint import read_json
 from nmtcli.config.section import Section
+from nmtcli.data.files import compressor
 from nmtcli.errors import DataError, UserError
 from nmtcli.staging import write_output, writing
 from nmtcli.translate.job import TranslatedWindow
@@ -32,7 +33,7 @@ class Progress(Section):
     settings: dict[str, Any]
     lines: int = 0
     bytes: int = 0  # bytes of the input that are done
-    total: int | None = None  # bytes of the input, if it is a file
+    total: int | None = None  # bytes of the input, if it is a file; estimated if it is compressed
     rate: float | None = None  # lines per second since the start or the resume
     time: str = ""  # of this record
     input: Prefix = Prefix()
@@ -112,14 +113,20 @@ class OutputFiles:
         settings: Mapping[str, Any],
         record: Path | None,
         resumed: Progress | None = None,
-        total: int | None = None,
+        total: Callable[[], int | None] = lambda: None,
     ) -> None:
-        """`total` is the size of the input in bytes, if known."""
+        """`total` is the size of the input in bytes, if known; it is called again and again, as it may be an estimate.
+
+        Files are compressed by the endings of their names, window by window.
+        """
         self._files, self._record, self._total = files, record, total
         self._began, self._lines_before = time.monotonic(), resumed.lines if resumed else 0
         self.closed_early = False  # the reader closed the pipe
         self._resumed = resumed
         self._progress = resumed or Progress(settings=dict(settings), outputs=dict.fromkeys(files, Prefix()))
+        self._compress = {
+            name: compressor(place) if isinstance(place, Path) else bytes for name, place in files.items()
+        }
         self._written: dict[str, PrefixDigest] = {}
         self._open: dict[str, BinaryIO] = {}
         self._closing = ExitStack()
@@ -134,13 +141,14 @@ class OutputFiles:
     @property
     def share(self) -> float | None:
         """The share of the input that is done, in bytes; None if its size is unknown."""
-        return None if self._total is None else min(1.0, self._progress.input.bytes / max(1, self._total))
+        total = self._total()
+        return None if total is None else min(1.0, self._progress.input.bytes / max(1, total))
 
     def write(self, window: TranslatedWindow) -> bool:
-        """Write a window to all files; False if the reader closed the pipe. Raises OSError."""
+        """Write a window to all files, compressed by name; False if the reader closed the pipe. Raises OSError."""
         self.open()
-        for name, data in window.written.items():
-            file = self._open[name]
+        for name, content in window.written.items():
+            file, data = self._open[name], self._compress[name](content)
             try:
                 file.write(data)
                 file.flush()
@@ -196,13 +204,16 @@ class OutputFiles:
         seconds = time.monotonic() - self._began
         rate = round((self.lines - self._lines_before) / seconds, 1) if seconds > 0 else None
         now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        return {"bytes": self._progress.input.bytes, "total": self._total, "rate": rate, "time": now}
+        return {"bytes": self._progress.input.bytes, "total": self._total(), "rate": rate, "time": now}
 
     def close(self, finished: bool) -> None:
         """Close the files: finished, or to be resumed."""
         if not finished and self._open:
             with suppress(OSError, UserError):  # a full disk: the previous record stays valid
                 self.record()
+        if finished and not self.lines:
+            for name, file in self._open.items():
+                file.write(self._compress[name](b""))  # an empty compressed file is valid, one without bytes is not
         self._closing.close()
         if finished and self._record is not None:
             self._record.unlink(missing_ok=True)

@@ -213,6 +213,7 @@ class Paragraphs:
             sum(one.log_prob for one in chosen),
             self._attention(paragraph, chosen, final) if attention else None,
             _word_alignment(paragraph, content, words) if alignment else None,
+            _tokens(chosen),
         )
         return candidate, content, violations
 
@@ -281,6 +282,13 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise UserError(f"LineHandling.patterns: {pattern!r} is not a regular expression: {error}") from None
+
+
+def _tokens(chosen: Sequence[Candidate]) -> tuple[tuple[str, float], ...] | None:
+    """The tokens of all sentences with their log-probabilities; None where they were not asked for."""
+    if all(one.tokens is None for one in chosen):
+        return None
+    return tuple(token for one in chosen for token in one.tokens or ())
 
 
 def _best(pools: Sequence[Sequence[Candidate]], number: int) -> list[tuple[Candidate, ...]]:

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 from array_api_compat import array_namespace, device
+from numpy.typing import NDArray
 
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, Step, StepDecoder, first_array, index_array, select_rows
@@ -40,6 +41,7 @@ class SearchOptions:
     groups: int = 1  # divides beam_size
     diversity: float = 0.5
     byte_pieces: BytePieces | None = None  # of the vocabulary, to complete characters
+    keep_log_probs: bool = False  # of each token
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Hypothesis:
     attention: Array | None = None  # [T, S]
     satisfied: bool = True
     repaired: bool = False  # bytes of incomplete characters were removed
+    token_log_probs: tuple[float, ...] | None = None  # one per token; their sum is `log_prob`
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class _Beam:
     tokens: Array  # [B, N, t], from BOS
     log_prob: Array  # [B, N]; -inf for no hypothesis
     attention: Array | None  # [B, N, t - 1, S]
+    sums: NDArray[np.float32] | None = None  # [B, N, t]: log-probabilities of the prefixes, from 0 for BOS
 
     def extended(self, step: Step) -> Array | None:
         """The attention of the hypotheses with that of `step`: [B, N, t, S]."""
@@ -184,7 +188,7 @@ def _search(
     tracker = Tracker(constraints, copies)
     sentences = list(range(count))  # the sentence of each row of the batch
     memory, cache = decoder.start(source, source_length)
-    beam = _first_beam(first_array(source), count, copies)
+    beam = _first_beam(first_array(source), count, copies, options.keep_log_probs)
     if copies > 1:
         cache = select_rows(cache, index_array([row for row in sentences for _ in range(copies)], beam.tokens))
     while sentences:
@@ -207,7 +211,11 @@ def _search(
             score = hypothesis_score(log_prob, length, weights, source_lengths[sentences[row]], options)
             rule = tracker.rule(row, parent)
             kept = weights if options.keep_attention else None
-            entry = rule.progress, Hypothesis(tokens, log_prob, score, kept, rule.may_end)
+            of_tokens = None
+            if beam.sums is not None:
+                of_tokens = tuple(np.diff(beam.sums[row, parent], append=np.float32(log_prob)).tolist())
+            hypothesis = Hypothesis(tokens, log_prob, score, kept, rule.may_end, token_log_probs=of_tokens)
+            entry = rule.progress, hypothesis
             pools[sentences[row]][group].finished.append(entry)
         chosen, remaining = _remaining(
             unfinished(chosen, width),
@@ -224,11 +232,12 @@ def _search(
     return pools
 
 
-def _first_beam(like: Array, count: int, copies: int) -> _Beam:
+def _first_beam(like: Array, count: int, copies: int, keep_log_probs: bool) -> _Beam:
     """`copies` empty hypotheses for each of `count` sentences."""
     xp, where = array_namespace(like), device(like)
     tokens = xp.full((count, copies, 1), BOS, dtype=xp.int64, device=where)
-    return _Beam(tokens, xp.zeros((count, copies), dtype=xp.float32, device=where), None)
+    sums = np.zeros((count, copies, 1), dtype=np.float32) if keep_log_probs else None
+    return _Beam(tokens, xp.zeros((count, copies), dtype=xp.float32, device=where), None, sums)
 
 
 def _finished(chosen: Continuations, width: int) -> Iterator[tuple[int, int, int]]:
@@ -293,4 +302,8 @@ def _advance(
         rest = attention.shape[2:]
         attention = xp.take(xp.reshape(attention, (batch * slots, *rest)), flat, axis=0)
         attention = xp.reshape(attention, (*parent.shape, *rest))
-    return _Beam(tokens, value, attention), step.cache if unchanged else select_rows(step.cache, flat)
+    sums = beam.sums
+    if sums is not None:
+        before = sums.reshape(batch * slots, length)[rows].reshape(*parent.shape, length)
+        sums = np.concatenate([before, chosen.log_prob[:, 0, :, None]], axis=2)
+    return _Beam(tokens, value, attention, sums), step.cache if unchanged else select_rows(step.cache, flat)

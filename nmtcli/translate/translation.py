@@ -104,7 +104,8 @@ class LineHandling:
 class Candidate:
     """One translation of a line. `score` is for ranking, `log_prob` is the log-probability of the tokens.
 
-    A split line has the sums of its parts. `alignment` links space-separated words of source and text.
+    A split line has the sums of its parts. `alignment` links space-separated words of source and text. `tokens` are
+    the pieces of the translation with the log-probability of each, `</s>` at the end of each part included.
     """
 
     text: str
@@ -112,6 +113,7 @@ class Candidate:
     log_prob: float
     attention: AttentionMap | None = None
     alignment: tuple[Link, ...] | None = None
+    tokens: tuple[tuple[str, float], ...] | None = None  # if requested
 
 
 @dataclass(frozen=True)

@@ -180,11 +180,13 @@ class Translator:
         n_best: int = 1,
         attention: bool = False,
         alignment: bool = False,
+        token_scores: bool = False,
         numbers: Iterable[int] | None = None,
     ) -> list[Translation]:
         """A translation for each line, in order.
 
-        Each has up to `n_best` candidates, with attention weights (`attention`) and word alignment (`alignment`).
+        Each has up to `n_best` candidates, with attention weights (`attention`), word alignment (`alignment`) and the
+        log-probability of each token (`token_scores`).
         Lines are divided, and spans and tags kept, as `handling` says.
         Sampling depends on the `numbers` of the lines (1, 2, … by default), not on the other lines. Control characters
         count as spaces. Raises UserError if attention is needed and the model has none.
@@ -206,6 +208,7 @@ class Translator:
                 n_best,
                 attention or tagged,
                 alignment or tagged,
+                token_scores,
             )
         )
         return [
@@ -214,7 +217,13 @@ class Translator:
         ]
 
     def _translate(
-        self, lines: Sequence[Sentence], numbers: Sequence[int], n_best: int, attention: bool, alignment: bool
+        self,
+        lines: Sequence[Sentence],
+        numbers: Sequence[int],
+        n_best: int,
+        attention: bool,
+        alignment: bool,
+        token_scores: bool,
     ) -> list[Translation]:
         """A translation for each sentence; `numbers` are those of their lines, in order."""
         encoded, treatments = self._encode([sentence.request.source for sentence in lines])
@@ -230,7 +239,7 @@ class Translator:
             problems.append(line_problems)
         keep_attention = attention or alignment or self.handling.dictionary is not None
         by_part: list[list[Hypothesis]] = [[] for _ in parts]
-        for rows, hypotheses in self._batches(parts, n_best, keep_attention):
+        for rows, hypotheses in self._batches(parts, n_best, keep_attention, token_scores):
             for row, pool in zip(rows, hypotheses, strict=True):
                 if keep_attention and pool and pool[0].attention is None:
                     raise UserError(
@@ -246,7 +255,8 @@ class Translator:
             if any(hypothesis.repaired for pool in pools for hypothesis in pool):
                 problems[row].add("incomplete")
             words, name = self.handling.dictionary, self.attention_name
-            candidates = Assembler(self.tokenizers, line, words, attention, alignment, name).candidates(pools)
+            assembler = Assembler(self.tokenizers, line, words, attention, alignment, name, token_scores)
+            candidates = assembler.candidates(pools)
             problem = tuple(sorted(problems[row]))
             translations.append(Translation(sentence.request.source, candidates, treatments[row], problem))
         return translations
@@ -305,7 +315,7 @@ class Translator:
         return encoded, treatments
 
     def _batches(
-        self, sentences: Sequence[_Part], n_best: int, keep_attention: bool
+        self, sentences: Sequence[_Part], n_best: int, keep_attention: bool, token_scores: bool = False
     ) -> Iterator[tuple[list[int], list[list[Hypothesis]]]]:
         """Rows and hypotheses of each batch; sentences without tokens are omitted."""
         lengths = [len(sentence.tokens[0]) + 1 for sentence in sentences]
@@ -314,11 +324,15 @@ class Translator:
             budget = min(budget, SHORTLIST_BATCH_TOKENS)
         batches = list(length_batches(lengths, budget))
         hypotheses = each_batch(
-            self.runtime, lambda rows: self._decode([sentences[row] for row in rows], n_best, keep_attention), batches
+            self.runtime,
+            lambda rows: self._decode([sentences[row] for row in rows], n_best, keep_attention, token_scores),
+            batches,
         )
         yield from zip(batches, hypotheses, strict=True)
 
-    def _decode(self, sentences: Sequence[_Part], n_best: int, keep_attention: bool) -> list[list[Hypothesis]]:
+    def _decode(
+        self, sentences: Sequence[_Part], n_best: int, keep_attention: bool, token_scores: bool
+    ) -> list[list[Hypothesis]]:
         if isinstance(self.runtime, Searcher):
             if any(sentence.constraint is not None for sentence in sentences):
                 raise UserError(
@@ -326,7 +340,7 @@ class Translator:
                     "leave them out, or export to onnx or safetensors",
                 )
             sources = [sentence.tokens[0] for sentence in sentences]
-            return self.runtime.search(sources, self.search, n_best, keep_attention, self.byte_pieces)
+            return self.runtime.search(sources, self.search, n_best, keep_attention, self.byte_pieces, token_scores)
         sides = zip(*(sentence.tokens for sentence in sentences), strict=True)
         rows = [pad(Sentences.of(side), after=EOS) for side in sides]
         source, length = rows[0]
@@ -350,6 +364,7 @@ class Translator:
             detokenize,
             n_best=n_best,
             keep_attention=keep_attention,
+            keep_log_probs=token_scores,
             numbers=[sentence.number for sentence in sentences],
             constraints=constraints,
             byte_pieces=byte_pieces,

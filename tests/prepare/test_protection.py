@@ -65,7 +65,7 @@ def folder(tmp_path) -> Path:
 def test_spans_of_both_sides_become_symbols_of_one_token(folder):
     output = prepare(folder, "data", "data.protect=[url,number]")
     data = open_data(output)
-    assert set(symbols(["url", "number"])) == data.tokenizers.source.symbols
+    assert set(symbols(["url", "number", "custom", "code"])) == data.tokenizers.source.symbols
     masked = texts(data)
     assert len(masked) == 120
     assert not any("x.org" in side or "12 km" in side for pair in masked for side in pair)
@@ -171,7 +171,7 @@ def test_a_reused_tokenizer_must_have_the_symbols(folder, capsys):
 def test_other_tokenizers_have_the_symbols_on_both_sides(folder, settings):
     data = open_data(prepare(folder, "data", "data.protect=[url]", *settings))
     for tokenizer in (data.tokenizers.source, data.tokenizers.target):
-        assert tokenizer.symbols == set(symbols(["url"]))
+        assert tokenizer.symbols == set(symbols(["url", "custom", "code"]))
     assert any("__URL__" in source and "__URL__" in target for source, target in texts(data))
 
 

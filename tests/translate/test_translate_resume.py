@@ -287,7 +287,7 @@ def test_progress_file_has_position_and_rate_and_older_ones_resume(trained, tmp_
     begun = read_progress(tmp_path / "out", job.settings())
     assert begun is not None
     size = (tmp_path / "in").stat().st_size
-    resumed = OutputFiles({}, job.settings(), progress, begun, size)
+    resumed = OutputFiles({}, job.settings(), progress, begun, lambda: size)
     assert resumed.share == pytest.approx(14 / 30)
     resumed.record()
     assert json.loads(progress.read_text())["total"] == size

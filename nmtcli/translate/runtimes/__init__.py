@@ -42,8 +42,9 @@ class Searcher(Shared, Protocol):
         n_best: int,
         keep_attention: bool,
         byte_pieces: BytePieces | None,
+        keep_log_probs: bool = False,
     ) -> list[list[Hypothesis]]:
         """At most `n_best` hypotheses of each sentence (ids without EOS) of a batch, best first.
 
-        Bytes that are not a character are removed.
+        Bytes that are not a character are removed. `keep_log_probs` adds the log-probability of each token.
         """

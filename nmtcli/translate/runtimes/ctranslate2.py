@@ -10,7 +10,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,6 +131,7 @@ class CTranslate2Runtime:
         n_best: int,
         keep_attention: bool,
         byte_pieces: BytePieces | None = None,
+        keep_log_probs: bool = False,
     ) -> list[list[Hypothesis]]:
         """The finished hypotheses of each sentence (ids without EOS), best first, at most `n_best` each.
 
@@ -162,7 +163,8 @@ class CTranslate2Runtime:
                 candidates[row] = different if altered else _ranked(different, lengths[row], options)[:n_best]
         self._score(sentences, candidates)
         ranked = [_ranked(pool, length, options)[:n_best] for pool, length in zip(candidates, lengths, strict=True)]
-        return [[one.hypothesis(options.keep_attention) for one in pool] for pool in ranked]
+        hypotheses = [[one.hypothesis(options.keep_attention) for one in pool] for pool in ranked]
+        return self._with_token_log_probs(sentences, hypotheses) if keep_log_probs else hypotheses
 
     def forced(self, source: Ids, source_length: Ids, target: Ids, attention: bool) -> tuple[Floats, Floats | None]:
         """See `Forced`; CTranslate2 returns no attention for given translations."""
@@ -192,6 +194,14 @@ class CTranslate2Runtime:
             scored = self.log_probs([sentence for sentence, _ in unscored], [one.tokens[:-1] for _, one in unscored])
             for (_, one), log_probs in zip(unscored, scored, strict=True):
                 one.log_prob, one.unscored = math.fsum(log_probs), False
+
+    def _with_token_log_probs(
+        self, sentences: Sequence[Tokens], pools: Sequence[Sequence[Hypothesis]]
+    ) -> list[list[Hypothesis]]:
+        """The hypotheses with the log-probability of each token, computed by scoring them."""
+        sources = [sentence for sentence, pool in zip(sentences, pools, strict=True) for _ in pool]
+        scored = iter(self.log_probs(sources, [one.tokens[:-1] for pool in pools for one in pool]))
+        return [[replace(one, token_log_probs=tuple(next(scored))) for one in pool] for pool in pools]
 
     def _translate(
         self, sentences: Sequence[Tokens], limits: tuple[int, int], options: SearchOptions, altered: bool
