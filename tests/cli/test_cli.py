@@ -32,9 +32,9 @@ OPTIONS = {
     " --no-repeat-ngram --on-violation --output --overwrite --processes --protect --protect-kinds --protect-patterns"
     " --quantize --replace-unknown --resume --seed --set --shortlist --source-language --split-sentences"
     " --stream --tags --target-language --temperature"
-    " --terminology --top-k --top-p --weights",
+    " --terminology --token-scores --top-k --top-p --weights",
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
-    " --language-pair --lowercase --metric --model --paired --reference --report --source --target --test-set"
+    " --language-pair --lowercase --metric --model --paired --perturb --reference --report --source --target --test-set"
     " --tokenize --train-target",
     "export": "--average --check --data --force --format --help --output --preset --quantize --vocabulary-shortlist",
     "demo": "--help --output --pairs --set --text-only",
