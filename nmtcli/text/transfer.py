@@ -55,6 +55,7 @@ class _Node:
     start: int
     closing: Tag | None = None
     end: int = 0
+    apart: bool = False  # a single tag between blanks, as one that stands for a word
     children: list["_Node"] = field(default_factory=list)
     gaps: Range = (0, 0)  # in the translation: before which target cell it begins, and before which it ends
     at: Range = (0, 0)  # in the translation: characters
@@ -89,7 +90,11 @@ def _tree(content: Content) -> tuple[list[_Node], str]:
             if number in pairs:
                 stack.append((node, pairs[number]))
             position += part.blank
-    return roots, plain(content)
+    text = plain(content)
+    for node in _all(roots):
+        around = text[: node.start][-1:], text[node.start :][:1]
+        node.apart = node.closing is None and all(map(str.isspace, around))
+    return roots, text
 
 
 def _all(nodes: Iterable[_Node]) -> Iterable[_Node]:
@@ -293,7 +298,11 @@ def _rendered(roots: Sequence[_Node], translation: str) -> Iterable[str | Tag]:
             start = min(max(node.at[0], at), stop)
             yield translation[at:start]
             at = start
+            if node.apart and translation[:at][-1:].strip():
+                yield " "
             yield node.opening
+            if node.apart and translation[at:][:1].strip():
+                yield " "
             if node.opening.blank and translation[at : at + 1].isspace():
                 at += 1
             if node.closing is not None:

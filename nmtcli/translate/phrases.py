@@ -27,7 +27,9 @@ def joins_words(character: str) -> bool:
 
 @dataclass(frozen=True)
 class Copy:
-    """A text of the source that the translation must have, and whether a space stands before and after it there."""
+    """A text of the source that the translation must have; whether a space stands before it there, and no letter after
+    it.
+    """
 
     text: str
     before: bool = False
@@ -35,9 +37,9 @@ class Copy:
 
     @classmethod
     def of(cls, source: str, start: int, end: int) -> "Copy":
-        """The copy of source[start:end]; the ends of the source text count as spaces."""
-        around = source[:start][-1:], source[end:][:1]
-        return cls(source[start:end], *(not character or character.isspace() for character in around))
+        """The copy of source[start:end]; the start of the source text counts as a space."""
+        before, after = source[:start][-1:], source[end:][:1]
+        return cls(source[start:end], not before or before.isspace(), not after or not joins_words(after))
 
 
 class PhraseWriter:

@@ -110,3 +110,13 @@ def test_violations_are_told():
         ("missing", "</i>"),
     ]
     assert not tag_violations(source, source)
+
+
+def test_a_single_tag_between_blanks_stays_between_blanks():
+    tag = Tag('<x id="2"/>', "single")
+    for translation, expected in (
+        ("Er kommt morgen", 'Er kommt <x id="2"/> morgen'),
+        ("Er kommt  morgen", 'Er kommt <x id="2"/> morgen'),
+    ):
+        result = transfer(("He comes ", tag, " tomorrow"), translation, [(0, 0), (1, 1), (2, 2)])
+        assert written(result) == expected
