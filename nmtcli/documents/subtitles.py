@@ -31,6 +31,7 @@ _TAG = {
 }
 _HEADER = re.compile(r"WEBVTT(?:[ \t][^\n]*)?\r?(?:\n|$)")
 _SENTENCE_END = re.compile(r"[.!?…。！？।؟։።♪♫][\"'”’»›)\]」』）】]*$")
+_DASH = re.compile(r"[-–—‐][ \t]*(?=\S)")  # before the words of a speaker; not translated
 _DASHES = ("-", "–", "—", "‐")
 _NEW_SPEAKER = (*_DASHES, "[", "(", "♪", "♫")
 _PAUSE = 2000  # milliseconds between cues that end a sentence
@@ -47,6 +48,7 @@ class _Piece:
     begin: int  # milliseconds
     until: int
     content: Content
+    dash: bool  # before it, of another speaker
 
 
 @dataclass(frozen=True)
@@ -135,8 +137,10 @@ class Subtitles:
         rows = [(start, start + len(body[start:end].rstrip())) for start, end in rows if body[start:end].strip()]
         speakers = len(rows) > 1 and all(self._speaks(body[start:end]) for start, end in rows)
         for start, end in rows if speakers else [(0, len(body))]:
-            content = self._content(body[start:end])
-            yield _Piece(cue.start + start, cue.start + end, cue.begin, cue.until, content)
+            dash = _DASH.match(body, start, end)
+            first = dash.end() if dash else start
+            content = self._content(body[first:end])
+            yield _Piece(cue.start + first, cue.start + end, cue.begin, cue.until, content, dash is not None)
 
     def _speaks(self, text: str) -> bool:
         return plain(self._content(text)).lstrip().startswith(_DASHES)
@@ -191,6 +195,7 @@ def _goes_on(group: Sequence[_Piece], piece: _Piece) -> bool:
         len(group) < _MOST_CUES
         and piece.begin - before.until <= _PAUSE
         and not _SENTENCE_END.search(plain(before.content).rstrip())
+        and not piece.dash
         and not text.startswith(_NEW_SPEAKER)
     )
 

@@ -126,7 +126,7 @@ def test_sentences_over_cues_are_one_segment(write):
     document = open_document(write("a.srt", SAMPLES["a.srt"]))
     assert [(segment.line, segment.text) for segment in document.segments] == [
         (3, "The old lighthouse keeper had never seen such a storm. Nobody had."),
-        (12, "- Are you coming?"),
+        (12, "Are you coming?"),
         (13, "- In a minute!"),
     ]
     words = "Der alte Leuchtturmwärter hatte so einen Sturm noch nie gesehen. Niemand hatte das."
@@ -275,3 +275,12 @@ def test_any_damage_is_an_error_of_the_user_or_a_document(name, write, data):
     document.write([transfer(segment.content, "a b c d", []) for segment in document.segments], "de")
     if name in EXACT:
         assert document.write(identity(document)) == path.read_bytes()
+
+
+def test_the_dash_of_a_speaker_stays(tmp_path):
+    path = tmp_path / "a.srt"
+    path.write_text("1\n00:00:01,000 --> 00:00:02,000\n- Where?\n– <i>Here.</i>\n", "utf-8")
+    document = open_document(path)
+    assert [segment.text for segment in document.segments] == ["Where?", "Here."]
+    written = document.write([("Wo?",), ("Hier.",)]).decode()
+    assert written.endswith("- Wo?\n– Hier.\n")
