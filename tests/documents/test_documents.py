@@ -127,7 +127,7 @@ def test_sentences_over_cues_are_one_segment(write):
     assert [(segment.line, segment.text) for segment in document.segments] == [
         (3, "The old lighthouse keeper had never seen such a storm. Nobody had."),
         (12, "Are you coming?"),
-        (13, "- In a minute!"),
+        (13, "In a minute!"),
     ]
     words = "Der alte Leuchtturmwärter hatte so einen Sturm noch nie gesehen. Niemand hatte das."
     links = [(2, 2), (3, 2), (6, 9), (7, 4), (8, 5), (9, 6)]
