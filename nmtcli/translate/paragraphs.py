@@ -165,10 +165,8 @@ class Paragraphs:
         problems |= {_PROBLEMS[violation.kind] for violation in violations}
         candidates = tuple(candidate for candidate, _, _ in joined)
         if violations and self._handling.on_violation == "source":
-            content, candidates = (
-                paragraph.content,
-                (replace(best, text=source, attention=None, alignment=None, tokens=None),),
-            )
+            unchanged = replace(best, text=source, attention=None, alignment=None, tokens=None)
+            content, candidates = paragraph.content, (unchanged,)
             problems.add("kept-source")
         elif violations and self._handling.on_violation == "fail":
             content, candidates = None, ()
