@@ -13,6 +13,7 @@ from nmtcli.text.versions import Versions
 
 MOST = 9  # symbols of one kind, and so masked spans of one kind in a text
 
+_LETTERS = "A-Za-z0-9\u00c0-\u024f"
 _NAME = re.compile(r"\b[^\W\d_]{3,}\b")  # words of letters
 _SYMBOL = re.compile(rf"__(?:{'|'.join(KINDS).upper()})(?:_[2-9])?__")
 
@@ -156,15 +157,15 @@ def span_violations(spans: Sequence[Span], translation: str, scanner: Scanner) -
 
     For translations without masks. A span counts as repeated if `scanner` finds it more often, and as missing if its
     text occurs less often: of spans that begin together the longest one counts, so that 5 is not found in 5 km, and a
-    span that begins or ends with a digit is not a part of a longer number.
+    span that begins or ends with a letter or digit is not a part of a longer word or number.
     """
     expected = Counter(span.text for span in spans)
     if not expected:
         return []
     choices: list[str] = []
     for text in sorted(expected, key=len, reverse=True):
-        before = r"(?<!\d)" if text[0].isdigit() else ""
-        after = r"(?!\d)" if text[-1].isdigit() else ""
+        before = rf"(?<![{_LETTERS}])" if re.match(rf"[{_LETTERS}]", text) else ""
+        after = rf"(?![{_LETTERS}]|[.,:'’][{_LETTERS}])" if re.search(rf"[{_LETTERS}]$", text) else ""
         choices.append(f"{before}{re.escape(text)}{after}")
     written = Counter(match[0] for match in re.finditer("|".join(choices), translation))
     found = Counter(span.text for span in scanner.scan(translation))

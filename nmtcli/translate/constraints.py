@@ -65,8 +65,9 @@ class Phrase:
     """Consecutive tokens that occur at least `least` and at most `most` times (None: no maximum).
 
     `arcs` are its segmentations as an automaton: from each position, the next position by token; the last position,
-    len(arcs), is the end. Occurrences may overlap. After a `whole` phrase, no token may continue its last word. If
-    `inner` is a position, the phrase may start there after a token that ends outside a word (`WordEdges`). `begun` are
+    len(arcs), is the end. Occurrences may overlap. After a `whole` phrase, no token may continue its last word; after a
+    `strict` one, nor may punctuation and letters or digits do so (12 and ,000), in one token or two. If `inner` is a
+    position, the phrase may start there after a token that ends outside a word (`WordEdges`). `begun` are
     further pairs of a first token and the position after it, for phrases that start inside a token.
     """
 
@@ -76,10 +77,16 @@ class Phrase:
     whole: bool = False
     inner: int | None = None
     begun: tuple[tuple[int, int], ...] = ()
+    strict: bool = False
 
     @classmethod
     def of(
-        cls, spellings: Iterable[Sequence[int]], least: int = 1, most: int | None = None, whole: bool = False
+        cls,
+        spellings: Iterable[Sequence[int]],
+        least: int = 1,
+        most: int | None = None,
+        whole: bool = False,
+        strict: bool = False,
     ) -> "Phrase":
         """A phrase with these segmentations, each a sequence of tokens. Raises ValueError for none."""
         arcs: list[dict[int, int]] = [{}]
@@ -100,7 +107,7 @@ class Phrase:
                 arcs[position][spelling[-1]] = end
         last = len(arcs)
         closed = ({token: last if to == end else to for token, to in steps.items()} for steps in arcs)
-        return cls(tuple(closed), least, most, whole)
+        return cls(tuple(closed), least, most, whole, strict=strict)
 
     def remaining(self) -> list[int]:
         """The minimum number of tokens from each position to the end."""
@@ -117,6 +124,9 @@ class WordEdges:
     continuing: frozenset[int] = frozenset()  # tokens that continue the previous word
     apart: tuple[int, ...] = ()  # all others, with EOS
     opening: frozenset[int] = frozenset()  # tokens that end outside a word
+    extending: frozenset[int] = frozenset()  # tokens that begin with punctuation and have letters or digits
+    strictly_apart: tuple[int, ...] = ()  # `apart` without `extending`
+    joining: frozenset[int] = frozenset()  # punctuation that may stand inside a word or number
 
 
 @dataclass(frozen=True)
@@ -178,7 +188,11 @@ class Phrases:
             if position < len(arcs):
                 if token in arcs[position]:
                     active.add((number, arcs[position][token]))
-            elif token not in self.edges.continuing:
+            elif self.phrases[number].strict and token in self.edges.joining:
+                active.add((number, position))  # the next token decides
+            elif token not in self.edges.continuing and not (
+                self.phrases[number].strict and token in self.edges.extending
+            ):
                 counts[number] += 1
         for number, position in list(active):
             phrase = self.phrases[number]
@@ -227,7 +241,8 @@ class Phrases:
         advancing = {t for number, position in begun for t in self.phrases[number].arcs[position]}
         if not begun:
             advancing = {t for number in unmet for t in self.phrases[number].arcs[0]}
-        unconfirmed = any(state.counts[number] < self.phrases[number].least for number in waiting)
+        unconfirmed = [self.phrases[number] for number in waiting if state.counts[number] < self.phrases[number].least]
+        apart = self.edges.strictly_apart if any(phrase.strict for phrase in unconfirmed) else self.edges.apart
         prefix = self.prefix[state.length :]
         partial = [self._remaining[number][0] - self._remaining[number][position] for number, position in begun]
         return Rule(
@@ -235,7 +250,7 @@ class Phrases:
             only=prefix[0] if prefix else None,
             forbidden=self.edges.apart if over else tuple(sorted(forbidden)),
             advancing=tuple(sorted(advancing)),
-            confirming=self.edges.apart if unconfirmed else (),
+            confirming=apart if unconfirmed else (),
             progress=met + max(partial, default=0),
         )
 

@@ -208,6 +208,9 @@ class Paragraphs:
             content = _transferred(paragraph.content, text, tokens)
             violations += tag_violations(paragraph.content, content)
         final = written(content)
+        if self._method != "none" and not paragraph.has_tags and "<" in final:
+            tagged = (content_of(line, _TAGS.scan(line)) for line in (plain(paragraph.content), final))
+            violations += [one for one in tag_violations(*tagged) if one.kind == "malformed"]
         candidate = Candidate(
             final,
             sum(one.score for one in chosen),

@@ -13,6 +13,7 @@ from nmtcli.errors import UserError
 from nmtcli.translate.constraints import Constraint, Phrase, Phrases, SharedTokens, WordEdges
 from nmtcli.vocabulary import EOS, SPECIAL, UNK
 
+_JOINING = set(".,:'’-–/")  # inside words and numbers
 SPACE = "▁"  # SentencePiece's space
 # Scripts without spaces between words, or with endings that are not separated by spaces: any letter may follow a term.
 _RUNNING = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR")
@@ -106,7 +107,7 @@ class PhraseWriter:
                 continue
             phrases.append(Phrase.of(ours, least=0, most=times))
             with_space = {self._tokens(copy.text)}
-            phrases.append(Phrase.of(with_space if copy.before else ours, least=times, whole=copy.after))
+            phrases.append(Phrase.of(with_space if copy.before else ours, least=times, whole=copy.after, strict=True))
         return phrases, unwritable
 
     def _spellings(self, copy: Copy) -> set[tuple[int, ...]]:
@@ -141,7 +142,11 @@ class PhraseWriter:
         continuing |= frozenset(self.tokenizer.byte_pieces.nonzero()[0].tolist()) - signs
         opening = frozenset(token for token, piece in text.items() if not joins_words(piece[-1])) | signs
         apart = SharedTokens(token for token in range(EOS, len(self.tokenizer)) if token not in continuing)
-        return WordEdges(continuing, apart, opening)
+        within = {token for token, piece in text.items() if piece[0] != SPACE and any(map(joins_words, piece))}
+        extending = frozenset(within - continuing)
+        strictly = SharedTokens(token for token in apart if token not in extending)
+        joining = frozenset(token for token, piece in text.items() if piece in _JOINING)
+        return WordEdges(continuing, apart, opening, extending, strictly, joining)
 
     @cached_property
     def _ids(self) -> dict[str, int]:
