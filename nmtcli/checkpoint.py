@@ -141,7 +141,7 @@ def model_files(path: Path) -> list[Path]:
         directory = find_model(path)
     except DataError:
         return []  # opening it reports the error
-    endings = {".json", ".jsonl", ".model", ".safetensors", ".onnx", ".data", ".bin", ".yaml", ".md"}
+    endings = {".json", ".jsonl", ".model", ".spm", ".safetensors", ".onnx", ".data", ".bin", ".yaml", ".md"}
     folders = directory, RunDirectory(path).checkpoints
     files = [file for folder in folders for file in folder.rglob("*") if file.suffix in endings]
     return [*files, path / "config.yaml", path / "metrics.jsonl"]

@@ -19,7 +19,6 @@ from nmtcli.checkpoint import (
     RunDirectory,
     StoredPrecision,
     file_digests,
-    find_model,
     read_info,
 )
 from nmtcli.data.directory import PreparedData, open_data
@@ -29,6 +28,7 @@ from nmtcli.export.card import ExportReport, model_card
 from nmtcli.export.checking import Comparison, Probes, compare
 from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, settle_search, unmet
 from nmtcli.export.options import RULES, ExportOptions
+from nmtcli.interchange.models import local_model
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.options import check_rules
 from nmtcli.staging import staged
@@ -40,7 +40,7 @@ from nmtcli.version import __version__
 
 
 def export(options: ExportOptions) -> ExportReport:
-    """Export the model that `options.run` means (see `find_model`), or the mean of a run's checkpoints.
+    """Export the model that `options.run` means (see `local_model`), or the mean of a run's checkpoints.
 
     Raises UserError for what the model cannot have, and CheckFailed where the export does not translate alike or is
     much slower, unless forced; nothing is written then.
@@ -52,7 +52,7 @@ def export(options: ExportOptions) -> ExportReport:
     assert source is not None and output is not None  # by the rules
     if output.exists():
         raise UserError(f"{output}: exists already", "choose another -o; nmt never overwrites a model")
-    origins = RunDirectory(source).select(options.average) if options.average else [find_model(source)]
+    origins = RunDirectory(source).select(options.average) if options.average else [local_model(source)]
     origin = origins[-1]
     info = read_info(origin)
     _check_possible(source, origin, info, form, precision)

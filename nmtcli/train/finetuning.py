@@ -7,11 +7,12 @@ from typing import Self
 
 import torch
 
-from nmtcli.checkpoint import RunDirectory, check_export, find_model, load_model, model_weights, read_info
+from nmtcli.checkpoint import RunDirectory, check_export, load_model, model_weights, read_info
 from nmtcli.config import Config, ModelConfig
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import DataError, UserError
+from nmtcli.interchange.models import local_model
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.paths import quoted
 from nmtcli.train.run import DROPOUTS, differences
@@ -33,7 +34,7 @@ class FirstModel:
         """
         run = RunDirectory(output)
         steps = run.steps()
-        directory = run.checkpoint(steps[-1]) if steps else find_model(path)
+        directory = run.checkpoint(steps[-1]) if steps else local_model(path)
         info = read_info(directory)
         if info.kind != "pytorch":
             raise DataError(
@@ -98,7 +99,8 @@ class FirstModel:
             common_pieces(theirs.source, tokenizers.source),
             common_pieces(theirs.target, tokenizers.target),
         )
-        rows = {"source_embedding.weight": source, "target_embedding.weight": target, "output.weight": target}
+        rows = {"source_embedding.weight": source}
+        rows |= dict.fromkeys(("target_embedding.weight", "output.weight", "output.bias"), target)
         with torch.no_grad():
             for name, weight in model_weights(model).items():  # tied ones once, by the same name in both
                 given = old[name].to(weight)
