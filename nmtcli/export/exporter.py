@@ -8,6 +8,7 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -28,6 +29,8 @@ from nmtcli.export.card import ExportReport, model_card
 from nmtcli.export.checking import Comparison, Probes, compare
 from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, settle_search, unmet
 from nmtcli.export.options import RULES, ExportOptions
+from nmtcli.interchange.marian_reader import convert
+from nmtcli.interchange.marian_writer import write_marian
 from nmtcli.interchange.models import local_model
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.options import check_rules
@@ -62,21 +65,29 @@ def export(options: ExportOptions) -> ExportReport:
     model = checkpoint.load_model(origin)
     if options.average:
         checkpoint.put_weights(model, checkpoint.average_weights(origins), origin)
-    kind = "pytorch" if form == "safetensors" else form
+    kind = form if form in ("onnx", "ctranslate2") else "pytorch"
     search, replaced = settle_search(info.search, form)
     made = {"nmtcli": __version__, "kind": kind, "precision": precision, "search": search}
     info = info.model_copy(update=made)
-    with staged(output) as directory:
-        write_export(model, info, tokenizers, directory)
+    with staged(output) as directory, TemporaryDirectory() as place:
+        opened, theirs = directory, tokenizers
+        if form == "marian":
+            write_marian(model, info, tokenizers, directory)
+            opened = Path(place)
+            convert(directory, opened, info.data_fingerprint)
+            theirs = Tokenizers.load(opened)
+        else:
+            write_export(model, info, tokenizers, directory)
         shortlist = None
         if data and options.vocabulary_shortlist:
             shortlist = Shortlist.learn(data.train, info.source_size, info.target_size)
             shortlist.save(directory)
         start = time.perf_counter()
-        engine = open_engine(directory, info, "cpu")
+        engine = open_engine(opened, read_info(opened), "cpu")
         seconds = time.perf_counter() - start
-        translator = Translator(engine, tokenizers, info.search, shortlist=shortlist)
-        comparison = check_export(model, translator, info, probes, options.force)
+        translator = Translator(engine, theirs, info.search, shortlist=shortlist)
+        other_ids = tokenizers if form == "marian" else None
+        comparison = check_export(model, translator, info, probes, options.force, other_ids)
         files = file_digests(directory)
         report = ExportReport(
             nmtcli=__version__,
@@ -121,13 +132,18 @@ def write_export(model: Seq2Seq, info: ModelInfo, tokenizers: Tokenizers, direct
 
 
 def check_export(
-    model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes, force: bool = False
+    model: Seq2Seq,
+    export: Translator,
+    info: ModelInfo,
+    probes: Probes,
+    force: bool = False,
+    tokenizers: Tokenizers | None = None,
 ) -> Comparison:
-    """Translate the probes with both models.
+    """Translate the probes with both models; `tokenizers` as in `compare`.
 
     Raises CheckFailed if the translations differ too much or the export is much slower, unless forced.
     """
-    comparison = compare(model, export, info, probes)
+    comparison = compare(model, export, info, probes, tokenizers)
     if comparison.failures and not force:
         if not comparison.differences:
             hint = (
@@ -159,7 +175,7 @@ def _check_possible(
     if precision not in (possible := PRECISIONS[form]):
         raise UserError(
             f"--quantize {precision} is not available with --format {form}",
-            f"--quantize {' or '.join(one for one in possible if one != 'fp32')}",
+            f"--quantize {' or '.join(possible[1:])}" if possible[1:] else "leave --quantize out",
         )
 
 

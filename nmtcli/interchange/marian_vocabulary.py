@@ -89,3 +89,15 @@ def _side(
         read[special_id] = written[special_id] = vocabulary[piece]
     assert read[PAD] == read[BOS] == -1
     return Side(tokenizer, read, written)
+
+
+def marian_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    """The names that the pieces of a tokenizer have in Marian's vocabulary, each with our id.
+
+    A tag that was read from a Marian model loses the space before it again.
+    """
+    pieces = tokenizer.pieces(range(SPECIAL, len(tokenizer)))
+    ids = {piece: number for number, piece in enumerate(pieces, SPECIAL)}
+    ids |= {EOS_PIECE: EOS, UNK_PIECE: UNK}
+    spaced = [piece for piece in ids if piece.startswith("▁") and _TAG.fullmatch(piece[1:])]
+    return {piece.removeprefix("▁") if piece in spaced else piece: number for piece, number in ids.items()}

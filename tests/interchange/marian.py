@@ -113,8 +113,9 @@ def make(folder: Path, kind: Kind) -> Path:
         for weight in model.parameters():
             if weight.ndim == 1:  # biases and gains of transformers begin with zeros and ones
                 weight.add_(0.2 * torch.randn_like(weight))
+        model.model.decoder.layers[-1].final_layer_norm.weight.normal_()  # else the output repeats the input
         model.final_logits_bias.normal_(std=0.5)
-        model.final_logits_bias[0, 0] += 1.5  # sentences end
+        model.final_logits_bias[0, 0] += 4 * kind.width**0.25  # sentences end
         model.final_logits_bias[0, padding[1]] = 0
         for table in {model.model.encoder.embed_tokens, model.model.decoder.embed_tokens}:
             table.weight[padding[0] if table is model.model.encoder.embed_tokens else padding[1]] = 0
