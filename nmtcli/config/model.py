@@ -116,7 +116,9 @@ class EncoderConfig(Part):
         "sinusoidal", json_schema_extra=TRANSFORMER, description="Position encoding (rotary: Su et al. 2021)."
     )
     activation: Literal["relu", "gelu", "silu", "swiglu"] = Field(
-        "relu", json_schema_extra=TRANSFORMER, description="Feed-forward activation (silu: swish; SwiGLU: Shazeer 2020)."
+        "relu",
+        json_schema_extra=TRANSFORMER,
+        description="Feed-forward activation (silu: swish; SwiGLU: Shazeer 2020).",
     )
 
     @model_validator(mode="after")

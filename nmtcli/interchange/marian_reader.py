@@ -37,7 +37,12 @@ CONFIG, GENERATION, TOKENIZER, WEIGHTS = (
     "tokenizer_config.json",
     "model.safetensors",
 )
-SOURCE_MODEL, TARGET_MODEL, VOCABULARY, TARGET_VOCABULARY = "source.spm", "target.spm", "vocab.json", "target_vocab.json"
+SOURCE_MODEL, TARGET_MODEL, VOCABULARY, TARGET_VOCABULARY = (
+    "source.spm",
+    "target.spm",
+    "vocab.json",
+    "target_vocab.json",
+)
 FILES = CONFIG, WEIGHTS, SOURCE_MODEL, TARGET_MODEL, VOCABULARY  # that every model has
 OPTIONAL = TARGET_VOCABULARY, GENERATION, TOKENIZER
 ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "swish": "silu", "silu": "silu"}
@@ -55,7 +60,9 @@ def convert(folder: Path, output: Path, fingerprint: str) -> None:
     settings = read_json(folder / CONFIG)
     _check_settings(folder, settings)
     _check_files(folder)
-    separate = (folder / TARGET_VOCABULARY).is_file() and _read_if_there(folder / TOKENIZER).get("separate_vocabs", True)
+    separate = (folder / TARGET_VOCABULARY).is_file() and _read_if_there(folder / TOKENIZER).get(
+        "separate_vocabs", True
+    )
     source_vocabulary = _vocabulary(folder / VOCABULARY)
     target_vocabulary = _vocabulary(folder / TARGET_VOCABULARY) if separate else source_vocabulary
     source, target, tokenizers = tokenizers_of(
@@ -148,11 +155,11 @@ class _Tables:
     def of(cls, folder: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> "_Tables":
         """The tables, tied as transformers ties them."""
         tied, shared = (settings.get(f"{name}_embeddings", True) for name in ("tie_word", "share_encoder_decoder"))
+        names: list[tuple[str, ...]]
         if tied and shared:
-            names = ((SHARED, TARGET, SOURCE, OUTPUT),) * 3
-        else:
-            # "old" files have tables that are not tied under the shared name
-            names = (SOURCE, SHARED), (TARGET, SHARED), (TARGET, SHARED) if tied else (OUTPUT, TARGET, SHARED)
+            names = [(SHARED, TARGET, SOURCE, OUTPUT)] * 3
+        else:  # a table that is not stored under its own name is the shared one
+            names = [(SOURCE, SHARED), (TARGET, SHARED), (TARGET, SHARED) if tied else (OUTPUT, TARGET, SHARED)]
         found = [next((tensors[name] for name in one if name in tensors), None) for one in names]
         if any(table is None for table in found):
             raise DataError(f"{folder / WEIGHTS}: has no embeddings", "the file is damaged; copy it again")
@@ -202,8 +209,7 @@ def _weights(
     order, (source, target) = column_order(width), sides
     try:
         weights = {
-            one.ours: one.imported(tensors, order)
-            for one in layer_weights(model.encoder.layers, model.decoder.layers)
+            one.ours: one.imported(tensors, order) for one in layer_weights(model.encoder.layers, model.decoder.layers)
         }
     except KeyError as error:
         raise DataError(f"{path}: has no {error.args[0]}", "the file is damaged; copy it again") from None

@@ -61,9 +61,7 @@ def _read(path: Path) -> bytes:
         raise DataError(f"{path}: cannot read the tokenizer: {error.strerror}") from None
 
 
-def _side(
-    path: Path, given: bytes, vocabulary: Vocabulary, symbols: Sequence[str] = (), decoded: bool = False
-) -> Side:
+def _side(path: Path, given: bytes, vocabulary: Vocabulary, symbols: Sequence[str] = (), decoded: bool = False) -> Side:
     """A side of a SentencePiece model; `decoded`: with pieces of the vocabulary that the model lacks."""
     try:
         model = renumbered(given)
@@ -76,7 +74,8 @@ def _side(
                 f"{path}: a BPE model without {len(unused):,} pieces of the vocabulary, such as {unused[0]}",
                 "only a unigram model can be completed",
             )
-        tokenizer = Tokenizer(extended(model, symbols, unused) if symbols or unused else model)
+        added = [symbol for symbol in symbols if symbol not in own]  # a model that nmt exported has them
+        tokenizer = Tokenizer(extended(model, added, unused) if added or unused else model)
     except ValueError as error:
         raise DataError(f"{path}: cannot use this tokenizer: {error}", "copy it again") from None
     unknown = vocabulary[UNK_PIECE]

@@ -80,4 +80,5 @@ def column_order(width: int) -> Tensor:
 
 def marian_positions(count: int, width: int) -> Tensor:
     """Marian's position vectors [count, width]."""
-    return SinusoidalPositions(width)(0, count)[:, column_order(width).argsort()]
+    vectors: Tensor = SinusoidalPositions(width)(0, count)
+    return vectors[:, column_order(width).argsort()]

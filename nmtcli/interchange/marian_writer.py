@@ -65,8 +65,9 @@ def _weights(model: Seq2Seq, source: Tensor, target: Tensor) -> dict[str, Tensor
         name = model.tied.get(name, name)
         return weights[name][rows.clamp(min=0)][:, columns].masked_fill((rows < 0)[:, None], 0.0)
 
-    tables = {SHARED: table("source_embedding.weight", target)}
-    if config.embedding.tie != "all":
+    if config.embedding.tie == "all":
+        tables = {SHARED: table("source_embedding.weight", target)}
+    else:
         tables = {SOURCE: table("source_embedding.weight", source), TARGET: table("target_embedding.weight", target)}
     if config.embedding.tie == "none":
         tables[OUTPUT] = table("output.weight", target)

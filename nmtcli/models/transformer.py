@@ -19,8 +19,11 @@ from nmtcli.models.multihead import CrossAttention, SelfAttention
 from nmtcli.models.positions import SinusoidalPositions
 from nmtcli.models.protocol import Cache, Memory
 
-
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": partial(F.relu, inplace=True), "gelu": F.gelu, "silu": F.silu}
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": partial(F.relu, inplace=True),
+    "gelu": F.gelu,
+    "silu": F.silu,
+}
 
 
 class Residual(nn.Module):

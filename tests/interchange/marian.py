@@ -36,7 +36,9 @@ def sentences(seed: int, count: int) -> list[str]:
     """Lines of invented words."""
     generator = random.Random(seed)
     words = ["".join(generator.choices(_SYLLABLES[seed % 5 :], k=generator.randint(1, 4))) for _ in range(80)]
-    return [" ".join(generator.choices(words, k=generator.randint(1, 7))) + generator.choice(".?!") for _ in range(count)]
+    return [
+        " ".join(generator.choices(words, k=generator.randint(1, 7))) + generator.choice(".?!") for _ in range(count)
+    ]
 
 
 @cache
