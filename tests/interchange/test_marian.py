@@ -359,9 +359,12 @@ def texts(folder: Path, kind: Kind) -> list[str | Path]:
     return arguments
 
 
-def test_fine_tuning_starts_with_the_loss_of_transformers_and_resumes(marian, tmp_path):
+def test_fine_tuning_starts_with_the_loss_of_transformers_and_resumes(marian, tmp_path, capsys):
     kind = replace(SOME[0], tagged=False)
     folder, data, run = marian(kind), tmp_path / "data", tmp_path / "run"
+    assert nmt("prepare", "-o", tmp_path / "other", *texts(tmp_path, kind), "--vocab-size", "300") == 0
+    assert nmt("train", tmp_path / "other", "-o", run, "--finetune-from", folder, "--device", "cpu") == 2
+    assert f"--tokenizer {folder}" in "".join(capsys.readouterr().err.splitlines())
     assert nmt("prepare", "-o", data, *texts(tmp_path, kind), "--tokenizer", folder) == 0
     training = ["train", data, "-o", run, "--finetune-from", folder, "--device", "cpu"]
     settings = ["train.learning_rate=1e-9", "train.warmup_updates=1", "train.label_smoothing=0"]
