@@ -143,7 +143,7 @@ def model_files(path: Path) -> list[Path]:
         directory = find_model(path)
     except DataError:
         return []  # opening it reports the error
-    endings = {".json", ".jsonl", ".model", ".safetensors", ".onnx", ".data", ".bin", ".yaml", ".md"}
+    endings = {".json", ".jsonl", ".model", ".spm", ".safetensors", ".onnx", ".data", ".bin", ".yaml", ".md"}
     folders = directory, RunDirectory(path).checkpoints
     files = [file for folder in folders for file in folder.rglob("*") if file.suffix in endings]
     return [*files, path / "config.yaml", path / "metrics.jsonl"]
@@ -152,7 +152,7 @@ def model_files(path: Path) -> list[Path]:
 def write_model(directory: Path, info: ModelInfo, weights: dict[str, "Tensor"], tokenizers: Tokenizers) -> None:
     """Write config, tokenizers and weights, all that translation needs, into an existing directory."""
     write_info(directory, info, tokenizers)
-    _save_tensors(directory / WEIGHTS, weights)
+    save_tensors(directory / WEIGHTS, weights)
 
 
 def write_info(directory: Path, info: ModelInfo, tokenizers: Tokenizers) -> None:
@@ -193,7 +193,7 @@ def check_export(directory: Path, info: ModelInfo) -> None:
 
 def write_trainer_state(directory: Path, state: dict[str, Any], tensors: dict[str, "Tensor"]) -> None:
     """Write the trainer state, which only a resume needs, beside the model in the same directory."""
-    _save_tensors(directory / TENSORS, tensors)
+    save_tensors(directory / TENSORS, tensors)
     (directory / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
 
 
@@ -202,12 +202,13 @@ def read_trainer_state(directory: Path) -> tuple[dict[str, Any], dict[str, "Tens
     return read_json(directory / STATE), load_tensors(directory / TENSORS)
 
 
-def _save_tensors(path: Path, tensors: dict[str, "Tensor"]) -> None:
+def save_tensors(path: Path, tensors: dict[str, "Tensor"], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file. Raises OSError."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     try:
-        save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path)
+        save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path, metadata)
     except SafetensorError as error:  # the errno is only in its message
         if (number := re.search(r"os error (\d+)", str(error))) is None:
             raise

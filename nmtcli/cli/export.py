@@ -120,7 +120,8 @@ def show_formats(model: "ModelConfig") -> None:
 
 def _settings(run: Path | None, preset: str | None) -> tuple[str, "ModelConfig"]:
     """Name and settings of the model of a run, checkpoint, export, config file or preset."""
-    from nmtcli.checkpoint import INFO, find_model, read_info
+    from nmtcli.checkpoint import INFO, read_info
+    from nmtcli.interchange.models import local_model
     from nmtcli.settings import load_config
 
     if run is None:
@@ -133,4 +134,4 @@ def _settings(run: Path | None, preset: str | None) -> tuple[str, "ModelConfig"]
         raise UserError(f"{run}: --preset does not apply, it has settings", "leave --preset out, or give a config file")
     if not (run / INFO).is_file() and (run / "config.yaml").is_file():
         return str(run), load_config(files=[run / "config.yaml"]).model
-    return str(run), read_info(find_model(run)).model
+    return str(run), read_info(local_model(run)).model

@@ -64,6 +64,9 @@ class EmbeddingConfig(Section):
         description="Multiply embeddings by the square root of their width, as the Transformer does. Recurrent models:"
         " attention is learned earlier, but with strong dropout the result is worse (docs/results).",
     )
+    zero_start: bool = Field(
+        False, description="A zero vector for BOS, the decoder's first input, as in Marian; no trained embedding."
+    )
     source_vectors: str | None = Field(
         None, description="Initial source embeddings: a text file of word2vec or GloVe vectors."
     )
@@ -112,8 +115,10 @@ class EncoderConfig(Part):
     positions: Literal["sinusoidal", "rotary"] = Field(
         "sinusoidal", json_schema_extra=TRANSFORMER, description="Position encoding (rotary: Su et al. 2021)."
     )
-    activation: Literal["relu", "gelu", "swiglu"] = Field(
-        "relu", json_schema_extra=TRANSFORMER, description="Feed-forward activation (SwiGLU: Shazeer 2020)."
+    activation: Literal["relu", "gelu", "silu", "swiglu"] = Field(
+        "relu",
+        json_schema_extra=TRANSFORMER,
+        description="Feed-forward activation (silu: swish; SwiGLU: Shazeer 2020).",
     )
 
     @model_validator(mode="after")
@@ -176,8 +181,8 @@ class DecoderConfig(Part):
     positions: Literal["sinusoidal", "rotary"] = Field(
         "sinusoidal", json_schema_extra=TRANSFORMER, description="Position encoding (rotary: Su et al. 2021)."
     )
-    activation: Literal["relu", "gelu", "swiglu"] = Field(
-        "relu", json_schema_extra=LAYERED, description="Feed-forward activation (SwiGLU: Shazeer 2020)."
+    activation: Literal["relu", "gelu", "silu", "swiglu"] = Field(
+        "relu", json_schema_extra=LAYERED, description="Feed-forward activation (silu: swish; SwiGLU: Shazeer 2020)."
     )
 
     @model_validator(mode="after")
@@ -264,6 +269,7 @@ class ModelConfig(Section):
     encoder: EncoderConfig = Field(default_factory=EncoderConfig)
     decoder: DecoderConfig = Field(default_factory=DecoderConfig)
     attention: AttentionConfig = Field(default_factory=AttentionConfig)
+    output_bias: bool = Field(False, description="A bias of the output layer, as in Marian.")
     dropout: OrAuto[Annotated[float, Field(ge=0, lt=1)]] = Field(
         AUTO,
         description="Share of activations dropped in training; auto: 0.1 to 0.5, more the more epochs there are.",

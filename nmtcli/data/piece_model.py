@@ -4,6 +4,7 @@ Only the needed fields are declared here, with their numbers in sentencepiece_mo
 Python module of the format that comes with SentencePiece needs the newest protobuf.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -23,7 +24,7 @@ class Pieces:
     symbols: dict[str, int]  # ids of the user-defined symbols
 
 
-_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED = 1, 2, 3, 4  # types of a piece
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED = 1, 2, 3, 4, 5  # types of a piece
 _TYPES = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}  # types of a model
 
 # message: (name of the field, its number, its kind, its default) …
@@ -127,6 +128,18 @@ def without_rule_file(model: bytes) -> bytes:
         return model
     spec.ClearField("normalization_rule_tsv")
     spec.name = normalization.NAME
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def extended(model: bytes, symbols: Sequence[str] = (), unused: Sequence[str] = ()) -> bytes:
+    """The model with further pieces after its own: user-defined symbols, and pieces that only decoding uses.
+
+    A symbol may start with `▁`, the space before it. Unused pieces change the segmentation of a BPE model.
+    """
+    proto = parse(model)
+    for kind, pieces in ((_USER_DEFINED, symbols), (_UNUSED, unused)):
+        proto.pieces.extend(type(proto.pieces[0])(piece=piece, score=0.0, type=kind) for piece in pieces)
+    proto.trainer_spec.vocab_size = len(proto.pieces)
     return bytes(proto.SerializeToString(deterministic=True))
 
 

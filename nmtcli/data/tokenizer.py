@@ -78,7 +78,7 @@ class Tokenizer:
         pieces = read_pieces(model)
         self.type = pieces.type  # unigram, bpe, char or word
         self._ordinary = pieces.ordinary
-        self._symbols = pieces.symbols
+        self._symbols = pieces.symbols  # a symbol of a Marian model has a ▁, the space before it
         # (?!) never matches
         longest_first = sorted(map(re.escape, self._symbols), key=len, reverse=True)
         self._symbol = re.compile(f"({'|'.join(longest_first) or '(?!)'})")
@@ -181,12 +181,12 @@ class Tokenizer:
 
     def has_symbol(self, text: str) -> bool:
         """Whether `text` is a user-defined symbol."""
-        return text in self._symbols
+        return text in self.symbols
 
-    @property
+    @cached_property
     def symbols(self) -> frozenset[str]:
-        """The user-defined symbols, each of which is one piece."""
-        return frozenset(symbol for symbol in self._symbols if not symbol.startswith("▁"))  # type word has both
+        """The user-defined symbols."""
+        return frozenset(symbol.removeprefix("▁") for symbol in self._symbols)
 
     @cached_property
     def byte_pieces(self) -> NDArray[np.bool_]:

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nmtcli.checkpoint import ModelInfo, StoredPrecision
 from nmtcli.config import SearchConfig
 from nmtcli.data.batching import Sentences, pad
 from nmtcli.data.directory import PreparedData
-from nmtcli.data.tokenizer import Tokenizer
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.metrics.scores import Score, score_corpus
 from nmtcli.models.protocol import Array, Cache, Memory, Step
 from nmtcli.models.quantized import pack_floats
@@ -125,20 +126,28 @@ class Comparison:
         return messages
 
 
-def compare(model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes) -> Comparison:
-    """Translate the probes with both; `info` is that of the export."""
+def compare(
+    model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes, tokenizers: Tokenizers | None = None
+) -> Comparison:
+    """Translate the probes with both; `info` is that of the export.
+
+    `tokenizers` are those of the model, if the export has other ids; PAD and BOS have no probability there.
+    """
     # A copy with packed matrices, as in `nmt translate`, for a fair comparison of speed.
     original: Runtime = TorchRuntime(pack_floats(deepcopy(model)), torch.device("cpu"))
     search = SearchConfig(beam_size=1, max_length=PROBE_LIMIT)
     if probes.references is not None:  # the model's settings as far as every engine supports them
         search = info.search.model_copy(update={"method": "beam", "stopping": "count", "beam_groups": 1})
-    tokenizers = export.tokenizers
-    comparable: Runtime | Searcher = _LikeCTranslate2(original) if info.kind == "ctranslate2" else original
-    source = Translator(comparable, tokenizers, search)
+    comparable: Runtime | Searcher = original
+    if info.kind == "ctranslate2":
+        comparable = _LikeCTranslate2(original)
+    elif tokenizers is not None:
+        comparable = _WithoutPadding(original)
+    source = Translator(comparable, tokenizers or export.tokenizers, search)
     translated, speeds = _translated([source, replace(export, search=search)], probes)
     pairs = list(zip(*translated, strict=True))
     same = [(one, other) for one, other in pairs if one.text == other.text]
-    lengths = [len(ids) + 1 for ids in tokenizers.target.encode([one.text for one, _ in same])]
+    lengths = [len(ids) + 1 for ids in export.tokenizers.target.encode([one.text for one, _ in same])]
     differences = [
         abs(one.candidates[0].log_prob - other.candidates[0].log_prob) / length
         for (one, other), length in zip(same, lengths, strict=True)
@@ -181,18 +190,33 @@ def _translated(translators: Sequence[Translator], probes: Probes) -> tuple[list
 
 
 @dataclass(frozen=True)
-class _LikeCTranslate2:
-    """A PyTorch model with the output of CTranslate2.
-
-    The probability of PAD and BOS, which are never output, is distributed over the other tokens; bytes that form no
-    character are removed at the end.
-    """
+class _WithoutPadding:
+    """A PyTorch model in which the probability of PAD and BOS, which are never output, goes to the other tokens."""
 
     runtime: Runtime
     parallel_batches = 1
 
     def share(self, batches: int) -> None:
         """See `Shared`: nothing to do for one batch at a time."""
+
+    def array(self, values: NDArray[np.int64]) -> Array:
+        """See `Runtime`."""
+        return self.runtime.array(values)
+
+    def start(self, source: Array, source_length: Array) -> tuple[Memory, Cache]:
+        """See `StepDecoder.start`."""
+        return self.runtime.start(source, source_length)
+
+    def step(self, tokens: Array, memory: Memory, cache: Cache) -> Step:
+        """See `StepDecoder.step`."""
+        step = self.runtime.step(tokens, memory, cache)
+        log_probs = step.log_probs.clone()
+        log_probs[..., [PAD, BOS]] = -torch.inf
+        return replace(step, log_probs=torch.log_softmax(log_probs, dim=-1))
+
+
+class _LikeCTranslate2(_WithoutPadding):
+    """A PyTorch model with the output of CTranslate2: bytes that form no character are removed at the end."""
 
     def check(self, config: SearchConfig, handling: LineHandling) -> None:
         """See `Searcher`: our own search can do all."""
@@ -212,17 +236,6 @@ class _LikeCTranslate2:
         arrays = self.runtime.array(source), self.runtime.array(length)
         pools = decode(self, *arrays, length.tolist(), config, lambda rows: [], n_best=n_best)
         return pools if byte_pieces is None else [[_whole(one, byte_pieces) for one in pool] for pool in pools]
-
-    def start(self, source: Array, source_length: Array) -> tuple[Memory, Cache]:
-        """See `StepDecoder.start`."""
-        return self.runtime.start(source, source_length)
-
-    def step(self, tokens: Array, memory: Memory, cache: Cache) -> Step:
-        """See `StepDecoder.step`."""
-        step = self.runtime.step(tokens, memory, cache)
-        log_probs = step.log_probs.clone()
-        log_probs[..., [PAD, BOS]] = -torch.inf
-        return replace(step, log_probs=torch.log_softmax(log_probs, dim=-1))
 
 
 def _whole(hypothesis: Hypothesis, byte_pieces: BytePieces) -> Hypothesis:

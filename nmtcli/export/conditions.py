@@ -9,12 +9,13 @@ from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import ModelConfig, SearchConfig
 from nmtcli.config.search import SAMPLING_SETTINGS
 
-ExportFormat = Literal["safetensors", "onnx", "ctranslate2"]
+ExportFormat = Literal["safetensors", "onnx", "ctranslate2", "marian"]
 
 PRECISIONS: dict[ExportFormat, tuple[StoredPrecision, ...]] = {
     "safetensors": ("fp32", "int8", "fp16", "bf16"),
     "onnx": ("fp32", "int8", "fp16"),
     "ctranslate2": ("fp32", "int8", "int16", "fp16", "bf16"),
+    "marian": ("fp32",),
 }
 
 # Features that CTranslate2, which has its own search, does not support; printed at export.
@@ -32,18 +33,23 @@ def unmet(model: ModelConfig, form: ExportFormat) -> list[str]:
             return _onnx(model)
         case "ctranslate2":
             return _ctranslate2(model)
+        case "marian":
+            return _marian(model)
 
 
 def settle_search(search: SearchConfig, form: ExportFormat) -> tuple[SearchConfig, list[str]]:
     """The decoding settings that a format supports, and messages of the replaced ones.
 
-    CTranslate2 has its own search: an ordinary beam, until beam_size hypotheses are finished.
+    CTranslate2 has its own search: an ordinary beam, until beam_size hypotheses are finished. So has transformers,
+    which opens a MarianMT model.
     """
-    if form != "ctranslate2":
+    if form not in ("ctranslate2", "marian"):
         return search, []
-    default = SearchConfig()
+    default = SearchConfig(length_normalization="average") if form == "marian" else SearchConfig()
     sampling = () if search.method == "beam" else ("method", *SAMPLING_SETTINGS, "mbr_samples", "mbr_metric")
     names = [*sampling, "beam_groups", "beam_diversity", *(["stopping"] if search.stopping == "bound" else [])]
+    if form == "marian":
+        names += ["length_normalization", "coverage_penalty", "min_length_factor"]
     changed = {name: getattr(default, name) for name in names if getattr(search, name) != getattr(default, name)}
     messages = [f"search.{name} {getattr(search, name)} is replaced by {value}" for name, value in changed.items()]
     return SearchConfig.model_validate(search.model_dump() | changed), messages
@@ -72,4 +78,35 @@ def _ctranslate2(model: ModelConfig) -> list[str]:
     ]
     if encoder.reverse_source:
         messages.append("model.encoder.reverse_source is true: CTranslate2 cannot reverse the source")
+    return messages
+
+
+def _marian(model: ModelConfig) -> list[str]:
+    encoder, decoder, embedding = model.encoder, model.decoder, model.embedding
+    halves = ("encoder", encoder), ("decoder", decoder)
+    messages = [
+        f"model.{name}.type is {part.type}: MarianMT models are Transformers"
+        for name, part in halves
+        if part.type != "transformer"
+    ]
+    if messages:
+        return messages
+    messages += [f"model.{name}.norm is pre: MarianMT has post" for name, part in halves if part.norm != "post"]
+    messages += [
+        f"model.{name}.positions is {part.positions}: MarianMT has sinusoidal"
+        for name, part in halves
+        if part.positions != "sinusoidal"
+    ]
+    if encoder.activation != decoder.activation or encoder.activation == "swiglu":
+        given = f"{encoder.activation} and {decoder.activation}"
+        messages.append(f"activation is {given}: MarianMT has relu, gelu or silu in both")
+    widths = embedding.size, encoder.hidden_size, decoder.hidden_size
+    if len(set(widths)) > 1:
+        messages.append(f"the widths of embedding, encoder and decoder are {widths}: MarianMT has one")
+    if encoder.heads != decoder.heads:
+        messages.append(f"heads are {encoder.heads} and {decoder.heads}: CTranslate2's converter reads one number")
+    if not embedding.zero_start:
+        messages.append("model.embedding.zero_start is false: MarianMT decoders start with a zero vector")
+    if encoder.reverse_source:
+        messages.append("model.encoder.reverse_source is true: MarianMT cannot reverse the source")
     return messages

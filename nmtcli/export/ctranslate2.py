@@ -77,6 +77,8 @@ def specification(model: Seq2Seq, tokenizers: Tokenizers) -> "TransformerSpec":
     spec.config.add_source_eos = True
     spec.register_source_vocabulary(_pieces(tokenizers.source))
     spec.register_target_vocabulary(_pieces(tokenizers.target))
+    if config.embedding.zero_start:  # with tied weights the output row too, which gets no probability
+        model.target_embedding.weight[BOS] = 0
     scale = config.embedding.size**0.5 if config.embedding.scale else 1.0
     for half, embeddings, module, table in (
         (spec.encoder, spec.encoder.embeddings[0], encoder, model.source_embedding),
@@ -92,9 +94,9 @@ def specification(model: Seq2Seq, tokenizers: Tokenizers) -> "TransformerSpec":
             vectors = torch.zeros(1, embeddings.weight.size(1))
             half.position_encodings.encodings = module.positions(0, POSITIONS) if module.positions else vectors
     output = model.output.weight  # [V, E]
-    bias = torch.zeros(len(output))
+    bias = model.output.bias.clone() if config.output_bias else torch.zeros(len(output))
     if isinstance(decoder.output, nn.Linear):
-        bias = output @ decoder.output.bias
+        bias += output @ decoder.output.bias
         output = output @ decoder.output.weight
     bias[[PAD, BOS]] = NEVER
     spec.decoder.projection.weight, spec.decoder.projection.bias = output, bias
@@ -116,6 +118,7 @@ def _kind(settings: EncoderConfig | DecoderConfig) -> dict[str, Any]:
     activations = {
         "relu": common_spec.Activation.RELU,
         "gelu": common_spec.Activation.GELU,
+        "silu": common_spec.Activation.SWISH,
         "swiglu": common_spec.Activation.SWISH,
     }
     return {

@@ -8,6 +8,7 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
@@ -19,7 +20,6 @@ from nmtcli.checkpoint import (
     RunDirectory,
     StoredPrecision,
     file_digests,
-    find_model,
     read_info,
 )
 from nmtcli.data.directory import PreparedData, open_data
@@ -29,6 +29,9 @@ from nmtcli.export.card import ExportReport, model_card
 from nmtcli.export.checking import Comparison, Probes, compare
 from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, settle_search, unmet
 from nmtcli.export.options import RULES, ExportOptions
+from nmtcli.interchange.marian_reader import convert
+from nmtcli.interchange.marian_writer import write_marian
+from nmtcli.interchange.models import local_model
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.options import check_rules
 from nmtcli.staging import staged
@@ -40,7 +43,7 @@ from nmtcli.version import __version__
 
 
 def export(options: ExportOptions) -> ExportReport:
-    """Export the model that `options.run` means (see `find_model`), or the mean of a run's checkpoints.
+    """Export the model that `options.run` means (see `local_model`), or the mean of a run's checkpoints.
 
     Raises UserError for what the model cannot have, and CheckFailed where the export does not translate alike or is
     much slower, unless forced; nothing is written then.
@@ -52,7 +55,7 @@ def export(options: ExportOptions) -> ExportReport:
     assert source is not None and output is not None  # by the rules
     if output.exists():
         raise UserError(f"{output}: exists already", "choose another -o; nmt never overwrites a model")
-    origins = RunDirectory(source).select(options.average) if options.average else [find_model(source)]
+    origins = RunDirectory(source).select(options.average) if options.average else [local_model(source)]
     origin = origins[-1]
     info = read_info(origin)
     _check_possible(source, origin, info, form, precision)
@@ -62,21 +65,29 @@ def export(options: ExportOptions) -> ExportReport:
     model = checkpoint.load_model(origin)
     if options.average:
         checkpoint.put_weights(model, checkpoint.average_weights(origins), origin)
-    kind = "pytorch" if form == "safetensors" else form
+    kind = form if form in ("onnx", "ctranslate2") else "pytorch"
     search, replaced = settle_search(info.search, form)
     made = {"nmtcli": __version__, "kind": kind, "precision": precision, "search": search}
     info = info.model_copy(update=made)
-    with staged(output) as directory:
-        write_export(model, info, tokenizers, directory)
+    with staged(output) as directory, TemporaryDirectory() as place:
+        opened, theirs = directory, tokenizers
+        if form == "marian":
+            write_marian(model, info, tokenizers, directory)
+            opened = Path(place)
+            convert(directory, opened, info.data_fingerprint)
+            theirs = Tokenizers.load(opened)
+        else:
+            write_export(model, info, tokenizers, directory)
         shortlist = None
         if data and options.vocabulary_shortlist:
             shortlist = Shortlist.learn(data.train, info.source_size, info.target_size)
             shortlist.save(directory)
         start = time.perf_counter()
-        engine = open_engine(directory, info, "cpu")
+        engine = open_engine(opened, read_info(opened), "cpu")
         seconds = time.perf_counter() - start
-        translator = Translator(engine, tokenizers, info.search, shortlist=shortlist)
-        comparison = check_export(model, translator, info, probes, options.force)
+        translator = Translator(engine, theirs, info.search, shortlist=shortlist)
+        other_ids = tokenizers if form == "marian" else None
+        comparison = check_export(model, translator, info, probes, options.force, other_ids)
         files = file_digests(directory)
         report = ExportReport(
             nmtcli=__version__,
@@ -121,13 +132,18 @@ def write_export(model: Seq2Seq, info: ModelInfo, tokenizers: Tokenizers, direct
 
 
 def check_export(
-    model: Seq2Seq, export: Translator, info: ModelInfo, probes: Probes, force: bool = False
+    model: Seq2Seq,
+    export: Translator,
+    info: ModelInfo,
+    probes: Probes,
+    force: bool = False,
+    tokenizers: Tokenizers | None = None,
 ) -> Comparison:
-    """Translate the probes with both models.
+    """Translate the probes with both models; `tokenizers` as in `compare`.
 
     Raises CheckFailed if the translations differ too much or the export is much slower, unless forced.
     """
-    comparison = compare(model, export, info, probes)
+    comparison = compare(model, export, info, probes, tokenizers)
     if comparison.failures and not force:
         if not comparison.differences:
             hint = (
@@ -159,7 +175,7 @@ def _check_possible(
     if precision not in (possible := PRECISIONS[form]):
         raise UserError(
             f"--quantize {precision} is not available with --format {form}",
-            f"--quantize {' or '.join(one for one in possible if one != 'fp32')}",
+            f"--quantize {' or '.join(possible[1:])}" if possible[1:] else "leave --quantize out",
         )
 
 

@@ -17,8 +17,11 @@ class ExportOptions:
     ] = None
     output: Annotated[Path | None, Option("Directory to create.", ("-o", "--output"), metavar="DIR")] = None
     form: Annotated[
-        Literal["safetensors", "onnx", "ctranslate2"] | None,
-        Option("Format: safetensors (default) needs PyTorch; onnx and ctranslate2 do not.", ("--format",)),
+        Literal["safetensors", "onnx", "ctranslate2", "marian"] | None,
+        Option(
+            "Format: safetensors (default) needs PyTorch; onnx and ctranslate2 do not; marian opens in transformers.",
+            ("--format",),
+        ),
     ] = None
     average: Annotated[str | None, Option("Checkpoint averaging.", metavar="last:N|best:N")] = None
     quantize: Annotated[

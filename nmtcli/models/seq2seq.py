@@ -19,7 +19,7 @@ from nmtcli.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from nmtcli.models.selected_attention import AttentionChoice, select_attention
 from nmtcli.models.ssru import SsruDecoder
 from nmtcli.models.transformer import TransformerDecoder, TransformerEncoder
-from nmtcli.vocabulary import PAD
+from nmtcli.vocabulary import BOS, PAD
 
 _ROWS = 96  # rows of the output layer at a time; with fewer, oneDNN spends more time on packing than on multiplying
 
@@ -46,7 +46,7 @@ class Seq2Seq(nn.Module):
         width = config.embedding.size
         self.source_embedding = nn.Embedding(source_size, width, padding_idx=PAD)
         self.target_embedding = nn.Embedding(target_size, width, padding_idx=PAD)
-        self.output = nn.Linear(width, target_size, bias=False)
+        self.output = nn.Linear(width, target_size, bias=config.output_bias)
         self.encoder = ENCODERS[config.encoder.type](config)
         self.decoder = DECODERS[config.decoder.type](config)
         self._initialise()
@@ -71,6 +71,8 @@ class Seq2Seq(nn.Module):
         for table in (self.source_embedding.weight, self.target_embedding.weight, self.output.weight):
             nn.init.normal_(table, std=width**-0.5)
             nn.init.zeros_(table[PAD])
+        if self.config.output_bias:
+            nn.init.zeros_(self.output.bias)
 
     def forward(self, source: Tensor, source_length: Tensor, target_input: Tensor) -> Tensor:
         """Teacher forcing: the features [B, T, E] of the output layer.
@@ -85,7 +87,7 @@ class Seq2Seq(nn.Module):
     ) -> Decoded:
         """`forward` with attention weights, if needed and if the model has attention."""
         memory, cache = self.start(source, source_length)
-        embedded = self._embed(self.target_embedding, target_input)
+        embedded = self._embed_target(target_input)
         return self.decoder.forward(embedded, memory, cache, need_attention)
 
     def select_attention(self, choice: AttentionChoice) -> None:
@@ -115,7 +117,7 @@ class Seq2Seq(nn.Module):
 
     def advance(self, tokens: Tensor, memory: Memory, cache: Cache) -> tuple[Tensor, Cache, Tensor | None]:
         """`step` up to the features [B, K, E], without the output layer."""
-        return self.decoder.step(self._embed(self.target_embedding, tokens), memory, cache)
+        return self.decoder.step(self._embed_target(tokens), memory, cache)
 
     def _embed(self, table: nn.Embedding, ids: Tensor) -> Tensor:
         """ids [B, L] to embeddings [B, L, E], with `scale` of initial unit variance (Vaswani et al. 2017, 3.4).
@@ -126,6 +128,11 @@ class Seq2Seq(nn.Module):
         if self.training and self.config.word_dropout:
             embedded = embedded * dropout_mask(embedded, ids.shape, self.config.word_dropout)[..., None]
         return embedded * self.config.embedding.size**0.5 if self.config.embedding.scale else embedded
+
+    def _embed_target(self, ids: Tensor) -> Tensor:
+        """Target ids [B, T] to embeddings [B, T, E]; BOS to zeros with `zero_start`."""
+        embedded = self._embed(self.target_embedding, ids)
+        return embedded.masked_fill((ids == BOS)[..., None], 0.0) if self.config.embedding.zero_start else embedded
 
     def log_probs(self, features: Tensor) -> Tensor:
         """Features [..., E] to log-probabilities [..., V] in fp32."""

@@ -4,7 +4,8 @@ Dropout as in the paper (section 5.4): on embeddings with positions, and on the 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -17,6 +18,12 @@ from nmtcli.models.interfaces import Decoded, Encoded
 from nmtcli.models.multihead import CrossAttention, SelfAttention
 from nmtcli.models.positions import SinusoidalPositions
 from nmtcli.models.protocol import Cache, Memory
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": partial(F.relu, inplace=True),
+    "gelu": F.gelu,
+    "silu": F.silu,
+}
 
 
 class Residual(nn.Module):
@@ -62,7 +69,7 @@ class FeedForward(nn.Module):
             gate, value = inner.chunk(2, dim=-1)
             inner = F.silu(gate) * value
         else:
-            inner = F.relu(inner, inplace=True) if self.activation == "relu" else F.gelu(inner)
+            inner = _ACTIVATIONS[self.activation](inner)
         output: Tensor = self.output(inner)
         return output
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nmtcli.checkpoint import INFO, RunDirectory, find_model, model_files, read_info
+from nmtcli.checkpoint import INFO, RunDirectory, model_files, read_info
 from nmtcli.config import CorpusConfig, DataConfig
 from nmtcli.data.directory import MANIFEST_FILE, Manifest
 from nmtcli.errors import UserError
+from nmtcli.interchange.models import is_foreign_model, local_model
 from nmtcli.options import Tell, check_rules, silent
 from nmtcli.paths import PIPE, require_apart
 from nmtcli.prepare.hold_out import names
@@ -50,8 +51,8 @@ def prepare(options: PrepareOptions, tell: Tell = silent, on_progress: OnProgres
     require_apart(inputs, [PIPE, *([options.report] if options.report is not None else [])])
     if options.report is not None:
         check_output(options.report)
-    if tokenizer is not None and RunDirectory(tokenizer).checkpoints.is_dir():
-        tokenizer = find_model(tokenizer)  # a run keeps its tokenizers with its checkpoints
+    if tokenizer is not None and (RunDirectory(tokenizer).checkpoints.is_dir() or is_foreign_model(tokenizer)):
+        tokenizer = local_model(tokenizer)  # a run keeps its tokenizers with its checkpoints
     if tokenizer is not None:
         data = _with_languages(data, tokenizer)
     job = Job(data, tokenizer, options.processes)

@@ -7,11 +7,12 @@ from typing import Self
 
 import torch
 
-from nmtcli.checkpoint import RunDirectory, check_export, find_model, load_model, model_weights, read_info
+from nmtcli.checkpoint import RunDirectory, check_export, load_model, model_weights, read_info
 from nmtcli.config import Config, ModelConfig
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import DataError, UserError
+from nmtcli.interchange.models import is_foreign_model, local_model
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.paths import quoted
 from nmtcli.train.run import DROPOUTS, differences
@@ -24,6 +25,12 @@ class FirstModel:
 
     directory: Path
     model: ModelConfig
+    foreign: Path | None = None  # the model of another toolkit that it was converted from
+
+    @property
+    def name(self) -> Path:
+        """The model in messages."""
+        return self.foreign or self.directory
 
     @classmethod
     def find(cls, path: Path, output: Path) -> Self:
@@ -33,7 +40,7 @@ class FirstModel:
         """
         run = RunDirectory(output)
         steps = run.steps()
-        directory = run.checkpoint(steps[-1]) if steps else find_model(path)
+        directory = run.checkpoint(steps[-1]) if steps else local_model(path)
         info = read_info(directory)
         if info.kind != "pytorch":
             raise DataError(
@@ -48,7 +55,8 @@ class FirstModel:
             )
         # the weights come from the model, not from its word vectors
         embedding = info.model.embedding.model_copy(update={"source_vectors": None, "target_vectors": None})
-        return cls(directory, info.model.model_copy(update={"embedding": embedding}))
+        foreign = path if not steps and is_foreign_model(path) else None
+        return cls(directory, info.model.model_copy(update={"embedding": embedding}), foreign)
 
     def check(self, config: Config, data: PreparedData, extend: bool = False) -> list[str]:
         """Lines that describe how the vocabulary changes, if it does; only `extend` allows that.
@@ -57,15 +65,15 @@ class FirstModel:
         """
         original = config.model_copy(update={"model": self.model})
         if changes := [change for key, change in differences(original, config) if key not in DROPOUTS]:
-            lines = "\n".join(f"{self.directory}: the model has other settings: {change}" for change in changes)
+            lines = "\n".join(f"{self.name}: the model has other settings: {change}" for change in changes)
             raise UserError(lines, "leave out the model settings: with --finetune-from they are the given model's")
         theirs, ours = Tokenizers.load(self.directory), data.tokenizers
         if theirs == ours:
             return []
         if not extend:
             raise UserError(
-                f"{self.directory}: the model has other tokenizers than the data",
-                f"prepare the data with --tokenizer {quoted(self.directory)}, or give --extend-vocabulary",
+                f"{self.name}: the model has other tokenizers than the data",
+                f"prepare the data with --tokenizer {quoted(self.name)}, or give --extend-vocabulary",
             )
         if frozen := [
             part for part in config.train.freeze if part in ("source_embedding", "target_embedding", "output")
@@ -83,7 +91,7 @@ class FirstModel:
             known = len(common_pieces(old, new)[0]) - SPECIAL
             name = "joint" if theirs.joint and ours.joint else side
             if known == 0:
-                raise UserError(f"{self.directory}: its {name} vocabulary has no piece in common with the data's")
+                raise UserError(f"{self.name}: its {name} vocabulary has no piece in common with the data's")
             total = len(new) - SPECIAL
             fresh = total - known
             yield f"{name} vocabulary: {known:,} of {total:,} pieces have the model's weights, {fresh:,} are new"
@@ -98,7 +106,8 @@ class FirstModel:
             common_pieces(theirs.source, tokenizers.source),
             common_pieces(theirs.target, tokenizers.target),
         )
-        rows = {"source_embedding.weight": source, "target_embedding.weight": target, "output.weight": target}
+        rows = {"source_embedding.weight": source}
+        rows |= dict.fromkeys(("target_embedding.weight", "output.weight", "output.bias"), target)
         with torch.no_grad():
             for name, weight in model_weights(model).items():  # tied ones once, by the same name in both
                 given = old[name].to(weight)

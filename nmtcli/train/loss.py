@@ -25,13 +25,21 @@ CHUNK_ROWS, PIECE_ROWS = {"cpu": 1024, "cuda": 8192}, {"cpu": 128, "cuda": 8192}
 
 
 class FusedSmoothedLoss(torch.autograd.Function):
-    """Sum of the label-smoothed loss of features @ weight.T, with its gradients made on the way."""
+    """Sum of the label-smoothed loss of features @ weight.T + bias, with its gradients made on the way."""
 
     @staticmethod
     def forward(
-        ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, smoothing: float, dtype: torch.dtype
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        smoothing: float,
+        dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
-        """features [M, E], weight [V, E], targets [M] to the loss, a scalar in fp32; products run in `dtype`.
+        """features [M, E], weight [V, E], bias [V] or None, targets [M] to the loss, a scalar in fp32.
+
+        Products run in `dtype`.
 
         Beside it, without gradient: the negative log-probability and the number of correct tokens, [2].
         """
@@ -42,6 +50,8 @@ class FusedSmoothedLoss(torch.autograd.Function):
         targets, table = F.pad(targets, (0, len(inputs) - real)), weight.to(dtype)
         grad_features = torch.empty_like(inputs)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
+        grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
+        offset = None if bias is None else bias.to(dtype)
         loss, sums = torch.zeros((), device=features.device), torch.zeros(2, device=features.device)
         grad = inputs.new_empty(min(CHUNK_ROWS[kind], len(inputs)), size)  # of the logits, [M', V]
         for start in range(0, len(inputs), CHUNK_ROWS[kind]):
@@ -49,7 +59,8 @@ class FusedSmoothedLoss(torch.autograd.Function):
             for at in range(0, len(chunk), PIECE_ROWS[kind]):
                 piece = slice(start + at, start + min(at + PIECE_ROWS[kind], len(chunk)))
                 target, count = targets[piece, None], max(0, real - piece.start)  # of the rows that are not padding
-                log_probs = torch.log_softmax(inputs[piece] @ table.t(), dim=1, dtype=torch.float32)  # [M'', V]
+                logits = F.linear(inputs[piece], table, offset)
+                log_probs = torch.log_softmax(logits, dim=1, dtype=torch.float32)  # [M'', V]
                 correct = log_probs.gather(1, target)
                 loss -= (1 - smoothing) * correct[:count].sum() + smoothing / size * log_probs[:count].sum()
                 right = correct >= log_probs.amax(dim=1, keepdim=True)  # [M'', 1]
@@ -62,20 +73,25 @@ class FusedSmoothedLoss(torch.autograd.Function):
             used = grad[: len(chunk)]
             torch.mm(used, table, out=grad_features[start : start + len(chunk)])
             grad_weight += used.t() @ chunk
-        ctx.save_for_backward(grad_features[:real].to(features.dtype), grad_weight.to(weight.dtype))
+            if grad_bias is not None:
+                grad_bias += used.sum(dim=0, dtype=torch.float32)
+        grad_bias = None if bias is None or grad_bias is None else grad_bias.to(bias.dtype)
+        ctx.save_for_backward(grad_features[:real].to(features.dtype), grad_weight.to(weight.dtype), grad_bias)
         ctx.mark_non_differentiable(sums)
         return loss, sums
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """The stored gradients, times that of the loss."""
-        grad_features, grad_weight = ctx.saved_tensors
-        return grad_features * grads[0], grad_weight * grads[0], None, None, None
+        scaled = (None if grad is None else grad * grads[0] for grad in ctx.saved_tensors)
+        return *scaled, None, None, None
 
 
-def plain_smoothed_loss(features: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+def plain_smoothed_loss(
+    features: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
     """The same sums by PyTorch's operators."""
-    logits = F.linear(features, weight).float()
+    logits = F.linear(features, weight, bias).float()
     loss = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
     with torch.no_grad():
         right = (logits.argmax(dim=1) == targets).sum()
@@ -123,11 +139,11 @@ class TrainingLoss(nn.Module):
 
     def _token_loss(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """features [M, E], targets [M]."""
-        weight, kind = self.model.output.weight, features.device.type
+        weight, bias, kind = self.model.output.weight, self.model.output.bias, features.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
         if dtype == torch.float16:  # the stored gradients would not carry the scale that keeps fp16 from underflow
-            return plain_smoothed_loss(features, weight, targets, self.smoothing)
-        fused: tuple[Tensor, Tensor] = FusedSmoothedLoss.apply(features, weight, targets, self.smoothing, dtype)  # type: ignore[no-untyped-call]
+            return plain_smoothed_loss(features, weight, bias, targets, self.smoothing)
+        fused: tuple[Tensor, Tensor] = FusedSmoothedLoss.apply(features, weight, bias, targets, self.smoothing, dtype)  # type: ignore[no-untyped-call]
         return fused
 
     @torch.no_grad()

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, InstanceOf
 
-from nmtcli.checkpoint import ModelInfo, check_export, find_model, load_model, read_info
+from nmtcli.checkpoint import ModelInfo, check_export, load_model, read_info
 from nmtcli.config import SearchConfig
 from nmtcli.errors import UserError
+from nmtcli.interchange.models import local_model
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice, attention_name
 from nmtcli.settings import replace_search
 from nmtcli.translate.arguments import check_fields
@@ -57,7 +58,7 @@ class ModelOptions:
 
         Messages about decoding settings in `overridden` name `--set`; see `replace_search`.
         """
-        directories = [find_model(path) for path in self.models]
+        directories = [local_model(path) for path in self.models]
         infos = [read_info(directory) for directory in directories]
         first, name = infos[0], self.models[0]
         if self.device not in ("auto", "cpu") and all(info.kind == "onnx" for info in infos):

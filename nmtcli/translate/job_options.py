@@ -4,10 +4,11 @@ import math
 import sys
 from pathlib import Path
 
-from nmtcli.checkpoint import find_model, model_files
+from nmtcli.checkpoint import model_files
 from nmtcli.config import SearchConfig
 from nmtcli.documents.formats import is_document
 from nmtcli.errors import DataError, UserError
+from nmtcli.interchange.models import local_model
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice
 from nmtcli.paths import PIPE, file_format, require_apart
 from nmtcli.settings import search_overrides
@@ -28,7 +29,7 @@ def job_of(options: TranslateOptions) -> Job:
     words = read_dictionary(options.dictionary) if options.dictionary else {} if options.replace_unknown else None
     terms = read_terms(options.terminology) if options.terminology else {}
     banned = read_phrases(options.ban) if options.ban else []
-    models = tuple(find_model(Path(model)) for model in options.models)
+    models = tuple(local_model(Path(model)) for model in options.models)
     named = {name: getattr(options, name, None) for name in SearchConfig.model_fields}
     given = {name: value for name, value in named.items() if value is not None}
     alignment, attention = options.alignment, options.attention_format

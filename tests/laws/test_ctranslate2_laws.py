@@ -25,6 +25,10 @@ KINDS = {
     "gelu": ["model.encoder.activation=gelu", "model.decoder.activation=gelu", "model.encoder.norm=post"],
     "swiglu": ["model.encoder.activation=swiglu", "model.decoder.activation=swiglu", "model.decoder.heads=2"],
     "rotary": ["model.encoder.positions=rotary", "model.decoder.positions=rotary", "model.decoder.layers=2"],
+    "marian": [
+        *("model.encoder.activation=silu", "model.decoder.activation=silu", "model.encoder.norm=post"),
+        *("model.decoder.norm=post", "model.output_bias=true", "model.embedding.zero_start=true"),
+    ],
     "widths": ["model.encoder.hidden_size=32", "model.decoder.hidden_size=24", "model.embedding.scale=true"],
 }
 

@@ -13,6 +13,11 @@ GNMT = ["model.decoder.query=first_layer", "model.decoder.layers=3", "model.deco
 COPY = [*PLAIN, "model.decoder.bridge=copy", "model.encoder.layers=2", "model.decoder.layers=2"]
 HEADS = ["model.attention.type=additive", "model.attention.heads=4", "model.attention.hidden_size=8"]
 LOCAL_M = ["model.attention.window=local-m", "model.attention.window_size=1"]
+MARIAN = [
+    *("model.encoder.type=transformer", "model.decoder.type=transformer", "model.encoder.norm=post"),
+    *("model.decoder.norm=post", "model.encoder.activation=silu", "model.decoder.activation=silu"),
+    *("model.output_bias=true", "model.embedding.zero_start=true", "model.embedding.scale=true"),
+]
 VARIANTS = [
     [],
     ["model.attention.type=dot"],
@@ -53,6 +58,8 @@ VARIANTS = [
     ["model.encoder.type=transformer", "model.decoder.type=ssru", "model.encoder.layers=2"],
     ["model.encoder.type=transformer", "model.encoder.reverse_source=true", "model.attention.type=additive"],
     ["model.decoder.type=transformer", "model.decoder.positions=rotary"],
+    MARIAN,
+    ["model.output_bias=true", "model.embedding.zero_start=true", "model.embedding.tie=none"],
     [*GNMT, *HEADS, "model.decoder.readout=state", "model.decoder.bridge=zero", "model.decoder.layer_norm=true"],
 ]
 variants = pytest.mark.parametrize("settings", VARIANTS, ids=lambda settings: ",".join(settings) or "default")

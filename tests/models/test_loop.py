@@ -32,7 +32,8 @@ def loss_and_gradients(model, batch, plain=False, dtype=None):
         if plain:
             features = model(batch.source, batch.source_length, batch.target_input)
             real = batch.target_output != PAD
-            loss, _ = plain_smoothed_loss(features[real], model.output.weight, batch.target_output[real], 0.1)
+            output, targets = model.output, batch.target_output[real]
+            loss, _ = plain_smoothed_loss(features[real], output.weight, output.bias, targets, 0.1)
         else:
             loss, _ = TrainingLoss(model, 0.1)(batch)
     loss.backward()

@@ -59,6 +59,8 @@ TOLD = {
     "readout=maxout": "maxout",
     "readout=state": "state goes straight to the output",
     "norm=post": "[Nn]ormalisation after each sublayer",
+    "zero_start=True": "zero vector",
+    "activation=silu": "SiLU",
 }
 
 each_preset = pytest.mark.parametrize("preset", presets())
@@ -248,7 +250,7 @@ def test_preset_settings_differ_from_the_default_as_documented(preset):
 def test_a_preset_sets_the_model_and_the_learning_rate_only(preset):
     tree, _ = load_tree(preset)
     assert tree["model"].keys() <= {"embedding", "encoder", "decoder", "attention", "dropout"}
-    papers = preset in {"transformer-base", "transformer-big", "deep-shallow"}
+    papers = preset in {"transformer-base", "transformer-big", "transformer-marian", "deep-shallow"}
     assert tree.keys() - {"model"} == ({"train"} if papers else set())
     assert tree.get("train", {}).keys() <= {"learning_rate", "warmup_updates", "schedule"}
 

@@ -20,7 +20,7 @@ FLOORS = [
     {"settings"},
     {"models", "data"},
     {"checkpoint", "text"},
-    {"documents"},
+    {"documents", "interchange"},
     {"prepare"},
     {"metrics"},
     {"translate"},

@@ -11,18 +11,21 @@ from tests.laws.test_training_laws import tiny_batch
 
 @pytest.mark.parametrize("rows", [1, 7, 512])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
-def test_fused_loss_equals_pytorch(monkeypatch, rows, smoothing):
+@pytest.mark.parametrize("biased", [False, True], ids=["", "bias"])
+def test_fused_loss_equals_pytorch(monkeypatch, rows, smoothing, biased):
     monkeypatch.setitem(loss_module.CHUNK_ROWS, "cpu", rows)
     monkeypatch.setitem(loss_module.PIECE_ROWS, "cpu", 3)
     torch.manual_seed(0)
     features, weight = torch.randn(23, 8, requires_grad=True), torch.randn(17, 8, requires_grad=True)
     targets = torch.randint(0, 17, (23,))
-    plain, plain_sums = plain_smoothed_loss(features, weight, targets, smoothing)
-    expected = torch.autograd.grad(plain * 0.37, (features, weight))
-    fused, sums = FusedSmoothedLoss.apply(features, weight, targets, smoothing, torch.float32)
+    bias = torch.randn(17, requires_grad=True) if biased else None
+    trained = (features, weight, bias) if bias is not None else (features, weight)
+    plain, plain_sums = plain_smoothed_loss(features, weight, bias, targets, smoothing)
+    expected = torch.autograd.grad(plain * 0.37, trained)
+    fused, sums = FusedSmoothedLoss.apply(features, weight, bias, targets, smoothing, torch.float32)
     torch.testing.assert_close(sums, plain_sums, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-4)
-    found = torch.autograd.grad(fused * 0.37, (features, weight))
+    found = torch.autograd.grad(fused * 0.37, trained)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -31,9 +34,9 @@ def test_fused_loss_in_bf16_has_gradients_of_the_same_direction():
     torch.manual_seed(0)
     features, weight = torch.randn(64, 32, requires_grad=True), torch.randn(50, 32, requires_grad=True)
     targets = torch.randint(0, 50, (64,))
-    exact = torch.autograd.grad(plain_smoothed_loss(features, weight, targets, 0.1)[0], (features, weight))
+    exact = torch.autograd.grad(plain_smoothed_loss(features, weight, None, targets, 0.1)[0], (features, weight))
     rough = torch.autograd.grad(
-        FusedSmoothedLoss.apply(features, weight, targets, 0.1, torch.bfloat16)[0], (features, weight)
+        FusedSmoothedLoss.apply(features, weight, None, targets, 0.1, torch.bfloat16)[0], (features, weight)
     )
     for ours, theirs in zip(rough, exact, strict=True):
         assert torch.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.999

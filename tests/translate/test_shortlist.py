@@ -102,7 +102,8 @@ def test_required_phrases_are_produced_whatever_the_shortlist(listed):
 @torch.inference_mode()
 def test_shortlisted_search_equals_search_of_a_reduced_model(tiny_model):
     """All else being forbidden is the same, but for the probability that the others had."""
-    model = tiny_model("model.embedding.tie=none", vocabulary=12)
+    model = tiny_model("model.embedding.tie=none", "model.output_bias=true", vocabulary=12)
+    model.output.bias.normal_()
     whole = TorchRuntime(model, torch.device("cpu"))
     source, length, _ = batch()
     tokens = np.array([0, 1, 2, 3, 5, 8, 11])

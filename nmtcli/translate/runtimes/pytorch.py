@@ -86,6 +86,8 @@ class ShortlistDecoder:
         self._runtime, self._tokens = runtime, tokens
         weight: Tensor | PackedMatrix = runtime.model.output.weight
         self._weight = weight.select(tokens) if isinstance(weight, PackedMatrix) else weight[tokens]
+        bias: Tensor | None = runtime.model.output.bias
+        self._bias = None if bias is None else bias[tokens]
         self._masked = torch.zeros(allowed.shape, device=tokens.device).masked_fill_(~allowed, float("-inf"))
 
     def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
@@ -99,7 +101,7 @@ class ShortlistDecoder:
         inner, masked = memory
         with explain_out_of_memory("--batch-tokens or --beam-size"):
             features, cache, attention = self._runtime.model.advance(self._tokens[tokens], inner, cache)
-            logits = plain_product(features, self._weight).float().add_(masked[:, None])
+            logits = plain_product(features, self._weight, self._bias).float().add_(masked[:, None])
             with torch.inference_mode(mode=False):
                 log_probs = torch.empty(
                     logits.shape, device=logits.device

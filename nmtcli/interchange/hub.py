@@ -1,0 +1,50 @@
+"""Models of the Hugging Face Hub, through huggingface_hub and its local cache."""
+
+import re
+from pathlib import Path
+
+from nmtcli.errors import DataError, UserError
+
+_NAME = re.compile(r"(?P<name>[\w-][\w.-]*/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
+# Weights that no version of nmt reads, and weights of other frameworks.
+_IGNORED = ["pytorch_model*", "*.bin.index.json", "tf_model*", "flax_model*", "rust_model*", "*.ckpt", "*.pt", "*.h5"]
+
+
+def is_hub_name(path: Path) -> bool:
+    """Whether a path that does not exist has the form OWNER/NAME or OWNER/NAME@REVISION, and OWNER is no directory."""
+    return not path.exists() and _NAME.fullmatch(str(path)) is not None and not Path(path.parts[0]).is_dir()
+
+
+def hub_folder(path: Path) -> Path:
+    """The folder of a model of the hub in the local cache; downloaded if it is not there.
+
+    Raises DataError where the hub has no such model or cannot be reached.
+    """
+    match = _NAME.fullmatch(str(path))
+    assert match is not None
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    except ImportError:
+        raise UserError(f"{path}: no such model", "give a directory, or pip install huggingface_hub") from None
+    name, revision = match["name"], match["revision"]
+    try:
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True, ignore_patterns=_IGNORED))
+        if _has_weights(folder):
+            return folder
+    except (LocalEntryNotFoundError, HFValidationError):
+        pass
+    try:
+        return Path(snapshot_download(name, revision=revision, ignore_patterns=_IGNORED))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(
+            f"{path}: no such directory, and the Hugging Face Hub does not give a model of this name: {reason}",
+            "give a run directory, a checkpoint or an export, or check the name and the network",
+        ) from None
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether a folder of the cache has more than single files that another program fetched."""
+    kinds = ("*.safetensors", "*.onnx", "*/model.bin")
+    return (folder / "config.json").is_file() and any(any(folder.glob(kind)) for kind in kinds)

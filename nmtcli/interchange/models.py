@@ -1,0 +1,71 @@
+"""Find a model of ours or of another toolkit; the latter is converted once and kept in a cache.
+
+The cache is `nmtcli/models` in `$XDG_CACHE_HOME` or `~/.cache`, a model directory for each content.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+
+from nmtcli.checkpoint import INFO, find_model, read_json
+from nmtcli.data.digests import checksum_of, sha256
+from nmtcli.errors import UserError
+from nmtcli.interchange.hub import hub_folder, is_hub_name
+from nmtcli.staging import staged, writing
+
+CONVERSION = 1  # raised when the result of a conversion changes
+_HINT = "or set XDG_CACHE_HOME to a directory that can be written"
+
+
+def local_model(path: Path) -> Path:
+    """The model directory of `path`: see `find_model`; of a MarianMT folder, its conversion.
+
+    A name OWNER/NAME[@REVISION] that is no path is a model of the Hugging Face Hub. Raises DataError where there is no
+    model, UserError for one that cannot be represented.
+    """
+    directory = find_model(hub_folder(path) if is_hub_name(path) else path)
+    settings = read_json(directory / INFO)
+    kind = settings.get("model_type")
+    if kind is None or "format" in settings:
+        return directory
+    if kind != "marian":
+        raise UserError(
+            f"{path}: a Hugging Face model of type {kind}; nmt opens those of type marian", "open it with transformers"
+        )
+    return _converted(directory)
+
+
+def is_foreign_model(path: Path) -> bool:
+    """Whether `path` is a model of the hub, or a folder with a model that is not ours."""
+    if is_hub_name(path):
+        return True
+    return (path / INFO).is_file() and "format" not in read_json(path / INFO)
+
+
+def cache_directory() -> Path:
+    """The directory of converted models."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "nmtcli" / "models"
+
+
+def _converted(folder: Path) -> Path:
+    """The conversion of a MarianMT folder, from the cache if it is there."""
+    from nmtcli.interchange.marian_reader import FILES, OPTIONAL, convert, languages
+
+    files = [folder / name for name in (*FILES, *OPTIONAL) if (folder / name).is_file()]
+    content = [f"{file.name} {checksum_of(file)}" for file in files]
+    digest = sha256("\n".join([str(CONVERSION), *languages(folder), *content]))
+    output = cache_directory() / f"marian-{digest[:32]}"
+    if (output / INFO).is_file():
+        return output
+    with writing(output, _HINT):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(output.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be converting it
+        if not (output / INFO).is_file():
+            with staged(output, _HINT) as directory:
+                convert(folder, directory, digest)
+    finally:
+        os.close(lock)
+    return output
