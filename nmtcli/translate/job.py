@@ -37,6 +37,7 @@ _PLAIN = (  # settings of `LineHandling`
     "source_language",
     "target_language",
     "protect",
+    "localize_numbers",
     "tags",
     "on_violation",
 )

@@ -49,6 +49,7 @@ def job_of(options: TranslateOptions) -> Job:
             options.protect,
             _kinds(options.protect_kinds),
             [one.pattern for one in read_patterns(options.protect_patterns)] if options.protect_patterns else (),
+            options.localize_numbers,
             options.tags,
             options.on_violation,
         ),

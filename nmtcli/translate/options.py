@@ -131,6 +131,9 @@ class TranslateOptions(_SettingOptions):  # type: ignore[misc]
         Path | None,
         Option("Also protect matches of these regular expressions, one a line.", metavar="FILE", panel=_TEXT),
     ] = None
+    localize_numbers: Annotated[
+        bool, Option("Write protected numbers as the target language does: 12,500.5 as 12.500,5.", panel=_TEXT)
+    ] = False
     tags: Annotated[
         Literal["keep", "transfer"],
         Option("transfer: translate without tags and put them back by word alignment.", panel=_TEXT),
@@ -252,8 +255,8 @@ RULES: tuple[Rule[TranslateOptions], ...] = (
         "use a .jsonl file, or leave --attention out",
     ),
     Rule(
-        lambda o: o.protect == "none" and (o.protect_kinds or o.protect_patterns),
-        "--protect none excludes --protect-kinds and --protect-patterns",
+        lambda o: o.protect == "none" and (o.protect_kinds or o.protect_patterns or o.localize_numbers),
+        "--protect none excludes --protect-kinds, --protect-patterns and --localize-numbers",
         "use --protect mask or copy",
     ),
     Rule(lambda o: o.resume and o.overwrite, "--resume and --overwrite exclude each other", "give one of them"),

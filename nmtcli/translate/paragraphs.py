@@ -18,6 +18,7 @@ from nmtcli.errors import UserError
 from nmtcli.metrics.alignment import word_links
 from nmtcli.text.inline import Content, Tag, Violation, content_of, plain, tag_violations, written
 from nmtcli.text.masking import Masked, mask, span_violations, symbol, symbols, unmask
+from nmtcli.text.numbers import localized
 from nmtcli.text.sentences import Sentences, split_sentences
 from nmtcli.text.spans import Kind, Scanner, Span
 from nmtcli.text.transfer import transfer
@@ -95,8 +96,10 @@ class Paragraphs:
         self._tag = self._language_tag()
         self._patterns = tuple(_compiled(pattern) for pattern in handling.patterns)
         self._method = self._protection()
-        for language in {self.source_language} if handling.split_sentences else ():
-            split_sentences("", language)  # raises UserError without the library
+        if handling.split_sentences:
+            split_sentences("", self.source_language)  # raises UserError without the library
+        if handling.localize_numbers:
+            localized("1", self.source_language, self.target_language)  # the same
 
     @cached_property
     def known(self) -> frozenset[str]:
@@ -123,7 +126,7 @@ class Paragraphs:
         return Paragraph(request, content, divided, tuple(sentences))
 
     def _sentence(self, request: Request, number: int, text: str, start: int, code: Iterable[Span]) -> Sentence:
-        end = start + len(text)
+        handling, end = self._handling, start + len(text)
         inside = [
             Span(span.start - start, span.end - start, span.kind, span.text)
             for span in code
@@ -139,11 +142,22 @@ class Paragraphs:
             places = [(masked.text.index(name), len(name)) for name in masked.spans]
             places += [(masked.versions.moved(span.start, span.end)[0], len(span.text)) for span in spans]
             copies = [Copy.of(masked.text, at, at + length) for at, length in places]
+        if handling.localize_numbers:
+            masked = replace(masked, spans={name: self._localized(span) for name, span in masked.spans.items()})
+            texts = {span.text: self._localized(span).text for span in spans}
+            copies = [replace(copy, text=texts.get(copy.text, copy.text)) for copy in copies]
+            spans = list(map(self._localized, spans))
         source = f"{self._tag} {masked.text}" if self._tag else masked.text
         sentence = replace(request, source=source, content=None, code=())
         if number:
             sentence = replace(sentence, prefix="", required=())
         return Sentence(sentence, masked, start, tuple(spans), tuple(copies))
+
+    def _localized(self, span: Span) -> Span:
+        """The span as it is written in the target language, if it is a number."""
+        if span.kind != "number":
+            return span
+        return replace(span, text=localized(span.text, self.source_language, self.target_language))
 
     def join(
         self, paragraph: Paragraph, translations: Sequence[Translation], n_best: int, attention: bool, alignment: bool

@@ -76,7 +76,8 @@ class LineHandling:
 
     `protect` says how spans of `protect_kinds` and matches of the regular expressions `patterns` come into the
     translation unchanged: mask (by placeholder symbols that the model knows), copy (by lexical constraints), none, or
-    auto: mask the kinds that the model knows. `tags`: `transfer` translates without inline tags and puts them back by
+    auto: mask the kinds that the model knows. `localize_numbers` writes protected numbers with the separators of the
+    target language. `tags`: `transfer` translates without inline tags and puts them back by
     word alignment. `on_violation`: a translation that does not keep spans or tags is kept, replaced by the source, or
     left out.
     """
@@ -92,6 +93,7 @@ class LineHandling:
     protect: Protection = "auto"
     protect_kinds: Sequence[Kind] = PROTECTED
     patterns: Sequence[str] = ()
+    localize_numbers: bool = False
     tags: Tags = "keep"
     on_violation: OnViolation = "keep"
 

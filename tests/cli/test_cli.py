@@ -27,8 +27,8 @@ OPTIONS = {
     " --plot --precision --preset --set --verbose --verify-resume",
     "translate": "--alignment --attention --attention-head --attention-layer --ban --batch-tokens --beam-groups"
     " --beam --beam-size --coverage-penalty --device --devices --dictionary --ensemble-mean --format --help"
-    " --input --input-format --lenpen --length-normalization --length-penalty --long-lines --max-length"
-    " --max-length-factor --max-source-tokens --max-tokens --method --min-length --model --n-best --nbest"
+    " --input --input-format --lenpen --length-normalization --length-penalty --localize-numbers --long-lines"
+    " --max-length --max-length-factor --max-source-tokens --max-tokens --method --min-length --model --n-best --nbest"
     " --no-repeat-ngram --on-violation --output --overwrite --processes --protect --protect-kinds --protect-patterns"
     " --quantize --replace-unknown --resume --seed --set --shortlist --source-language --split-sentences"
     " --stream --tags --target-language --temperature"

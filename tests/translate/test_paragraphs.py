@@ -172,6 +172,21 @@ def test_patterns_and_kinds_choose_what_is_protected(tokenizers):
     assert sentence.request.source == "__URL__ sells __CUSTOM__ for 5 km"
 
 
+@pytest.mark.parametrize("method", ["mask", "copy"])
+def test_numbers_are_localized_on_request(tokenizers, method):
+    handling = LineHandling(protect=method, localize_numbers=True)
+    paragraphs = Paragraphs(tokenizers, handling, ("en", "de"), constrained=True)
+    paragraph = paragraphs.divide(Request("It costs $12,500.5 or 7 on 2026-11-30."))
+    (sentence,) = paragraph.sentences
+    source = sentence.request.source
+    assert ("12,500.5" in source) == (method == "copy")
+    text = source.replace("12,500.5", "12.500,5")
+    joined = paragraphs.join(paragraph, [Translation(source, (Candidate(text, 0.0, 0.0),))], 1, False, False)
+    assert joined.text == "It costs $12.500,5 or 7 on 2026-11-30." and not joined.violations
+    if method == "copy":
+        assert {copy.text for copy in sentence.copies} == {"$12.500,5", "7", "2026-11-30"}
+
+
 @pytest.mark.parametrize(("target", "text"), [("ja", "一。二。"), ("de", "一。 二。")])
 def test_sentences_are_joined_as_the_target_language_does(tokenizers, target, text):
     handling = LineHandling(split_sentences=True)

@@ -1,0 +1,40 @@
+"""Numbers in another language: their separators, by the Unicode CLDR data of Babel."""
+
+import re
+from functools import cache
+
+from nmtcli.errors import UserError
+
+_FIGURES = re.compile(r"\d(?:.*\d)?")  # without units and currency signs around
+
+
+def localized(number: str, source: str, target: str) -> str:
+    """The number with the separators of the target language: `12,500.5 km` in English is `12.500,5 km` in German.
+
+    Whatever is no number with separators of the source language stays, such as dates and times, and all numbers of
+    unknown languages. Raises UserError without Babel.
+    """
+    before, after = _separators(source), _separators(target)
+    match = _FIGURES.search(number)
+    if before is None or after is None or match is None:
+        return number
+    group, decimal = map(re.escape, before)
+    if re.fullmatch(rf"\d{{1,3}}(?:{group}\d{{3}})+(?:{decimal}\d+)?|\d+{decimal}\d+", match[0]) is None:
+        return number
+    changed = match[0].translate({ord(before[0]): after[0], ord(before[1]): after[1]})
+    return number[: match.start()] + changed + number[match.end() :]
+
+
+@cache
+def _separators(language: str) -> tuple[str, str] | None:
+    """The separators of thousands and of decimals in a language; None for an unknown one."""
+    try:
+        from babel import Locale, UnknownLocaleError  # noqa: PLC0415 - an extra
+        from babel.numbers import get_decimal_symbol, get_group_symbol  # noqa: PLC0415
+    except ImportError:
+        raise UserError("numbers of another language need Babel", "pip install 'nmtcli[documents]'") from None
+    try:
+        locale = Locale.parse(language.replace("-", "_"))
+    except (UnknownLocaleError, ValueError):
+        return None
+    return get_group_symbol(locale), get_decimal_symbol(locale)
