@@ -115,12 +115,17 @@ def make(folder: Path, kind: Kind) -> Path:
         for weight in model.parameters():
             if weight.ndim == 1:  # biases and gains of transformers begin with zeros and ones
                 weight.add_(0.2 * torch.randn_like(weight))
-        model.model.decoder.layers[-1].final_layer_norm.weight.normal_()  # else the output repeats the input
+        # else the output repeats the input, whatever the source
+        for layer in model.model.decoder.layers:
+            layer.encoder_attn.out_proj.weight.mul_(6)
+            layer.encoder_attn.q_proj.weight.mul_(2)
+            layer.encoder_attn.k_proj.weight.mul_(2)
+        model.model.decoder.layers[-1].final_layer_norm.weight.normal_(std=4)
         model.final_logits_bias.normal_(std=0.5)
-        model.final_logits_bias[0, 0] += 4 * kind.width**0.25  # sentences end
         model.final_logits_bias[0, padding[1]] = 0
         for table in {model.model.encoder.embed_tokens, model.model.decoder.embed_tokens}:
             table.weight[padding[0] if table is model.model.encoder.embed_tokens else padding[1]] = 0
+        _let_sentences_end(model, len(vocabularies[0]), padding)
     model.generation_config.bad_words_ids = [[padding[1]]]
     model.generation_config.num_beams = 4
     model.generation_config.max_length = 60
@@ -136,6 +141,20 @@ def make(folder: Path, kind: Kind) -> Path:
     )
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def _let_sentences_end(model, size: int, padding: list[int]) -> None:
+    """Raise the bias of EOS, so that most greedy translations of random pieces end, but are not empty."""
+    source = torch.randint(2, size - 1, (20, 8))
+    shares = {}
+    for bias in range(0, 40, 2):
+        model.final_logits_bias[0, 0] = bias
+        found = model.generate(source, num_beams=1, max_length=20, bad_words_ids=[[padding[1]]])[:, 1:]
+        ends = torch.where((found == 0).any(dim=1), (found == 0).int().argmax(dim=1), 0)
+        shares[bias] = (ends > 1).float().mean().item()
+        if shares[bias] > 0.7:
+            break
+    model.final_logits_bias[0, 0] = max(shares, key=shares.__getitem__)
 
 
 def random_kind(seed: int) -> Kind:
