@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nmtcli.api import TranslateOptions, translate_file
 from nmtcli.data.files import as_text, compressor, decompressed, estimated_size, opened, read_text
 from nmtcli.paths import COMPRESSED, file_format
 from nmtcli.translate import lines as line_windows
-from nmtcli.translate.file import TranslateOptions, translate_file
 from nmtcli.translate.job import Job, translate_windows
 from nmtcli.translate.lines import LineReader
 from nmtcli.translate.outputs import OutputFiles, read_progress
