@@ -148,7 +148,9 @@ class Paragraphs:
             copies = [replace(copy, text=texts.get(copy.text, copy.text)) for copy in copies]
             spans = list(map(self._localized, spans))
         source = f"{self._tag} {masked.text}" if self._tag else masked.text
-        sentence = replace(request, source=source, content=None, code=())
+        sentence = request
+        if source != request.source or request.content is not None:
+            sentence = replace(request, source=source, content=None, code=())
         if number:
             sentence = replace(sentence, prefix="", required=())
         return Sentence(sentence, masked, start, tuple(spans), tuple(copies))
