@@ -28,6 +28,7 @@ from nmtcli.translate.assembly import block_diagonal
 from nmtcli.translate.long_lines import UNSPACED
 from nmtcli.translate.phrases import Copy
 from nmtcli.translate.translation import (
+    PROTECTED,
     Candidate,
     LineHandling,
     Problem,
@@ -264,9 +265,13 @@ class Paragraphs:
 
     def _protection(self) -> Literal["mask", "copy", "none"]:
         """The method of protection. Raises UserError for one that the model does not support."""
-        method = self._handling.protect
+        handling, method = self._handling, self._handling.protect
         if method == "auto":
-            return "mask" if self.known else "none"
+            asked = handling.patterns or handling.localize_numbers or tuple(handling.protect_kinds) != PROTECTED
+            method = "mask" if self.known else "copy" if asked else "none"
+        numbers = symbol("number", 1) in self.known if method == "mask" else "number" in handling.protect_kinds
+        if handling.localize_numbers and (method == "none" or not numbers):
+            raise UserError("localize_numbers needs protected numbers", "use protect copy, and number among the kinds")
         if method == "mask" and not self.known:
             raise UserError(
                 "protect mask: the model knows no placeholder symbols",

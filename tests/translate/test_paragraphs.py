@@ -165,6 +165,22 @@ def test_settings_that_the_model_does_not_support_are_refused(tokenizers):
     Paragraphs(Tokenizers(plain, plain), LineHandling(target_language="fr"), ("en", "de"), True)  # not multilingual
 
 
+def test_options_of_protection_have_an_effect_without_symbols():
+    plain = Tokenizer.train(SENTENCES, TokenizerConfig(vocab_size=300))
+    for handling, expected in (
+        (LineHandling(), ()),
+        (LineHandling(patterns=["ACME"]), ("ACME", "7,000")),
+        (LineHandling(protect_kinds=["number"]), ("7,000",)),
+        (LineHandling(localize_numbers=True), ("7.000",)),
+    ):
+        paragraphs = Paragraphs(Tokenizers(plain, plain), handling, ("en", "de"), constrained=True)
+        (sentence,) = paragraphs.divide(Request("ACME sells 7,000")).sentences
+        assert tuple(copy.text for copy in sentence.copies) == expected
+    with pytest.raises(UserError, match="needs protected numbers"):
+        handling = LineHandling(localize_numbers=True, protect_kinds=["url"])
+        Paragraphs(Tokenizers(plain, plain), handling, ("en", "de"), constrained=True)
+
+
 def test_patterns_and_kinds_choose_what_is_protected(tokenizers):
     handling = LineHandling(protect_kinds=["url"], patterns=[r"ACME-\d+"])
     paragraphs = Paragraphs(tokenizers, handling, ("en", "de"), constrained=True)
