@@ -18,3 +18,8 @@ def check_symbols(symbols: Sequence[str]) -> None:
             raise ValueError(f"the symbol {symbol} is reserved by the tokenizer")
     if len(set(symbols)) < len(symbols):
         raise ValueError(f"duplicate symbol {max(symbols, key=symbols.count)}")
+
+
+def vocabulary_order(special: Sequence[int], size: int) -> list[int]:
+    """The ids of a pretrained encoder in the order of ours: its PAD, BOS, EOS and UNK, then all others below `size`."""
+    return [*special, *(number for number in range(size) if number not in special)]

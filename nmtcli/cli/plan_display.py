@@ -52,9 +52,12 @@ def rows(
     )
     automatic = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in derived(given, config).items())
     rate = "" if settings.learning_rate is None else f"peak learning rate {settings.learning_rate:g}, "
+    if settings.encoder_learning_rate is not None:
+        rate += f"of the encoder {settings.encoder_learning_rate:g}, "
+    trained = f" ({plan.parameters - plan.frozen:,} trained, {plan.frozen:,} frozen)" if plan.frozen else ""
     return [
         ("model", describe(config.model)),
-        ("parameters", f"{plan.parameters:,}; vocabulary {vocabulary}"),
+        ("parameters", f"{plan.parameters:,}{trained}; vocabulary {vocabulary}"),
         ("data", f"{plan.pairs:,} pairs an epoch: {plan.updates:,} updates of {plan.target_tokens:,.0f} target tokens"),
         ("training", f"{plan.total:,} updates at most, {plan.epochs:,.1f} epochs"),
         ("schedule", f"{settings.optimizer}, {rate}{settings.warmup_updates:,} warm-up updates, {settings.schedule}"),
@@ -80,6 +83,8 @@ def describe(model: ModelConfig) -> str:
     encoder, decoder = model.encoder, model.decoder
     directions = {True: "bidirectional ", "first": "first layer bidirectional ", False: ""}
     cell = f"{directions[encoder.bidirectional]}{encoder.cell.upper()}" if encoder.type == "rnn" else "Transformer"
+    if encoder.architecture is not None:
+        cell = f"pretrained {encoder.architecture['model_type']}"
     decoder_cell = {"rnn": decoder.cell.upper(), "transformer": "Transformer", "ssru": "SSRU"}[decoder.type]
     attention = f"{decoder.heads} attention heads"
     if decoder.type == "rnn":

@@ -19,7 +19,14 @@ Markup = Literal["drop", "keep", "strip", "mask"]
 
 
 class TokenizerConfig(Section):
-    """SentencePiece."""
+    """SentencePiece, or for the source the tokenizer of a pretrained encoder."""
+
+    pretrained: str | None = Field(
+        None,
+        min_length=1,
+        description="Pretrained encoder whose tokenizer encodes the source: a folder, or OWNER/NAME of the Hugging Face"
+        " Hub (docs/pretrained.md). The target then has a SentencePiece tokenizer of its own.",
+    )
 
     type: Literal["unigram", "bpe", "char", "word"] = Field(
         "unigram",
@@ -67,8 +74,25 @@ class TokenizerConfig(Section):
         check_symbols(symbols)
         return symbols
 
+    @model_validator(mode="before")
+    @classmethod
+    def _separate(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("pretrained") is not None:
+            return {"joint": False, **given}
+        return given
+
+    @model_serializer(mode="wrap")
+    def _leave_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Written as before this setting existed, so that data prepared by earlier versions stays the same."""
+        fields: dict[str, Any] = serialize(self)
+        return fields if self.pretrained else {name: value for name, value in fields.items() if name != "pretrained"}
+
     @model_validator(mode="after")
     def _rules(self) -> Self:
+        if self.pretrained and self.joint:
+            raise ValueError("joint must be false with pretrained: the target has a tokenizer of its own")
+        if self.pretrained and self.symbols:
+            raise ValueError("symbols exclude pretrained: the encoder has no embeddings of them")
         if self.lowercase and self.normalization == "none":
             raise ValueError("lowercase needs a normalization other than none")
         return self

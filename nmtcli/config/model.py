@@ -47,6 +47,8 @@ def _only(*types: str) -> dict[str, Any]:
 
 RNN = _only("rnn")
 TRANSFORMER = _only("transformer")
+OURS = _only("rnn", "transformer")  # encoders that are not pretrained
+PRETRAINED = _only("pretrained")
 LAYERED = _only("transformer", "ssru")
 
 
@@ -82,10 +84,32 @@ class EmbeddingConfig(Section):
 class EncoderConfig(Part):
     """The encoder of the source sentence."""
 
-    type: Literal["rnn", "transformer"] = Field("rnn", description="Kind of encoder.")
-    layers: int = Field(1, ge=1, le=1_000, description="Stacked layers.")
+    type: Literal["rnn", "transformer", "pretrained"] = Field(
+        "rnn", description="Kind of encoder; pretrained: BERT and others (docs/pretrained.md)."
+    )
+    name: str | None = Field(
+        None,
+        min_length=1,
+        json_schema_extra=PRETRAINED,
+        description="Pretrained encoder: a folder, or OWNER/NAME of the Hugging Face Hub. Read at the start of a run"
+        " only.",
+    )
+    architecture: dict[str, Any] | None = Field(
+        None, json_schema_extra=PRETRAINED, description="The settings of its config.json; nmt train sets them."
+    )
+    special_ids: tuple[int, int, int, int] | None = Field(
+        None,
+        json_schema_extra=PRETRAINED,
+        description="Its ids of padding, of the tokens before and after a sentence and of the unknown token; nmt train"
+        " sets them.",
+    )
+    layers: int = Field(1, ge=1, le=1_000, description="Stacked layers; nmt train sets those of a pretrained encoder.")
     hidden_size: int = Field(
-        512, ge=1, le=65_536, description="Width of a state; of a bidirectional RNN, both directions together."
+        512,
+        ge=1,
+        le=65_536,
+        description="Width of a state; of a bidirectional RNN, both directions together. nmt train sets that of a"
+        " pretrained encoder.",
     )
     cell: Literal["lstm", "gru"] = Field("lstm", json_schema_extra=RNN, description="Recurrent cell.")
     bidirectional: Literal[True, False, "first"] = Field(
@@ -99,10 +123,12 @@ class EncoderConfig(Part):
     )
     reverse_source: bool = Field(
         False,
+        json_schema_extra=OURS,
         description="Reverse the source (Sutskever et al. 2014); attention positions stay those of the text.",
     )
     repeat_source: bool = Field(
         False,
+        json_schema_extra=OURS,
         description="Read the source twice in a row (Zaremba and Sutskever 2014); needs model.attention.type none.",
     )
     heads: int = Field(4, ge=1, le=1_024, json_schema_extra=TRANSFORMER, description="Attention heads.")
@@ -282,7 +308,11 @@ class ModelConfig(Section):
         " Ghahramani 2016); slow: no fused kernel.",
     )
     word_dropout: float = Field(
-        0.0, ge=0, lt=1, description="Share of tokens whose whole embedding is dropped in training, source and target."
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of tokens whose whole embedding is dropped in training, source and target; with a pretrained"
+        " encoder, target only.",
     )
 
     @model_validator(mode="after")
@@ -307,7 +337,9 @@ class ModelConfig(Section):
         encoder, decoder, attention = self.encoder, self.decoder, self.attention
         recurrent = decoder.type == "rnn"
         attends = recurrent and self.attends
-        same_width = encoder.hidden_size == decoder.hidden_size
+        pretrained = encoder.type == "pretrained"
+        settled = not pretrained or encoder.architecture is not None
+        same_width = encoder.hidden_size == decoder.hidden_size or not settled
         direct = attention.type == "dot" or (attention.type == "scaled_dot" and attention.heads == 1)
         halves = encoder.type == "rnn" and encoder.bidirectional is True
         alike = encoder.type == "rnn" and (encoder.layers, encoder.cell) == (decoder.layers, decoder.cell)
@@ -343,6 +375,10 @@ class ModelConfig(Section):
                 recurrent and not attends and decoder.bridge == "zero" and not decoder.context_every_step,
                 "attention.type none needs a decoder.bridge other than zero, or context_every_step: the decoder would"
                 " not depend on the source",
+            ),
+            (
+                pretrained and (self.embedding.tie == "all" or self.embedding.source_vectors is not None),
+                "embedding.tie all and source_vectors exclude a pretrained encoder, which has embeddings of its own",
             ),
             (
                 self.recurrent_dropout > 0 and encoder.type != "rnn" and not recurrent,

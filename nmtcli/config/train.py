@@ -71,6 +71,14 @@ class TrainConfig(Section):
     learning_rate: OrAuto[Annotated[float, Field(gt=0, le=3.4e38, allow_inf_nan=False)]] = Field(
         AUTO, description="Peak learning rate; auto: by optimizer, kind and width of the model (docs/training.md)."
     )
+    encoder_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=3.4e38,
+        allow_inf_nan=False,
+        description="Peak learning rate of the encoder, which follows the same schedule; null: 5e-5 for a pretrained"
+        " encoder, learning_rate for others.",
+    )
     warmup_updates: OrAuto[Annotated[int, Field(ge=0, le=1_000_000_000)]] = Field(
         AUTO,
         description="Updates in which the learning rate rises from zero to its peak; auto: by the model, at most a"
@@ -100,6 +108,13 @@ class TrainConfig(Section):
     )
     freeze: tuple[ModelPart, ...] = Field(
         (), description="Modules with frozen parameters; attention is the decoder's attention to the source."
+    )
+    trained_encoder_layers: int | None = Field(
+        None,
+        ge=0,
+        le=1_000,
+        description="Pretrained encoder: number of its top layers that are trained; 0 for a frozen encoder, null for"
+        " all with its embeddings. Frozen layers have no dropout.",
     )
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="Label smoothing: probability spread evenly over the vocabulary."
@@ -227,6 +242,7 @@ class TrainConfig(Section):
             yield "scheduled_sampling needs objective cross_entropy, not mrt"
         if self.objective == "mrt" and self.guided_alignment:
             yield "guided_alignment needs objective cross_entropy, not mrt"
+        yield from self._conflicts_of_encoder()
         yield from self._unused_settings()
         if self.sharded and (self.scheduled_sampling is not None or self.objective == "mrt"):
             yield "sharded models cannot be sampled from: set scheduled_sampling null and objective cross_entropy"
@@ -246,6 +262,13 @@ class TrainConfig(Section):
             key = f"keep_{kind}"
             if int(number) > getattr(self, key):
                 yield f"average {self.average} needs {number} kept checkpoints: set {key}={number}"
+
+    def _conflicts_of_encoder(self) -> Iterator[str]:
+        frozen = "encoder" in self.freeze
+        if frozen and self.trained_encoder_layers is not None:
+            yield "freeze encoder and trained_encoder_layers exclude each other; give one of them"
+        if (frozen or self.trained_encoder_layers == 0) and self.encoder_learning_rate is not None:
+            yield "encoder_learning_rate needs an encoder that is not frozen"
 
     def _unused_settings(self) -> Iterator[str]:
         """Settings of a feature that is off."""

@@ -38,6 +38,7 @@ from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL, UNK, check_symbols
 
 JOINT_FILE = "tokenizer.model"
 SOURCE_FILE = "tokenizer.source.model"
+PRETRAINED_FILE = "tokenizer.source.json"  # in place of it, of a pretrained encoder
 TARGET_FILE = "tokenizer.target.model"
 
 # A fixed number: the model depends on how the sums of EM are divided over threads.
@@ -62,8 +63,11 @@ class Tokenizer:
     """A SentencePiece model. Encoding normalises the text (NFC or NFKC, single spaces), so decoding returns
     `normalize(line)`, not always `line`.
 
-    User-defined symbols are always one piece; the longest match wins.
+    User-defined symbols are always one piece; the longest match wins. `PretrainedTokenizer` has the same interface.
     """
+
+    max_tokens: int | None = None  # of a sentence that the model can read; None: no limit
+    special_ids: tuple[int, int, int, int] | None = None  # of a pretrained encoder: its PAD, BOS, EOS and UNK
 
     def __init__(self, model: bytes) -> None:
         """Raises ValueError unless `model` is a SentencePiece model with the ids of `nmtcli.vocabulary`."""
@@ -245,7 +249,7 @@ class Tokenizer:
         PAD, BOS, EOS and ids outside the vocabulary are skipped, as a model may produce them.
         """
         size = len(self)
-        return _one_line(self._processor.decode([int(token) for token in ids if EOS < token < size]))
+        return one_line(self._processor.decode([int(token) for token in ids if EOS < token < size]))
 
     def decode_all(self, rows: Iterable[Sequence[int]]) -> list[str]:
         """The text of each sentence; see `decode`."""
@@ -257,7 +261,7 @@ class Tokenizer:
 
     def normalize(self, line: str) -> str:
         """The normalised line; equal to `decode(encode(line))` without unknown characters."""
-        return _one_line(self._processor.normalize(line).replace("▁", " "))
+        return one_line(self._processor.normalize(line).replace("▁", " "))
 
     @cached_property
     def _segmenter(self) -> sentencepiece.SentencePieceProcessor:
@@ -315,7 +319,7 @@ class Tokenizer:
         return not any("▁" in piece[1:] for piece in self._ordinary)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Text without line breaks, which byte pieces can produce, and without surrounding spaces."""
     return text.replace("\n", " ").replace("\r", " ").strip(" ")
 
@@ -365,12 +369,17 @@ class Tokenizers:
         """Whether both sides share a vocabulary."""
         return self.source is self.target
 
+    @property
+    def pretrained(self) -> bool:
+        """Whether the source has the tokenizer of a pretrained encoder."""
+        return self.source.special_ids is not None
+
     def save(self, directory: Path) -> None:
         """Write one file (joint) or two into an existing directory."""
         if self.joint:
             self.source.save(directory / JOINT_FILE)
         else:
-            self.source.save(directory / SOURCE_FILE)
+            self.source.save(directory / (PRETRAINED_FILE if self.pretrained else SOURCE_FILE))
             self.target.save(directory / TARGET_FILE)
 
     @classmethod
@@ -395,6 +404,10 @@ class Tokenizers:
         if (directory / JOINT_FILE).exists():
             tokenizer = read(directory / JOINT_FILE)
             return cls(tokenizer, tokenizer)
+        if (directory / PRETRAINED_FILE).exists():
+            from nmtcli.data.pretrained_tokenizer import PretrainedTokenizer  # noqa: PLC0415 - needs an extra
+
+            return cls(PretrainedTokenizer.load(directory / PRETRAINED_FILE), read(directory / TARGET_FILE))
         if not (directory / SOURCE_FILE).exists() and not (directory / TARGET_FILE).exists():
             raise DataError(
                 f"{directory}: has no tokenizer", f"expected {JOINT_FILE}, or {SOURCE_FILE} and {TARGET_FILE}"

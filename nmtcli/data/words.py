@@ -27,7 +27,7 @@ def surfaces(tokenizer: Tokenizer, ids: Sequence[int], words: Mapping[int, str] 
         if texts:
             texts[-1] += bytes_to_text.decode(b"", final=True)  # bytes that ended within a character
         if token == UNK:
-            space = " " if tokenizer.type == "word" else ""  # for other types the space is a separate piece
+            space = " " if tokenizer.word_starts[UNK] else ""  # otherwise the space is a separate piece
             texts.append(space + (words or {}).get(at, UNKNOWN))
         else:
             texts.append(_plain(piece.replace("▁", " ")) if token > EOS else "")

@@ -1,6 +1,7 @@
 """Models of the Hugging Face Hub, through huggingface_hub and its local cache."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from nmtcli.errors import DataError, UserError
@@ -15,8 +16,10 @@ def is_hub_name(path: Path) -> bool:
     return not path.exists() and _NAME.fullmatch(str(path)) is not None and not Path(path.parts[0]).is_dir()
 
 
-def hub_folder(path: Path) -> Path:
+def hub_folder(path: Path, files: Sequence[str] | None = None) -> Path:
     """The folder of a model of the hub in the local cache; downloaded if it is not there.
+
+    `files` are patterns of the files to download; None: all but weights that `nmt` does not read.
 
     Raises DataError where the hub has no such model or cannot be reached.
     """
@@ -28,14 +31,15 @@ def hub_folder(path: Path) -> Path:
     except ImportError:
         raise UserError(f"{path}: no such model", "give a directory, or pip install huggingface_hub") from None
     name, revision = match["name"], match["revision"]
+    patterns = {"ignore_patterns": _IGNORED, "allow_patterns": None if files is None else list(files)}
     try:
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True, ignore_patterns=_IGNORED))
+        folder = Path(snapshot_download(name, revision=revision, local_files_only=True, **patterns))
         if _has_weights(folder):
             return folder
     except (LocalEntryNotFoundError, HFValidationError):
         pass
     try:
-        return Path(snapshot_download(name, revision=revision, ignore_patterns=_IGNORED))
+        return Path(snapshot_download(name, revision=revision, **patterns))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(

@@ -32,7 +32,7 @@ class Encoder(Protocol):
     """Encodes embedded source sentences."""
 
     def __call__(self, embedded: Tensor, length: Tensor) -> Encoded:
-        """embedded [B, S, E], length [B]."""
+        """embedded [B, S, E], or for a pretrained encoder source ids [B, S]; length [B]."""
 
 
 class Decoder(Protocol):

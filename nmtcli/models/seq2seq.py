@@ -14,6 +14,7 @@ from nmtcli.config import ModelConfig
 from nmtcli.models.cells import flip_index, take
 from nmtcli.models.dropout import dropout_mask
 from nmtcli.models.interfaces import Decoded, Decoder, Encoder
+from nmtcli.models.pretrained import PretrainedEncoder
 from nmtcli.models.protocol import Cache, Memory, Step
 from nmtcli.models.recurrent import RecurrentDecoder, RecurrentEncoder
 from nmtcli.models.selected_attention import AttentionChoice, select_attention
@@ -26,6 +27,7 @@ _ROWS = 96  # rows of the output layer at a time; with fewer, oneDNN spends more
 ENCODERS: dict[str, Callable[[ModelConfig], Encoder]] = {
     "rnn": RecurrentEncoder,
     "transformer": TransformerEncoder,
+    "pretrained": PretrainedEncoder,
 }
 DECODERS: dict[str, Callable[[ModelConfig], Decoder]] = {
     "rnn": RecurrentDecoder,
@@ -37,14 +39,16 @@ DECODERS: dict[str, Callable[[ModelConfig], Decoder]] = {
 class Seq2Seq(nn.Module):
     """A model with any encoder and any decoder.
 
-    `source_size` and `target_size` are vocabulary sizes; tie "all" needs a joint vocabulary.
+    `source_size` and `target_size` are vocabulary sizes; tie "all" needs a joint vocabulary. A pretrained encoder has a
+    source embedding of its own, so the model has none.
     """
 
     def __init__(self, config: ModelConfig, source_size: int, target_size: int) -> None:
         super().__init__()
         self.config = config
         width = config.embedding.size
-        self.source_embedding = nn.Embedding(source_size, width, padding_idx=PAD)
+        own_table = config.encoder.type == "pretrained"
+        self.source_embedding = None if own_table else nn.Embedding(source_size, width, padding_idx=PAD)
         self.target_embedding = nn.Embedding(target_size, width, padding_idx=PAD)
         self.output = nn.Linear(width, target_size, bias=config.output_bias)
         self.encoder = ENCODERS[config.encoder.type](config)
@@ -52,7 +56,7 @@ class Seq2Seq(nn.Module):
         self._initialise()
         if config.embedding.tie in ("all", "target"):
             self.output.weight = self.target_embedding.weight
-        if config.embedding.tie == "all":
+        if config.embedding.tie == "all" and self.source_embedding is not None:
             self.source_embedding.weight = self.target_embedding.weight
 
     @property
@@ -68,7 +72,8 @@ class Seq2Seq(nn.Module):
 
     def _initialise(self) -> None:
         width = self.config.embedding.size
-        for table in (self.source_embedding.weight, self.target_embedding.weight, self.output.weight):
+        source = [] if self.source_embedding is None else [self.source_embedding.weight]
+        for table in (*source, self.target_embedding.weight, self.output.weight):
             nn.init.normal_(table, std=width**-0.5)
             nn.init.zeros_(table[PAD])
         if self.config.output_bias:
@@ -105,7 +110,8 @@ class Seq2Seq(nn.Module):
         if encoder.reverse_source:  # all but the EOS at the end
             order = flip_index(source_length - 1, source.size(1))  # [B, S]
             source = source.gather(1, order)
-        encoded = self.encoder(self._embed(self.source_embedding, source), source_length)
+        inputs = source if self.source_embedding is None else self._embed(self.source_embedding, source)
+        encoded = self.encoder(inputs, source_length)
         if order is not None:  # attention weights follow the order of the text
             encoded = replace(encoded, states=take(encoded.states, order))
         return self.decoder.start(encoded)

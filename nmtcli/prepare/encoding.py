@@ -93,7 +93,9 @@ class EncodingTask:
     ) -> None:
         """`tokenizers` is their directory."""
         self._tokenizers = Tokenizers.load(tokenizers)
-        self._max_tokens = config.cleaning.max_tokens if training else None
+        longest = (config.cleaning.max_tokens if training else None) or _NO_LIMIT
+        # of the source no more than a pretrained encoder can read, for validation too
+        self._max_tokens = min(longest, self._tokenizers.source.max_tokens or _NO_LIMIT), longest
         self._training, self._threads = training, threads
         self._masker, self._augmenter = PairMasker(config), Augmenter(config, held_out)
         self._losses = CharacterLosses(self._tokenizers.source), CharacterLosses(self._tokenizers.target)
@@ -153,9 +155,8 @@ class EncodingTask:
         return empty
 
     def _too_long(self, encoded: _Encoded) -> Mask:
-        if self._max_tokens is None:
-            return np.zeros(len(encoded.pairs), np.bool_)
-        return np.asarray(np.maximum(encoded.source.lengths, encoded.target.lengths) > self._max_tokens)
+        source, target = self._max_tokens
+        return np.asarray((encoded.source.lengths > source) | (encoded.target.lengths > target))
 
     def _with_copies(self, kept: _Encoded, ready: ReadyBlock) -> tuple[_Encoded, Counter[str]]:
         """The pairs with their changed copies behind them, and the number of copies by kind."""
@@ -193,9 +194,10 @@ class EncodingTask:
     def _reason(self, encoded: _Encoded, number: int, lost: bool) -> tuple[str, str]:
         if lost:
             return EMPTY, "a side is empty after normalisation"
-        source, target = (int(side.lengths[number]) for side in (encoded.source, encoded.target))
-        side, length = ("source", source) if source > target else ("target", target)
-        return TOO_MANY_TOKENS, f"the {side} has {length} tokens, more than {self._max_tokens}"
+        lengths = (int(side.lengths[number]) for side in (encoded.source, encoded.target))
+        sides = zip(("source", "target"), lengths, self._max_tokens, strict=True)
+        side, length, limit = max(sides, key=lambda one: one[1] - one[2])
+        return TOO_MANY_TOKENS, f"the {side} has {length} tokens, more than {limit}"
 
 
 def _sentences(rows: Sequence[npt.NDArray[np.int32]]) -> Sentences:
@@ -280,6 +282,7 @@ def sample_rows(verdicts: Verdicts, size: int, seed: int) -> "np.ndarray[tuple[i
     return np.concatenate(rows)
 
 
+_NO_LIMIT = 2**31  # tokens
 _SLICE = 2**20  # rows at a time, so that memory stays bounded
 
 

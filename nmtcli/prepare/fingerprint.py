@@ -9,25 +9,34 @@ import sentencepiece
 from nmtcli.config import Config, DataConfig
 from nmtcli.data.digests import sha256
 from nmtcli.data.directory import FORMAT, MANIFEST_FILE, Manifest, open_data
-from nmtcli.data.tokenizer import Tokenizers
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import UserError, each
 from nmtcli.prepare.corpus import Corpora, Corpus
 from nmtcli.settings import changed_settings
 from nmtcli.version import __version__
 
 
-def fingerprint(corpora: Corpora, config: DataConfig, reused: Tokenizers | None) -> str:
+def fingerprint(corpora: Corpora, config: DataConfig, given: Tokenizers | Tokenizer | None) -> str:
     """SHA-256 of everything that the data directory depends on: names of files, but not folders.
 
-    Raises DataError if a file cannot be read.
+    `given` are tokenizers that are not trained: both, or that of the source. Raises DataError if a file cannot be read.
     """
+    settings = config.settings()
+    if isinstance(given, Tokenizers):
+        digests = [given.source.digest, given.target.digest]
+    elif given is not None:  # the tokenizer counts, not where it is from
+        digests = [given.digest]
+        tokenizer = settings.tokenizer.model_copy(update={"pretrained": None})
+        settings = settings.model_copy(update={"tokenizer": tokenizer})
+    else:
+        digests = None
     identity = {
         "format": FORMAT,
         "nmtcli": __version__,
         "sentencepiece": sentencepiece.__version__,
         "unicode": unicodedata.unidata_version,
-        "data": config.settings().model_dump(),
-        "tokenizers": reused and [reused.source.digest, reused.target.digest],
+        "data": settings.model_dump(),
+        "tokenizers": digests,
     }
     for split in ("train", "valid", "test"):
         part: tuple[Corpus, ...] = getattr(corpora, split)

@@ -54,11 +54,11 @@ def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> tuple[Repor
     config = job.config
     existing = find_existing(output)
     with TemporaryDirectory(prefix="nmt-prepare-") as cache:
-        corpora, reused = _open(job, Path(cache), on_progress)
+        corpora, given = _open(job, Path(cache), on_progress)
         processes = _processes(job, corpora)
         if not existing:
             warm_up(processes, _PRELOAD)
-        identity = fingerprint(corpora, config, reused)
+        identity = fingerprint(corpora, config, given)
         if existing:
             require_same(output, existing, identity, config)
             return Report.load(output), True
@@ -68,7 +68,10 @@ def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> tuple[Repor
             splits = _read(corpora, config, held_out, workers, directory, on_progress)
             for split in splits:
                 _require_pairs(split)
-            tokenizers = reused or _train_tokenizers(splits[0], config, corpora.tags, held_out, on_progress)
+            if isinstance(given, Tokenizers):
+                tokenizers = given
+            else:
+                tokenizers = _train_tokenizers(splits[0], config, corpora.tags, held_out, on_progress, given)
             tokenizers.save(directory)
             report = _write(splits, config, tokenizers, workers, directory, identity, on_progress)
             report.save(directory)
@@ -95,11 +98,16 @@ def _workers(processes: int, config: DataConfig, held_out: HeldOut, tokenizers: 
     return Workers(processes, partial(BlockWork, config, held_out, tokenizers, threads))
 
 
-def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Tokenizers | None]:
-    """The checked corpora and the tokenizers to reuse. Raises UserError and DataError for errors in either."""
+def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Tokenizers | Tokenizer | None]:
+    """The checked corpora, and the tokenizers to reuse or that of a pretrained encoder for the source.
+
+    Raises UserError and DataError for errors in either.
+    """
     corpora = Corpora.open(job.config, cache, on_progress)
     check_hold_out(job.config, corpora)
     corpora.check()
+    if job.config.tokenizer.pretrained is not None:
+        return corpora, _pretrained(job, corpora)
     if job.tokenizer is None:
         return corpora, None
     reused = Tokenizers.reuse(job.tokenizer)
@@ -117,6 +125,22 @@ def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Toke
             "use a tokenizer trained with these settings, or let nmt prepare train one",
         )
     return corpora, reused
+
+
+def _pretrained(job: Job, corpora: Corpora) -> Tokenizer:
+    """The tokenizer of the pretrained encoder. Raises UserError for settings that exclude it."""
+    from nmtcli.interchange.encoders import EncoderFolder  # noqa: PLC0415 - needs an extra
+
+    name = job.config.tokenizer.pretrained
+    assert name is not None
+    if job.tokenizer is not None:
+        raise UserError("--tokenizer and data.tokenizer.pretrained exclude each other", "give one of them")
+    if symbols := [*corpora.tags, *PairMasker(job.config).symbols]:
+        raise UserError(
+            f"{name}: a pretrained encoder has no embedding of the symbol {symbols[0]}",
+            "leave out the tags of corpora, data.protect and data.cleaning.markup=mask",
+        )
+    return EncoderFolder.open(name).tokenizer()
 
 
 def _read(
@@ -170,17 +194,27 @@ def _held_out(corpora: Corpora, config: DataConfig, sampled: tuple[str, ...] = (
 
 
 def _train_tokenizers(
-    train: SplitRead, config: DataConfig, tags: tuple[str, ...], held_out: HeldOut, on_progress: OnProgress
+    train: SplitRead,
+    config: DataConfig,
+    tags: tuple[str, ...],
+    held_out: HeldOut,
+    on_progress: OnProgress,
+    source: Tokenizer | None = None,
 ) -> Tokenizers:
-    """Train the tokenizers on a reproducible sample of the training pairs; that of the source has the tags."""
+    """Train the tokenizers on a reproducible sample of the training pairs; that of the source has the tags.
+
+    With `source`, that of a pretrained encoder, only the target's is trained.
+    """
     settings, masker = config.tokenizer, PairMasker(config)
     sources, targets = sample_pairs(train, settings.training_pairs, config.seed, masker, Augmenter(config, held_out))
     if settings.vocab_size == AUTO:
         share = min(1, settings.training_pairs / train.kept)
-        size = vocabulary_size(settings.type, [*sources, *targets], share)
+        size = vocabulary_size(settings.type, targets if source else [*sources, *targets], share)
         settings = settings.model_copy(update={"vocab_size": size})
     on_progress("training the tokenizer", 0, 1)
-    if settings.joint:
+    if source is not None:
+        tokenizers = Tokenizers(source, Tokenizer.train(targets, settings))
+    elif settings.joint:
         tokenizer = Tokenizer.train([*sources, *targets], settings, (*tags, *masker.symbols))
         tokenizers = Tokenizers(tokenizer, tokenizer)
     else:

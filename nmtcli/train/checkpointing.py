@@ -18,7 +18,7 @@ from nmtcli.errors import DataError
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.averaging import MovingAverage
 from nmtcli.train.distributed import Ranks, divided, whole
-from nmtcli.train.finetuning import FirstModel
+from nmtcli.train.finetuning import First
 from nmtcli.train.freezing import freeze
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.objectives import make_objective
@@ -43,7 +43,7 @@ class Learner:
         run: RunDirectory,
         device: torch.device,
         ranks: Ranks,
-        first: FirstModel | None = None,
+        first: First | None = None,
         word_vectors: WordVectorPair = (None, None),
     ) -> None:
         """See `Trainer`."""
@@ -68,9 +68,9 @@ class Learner:
         if self.first is not None:
             self.first.give_weights(model, tokenizers)
         for vectors, table in zip(self.word_vectors, (model.source_embedding, model.target_embedding), strict=True):
-            if vectors is not None:
+            if vectors is not None and table is not None:
                 vectors.put(table.weight)
-        freeze(model, self.config.train.freeze)
+        freeze(model, self.config.train.freeze, self.config.train.trained_encoder_layers)
         return model.to(self.device)
 
     def restart(self) -> None:

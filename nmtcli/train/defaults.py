@@ -18,6 +18,7 @@ EPOCHS = 20, 30_000  # so many for so many pairs
 FEWEST, MOST_EPOCHS = 5, 40
 FINETUNING = 10  # times lower a learning rate for weights that are trained already, and
 FINETUNING_EPOCHS = 4  # times fewer epochs
+ENCODER_RATE = 5e-5  # of a pretrained encoder (Devlin et al. 2019, A.3: 2e-5 to 5e-5)
 VALIDATIONS = 12  # of a run
 LEAST_DROPOUT = 0.1
 DROPOUT = {"recurrent": (0.15, 0.5), "transformer": (0.1, 0.4)}  # more for each doubling of the epochs, and the most
@@ -94,7 +95,8 @@ def _rate(config: Config) -> float:
     model: ModelConfig = config.model
     width = max(model.encoder.hidden_size, model.decoder.hidden_size)
     if _recurrent(model):
-        depth = max(model.encoder.layers, model.decoder.layers)
+        own = [part.layers for part in (model.encoder, model.decoder) if part.type == "rnn"]
+        depth = max(own)
         return _significant(0.003 * min(1, 512 / width) / math.sqrt(depth))
     return _significant(min(0.004, 0.512 / width))
 
@@ -107,7 +109,8 @@ def _dropout(model: ModelConfig, epochs: float) -> float:
 
 
 def _recurrent(model: ModelConfig) -> bool:
-    return model.encoder.type == model.decoder.type == "rnn"
+    """Whether all that is trained from random weights is recurrent."""
+    return model.decoder.type == "rnn" and model.encoder.type in ("rnn", "pretrained")
 
 
 def _rounded(updates: float) -> int:

@@ -1,4 +1,4 @@
-"""A new run whose first weights are those of a trained model."""
+"""A new run whose first weights are those of a trained model, or in part those of a pretrained encoder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,9 @@ from nmtcli.config import Config, ModelConfig
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import DataError, UserError
+from nmtcli.interchange.encoders import EncoderFolder
 from nmtcli.interchange.models import is_foreign_model, local_model
+from nmtcli.models.pretrained import PretrainedEncoder
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.paths import quoted
 from nmtcli.train.run import DROPOUTS, differences
@@ -70,6 +72,11 @@ class FirstModel:
         theirs, ours = Tokenizers.load(self.directory), data.tokenizers
         if theirs == ours:
             return []
+        if (theirs.pretrained or ours.pretrained) and theirs.source != ours.source:
+            raise UserError(
+                f"{self.name}: the tokenizer of a pretrained encoder cannot be replaced, and the data has another one",
+                f"prepare the data with --tokenizer {quoted(self.name)}",
+            )
         if not extend:
             raise UserError(
                 f"{self.name}: the model has other tokenizers than the data",
@@ -116,6 +123,25 @@ class FirstModel:
                     weight[our_ids] = given[their_ids]
                 else:
                     weight.copy_(given)
+
+
+@dataclass(frozen=True)
+class FirstEncoder:
+    """The pretrained encoder that a run starts from; the decoder starts from random weights."""
+
+    folder: EncoderFolder
+
+    def give_weights(self, model: Seq2Seq, tokenizers: Tokenizers) -> None:
+        """See `FirstModel.give_weights`. Raises DataError for damaged weights."""
+        del tokenizers  # `EncoderFolder.check` has compared them
+        assert isinstance(model.encoder, PretrainedEncoder)
+        weights = self.folder.weights()
+        with torch.no_grad():
+            for name, weight in model.encoder.model.named_parameters():
+                weight.copy_(weights[name])
+
+
+First = FirstModel | FirstEncoder  # what a run starts from, if not from random weights only
 
 
 def common_pieces(theirs: Tokenizer, ours: Tokenizer) -> tuple[list[int], list[int]]:

@@ -9,6 +9,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from nmtcli.config import TrainConfig
 
 BETAS, EPSILON = (0.9, 0.98), 1e-9  # Vaswani et al. 2017, section 5.3
+ENCODER = "encoder"  # marks a group of parameters with the encoder's learning rate
 MOMENTS = {"adam": 2, "adamw": 2, "sgd": 0}  # tensors of a weight's size that an optimizer keeps of it
 
 
@@ -20,11 +21,13 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     """
     weights = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     groups: list[dict[str, Any]] = [{"params": weights}]
+    if config.encoder_learning_rate is not None:
+        of_encoder = [(name, weight) for name, weight in weights if name.startswith("encoder.")]
+        others = [(name, weight) for name, weight in weights if not name.startswith("encoder.")]
+        groups = [{"params": others}, {"params": of_encoder, ENCODER: True}]
     if config.weight_decay:
-        matrices = [(name, weight) for name, weight in weights if is_matrix(weight)]
-        vectors = [(name, weight) for name, weight in weights if not is_matrix(weight)]
-        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-        groups = [group for group in groups if group["params"]]
+        groups = [part for group in groups for part in _decayed(group, config.weight_decay)]
+    groups = [group for group in groups if group["params"]]
     match config.optimizer:
         case "adam":
             return Adam(groups, betas=BETAS, eps=EPSILON, fused=True)
@@ -32,6 +35,20 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
             return AdamW(groups, betas=BETAS, eps=EPSILON, weight_decay=0.0, fused=True)
         case "sgd":
             return SGD(groups, fused=True)
+
+
+def _decayed(group: dict[str, Any], decay: float) -> Iterator[dict[str, Any]]:
+    """A group in two: its matrices, with weight decay, and the rest."""
+    matrices = [(name, weight) for name, weight in group["params"] if is_matrix(weight)]
+    vectors = [(name, weight) for name, weight in group["params"] if not is_matrix(weight)]
+    yield {**group, "params": matrices, "weight_decay": decay}
+    yield {**group, "params": vectors, "weight_decay": 0.0}
+
+
+def set_rate(optimizer: Optimizer, rate: float, encoder_share: float) -> None:
+    """Set the learning rate; that of the encoder's own groups is a share of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * encoder_share if group.get(ENCODER) else rate
 
 
 def is_matrix(weight: Tensor) -> bool:

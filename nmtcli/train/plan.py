@@ -31,6 +31,7 @@ class RunPlan:
 
     weights: dict[str, tuple[int, ...]]  # name to shape; tied weights once
     parameters: int
+    frozen: int  # of them
     pairs: int  # of an epoch
     updates: int  # of an epoch
     total: int  # updates of the run, at most
@@ -62,6 +63,7 @@ def plan_run(config: Config, data: PreparedData, device: torch.device) -> RunPla
     return RunPlan(
         weights={name: tuple(weight.shape) for name, weight in model.named_parameters()},
         parameters=parameter_count(model),
+        frozen=sum(weight.numel() for weight in model.parameters() if not weight.requires_grad),
         pairs=plan.epochs.pairs(1),
         updates=plan.updates(1),
         total=trainer.total,

@@ -5,20 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from nmtcli.checkpoint import RunDirectory
-from nmtcli.config import Config, Precision
+from nmtcli.config import Config, ModelConfig, Precision
 from nmtcli.config.section import AUTO
 from nmtcli.data.directory import PreparedData
 from nmtcli.errors import UserError
+from nmtcli.interchange.encoders import EncoderFolder
 from nmtcli.settings import changed_settings, dump_config, keys, load_config, replaced, value_of
 from nmtcli.staging import write_whole, writing
 from nmtcli.train.batches import BatchPlan
-from nmtcli.train.defaults import AUTOMATIC, automatic
-from nmtcli.train.freezing import check_freeze
+from nmtcli.train.defaults import AUTOMATIC, ENCODER_RATE, automatic
+from nmtcli.train.freezing import check_freeze, encoder_is_frozen
 from nmtcli.train.precision import resolve_precision
 
 DROPOUTS = {f"model.{key}" for key in ("dropout", "recurrent_dropout", "word_dropout")}  # shape no weight
+_OF_ENCODER = "architecture", "special_ids", "layers", "hidden_size"  # settings that a pretrained encoder decides
 # Settings that may change when a run is resumed: they decide what is logged and saved, or how long it lasts.
 FREE = {
     *(f"train.{key}" for key in ("max_updates", "max_epochs", "patience", "valid_every", "save_every")),
@@ -45,6 +48,8 @@ def resolve(
     if changes := [change for _, change in differences(prepared, config)]:
         lines = "\n".join(f"the data was prepared with other settings: {change}" for change in changes)
         raise UserError(lines, "leave out the data settings, or run nmt prepare with these to another directory")
+    if config.model.encoder.type == "pretrained":
+        config = _with_encoder(config, data, before)
     config = replaced(config, _automatic(config, data, before, finetuning))
     BatchPlan.training(data, config.train)  # may refuse
     if config.train.guided_alignment:
@@ -61,10 +66,51 @@ def resolve(
     if tie == "auto":
         tie = "all" if data.tokenizers.joint else "target"
     config = replaced(config, {"model.embedding.tie": tie})
-    if config.train.freeze:
-        check_freeze(config)
+    check_freeze(config)
     threads = config.train.threads or torch.get_num_threads()
     return replaced(config, {"train.precision": _precision(config, before, device), "train.threads": threads})
+
+
+def _with_encoder(config: Config, data: PreparedData, before: Config | None) -> Config:
+    """The settings with those of the pretrained encoder: from a model or an earlier start that has them, or its folder.
+
+    Raises UserError for a missing or wrong folder and for data with another tokenizer.
+    """
+    encoder, tokenizers = config.model.encoder, data.tokenizers
+    known = before.model.encoder if before is not None else None
+    if encoder.architecture is None and known is not None and known.name == encoder.name:
+        values = {name: getattr(known, name) for name in _OF_ENCODER}
+    elif encoder.architecture is None:
+        if encoder.name is None:
+            raise UserError(
+                "model.encoder.name is missing: the pretrained encoder to start from",
+                "--set model.encoder.name=FOLDER, or OWNER/NAME of the Hugging Face Hub",
+            )
+        folder = EncoderFolder.open(encoder.name)
+        folder.check(tokenizers)
+        values = folder.settings() | {"special_ids": tokenizers.source.special_ids}
+    else:
+        values = {name: getattr(encoder, name) for name in _OF_ENCODER}
+    if values["special_ids"] != tokenizers.source.special_ids:
+        raise UserError(
+            "the data was not prepared with the tokenizer of this pretrained encoder",
+            "prepare it with --set data.tokenizer.pretrained=NAME, or with --tokenizer MODEL",
+        )
+    for name in ("layers", "hidden_size"):
+        if getattr(encoder, name) not in (type(encoder).model_fields[name].default, values[name]):
+            raise UserError(
+                f"model.encoder.{name} is {getattr(encoder, name)}, but the pretrained encoder has {values[name]}",
+                "leave it out",
+            )
+    try:
+        model = ModelConfig.model_validate({**config.model.model_dump(), "encoder": {**encoder.model_dump(), **values}})
+    except ValidationError as error:
+        lines = (str(one["msg"]).removeprefix("Value error, ") for one in error.errors())
+        raise UserError("\n".join(f"model: {line}" for line in lines)) from None
+    config = config.model_copy(update={"model": model})
+    if config.train.encoder_learning_rate is None and not encoder_is_frozen(config):
+        return replaced(config, {"train.encoder_learning_rate": ENCODER_RATE})
+    return config
 
 
 def _automatic(config: Config, data: PreparedData, before: Config | None, finetuning: bool) -> dict[str, Any]:
@@ -97,7 +143,8 @@ def automatic_values(given: Config, settings: Config) -> str:
 
 def derived(before: Config, now: Config) -> dict[str, Any]:
     """The settings that `resolve` changed, by their keys."""
-    return {key: value for key, _, value in changed_settings(before, now) if not key.startswith("data.")}
+    unseen = ("data.", "model.encoder.architecture", "model.encoder.special_ids")
+    return {key: value for key, _, value in changed_settings(before, now) if not key.startswith(unseen)}
 
 
 def _require_alignment(config: Config, data: PreparedData) -> None:

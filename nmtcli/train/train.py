@@ -9,13 +9,14 @@ import torch
 from nmtcli.checkpoint import AGAIN, RunDirectory
 from nmtcli.config import Config
 from nmtcli.data.directory import PreparedData, open_data
+from nmtcli.interchange.encoders import EncoderFolder
 from nmtcli.models.device import explain_out_of_memory, has_bf16, open_device
 from nmtcli.options import Tell, check_rules, silent
 from nmtcli.settings import load_config, removed_settings
 from nmtcli.staging import writing
 from nmtcli.train.curves import CurvesPage
 from nmtcli.train.distributed import joined, local_rank
-from nmtcli.train.finetuning import FirstModel
+from nmtcli.train.finetuning import First, FirstEncoder, FirstModel
 from nmtcli.train.logs import Observer, WandbLog, open_logs
 from nmtcli.train.options import RULES, TrainOptions
 from nmtcli.train.run import automatic_values, open_run, resolve, settings_of
@@ -42,7 +43,7 @@ class Training:
     settings: Config  # and resolved
     data: PreparedData
     device: torch.device
-    first: FirstModel | None
+    first: First | None
     vectors: WordVectorPair
     tell: Tell
 
@@ -69,28 +70,34 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
     check_rules(options, RULES)
     output = options.output
     data = open_data(options.data)
-    first = FirstModel.find(options.finetune_from, output) if options.finetune_from else None
-    base = {"data": data.manifest.data.model_dump(), **({"model": first.model.model_dump()} if first else {})}
+    first: First | None = None
+    trained = FirstModel.find(options.finetune_from, output) if options.finetune_from else None
+    base = {"data": data.manifest.data.model_dump(), **({"model": trained.model.model_dump()} if trained else {})}
     overrides = [*options.overrides, *([f"train.precision={options.precision}"] if options.precision else [])]
     given = load_config(options.preset, options.config, overrides, base=base)
     for warning in removed_settings(options.config, options.overrides):
         tell(warning, warning=True)
     device = open_device(options.device, given.train.threads, local_rank())
     before = settings_of(output) if (output / "config.yaml").exists() else None
-    settings = resolve(given, data, device, before, finetuning=first is not None)
+    settings = resolve(given, data, device, before, finetuning=trained is not None)
     if before is None and (values := automatic_values(given, settings)):
         tell(f"automatic settings: {values}")
     if settings.train.precision == "bf16" and not has_bf16(device):
         slow = f"this {device.type.upper()} has no bf16 instructions: --precision fp32 is several times faster"
         tell(slow, warning=True)
-    if first:
-        for line in first.check(settings, data, options.extend_vocabulary):
+    if trained:
+        first = trained
+        for line in trained.check(settings, data, options.extend_vocabulary):
             tell(line)
     elif settings.train.objective == "mrt" and not (output / "last").exists():
         tell(
             "train.objective mrt starts from random weights; use --finetune-from to start from a trained model",
             warning=True,
         )
+    encoder = settings.model.encoder
+    if first is None and encoder.type == "pretrained" and not RunDirectory(output).steps():
+        assert encoder.name is not None  # by `resolve`
+        first = FirstEncoder(EncoderFolder.open(encoder.name))
     vectors: WordVectorPair = (None, None)
     if not RunDirectory(output).steps():  # a resumed run has trained embeddings
         vectors = read_word_vectors(settings.model.embedding, data.tokenizers)

@@ -18,12 +18,12 @@ from nmtcli.train.batches import Batch
 from nmtcli.train.checkpointing import Learner
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.feed import Feed
-from nmtcli.train.finetuning import FirstModel
+from nmtcli.train.finetuning import First
 from nmtcli.train.gradients import Gradients
 from nmtcli.train.interrupts import Interrupts, interrupted
 from nmtcli.train.logs import Observer
 from nmtcli.train.meter import Meter
-from nmtcli.train.optimizers import MOMENTS
+from nmtcli.train.optimizers import MOMENTS, set_rate
 from nmtcli.train.recovery import Recovery
 from nmtcli.train.schedule import Schedule
 from nmtcli.train.state import TrainState
@@ -41,7 +41,7 @@ class Trainer:
         run: RunDirectory,
         device: torch.device,
         observers: Sequence[Observer],
-        first: FirstModel | None = None,
+        first: First | None = None,
         word_vectors: WordVectorPair = (None, None),
         ranks: Ranks | None = None,
     ) -> None:
@@ -62,6 +62,8 @@ class Trainer:
         if settings.max_epochs is not None:
             self.total = min(self.total, self.feed.plan.updates(settings.max_epochs))
         self.schedule = Schedule.of(config, self.total)
+        own_rate = settings.encoder_learning_rate
+        self.encoder_share = 1.0 if own_rate is None else own_rate / self.schedule.peak
         self.recovery = Recovery(learner, self.total)
         self.interrupts = Interrupts(alone=ranks.size == 1)
         self.meter = Meter(learner.objective, ranks)
@@ -146,8 +148,7 @@ class Trainer:
         self.meter.data_ready()
         state, settings = self.state, self.config.train
         rate = self.schedule.rate(state.step + 1, state.rate_scale)
-        for group in self.learner.optimizer.param_groups:
-            group["lr"] = rate
+        set_rate(self.learner.optimizer, rate, self.encoder_share)
         tokens, sums = self._compute(batches)
         norm = self.learner.precision.step(self.learner.optimizer, settings.clip_norm)
         applied = norm.isfinite()

@@ -299,15 +299,16 @@ class Translator:
 
     def _encode(self, lines: list[str]) -> tuple[list[EncodedLine], list[Treatment | None]]:
         """The tokens of lines, and the treatment of those over the limit."""
-        handling, limit = self.handling, self.handling.max_source_tokens
+        handling, source = self.handling, self.tokenizers.source
+        limit = min(handling.max_source_tokens, source.max_tokens or handling.max_source_tokens)
         encoded: list[EncodedLine] = []
         treatments: list[Treatment | None] = []
-        for line, tokens in zip(lines, self.tokenizers.source.encode(lines, self.threads), strict=True):
+        for line, tokens in zip(lines, source.encode(lines, self.threads), strict=True):
             cuts, treatment = [0, len(tokens)], None
             if len(tokens) > limit:
                 treatment = _TREATMENTS[handling.long_lines]
                 if treatment == "split":
-                    cuts = cut_points(self.tokenizers.source.pieces(tokens), limit)
+                    cuts = cut_points(source.pieces(tokens), limit)
                 else:
                     cuts = [0, limit if treatment == "cut" else 0]
             encoded.append(EncodedLine(line, tokens[: cuts[-1]], cuts))
