@@ -4,7 +4,7 @@ The file is a `tokenizer.json` of the library `tokenizers`: WordPiece, SentenceP
 Its `padding` has the id of padding, its `truncation` the positions of the encoder. Our ids are those of
 `nmtcli.vocabulary` for padding, the token before a sentence, the token after it and the unknown token, then all other
 ids of the encoder in their order (`vocabulary_order`). So a sentence has the ids that `AutoTokenizer` gives it, under
-other numbers. The name of a special token within a text, such as [SEP], is text.
+other numbers. The name of a special token within a text, such as [SEP], is text or UNK.
 """
 
 import json
@@ -107,7 +107,10 @@ class PretrainedTokenizer(Tokenizer):
             encoded = [self._backend.encode(line, add_special_tokens=False) for line in lines]
         else:
             encoded = self._backend.encode_batch_fast(lines, add_special_tokens=False)
-        return [self._ours[np.array(one.ids, np.int64)] for one in encoded]
+        rows = [self._ours[np.array(one.ids, np.int64)] for one in encoded]
+        for row in rows:
+            row[row < UNK] = UNK  # a unigram model can have the piece </s>
+        return rows
 
     def encoder_ids(self, ids: Sequence[int]) -> list[int]:
         """The ids of the encoder for ids of ours."""
@@ -126,7 +129,7 @@ class PretrainedTokenizer(Tokenizer):
         return _text(self._texts[int(token)] for token in ids if EOS < token < size)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
-        """The piece of each id in SentencePiece's notation: `▁` marks the start of a word, WordPiece's ## is removed."""
+        """The piece of each id in SentencePiece's notation: `▁` marks the start of a word, WordPiece's ## is cut."""
         return [self._pieces[int(token)] for token in ids]
 
     def normalize(self, line: str) -> str:

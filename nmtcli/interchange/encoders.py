@@ -148,7 +148,11 @@ def _transformers() -> Any:
 
 
 def _read(name: str, open_part: Callable[[], T]) -> T:
-    """A part of a folder by the code of transformers, whose errors are many."""
+    """A part of a folder by the code of transformers, whose errors are many; without its warnings and progress bar."""
+    logging = _transformers().logging
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         return open_part()
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError) as error:
@@ -156,3 +160,7 @@ def _read(name: str, open_part: Callable[[], T]) -> T:
         raise DataError(
             f"{name}: transformers cannot open it: {reason}", "copy the folder again, or choose another"
         ) from None
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

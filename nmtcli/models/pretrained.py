@@ -31,14 +31,17 @@ def position_limit(architecture: Mapping[str, Any]) -> int:
 def make_encoder(architecture: Mapping[str, Any]) -> nn.Module:
     """An encoder of random weights with the settings of a config.json. Raises UserError without transformers.
 
-    On the CPU even for a model on the meta device (`nmtcli.models.quantized`): its buffers are in no checkpoint.
+    On the CPU even for a model on the meta device (`nmtcli.models.quantized`), because no checkpoint holds its buffers;
+    then weights are left as memory has them.
     """
     try:
         from transformers import AutoConfig, AutoModel  # noqa: PLC0415 - an extra
+        from transformers.initialization import no_init_weights  # noqa: PLC0415
     except ImportError:
         raise UserError("a pretrained encoder needs transformers", "pip install 'nmtcli[pretrained]'") from None
     config = AutoConfig.for_model(**architecture)
-    with torch.device("cpu"):
+    empty = torch.get_default_device().type == "meta"
+    with torch.device("cpu"), no_init_weights() if empty else nullcontext():
         model: nn.Module = AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
     model.pooler = None  # type: ignore[assignment] - for classification; its weights would get no gradient
     return model
