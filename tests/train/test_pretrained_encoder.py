@@ -1,0 +1,178 @@
+"""A pretrained encoder from text to translation: prepare, train, resume, translate, export; frozen parts and rates."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+pytest.importorskip("transformers")
+
+from nmtcli.checkpoint import RunDirectory, load_tensors, read_info
+from nmtcli.data.directory import open_data
+from nmtcli.errors import UserError
+from tests.conftest import nmt, overrides
+from tests.interchange.encoders import make
+
+SETTINGS = [
+    *("model.encoder.type=pretrained", "model.embedding.size=16", "model.decoder.hidden_size=16"),
+    *("model.attention.type=additive", "model.dropout=0.1", "train.threads=1", "train.valid_sentences=4"),
+    *("train.batch_tokens=300", "train.max_updates=5", "train.warmup_updates=2", "train.learning_rate=0.01"),
+    *("train.valid_every=5", "train.save_every=2", "train.log_every=1", "search.beam_size=2"),
+]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """A small BERT."""
+    return make("bert", tmp_path_factory.mktemp("encoder") / "bert")
+
+
+@pytest.fixture(scope="module")
+def prepared(encoder, corpus, tmp_path_factory):
+    """The tiny corpus with the encoder's tokenizer for the source."""
+    output = tmp_path_factory.mktemp("prepared") / "data"
+    assert prepare(corpus, output, f"data.tokenizer.pretrained={encoder}") == 0
+    return output
+
+
+def prepare(corpus, output, *settings):
+    files = [part for s in ("train", "valid") for k, v in SIDES.items() for part in (f"--{s}-{k}", corpus / f"{s}.{v}")]
+    return nmt("prepare", "-o", output, *files, *overrides("data.tokenizer.vocab_size=300", *settings))
+
+
+SIDES = {"source": "words", "target": "digits"}
+
+
+def train(data, output, encoder, *settings):
+    named = [] if encoder is None else [f"model.encoder.name={encoder}"]
+    return nmt("train", data, "-o", output, "--device", "cpu", *overrides(*SETTINGS, *named, *settings))
+
+
+@pytest.fixture(scope="module")
+def trained(prepared, encoder, tmp_path_factory):
+    """A run of five updates whose encoder is trained."""
+    output = tmp_path_factory.mktemp("trained") / "run"
+    assert train(prepared, output, encoder) == 0
+    return output
+
+
+def test_the_tokenizer_is_stored_with_the_data(prepared, encoder):
+    data = open_data(prepared)
+    assert data.tokenizers.pretrained
+    assert not data.manifest.data.tokenizer.joint
+    assert data.manifest.data.tokenizer.pretrained == str(encoder)
+    assert (prepared / "tokenizer.source.json").is_file()
+
+
+def test_prepared_again_from_another_folder_the_data_is_the_same(prepared, encoder, corpus, tmp_path):
+    moved = shutil.copytree(encoder, tmp_path / "moved")
+    assert prepare(corpus, prepared, f"data.tokenizer.pretrained={moved}") == 0
+
+
+@pytest.fixture
+def gone(encoder):
+    """The folder of the encoder is elsewhere meanwhile."""
+    moved = encoder.rename(encoder.with_name("elsewhere"))
+    yield
+    moved.rename(encoder)
+
+
+@pytest.mark.usefixtures("gone")
+def test_the_folder_is_not_needed_to_resume_translate_or_export(trained, prepared, encoder, corpus, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    assert train(prepared, run, encoder, "train.max_updates=7") == 0
+    assert RunDirectory(run).steps()[-1] == 7
+    source = corpus / "valid.words"
+    assert nmt("translate", "-m", run, "-i", source, "-o", tmp_path / "text") == 0
+    assert nmt("export", run, "-o", tmp_path / "export") == 0
+    assert nmt("translate", "-m", tmp_path / "export", "-i", source, "-o", tmp_path / "again") == 0
+    assert (tmp_path / "text").read_text("utf-8") == (tmp_path / "again").read_text("utf-8")
+    assert len((tmp_path / "text").read_text("utf-8").splitlines()) == 40
+
+
+def test_a_checkpoint_has_the_architecture_as_json(trained):
+    directory = RunDirectory(trained).checkpoint(5)
+    tree = json.loads((directory / "config.json").read_text("utf-8"))["model"]["encoder"]
+    assert tree["architecture"]["model_type"] == "bert"
+    assert tree["hidden_size"] == 32
+    assert tree["layers"] == 3
+    assert "source_embedding.weight" not in load_tensors(directory / "model.safetensors")
+    assert read_info(directory).model.encoder.special_ids == tuple(tree["special_ids"])
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(trained, prepared, encoder, tmp_path):
+    assert train(prepared, tmp_path / "run", encoder, "train.max_updates=2", "train.schedule=constant") == 0
+    assert train(prepared, tmp_path / "run", encoder, "train.schedule=constant") == 0
+    assert train(prepared, tmp_path / "whole", encoder, "train.schedule=constant") == 0
+    one, other = (weights(tmp_path / name) for name in ("run", "whole"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def weights(run, step=5):
+    return load_tensors(RunDirectory(run).checkpoint(step) / "model.safetensors")
+
+
+def state(run, step=5):
+    return load_tensors(RunDirectory(run).checkpoint(step) / "trainer.safetensors")
+
+
+@pytest.mark.parametrize("frozen", ["train.trained_encoder_layers=0", "train.freeze=encoder"])
+def test_a_frozen_encoder_keeps_its_weights_and_has_no_optimizer_state(prepared, encoder, tmp_path, frozen):
+    from nmtcli.interchange.encoders import EncoderFolder
+
+    assert train(prepared, tmp_path / "run", encoder, frozen) == 0
+    given, now = EncoderFolder.open(str(encoder)).weights(), weights(tmp_path / "run")
+    assert all(torch.equal(now[f"encoder.model.{name}"], weight) for name, weight in given.items())
+    assert not any("encoder." in name for name in state(tmp_path / "run"))
+
+
+def test_only_the_top_layers_are_trained(prepared, encoder, tmp_path):
+    from nmtcli.interchange.encoders import EncoderFolder
+
+    assert train(prepared, tmp_path / "run", encoder, "train.trained_encoder_layers=1") == 0
+    given, now = EncoderFolder.open(str(encoder)).weights(), weights(tmp_path / "run")
+    changed = {name for name, weight in given.items() if not torch.equal(now[f"encoder.model.{name}"], weight)}
+    assert changed
+    assert all(name.startswith("encoder.layer.2.") for name in changed)
+
+
+def test_the_encoder_has_its_own_learning_rate(prepared, encoder, tmp_path):
+    """With SGD a change is the learning rate times the gradient; the first gradients are the same."""
+    settings = ["train.optimizer=sgd", "train.max_updates=1", "train.save_every=1", "train.schedule=constant"]
+    settings += ["train.warmup_updates=0", "train.learning_rate=0.1", "train.trained_encoder_layers=1"]
+    changes = []
+    for name, rate in (("one", 0.1), ("ten", 0.01)):
+        run = tmp_path / name
+        assert train(prepared, run, encoder, *settings, f"train.encoder_learning_rate={rate}") == 0
+        changes.append(weights(run, 1))
+    from nmtcli.interchange.encoders import EncoderFolder
+
+    before = EncoderFolder.open(str(encoder)).weights()["encoder.layer.2.output.dense.weight"]
+    one, ten = (change["encoder.model.encoder.layer.2.output.dense.weight"] - before for change in changes)
+    torch.testing.assert_close(one, 10 * ten, atol=1e-6, rtol=1e-2)
+    assert all(
+        torch.equal(changes[0][name], changes[1][name]) for name in changes[0] if not name.startswith("encoder.")
+    )
+
+
+def test_the_plan_tells_trained_and_frozen_parameters(prepared, encoder, tmp_path, capsys):
+    assert train(prepared, tmp_path / "run", encoder, "train.trained_encoder_layers=0") == 0
+    capsys.readouterr()
+    arguments = [*SETTINGS, f"model.encoder.name={encoder}", "train.trained_encoder_layers=0"]
+    assert nmt("train", prepared, "-o", tmp_path / "plan", "--dry-run", *overrides(*arguments)) == 0
+    out = capsys.readouterr().out
+    assert "pretrained bert encoder, 3 layers of 32" in " ".join(out.split())
+    assert "frozen)" in out
+    assert "architecture" not in out
+
+
+@pytest.mark.parametrize("family", ["distilbert", "modernbert", "xlm-roberta"])
+def test_other_encoders_train_and_translate(family, corpus, tmp_path):
+    encoder = make(family, tmp_path / family)
+    assert prepare(corpus, tmp_path / "data", f"data.tokenizer.pretrained={encoder}") == 0
+    settings = ["model.decoder.type=transformer", "model.attention.type=scaled_general"]
+    assert train(tmp_path / "data", tmp_path / "run", encoder, *settings) == 0
+    shutil.rmtree(encoder)
+    source = corpus / "valid.words"
+    assert nmt("translate", "-m", tmp_path / "run", "-i", source, "-o", tmp_path / "text") == 0
