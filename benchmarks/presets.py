@@ -28,14 +28,14 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from shrinking import shrunk
+from shrinking import complete_presets, shrunk
 from training import WHOLE, Record, events, last_words, log, machine, measured, row, start_training
 
 from nmtcli.config import Config
 from nmtcli.data.directory import open_data
 from nmtcli.models.device import open_device
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
-from nmtcli.settings import load_config, presets
+from nmtcli.settings import load_config
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.epochs import Epochs
 from nmtcli.train.loss import TrainingLoss
@@ -173,7 +173,7 @@ HEAD = (
 def table(results: Results) -> str:
     """All results as a Markdown table, and how they were measured."""
     lines = [row(HEAD), "|---|---:|---|---|---|---:|---:|---|---:|---:|"]
-    for preset in presets():
+    for preset in complete_presets():
         laws, heart, epoch = (results.latest(preset, check) for check in ("laws", "overfit", "epoch"))
         if laws or heart or epoch:
             size = f"{epoch['parameters']:,}" if epoch and "failed" not in epoch else ""
@@ -255,7 +255,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("presets.jsonl"), help="results, appended to")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=presets(), default=presets())
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=complete_presets(), default=complete_presets())
     parser.add_argument("--skip-epoch", action="store_true")
     parser.add_argument("--width", type=int, help="overfit: the decoder's width; the preset's own without")
     parser.add_argument("--updates", type=int, default=4000, help="overfit: updates at most")

@@ -4,9 +4,14 @@ from math import gcd
 
 from nmtcli.config import ModelConfig
 from nmtcli.config.model import types_of
-from nmtcli.settings import keys, load_config
+from nmtcli.settings import keys, load_config, presets
 
 WIDTHS = ("size", "hidden_size", "feedforward_size")
+
+
+def complete_presets() -> list[str]:
+    """The presets that need no folder of a pretrained encoder."""
+    return [name for name in presets() if load_config(name).model.encoder.type != "pretrained"]
 
 
 def shrunk(preset: str, width: int) -> list[str]:

@@ -84,7 +84,7 @@ class PretrainedEncoder(nn.Module):
         frozen = not any(weight.requires_grad for weight in self.model.parameters())
         with torch.no_grad() if frozen and torch.is_grad_enabled() else nullcontext():
             states = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
-        states, mask = states[:, 1:], mask[:, 1:]  # [B, S, H], [B, S]
+        states, mask = states[:, 1:].contiguous(), mask[:, 1:].contiguous()  # [B, S, H], [B, S]; ONNX has no strides
         summary = (states * mask[..., None]).sum(dim=1) / length[:, None]  # [B, H]
         if size > self.most:
             states = F.pad(states, (0, 0, 0, size - self.most))

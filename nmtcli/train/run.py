@@ -22,7 +22,8 @@ from nmtcli.train.precision import resolve_precision
 
 DROPOUTS = {f"model.{key}" for key in ("dropout", "recurrent_dropout", "word_dropout")}  # shape no weight
 _OF_ENCODER = "architecture", "special_ids", "layers", "hidden_size"  # settings that a pretrained encoder decides
-# Settings that may change when a run is resumed: they decide what is logged and saved, or how long it lasts, or have no effect.
+# Settings that may change when a run is resumed: they decide what is logged and saved or how long it
+# lasts, or have no effect on it.
 FREE = {
     *(f"train.{key}" for key in ("max_updates", "max_epochs", "patience", "valid_every", "save_every")),
     *(f"train.{key}" for key in ("keep_last", "keep_best", "average", "log_every", "valid_sentences")),

@@ -194,7 +194,7 @@ def test_stored_settings_are_the_applicable_ones_and_build_the_same_model(preset
     model = config.model.model_dump()
     for side in ("encoder", "decoder"):
         assert ("cell" in model[side]) == (model[side]["type"] == "rnn")
-        assert ("heads" in model[side]) == (model[side]["type"] != "rnn")
+        assert ("heads" in model[side]) == (model[side]["type"] not in ("rnn", "pretrained"))
     assert ("attention" in model) == (model["decoder"]["type"] == "rnn")
     assert ("window" in model.get("attention", {})) == (config.model.decoder.type == "rnn" and config.model.attends)
 

@@ -6,8 +6,6 @@ from functools import cache
 
 import pytest
 
-pytest.importorskip("transformers")
-
 from nmtcli.data.pretrained_tokenizer import PretrainedTokenizer
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.data.words import raw_words, surfaces
@@ -15,6 +13,8 @@ from nmtcli.errors import DataError, UserError
 from nmtcli.interchange.encoders import EncoderFolder
 from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL, UNK
 from tests.interchange.encoders import FAMILIES, LINES, make, special_names
+
+pytest.importorskip("transformers")
 
 each_family = pytest.mark.parametrize("family", FAMILIES)
 WORDS = [word for line in LINES for word in line.split()]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.shrinking import shrunk
+from benchmarks.shrinking import complete_presets, shrunk
 from nmtcli.checkpoint import RunDirectory
 from nmtcli.data.directory import open_data
 from nmtcli.errors import UserError
@@ -38,6 +38,7 @@ VOCABULARY = 12
 TOLD = {
     "type=transformer": "[Tt]ransformer",
     "type=ssru": "SSRU",
+    "type=pretrained": "pretrained",
     "type=additive": r"tanh\(|network",
     "type=scaled_dot": "product",
     "type=location": "weight for each source position",
@@ -64,6 +65,9 @@ TOLD = {
 }
 
 each_preset = pytest.mark.parametrize("preset", presets())
+each_complete_preset = pytest.mark.parametrize(
+    "preset", complete_presets()
+)  # tests/models/test_pretrained.py has others
 
 
 @cache
@@ -79,7 +83,7 @@ def tiny(preset: str, vocabulary: int = VOCABULARY) -> Seq2Seq:
     return model.eval()
 
 
-@each_preset
+@each_complete_preset
 def test_the_documented_number_of_parameters_is_correct(preset):
     with torch.device("meta"):
         model = Seq2Seq(load_config(preset, overrides=["model.embedding.tie=all"]).model, 8000, 8000)
@@ -90,7 +94,7 @@ def test_the_documented_number_of_parameters_is_correct(preset):
     assert 1 < millions < 250
 
 
-@each_preset
+@each_complete_preset
 def test_shrinking_a_preset_changes_widths_only(preset):
     before, after = load_config(preset), load_config(preset, overrides=shrunk(preset, WIDTH))
     assert after.model.decoder.hidden_size == WIDTH
@@ -98,12 +102,12 @@ def test_shrinking_a_preset_changes_widths_only(preset):
     assert changed <= {"size", "hidden_size", "feedforward_size"}
 
 
-@each_preset
+@each_complete_preset
 def test_forward_equals_repeated_step(preset):
     check_forward_equals_repeated_step(tiny(preset))
 
 
-@each_preset
+@each_complete_preset
 @torch.no_grad()
 def test_padding_changes_nothing(preset):
     model = tiny(preset)
@@ -112,7 +116,7 @@ def test_padding_changes_nothing(preset):
     torch.testing.assert_close(model(source, length, target), model(padded, length, target), atol=1e-4, rtol=1e-4)
 
 
-@each_preset
+@each_complete_preset
 @torch.no_grad()
 def test_a_sentence_alone_is_translated_as_in_a_batch(preset):
     model = tiny(preset)
@@ -124,7 +128,7 @@ def test_a_sentence_alone_is_translated_as_in_a_batch(preset):
         assert [hypothesis.tokens for hypothesis in alone] == [hypothesis.tokens for hypothesis in together[row]]
 
 
-@each_preset
+@each_complete_preset
 @torch.no_grad()
 def test_a_beam_wide_enough_finds_what_exhaustive_search_finds(preset):
     model, limit, words = tiny(preset, UNK + 3), 4, range(UNK, UNK + 3)
@@ -175,13 +179,13 @@ def short_run(data, tmp_path_factory):
     return train
 
 
-@each_preset
+@each_complete_preset
 def test_the_loss_falls_in_a_few_updates(preset, short_run):
     _, _, losses = short_run(preset)
     assert sum(losses[-3:]) / 3 < 0.95 * losses[0]
 
 
-@each_preset
+@each_complete_preset
 def test_a_saved_preset_translates_the_same_when_loaded(preset, short_run):
     trainer, path, _ = short_run(preset)
     trainer.model.eval()
@@ -192,7 +196,7 @@ def test_a_saved_preset_translates_the_same_when_loaded(preset, short_run):
 
 
 def exports():
-    for preset in presets():
+    for preset in complete_presets():
         for form in reachable_formats(load_config(preset).model):
             yield pytest.param(preset, form, marks=pytest.mark.slow if form == "onnx" else ())
 
@@ -255,7 +259,7 @@ def test_a_preset_sets_the_model_and_the_learning_rate_only(preset):
     assert tree.get("train", {}).keys() <= {"learning_rate", "warmup_updates", "schedule"}
 
 
-@each_preset
+@each_complete_preset
 def test_the_documented_size_of_the_paper_builds(preset):
     overrides = re.findall(r"--set (\S+)", comments(preset))
     if not overrides:

@@ -6,8 +6,6 @@ from functools import cache
 import pytest
 import torch
 
-transformers = pytest.importorskip("transformers")
-
 from nmtcli.config import ModelConfig
 from nmtcli.data.batching import Sentences, pad
 from nmtcli.interchange.encoders import EncoderFolder
@@ -21,6 +19,8 @@ from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.vocabulary import EOS, PAD
 from tests.interchange.encoders import FAMILIES, LAYERS, LINES, POSITIONS, make
 from tests.laws.test_model_laws import check_forward_equals_repeated_step
+
+transformers = pytest.importorskip("transformers")
 
 each_family = pytest.mark.parametrize("family", FAMILIES)
 DECODERS = {
@@ -157,7 +157,9 @@ def test_quantized_models_translate_alike(opened, family, precision):
     states = reduced.encoder(source, length).states
     near = torch.nn.functional.cosine_similarity(states[expected.mask], expected.states[expected.mask], dim=-1)
     assert near.min() > 0.98
-    found = beam_search(TorchRuntime(reduced, torch.device("cpu")), source, length, [8] * len(source), SearchOptions(beam_size=2))
+    found = beam_search(
+        TorchRuntime(reduced, torch.device("cpu")), source, length, [8] * len(source), SearchOptions(beam_size=2)
+    )
     assert len(found) == len(source)
 
 

@@ -184,10 +184,11 @@ def test_a_quantised_model_opens_without_the_compiler_of_pytorch(trained):
     code = f"""
 import sys
 from nmtcli.models.quantized import empty_model
-from nmtcli.settings import load_config, presets
+from nmtcli.settings import load_config
+from benchmarks.shrinking import complete_presets
 from nmtcli.translate.translator import Translator
 Translator.load({str(trained)!r}, "cpu", quantize="int8").translate(["one two"])
-for preset in presets():
+for preset in complete_presets():
     empty_model(load_config(preset).model, 12, 12)
 print("torch._dynamo" in sys.modules)
 """

@@ -9,17 +9,16 @@ import time
 import pytest
 
 from nmtcli.checkpoint import RunDirectory, find_model, load_model
-from nmtcli.settings import presets
 from tests.conftest import TINY, nmt, overrides
 from tests.laws.test_training_laws import assert_same_run
-from tests.models.test_presets import shrunk
+from tests.models.test_presets import complete_presets, shrunk
 
 SETTINGS = ["train.max_updates=240", "train.valid_every=120", "train.save_every=20", "train.valid_sentences=50"]
 SETTINGS += ["train.batch_tokens=600", "train.keep_last=2"]
 # All that has a state of its own.
 EVERYTHING = ["train.scheduled_sampling=inverse_sigmoid", "train.teacher_forcing_half_life=20", "train.ema=0.99"]
 EVERYTHING += ["train.subword_sampling=0.1", "train.schedule=plateau", "train.plateau_patience=1"]
-RECURRENT = [name for name in presets() if not name.startswith(("transformer", "hybrid", "deep"))]
+RECURRENT = [name for name in complete_presets() if not name.startswith(("transformer", "hybrid", "deep"))]
 
 pytestmark = pytest.mark.slow
 

@@ -4,12 +4,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.shrinking import complete_presets
 from nmtcli.checkpoint import find_model, load_model
 from nmtcli.data.directory import open_data
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import UserError
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.settings import load_config, presets
+from nmtcli.settings import load_config
 from nmtcli.train.finetuning import FirstModel, common_pieces
 from nmtcli.train.freezing import PARTS, check_freeze, freeze, part_names
 from nmtcli.train.loss import TrainingLoss
@@ -48,7 +49,7 @@ def test_a_frozen_part_has_no_gradient_and_leaves_those_of_the_others(settings, 
             torch.testing.assert_close(weight.grad, whole[name], msg=name)
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", complete_presets())
 def test_every_weight_of_every_preset_belongs_to_a_part(name):
     with torch.device("meta"):
         model = Seq2Seq(load_config(name, overrides=["model.embedding.tie=none"]).model, 5, 5)

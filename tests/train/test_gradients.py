@@ -14,13 +14,13 @@ from torch import nn
 from nmtcli.data.batching import Sentences
 from nmtcli.errors import ResourceError
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.settings import load_config, presets
+from nmtcli.settings import load_config
 from nmtcli.train.batches import Batch, make_batch, share
 from nmtcli.train.distributed import Ranks, joined, whole
 from nmtcli.train.gradients import Gradients
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.precision import MixedPrecision
-from tests.models.test_presets import WIDTH, shrunk
+from tests.models.test_presets import WIDTH, complete_presets, shrunk
 
 CPU = torch.device("cpu")
 VOCABULARY = 12
@@ -124,7 +124,7 @@ def in_two_ranks(rank, port, room, path):
     with joined(CPU) as ranks:
         room = room if ranks.rank else 10**9  # memory runs out on one of them
         results = {}
-        for preset in presets():
+        for preset in complete_presets():
             results[preset] = gradients(make_model(preset), Pairs().of(rank, 2), room, ranks)
         for preset in ("transformer-tiny", "hybrid-ssru", "luong-general"):
             results[f"{preset} sharded"] = gradients(
@@ -146,13 +146,13 @@ def test_two_ranks_equal_one_for_each_preset_also_out_of_memory(tmp_path):
     torch.multiprocessing.spawn(in_two_ranks, (port, 60, path), nprocs=2)
     results = torch.load(path, weights_only=True)
     splits, losses = json.loads(path.with_suffix(".json").read_text())
-    assert set(results) >= set(presets())
+    assert set(results) >= set(complete_presets())
     for name, found in results.items():
         expected, loss, _ = gradients(make_model(name.split()[0]), Pairs().whole())
         assert_close(found, expected)
         assert losses[name] == pytest.approx(loss, rel=1e-5)
     assert not any(splits[0])
-    assert all(splits[1][: len(presets())])
+    assert all(splits[1][: len(complete_presets())])
 
 
 def test_a_rank_without_pairs_takes_part():

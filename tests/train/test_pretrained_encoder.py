@@ -6,13 +6,12 @@ import shutil
 import pytest
 import torch
 
-pytest.importorskip("transformers")
-
 from nmtcli.checkpoint import RunDirectory, load_tensors, read_info
 from nmtcli.data.directory import open_data
-from nmtcli.errors import UserError
 from tests.conftest import nmt, overrides
 from tests.interchange.encoders import make
+
+pytest.importorskip("transformers")
 
 SETTINGS = [
     *("model.encoder.type=pretrained", "model.embedding.size=16", "model.decoder.hidden_size=16"),
