@@ -264,6 +264,8 @@ def write_split(
             split.several_sentences += result.several_sentences
             done += len(result.verdicts)
             on_progress(f"encoding {split.name}", done, len(split.verdicts))
+    if code(TOO_MANY_TOKENS) in split.verdicts and TOO_MANY_TOKENS not in split.rules:  # the encoder's limit, not ours
+        split.rules = (*split.rules, TOO_MANY_TOKENS)
     return total
 
 
