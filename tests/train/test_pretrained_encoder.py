@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -36,11 +38,12 @@ def prepared(encoder, corpus, tmp_path_factory):
 
 
 def prepare(corpus, output, *settings):
-    files = [part for s in ("train", "valid") for k, v in SIDES.items() for part in (f"--{s}-{k}", corpus / f"{s}.{v}")]
-    return nmt("prepare", "-o", output, *files, *overrides("data.tokenizer.vocab_size=300", *settings))
+    return nmt("prepare", "-o", output, *files_of(corpus), *overrides("data.tokenizer.vocab_size=300", *settings))
 
 
-SIDES = {"source": "words", "target": "digits"}
+def files_of(corpus):
+    sides = {"source": "words", "target": "digits"}
+    return [part for s in ("train", "valid") for k, v in sides.items() for part in (f"--{s}-{k}", corpus / f"{s}.{v}")]
 
 
 def train(data, output, encoder, *settings):
@@ -175,3 +178,81 @@ def test_other_encoders_train_and_translate(family, corpus, tmp_path):
     shutil.rmtree(encoder)
     source = corpus / "valid.words"
     assert nmt("translate", "-m", tmp_path / "run", "-i", source, "-o", tmp_path / "text") == 0
+
+
+@pytest.mark.slow
+def test_two_ranks_equal_one(corpus, tmp_path):
+    """Frozen and trained layers under DistributedDataParallel; without dropout, whose random numbers are the rank's."""
+    encoder = make("bert", tmp_path / "bert", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    assert prepare(corpus, tmp_path / "data", f"data.tokenizer.pretrained={encoder}") == 0
+    settings = [*SETTINGS, f"model.encoder.name={encoder}", "model.dropout=0", "train.precision=fp32"]
+    settings += ["train.update_tokens=600", "train.trained_encoder_layers=1"]
+    for name, ranks in (("one", []), ("two", ["--gpus", "2"])):
+        command = [sys.executable, "-m", "nmtcli", "train", tmp_path / "data", "-o", tmp_path / name, "--device", "cpu"]
+        subprocess.run([*command, *ranks, *overrides(*settings)], check=True, capture_output=True)
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, atol=1e-4, rtol=1e-3, msg=name)
+
+
+def test_bf16_trains_the_encoder(prepared, encoder, tmp_path):
+    assert train(prepared, tmp_path / "run", encoder, "train.precision=bf16") == 0
+    assert all(weight.isfinite().all() for weight in weights(tmp_path / "run").values())
+
+
+def test_a_trained_model_is_fine_tuned_without_the_folder(trained, prepared, encoder, corpus, tmp_path):
+    assert nmt("prepare", "-o", tmp_path / "data", "--tokenizer", trained, *files_of(corpus)) == 0
+    arguments = ["train", tmp_path / "data", "-o", tmp_path / "run", "--device", "cpu", "--finetune-from", trained]
+    settings = ["train.max_updates=1", "train.save_every=1", "train.learning_rate=1e-9", "train.threads=1"]
+    moved = encoder.rename(encoder.with_name("elsewhere"))
+    try:
+        assert nmt(*arguments, *overrides(*settings, "train.encoder_learning_rate=1e-9")) == 0
+    finally:
+        moved.rename(encoder)
+    before, after = weights(trained), weights(tmp_path / "run", 1)
+    for name, weight in before.items():
+        torch.testing.assert_close(after[name], weight, atol=1e-6, rtol=1e-5)
+
+
+def test_a_model_cannot_get_another_source_tokenizer(trained, corpus, tmp_path, capsys):
+    other = make("distilbert", tmp_path / "other")
+    assert prepare(corpus, tmp_path / "data", f"data.tokenizer.pretrained={other}") == 0
+    arguments = ["train", tmp_path / "data", "-o", tmp_path / "run", "--finetune-from", trained]
+    assert nmt(*arguments, "--extend-vocabulary") == 2
+    assert "pretrained encoder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["ctranslate2", "marian"])
+def test_formats_without_such_encoders_are_refused(trained, tmp_path, capsys, form):
+    assert nmt("export", trained, "-o", tmp_path / "export", "--format", form) == 2
+    assert "model.encoder.type is pretrained" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("quantize", ["int8", "bf16"])
+def test_a_quantized_export_translates(trained, corpus, tmp_path, quantize):
+    assert nmt("export", trained, "-o", tmp_path / "export", "--quantize", quantize, "--force") == 0
+    arguments = ["translate", "-m", tmp_path / "export", "-i", corpus / "valid.words", "-o", tmp_path / "text"]
+    assert nmt(*arguments) == 0
+
+
+@pytest.mark.slow
+def test_an_onnx_export_translates_alike_without_transformers(trained, corpus, tmp_path):
+    assert nmt("export", trained, "-o", tmp_path / "export", "--format", "onnx") == 0
+    hidden = "sys.modules['transformers'] = sys.modules['torch'] = None"
+    code = f"import sys; {hidden}; from nmtcli.__main__ import main; main()"
+    arguments = ["translate", "-m", tmp_path / "export", "-i", corpus / "valid.words", "-o", tmp_path / "text"]
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+    assert nmt("translate", "-m", trained, "-i", corpus / "valid.words", "-o", tmp_path / "same") == 0
+    assert (tmp_path / "text").read_text("utf-8") == (tmp_path / "same").read_text("utf-8")
+
+
+def test_attention_has_the_pieces_of_the_encoder(trained, corpus, tmp_path):
+    text = tmp_path / "text"
+    text.write_text("Don't stop: unbelievable!\n", "utf-8")
+    output = tmp_path / "attention.jsonl"
+    arguments = ["-i", text, "-o", tmp_path / "translation", "--attention", output]
+    assert nmt("translate", "-m", trained, *arguments) == 0
+    (line,) = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+    assert line["source"][:3] == ["▁don", "▁'", "▁t"]
+    assert line["source"][-1] == "</s>"
+    assert len(line["weights"][0]) == len(line["source"])
