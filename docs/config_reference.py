@@ -23,6 +23,8 @@ def kind(annotation: Any) -> str:
     """A type in words."""
     if getattr(get_origin(annotation), "__name__", "") == "Literal" or str(get_origin(annotation)) == "typing.Literal":
         return " \\| ".join(f"`{default(value)}`" for value in get_args(annotation))
+    if annotation == dict[str, Any]:
+        return "mapping of settings"
     if get_origin(annotation) is dict:
         return "number for each name, " + bounds(get_args(get_args(annotation)[1])[1].metadata)
     if get_origin(annotation) is tuple:

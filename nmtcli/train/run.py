@@ -79,6 +79,8 @@ def _with_encoder(config: Config, data: PreparedData, before: Config | None) -> 
     Raises UserError for a missing or wrong folder and for data with another tokenizer.
     """
     encoder, tokenizers = config.model.encoder, data.tokenizers
+    if config.train.sharded:
+        raise UserError("train.sharded: a pretrained encoder cannot be sharded", "set train.sharded=false")
     known = before.model.encoder if before is not None else None
     if encoder.architecture is None and known is not None and known.name == encoder.name:
         values = {name: getattr(known, name) for name in _OF_ENCODER}
