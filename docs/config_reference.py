@@ -23,10 +23,9 @@ def kind(annotation: Any) -> str:
     """A type in words."""
     if getattr(get_origin(annotation), "__name__", "") == "Literal" or str(get_origin(annotation)) == "typing.Literal":
         return " \\| ".join(f"`{default(value)}`" for value in get_args(annotation))
-    if annotation == dict[str, Any]:
-        return "mapping of settings"
     if get_origin(annotation) is dict:
-        return "number for each name, " + bounds(get_args(get_args(annotation)[1])[1].metadata)
+        values = get_args(get_args(annotation)[1])
+        return "number for each name, " + bounds(values[1].metadata) if values else "mapping of settings"
     if get_origin(annotation) is tuple:
         item = get_args(annotation)[0]
         return "list of corpora, see below" if item is CorpusConfig else f"list of {kind(item)}"

@@ -52,6 +52,7 @@ class PretrainedTokenizer(Tokenizer):
         if unknown is None:
             unknown = self._backend.token_to_id(inner.get("unk_token") or settings["padding"]["pad_token"])
         self._model = model
+        self._unknown = unknown
         self.special_ids = pad, before, after, unknown
         names = self._backend.get_vocab()
         size = max(names.values()) + 1
@@ -126,7 +127,7 @@ class PretrainedTokenizer(Tokenizer):
     def decode(self, ids: Sequence[int]) -> str:
         """See `Tokenizer.decode`; the text is lower case or without accents where the tokenizer makes it so."""
         size = len(self)
-        return _text(self._texts[int(token)] for token in ids if EOS < token < size)
+        return _text(self._utf8[int(token)] for token in ids if EOS < token < size)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The piece of each id in SentencePiece's notation: `▁` marks the start of a word, WordPiece's ## is cut."""
@@ -140,21 +141,21 @@ class PretrainedTokenizer(Tokenizer):
             self._ours[np.array(encoded.ids, np.int64)].tolist(), encoded.offsets, strict=True
         ):
             space = " " if self._prefix is not None else ""
-            texts.append((space + line[start:end]).encode() if token == UNK else self._texts[token])
+            texts.append((space + line[start:end]).encode() if token == UNK else self._utf8[token])
         return _text(texts)
 
     @cached_property
-    def _texts(self) -> list[bytes]:
+    def _utf8(self) -> list[bytes]:
         """The text of each piece in UTF-8 with the space before a word."""
         return [self._text_of(number, name) for number, name in zip(self._theirs.tolist(), self.names, strict=True)]
 
     @cached_property
     def _pieces(self) -> list[str]:
-        texts = [text.decode("utf-8", "replace").replace(" ", "▁") for text in self._texts]
+        texts = [text.decode("utf-8", "replace").replace(" ", "▁") for text in self._utf8]
         return [*self.names[:SPECIAL], *texts[SPECIAL:]]
 
     def _text_of(self, number: int, name: str) -> bytes:
-        if number == self.special_ids[UNK]:
+        if number == self._unknown:
             return f" {_UNKNOWN}".encode() if self._prefix is not None else _UNKNOWN.encode()
         if self._prefix is not None:
             continues = name.startswith(self._prefix) and number not in self._added

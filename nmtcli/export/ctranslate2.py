@@ -60,6 +60,8 @@ def specification(model: Seq2Seq, tokenizers: Tokenizers) -> "TransformerSpec":
     config = model.config
     encoder, decoder = model.encoder, model.decoder
     assert isinstance(encoder, TransformerEncoder) and isinstance(decoder, TransformerDecoder)
+    source_embedding = model.source_embedding
+    assert source_embedding is not None  # None with a pretrained encoder only
     spec = TransformerSpec(
         transformer_spec.TransformerEncoderSpec(
             config.encoder.layers, config.encoder.heads, **_kind(config.encoder), **_rotary(config.encoder)
@@ -81,7 +83,7 @@ def specification(model: Seq2Seq, tokenizers: Tokenizers) -> "TransformerSpec":
         model.target_embedding.weight[BOS] = 0
     scale = config.embedding.size**0.5 if config.embedding.scale else 1.0
     for half, embeddings, module, table in (
-        (spec.encoder, spec.encoder.embeddings[0], encoder, model.source_embedding),
+        (spec.encoder, spec.encoder.embeddings[0], encoder, source_embedding),
         (spec.decoder, spec.decoder.embeddings, decoder, model.target_embedding),
     ):
         # Tied weights stay tied if nothing is folded into them.

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from nmtcli.errors import DataError, UserError
@@ -31,15 +32,21 @@ def hub_folder(path: Path, files: Sequence[str] | None = None) -> Path:
     except ImportError:
         raise UserError(f"{path}: no such model", "give a directory, or pip install huggingface_hub") from None
     name, revision = match["name"], match["revision"]
-    patterns = {"ignore_patterns": _IGNORED, "allow_patterns": None if files is None else list(files)}
+    fetch = partial(
+        snapshot_download,
+        name,
+        revision=revision,
+        ignore_patterns=_IGNORED,
+        allow_patterns=None if files is None else list(files),
+    )
     try:
-        folder = Path(snapshot_download(name, revision=revision, local_files_only=True, **patterns))
+        folder = Path(fetch(local_files_only=True))
         if _has_weights(folder):
             return folder
     except (LocalEntryNotFoundError, HFValidationError):
         pass
     try:
-        return Path(snapshot_download(name, revision=revision, **patterns))
+        return Path(fetch())
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(

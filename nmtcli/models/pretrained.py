@@ -4,7 +4,7 @@ The encoder reads token ids, as it has embeddings of its own. A sentence of ours
 before it ([CLS] or <s>). The state of that token is left out again, so that each state belongs to a token of ours.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -41,9 +41,12 @@ def make_encoder(architecture: Mapping[str, Any]) -> nn.Module:
         raise UserError("a pretrained encoder needs transformers", "pip install 'nmtcli[pretrained]'") from None
     config = AutoConfig.for_model(**architecture)
     empty = torch.get_default_device().type == "meta"
+    make: Callable[..., nn.Module] = AutoModel.from_config
     with torch.device("cpu"), no_init_weights() if empty else nullcontext():
-        model: nn.Module = AutoModel.from_config(config, attn_implementation="sdpa", dtype=torch.float32)
-    model.pooler = None  # type: ignore[assignment] - for classification; its weights would get no gradient
+        model = make(config, attn_implementation="sdpa", dtype=torch.float32)
+    if hasattr(model, "pooler"):  # for classification; its weights would get no gradient
+        del model.pooler
+        model.register_module("pooler", None)
     return model
 
 

@@ -236,10 +236,15 @@ def test_a_quantized_export_translates(trained, corpus, tmp_path, quantize):
 
 
 @pytest.mark.slow
-def test_an_onnx_export_translates_alike_without_transformers(trained, corpus, tmp_path):
+def test_an_onnx_export_translates_alike_without_torch_and_transformers(trained, corpus, tmp_path):
     assert nmt("export", trained, "-o", tmp_path / "export", "--format", "onnx") == 0
-    hidden = "sys.modules['transformers'] = sys.modules['torch'] = None"
-    code = f"import sys; {hidden}; from nmtcli.__main__ import main; main()"
+    code = """
+import sys
+sys.modules["transformers"] = None
+from nmtcli.cli import run
+assert run(sys.argv[1:]) == 0
+assert "torch" not in sys.modules
+"""
     arguments = ["translate", "-m", tmp_path / "export", "-i", corpus / "valid.words", "-o", tmp_path / "text"]
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
     assert nmt("translate", "-m", trained, "-i", corpus / "valid.words", "-o", tmp_path / "same") == 0
