@@ -10,6 +10,7 @@ import torch
 
 from nmtcli.checkpoint import RunDirectory, load_tensors, read_info
 from nmtcli.data.directory import open_data
+from nmtcli.translate.translator import Translator
 from tests.conftest import nmt, overrides
 from tests.interchange.encoders import make
 
@@ -261,3 +262,10 @@ def test_attention_has_the_pieces_of_the_encoder(trained, corpus, tmp_path):
     assert line["source"][:3] == ["▁don", "▁'", "▁t"]
     assert line["source"][-1] == "</s>"
     assert len(line["weights"][0]) == len(line["source"])
+
+
+def test_a_line_longer_than_the_encoder_reads_is_split(trained):
+    translator = Translator.load(trained, "cpu")
+    short, long = translator.translate(["one two three", "one two three " * 20])
+    assert short.treatment is None
+    assert long.treatment == "split"
