@@ -151,19 +151,32 @@ def _word_tokens(side: EncodedSide, linked: Mask) -> _WordTokens:
     starts = tokenizer.word_starts[ids]
     starts[begins[lengths > 0]] = True
     first = np.flatnonzero(starts)
-    sizes = np.diff(np.append(first, len(ids)))
     counts = np.bincount(sentence[first], minlength=len(lengths))  # words of each sentence
     over_space = np.bincount(sentence[tokenizer.spanning_spaces[ids]], minlength=len(lengths)) > 0
-    raw = _raw_words([text if has_links else "" for text, has_links in zip(side.texts, linked, strict=True)], tokenizer)
-    certain = (counts == raw) & ~over_space & (lengths < _MAX_TOKENS)
+    parts = _parts([text if has_links else "" for text, has_links in zip(side.texts, linked, strict=True)], tokenizer)
+    certain = (counts == [sum(one) for one in parts]) & ~over_space & (lengths < _MAX_TOKENS)
+    begin = counts.cumsum() - counts
+    raw = np.ones(len(first), np.bool_)  # which words begin a word of the raw line
+    for number in np.flatnonzero(certain).tolist():
+        if any(count > 1 for count in parts[number]):
+            raw[begin[number] : begin[number] + counts[number]] = False
+            raw[begin[number] + np.cumsum([0, *parts[number][:-1]])] = True
+    first = first[raw]
+    sizes = np.diff(np.append(first, len(ids)))
+    counts = np.bincount(sentence[first], minlength=len(lengths))
     return _WordTokens(first - begins[sentence[first]], sizes, counts.cumsum() - counts, certain)
 
 
-def _raw_words(texts: Sequence[str], tokenizer: Tokenizer) -> Numbers:
-    """The number of words of each raw line [B]; -1 if one of them is not a single word for the tokenizer."""
+def _parts(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
+    """For each word of each raw line the number of words that the tokenizer makes of it; [-1] if that is not certain.
+
+    The tokenizer of a pretrained encoder separates punctuation. Where SentencePiece splits a word, it is not certain.
+    """
     lines = [text.split() for text in texts]
-    seen = {word: tokenizer.normalize(word) for word in {word for words in lines for word in words}}
-    odd = {word for word, text in seen.items() if not text or " " in text}
-    plain = (odd.isdisjoint(words) and words_are_certain(text) for words, text in zip(lines, texts, strict=True))
-    counts = (len(words) if certain else -1 for words, certain in zip(lines, plain, strict=True))
-    return np.fromiter(counts, np.int64, len(lines))
+    counts = {word: len(tokenizer.normalize(word).split()) for word in {word for words in lines for word in words}}
+    separates = tokenizer.special_ids is not None
+    odd = {word for word, count in counts.items() if not count or (count > 1 and not separates)}
+    return [
+        [counts[word] for word in words] if odd.isdisjoint(words) and words_are_certain(text) else [-1]
+        for words, text in zip(lines, texts, strict=True)
+    ]

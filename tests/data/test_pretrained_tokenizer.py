@@ -4,8 +4,11 @@ import json
 import random
 from functools import cache
 
+import numpy as np
 import pytest
 
+from nmtcli.data.batching import Sentences
+from nmtcli.data.links import EncodedSide, LinkCounts, Links, token_links
 from nmtcli.data.pretrained_tokenizer import PretrainedTokenizer
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.data.words import raw_words, surfaces
@@ -152,3 +155,25 @@ def test_damaged_files_are_refused(opened, tmp_path):
         path.write_text(text, "utf-8")
         with pytest.raises(DataError, match="damaged tokenizer"):
             PretrainedTokenizer.load(path)
+
+
+@each_family
+def test_links_of_words_with_punctuation_go_to_all_their_tokens(opened, family):
+    _, tokenizer = opened(family)
+    texts, targets = ["Don't stop: one (two) three!", "one two"], ["a b c d e", "a b"]
+    target = Tokenizer.train(["a b c d e"] * 5, small_config())
+    sides = [
+        EncodedSide(lines, Sentences.of(side.encode(lines)), side)
+        for lines, side in ((texts, tokenizer), (targets, target))
+    ]
+    links = Links(np.array([(number, number) for count in (5, 2) for number in range(count)]), np.array([5, 2]))
+    found, counts = token_links(links, *sides)
+    assert counts == LinkCounts(2, 0)
+    linked = np.split(found.positions, found.counts.cumsum()[:-1])
+    for text, pairs, line in zip(texts, linked, targets, strict=True):
+        words = raw_words(tokenizer, text, tokenizer.encode([text])[0])
+        written = raw_words(target, line, target.encode([line])[0])
+        assert {(words[source], written[token]) for source, token in pairs.tolist()} == {
+            (number, number) for number in range(len(line.split()))
+        }
+        assert len({source for source, _ in pairs.tolist()}) == len(words)
