@@ -28,11 +28,11 @@ from nmtcli.checkpoint import (
 from nmtcli.data.directory import PreparedData, open_data
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import REPORT_IT, CheckFailed, DataError, UserError
+from nmtcli.export.argos import check_argos, write_argos
 from nmtcli.export.card import ExportReport, model_card
 from nmtcli.export.checking import Comparison, Probes, compare
 from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, settle_search, unmet
 from nmtcli.export.options import RULES, ExportOptions
-from nmtcli.interchange.argos import check_argos, write_argos
 from nmtcli.interchange.marian_reader import convert
 from nmtcli.interchange.marian_writer import write_marian
 from nmtcli.interchange.models import local_model

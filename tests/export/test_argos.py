@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard
 from nmtcli.config import TokenizerConfig
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import UserError
-from nmtcli.interchange.argos import _language_name, check_argos
+from nmtcli.export.argos import _language_name, check_argos
 from nmtcli.translate.translator import Translator
 from tests.conftest import nmt
 from tests.interchange.marian import Kind, make, sentences
