@@ -8,7 +8,8 @@ nmt: a *tie* has two translations whose mean log-probabilities of a piece differ
 searches that end differently, with how often the translation of nmt is the more probable one.
 
 --argos is the python of an environment with argostranslate: there the package of --format argos is installed into a
-directory of its own and translates the first lines, beside CTranslate2 with the same beam and length penalty.
+directory of its own and translates the first lines, beside nmt and plain CTranslate2 with the same beam and length
+penalty. nmt ranks the finished translations of CTranslate2 again, with EOS counted in their length.
 """
 
 import argparse
@@ -111,6 +112,13 @@ def by_argos(python: Path, package: Path, lines: list[str], home: Path) -> list[
     return found
 
 
+def piece_text(translator: Translator, pieces: list[str]) -> str:
+    """The text of target pieces."""
+    tokenizer = translator.tokenizers.target
+    known = {piece: number for number, piece in enumerate(tokenizer.pieces(range(len(tokenizer))))}
+    return tokenizer.decode([known[piece] for piece in pieces])
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -151,7 +159,13 @@ def main() -> None:
             )
             ours = [one.text.replace("_", " ") for one in own.translate(some)]
             theirs = by_argos(given.argos, package, some, Path(place, "home"))
-            print(judge.row("Argos Translate, beam 4", some, ours, theirs), flush=True)
+            print(judge.row("Argos Translate, beam 4", some, ours, theirs))
+            engine = ctranslate2.Translator(str(Path(place, "ours", "ctranslate2")), device="cpu")
+            read = [own.tokenizers.source.pieces(row) for row in own.tokenizers.source.encode(some)]
+            found = engine.translate_batch(read, beam_size=4, length_penalty=0.2)
+            plain = [piece_text(own, one.hypotheses[0]).replace("_", " ") for one in found]
+            equal = sum(map(str.__eq__, plain, theirs))
+            print(f"\nArgos Translate and plain CTranslate2: {equal} of {len(some)} equal")
 
 
 if __name__ == "__main__":
