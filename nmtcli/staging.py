@@ -118,6 +118,24 @@ def exclusive(path: Path) -> Iterator[str | None]:
             os.close(descriptor)
 
 
+@contextmanager
+def staged_file(output: Path) -> Iterator[Path]:
+    """A temporary file beside `output`, renamed to it at the end of the block, or removed after an exception.
+
+    Raises ResourceError on a full disk, UserError if it cannot be written; see `writing`.
+    """
+    output = output.resolve()
+    partial = _partial(output)
+    with writing(output):
+        try:
+            yield partial
+            _flush_file(partial)
+            partial.rename(output)
+            _flush_directory(output.parent)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a small file atomically: it has its old or its new content at any moment. Raises OSError.
 
@@ -183,11 +201,15 @@ def _flush(directory: Path) -> None:
     """
     for path in sorted(directory.rglob("*")):
         if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+            _flush_file(path)
     for path in (directory, *directory.rglob("*")):
         if path.is_dir():
             _flush_directory(path)
+
+
+def _flush_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _flush_directory(directory: Path) -> None:

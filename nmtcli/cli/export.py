@@ -31,7 +31,7 @@ class _CommandOptions(ExportOptions):
     def exporting(self) -> str:
         """The given options that --check does not use."""
         given: dict[str, object] = {"-o": self.output, "--average": self.average, "--data": self.data}
-        given |= {"--vocabulary-shortlist": self.vocabulary_shortlist, "--force": self.force}
+        given |= {"--vocabulary-shortlist": self.vocabulary_shortlist, "--force": self.force, "--license": self.license}
         return ", ".join(name for name, value in given.items() if value)
 
 
@@ -81,7 +81,8 @@ def _show(report: "ExportReport", output: Path) -> None:
     for before, after in zip(comparison.model_scores, comparison.export_scores, strict=True):
         table.add_row(after.name, f"{before.value:.2f} before, {after.value:.2f} now")
     table.add_row("speed", f"{speed.model:.0f} sentences/s before, {speed.export:.0f} now")
-    table.add_row("use it", f"nmt translate -m {quoted(output)}{' --shortlist' if report.shortlist else ''}")
+    use = f"nmt translate -m {quoted(output)}{' --shortlist' if report.shortlist else ''}"
+    table.add_row("use it", f"argospm install {quoted(output)}" if report.format == "argos" else use)
     stdout.print(table)
     for failure in comparison.failures:
         warn(failure)

@@ -9,13 +9,14 @@ from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import ModelConfig, SearchConfig
 from nmtcli.config.search import SAMPLING_SETTINGS
 
-ExportFormat = Literal["safetensors", "onnx", "ctranslate2", "marian"]
+ExportFormat = Literal["safetensors", "onnx", "ctranslate2", "marian", "argos"]
 
 PRECISIONS: dict[ExportFormat, tuple[StoredPrecision, ...]] = {
     "safetensors": ("fp32", "int8", "fp16", "bf16"),
     "onnx": ("fp32", "int8", "fp16"),
     "ctranslate2": ("fp32", "int8", "int16", "fp16", "bf16"),
     "marian": ("fp32",),
+    "argos": ("fp32", "int8", "int16", "fp16", "bf16"),
 }
 
 # Features that CTranslate2, which has its own search, does not support; printed at export.
@@ -31,7 +32,7 @@ def unmet(model: ModelConfig, form: ExportFormat) -> list[str]:
             return []
         case "onnx":
             return _onnx(model)
-        case "ctranslate2":
+        case "ctranslate2" | "argos":
             return _ctranslate2(model)
         case "marian":
             return _marian(model)
@@ -43,7 +44,7 @@ def settle_search(search: SearchConfig, form: ExportFormat) -> tuple[SearchConfi
     CTranslate2 has its own search: an ordinary beam, until beam_size hypotheses are finished. So has transformers,
     which opens a MarianMT model.
     """
-    if form not in ("ctranslate2", "marian"):
+    if form not in ("ctranslate2", "marian", "argos"):
         return search, []
     default = SearchConfig(length_normalization="average") if form == "marian" else SearchConfig()
     sampling = () if search.method == "beam" else ("method", *SAMPLING_SETTINGS, "mbr_samples", "mbr_metric")

@@ -6,7 +6,9 @@ The run is never modified. The export is opened and compared with the original m
 
 import json
 import time
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +18,7 @@ from nmtcli import checkpoint
 from nmtcli.checkpoint import (
     CARD,
     REPORT,
+    Kind,
     ModelInfo,
     RunDirectory,
     StoredPrecision,
@@ -25,6 +28,7 @@ from nmtcli.checkpoint import (
 from nmtcli.data.directory import PreparedData, open_data
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import REPORT_IT, CheckFailed, DataError, UserError
+from nmtcli.export.argos import check_argos, write_argos
 from nmtcli.export.card import ExportReport, model_card
 from nmtcli.export.checking import Comparison, Probes, compare
 from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, settle_search, unmet
@@ -34,12 +38,18 @@ from nmtcli.interchange.marian_writer import write_marian
 from nmtcli.interchange.models import local_model
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.options import check_rules
-from nmtcli.staging import staged
+from nmtcli.staging import check_output, staged, staged_file, writing
 from nmtcli.translate.engines import open_engine
 from nmtcli.translate.runtimes.ctranslate2 import int8_may_saturate
 from nmtcli.translate.shortlist import Shortlist
 from nmtcli.translate.translator import Translator
 from nmtcli.version import __version__
+
+_KINDS: dict[ExportFormat, Kind] = {
+    "onnx": "onnx",
+    "ctranslate2": "ctranslate2",
+    "argos": "ctranslate2",
+}  # else pytorch
 
 
 def export(options: ExportOptions) -> ExportReport:
@@ -65,17 +75,18 @@ def export(options: ExportOptions) -> ExportReport:
     model = checkpoint.load_model(origin)
     if options.average:
         checkpoint.put_weights(model, checkpoint.average_weights(origins), origin)
-    kind = form if form in ("onnx", "ctranslate2") else "pytorch"
+    kind = _KINDS.get(form, "pytorch")
     search, replaced = settle_search(info.search, form)
     made = {"nmtcli": __version__, "kind": kind, "precision": precision, "search": search}
     info = info.model_copy(update=made)
-    with staged(output) as directory, TemporaryDirectory() as place:
-        opened, theirs = directory, tokenizers
+    if form == "argos":
+        check_argos(tokenizers)
+    with _staged(output, form) as directory, TemporaryDirectory() as place:
+        opened = directory
         if form == "marian":
             write_marian(model, info, tokenizers, directory)
             opened = Path(place)
             convert(directory, opened, info.data_fingerprint)
-            theirs = Tokenizers.load(opened)
         else:
             write_export(model, info, tokenizers, directory)
         shortlist = None
@@ -85,7 +96,7 @@ def export(options: ExportOptions) -> ExportReport:
         start = time.perf_counter()
         engine = open_engine(opened, read_info(opened), "cpu")
         seconds = time.perf_counter() - start
-        translator = Translator(engine, theirs, info.search, shortlist=shortlist)
+        translator = Translator(engine, Tokenizers.load(opened), info.search, shortlist=shortlist)
         other_ids = tokenizers if form == "marian" else None
         comparison = check_export(model, translator, info, probes, options.force, other_ids)
         files = file_digests(directory)
@@ -105,8 +116,26 @@ def export(options: ExportOptions) -> ExportReport:
             files=files,
         )
         (directory / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", "utf-8")
-        (directory / CARD).write_text(model_card(report, info, origin), "utf-8")
+        (directory / CARD).write_text(model_card(report, info, origin, options.license, data), "utf-8")
+        if form == "argos":
+            with staged_file(output) as file:
+                write_argos(directory, info, tokenizers, file)
+            report = replace(report, bytes=output.stat().st_size)
     return report
+
+
+@contextmanager
+def _staged(output: Path, form: ExportFormat) -> Iterator[Path]:
+    """The directory of the export; a temporary one where it becomes a single file."""
+    if form != "argos":
+        with staged(output) as directory:
+            yield directory
+        return
+    with writing(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+    check_output(output)
+    with TemporaryDirectory() as directory:
+        yield Path(directory)
 
 
 def write_export(model: Seq2Seq, info: ModelInfo, tokenizers: Tokenizers, directory: Path) -> None:

@@ -1,5 +1,6 @@
 """The options of `nmt export` and their rules."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,11 +16,15 @@ class ExportOptions:
         Path | None,
         Option("Run directory, or one checkpoint of it; with --check also a config.", metavar="RUN", argument=True),
     ] = None
-    output: Annotated[Path | None, Option("Directory to create.", ("-o", "--output"), metavar="DIR")] = None
+    output: Annotated[
+        Path | None,
+        Option("Directory to create; with --format argos, a file NAME.argosmodel.", ("-o", "--output"), metavar="DIR"),
+    ] = None
     form: Annotated[
-        Literal["safetensors", "onnx", "ctranslate2", "marian"] | None,
+        Literal["safetensors", "onnx", "ctranslate2", "marian", "argos"] | None,
         Option(
-            "Format: safetensors (default) needs PyTorch; onnx and ctranslate2 do not; marian opens in transformers.",
+            "Format: safetensors (default) needs PyTorch; onnx and ctranslate2 do not; marian opens in transformers,"
+            " argos in Argos Translate and LibreTranslate.",
             ("--format",),
         ),
     ] = None
@@ -34,8 +39,15 @@ class ExportOptions:
     vocabulary_shortlist: Annotated[
         bool, Option("Learn a vocabulary shortlist from --data, for translate --shortlist.")
     ] = False
+    license: Annotated[
+        str | None,
+        Option("Licence in the model card, an identifier of the Hugging Face Hub such as cc-by-4.0.", metavar="NAME"),
+    ] = None
     force: Annotated[bool, Option("Export even if the check fails; the model card says so.")] = False
 
+
+ARGOS_SUFFIX = ".argosmodel"
+_LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 
 RULES: tuple[Rule[ExportOptions], ...] = (
     Rule(
@@ -47,5 +59,15 @@ RULES: tuple[Rule[ExportOptions], ...] = (
         lambda o: o.vocabulary_shortlist and (o.form not in (None, "safetensors") or o.data is None),
         "--vocabulary-shortlist needs --format safetensors and the training data",
         "--data DATA, the directory the model was trained on",
+    ),
+    Rule(
+        lambda o: o.license is not None and not _LICENSE.fullmatch(o.license),
+        "--license {o.license}: not an identifier of a licence",
+        "small letters, digits and hyphens, such as apache-2.0, cc-by-4.0 or other",
+    ),
+    Rule(
+        lambda o: o.form == "argos" and o.output is not None and o.output.suffix != ARGOS_SUFFIX,
+        "{o.output}: --format argos writes one file, whose name ends with .argosmodel",
+        "-o NAME.argosmodel",
     ),
 )

@@ -36,7 +36,8 @@ OPTIONS = {
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"
     " --language-pair --lowercase --metric --model --paired --perturb --reference --report --source --target --test-set"
     " --tokenize --train-target",
-    "export": "--average --check --data --force --format --help --output --preset --quantize --vocabulary-shortlist",
+    "export": "--average --check --data --force --format --help --license --output --preset --quantize"
+    " --vocabulary-shortlist",
     "demo": "--help --output --pairs --set --text-only",
 }
 

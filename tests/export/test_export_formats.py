@@ -4,13 +4,19 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import ctranslate2 as engine
 import pytest
 import sentencepiece
+from huggingface_hub import ModelCard, ModelCardData
+from ruamel.yaml import YAML
 
 from nmtcli.checkpoint import file_digests, find_model, read_info
-from nmtcli.export.card import training_settings
+from nmtcli.config.data import CorpusConfig
+from nmtcli.data.directory import open_data
+from nmtcli.export.card import ExportReport, card_metadata, training_settings
+from nmtcli.export.checking import Comparison
 from nmtcli.export.onnx_precision import reduce_precision
 from nmtcli.settings import load_config
 from nmtcli.translate.runtimes.ctranslate2 import int8_may_saturate
@@ -247,6 +253,44 @@ def test_the_model_card_describes_the_model(transformer, ctranslate2, trained):
     assert not training_settings(ctranslate2)
     (ctranslate2 / "README.md").write_text(card.replace("*to fill in", "CC0: *"), "utf-8")  # as it is meant to be
     Translator.load(ctranslate2, "cpu")
+
+
+def test_the_card_begins_with_the_metadata_of_the_hugging_face_hub(trained, data, tmp_path):
+    plain, scored = tmp_path / "plain", tmp_path / "scored"
+    assert nmt("export", trained, "-o", plain) == 0
+    assert nmt("export", trained, "-o", scored, "--data", data, "--license", "cc-by-4.0") == 0
+    card = ModelCard.load(plain / "README.md").data
+    assert (card.license, card.pipeline_tag, card.library_name) == ("unknown", "translation", "nmtcli")
+    assert card.eval_results is None and card.metrics is None
+
+    card = ModelCard.load(scored / "README.md").data
+    report = json.loads((scored / "export.json").read_text())
+    assert card.license == "cc-by-4.0"
+    assert card.metrics == ["sacrebleu", "chrf"]
+    for found, score in zip(card.eval_results, report["comparison"]["export_scores"], strict=True):
+        assert found.metric_value == pytest.approx(score["value"], abs=0.01)
+        assert found.metric_args == {"signature": score["signature"]}
+    assert "| licence | cc-by-4.0 |" in (scored / "README.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("codes", "languages"),
+    [(("de", "en"), ["de", "en"]), (("en_US", "pt-BR"), ["en", "pt"]), (("en", "en"), ["en"]), (("a text", "?"), None)],
+    ids=str,
+)
+def test_the_metadata_has_languages_and_data_sets_with_codes_only(trained, data, codes, languages, tmp_path):
+    given = {"source_language": codes[0], "target_language": codes[1]}
+    info = read_info(find_model(trained)).model_copy(update=given)
+    assert nmt("export", trained, "-o", tmp_path / "model") == 0
+    written = json.loads((tmp_path / "model" / "export.json").read_text())
+    written["comparison"] = Comparison(**written["comparison"] | {"export_scores": []})
+    prepared = open_data(data)
+    corpus = CorpusConfig(hub="somebody/texts")
+    settings = prepared.manifest.data.model_copy(update={"train": (corpus, corpus)})
+    prepared = replace(prepared, manifest=prepared.manifest.model_copy(update={"data": settings}))
+    metadata = ModelCardData(**YAML(typ="safe").load(card_metadata(ExportReport(**written), info, None, prepared)))
+    assert metadata.language == languages
+    assert metadata.datasets == ["somebody/texts"]
 
 
 def test_check_lists_unsupported_features_of_ctranslate2(capsys):
