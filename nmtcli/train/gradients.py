@@ -48,8 +48,8 @@ class Gradients:
 
         Returns the target tokens of the whole update, and on the device, of this rank's share, the loss sum and the
         objective's `log_sums` sums. Random numbers are a function of seed, update and rank, so that a resume has no
-        state to restore. `filler` is what a rank of `even` engines computes where others have more micro-batches. Raises
-        ResourceError where a single pair does not fit.
+        state to restore. `filler` is what a rank of `even` engines computes where others have more micro-batches.
+        Raises ResourceError where a single pair does not fit.
         """
         micro = self._fitting(batches)
         risky = not micro or max(batch.cells for batch in micro) > self.proven

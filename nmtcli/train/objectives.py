@@ -11,9 +11,9 @@ Objective = TrainingLoss | ScheduledSampling | MinimumRisk | ProfessorForcing
 """A loss for the trainer, which divides the sum over an update's batches by the update's target tokens.
 
 Called with a batch and the number of its update (from 1), it returns the loss sum, a scalar with gradients, and
-`log_sums` sums for the log, a vector without gradients. Both depend only on these arguments, the state that a checkpoint
-has and torch's random numbers, so that a resume is exact. `metrics(sums, tokens, update)` turns the sums over several updates and all ranks, with the
-number of their target tokens, into what the log shows beside the loss.
+`log_sums` sums for the log, a vector without gradients. Both depend only on these arguments, what a checkpoint has and
+torch's random numbers, so that a resume is exact. `metrics(sums, tokens, update)` turns the sums over several updates
+and all ranks, with the number of their target tokens, into what the log shows beside the loss.
 """
 
 

@@ -77,8 +77,8 @@ class ProfessorForcing(nn.Module):
 
     Free running is a translation drawn from the model, of the length of the reference at most. Its states are computed
     again from the drawn tokens, all positions at once and with gradients: the paper does not differentiate through the
-    draw. The log has the perplexity and accuracy of teacher forcing, the discriminator's accuracy and both losses of a
-    sequence.
+    draw. The log has the perplexity and accuracy of teacher forcing, the discriminator's accuracy, and both losses of a
+    sentence, which is two sequences.
     """
 
     log_sums = 6
@@ -135,10 +135,9 @@ class ProfessorForcing(nn.Module):
             if not self.fooling:
                 return verdicts, torch.zeros_like(adversarial)
             slopes = torch.autograd.grad(adversarial, leaves, retain_graph=True)
-            moved = sum(
-                ((one.float() * slope).sum() for one, slope in zip(states, slopes, strict=True)), torch.zeros(())
-            )
-            return verdicts, adversarial.detach() + moved - moved.detach()
+            # linear in the states, with the loss's gradient: the discriminator's weights get nothing of it
+            linear = (states[0].float() * slopes[0]).sum() + (states[1].float() * slopes[1]).sum()
+            return verdicts, adversarial.detach() + linear - linear.detach()
 
     def metrics(self, sums: Sequence[float], tokens: int, update: int) -> dict[str, float]:
         """See `Objective`."""
@@ -146,8 +145,8 @@ class ProfessorForcing(nn.Module):
         return {
             **self.loss.metrics(ordinary, tokens, update),
             "discriminator_accuracy": correct / sequences,
-            "discriminator_loss": discriminator_loss / sequences,
-            "adversarial_loss": adversarial_loss / sequences,
+            "discriminator_loss": 2 * discriminator_loss / sequences,
+            "adversarial_loss": 2 * adversarial_loss / sequences,
         }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 
 import pytest
@@ -23,7 +24,7 @@ from tests.conftest import TINY, nmt, overrides
 from tests.laws.test_model_laws import BAHDANAU, FEEDING, GNMT
 from tests.laws.test_training_laws import tiny_batch
 from tests.train.runs import events
-from tests.train.test_gradients import CPU, VOCABULARY, Pairs, assert_close, make_model
+from tests.train.test_gradients import CPU, Pairs, assert_close, make_model
 
 PROFESSOR = ["train.objective=professor_forcing", "train.professor_hidden_size=8"]
 
@@ -55,14 +56,13 @@ def test_equal_distributions_at_chance_teach_the_model_nothing(tiny_model):
     last = objective.discriminator.judge[-1]
     torch.nn.init.zeros_(last.bias)
     states, length = some_states(objective)
-    for scale in (0.0, 1.0):  # at chance, and where it has an opinion
-        with torch.no_grad():
-            last.weight.mul_(scale) if not scale else torch.nn.init.normal_(last.weight)
+    for spread in (0.0, 1.0):  # at chance, and where it has an opinion
+        torch.nn.init.normal_(last.weight, std=spread)
         twin = states.detach().clone().requires_grad_()
         verdicts, adversarial = objective.judge((states, twin), (length, length))
         slopes = torch.autograd.grad(adversarial, [states, twin])
         assert torch.equal(verdicts.forced, verdicts.free)
-        if scale:
+        if spread:
             assert all(slope.abs().max() > 1e-4 for slope in slopes)
         else:
             assert all(not slope.any() for slope in slopes)
@@ -272,8 +272,6 @@ def test_verify_resume_of_professor_forcing_is_exact(data, tmp_path, capsys):
 
 
 def test_a_run_that_changes_its_objective_starts_a_new_discriminator(trained, tmp_path, data):
-    import shutil
-
     run = shutil.copytree(trained, tmp_path / "run")
     command = ["train", data, "-o", run, "--device", "cpu", "--allow-changes"]
     assert nmt(*command, *overrides(*TINY, *PROFESSOR, "train.max_updates=14")) == 0
