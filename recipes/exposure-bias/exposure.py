@@ -113,7 +113,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         scores.plot([mean(values)] * 2, [place - 0.3, place + 0.3], color=colour, linewidth=2)
     scores.set_yticks(range(len(rows)), [row.name for row in rows])
     scores.set_ylim(len(rows) - 0.5, -0.5)
-    scores.set(xlabel="BLEU, test 2016 (dots: seeds, bar: mean)", title="translation")
+    scores.set(xlabel="BLEU, unseen combinations (dots: seeds, bar: mean)", title="translation")
     scores.grid(axis="x", color="#ececec")
     buckets = shown_buckets(rows)
     for panel, (kind, title) in zip(panels, KINDS.items(), strict=True):
