@@ -84,8 +84,9 @@ def distances(batch: Batch) -> Tensor:
 
 @dataclass
 class Curve:
-    """Sums of norms by distance, and by quarter of the source sentence."""
+    """Sums of norms by distance, and by quarter of the source sentence, of some models together."""
 
+    models: int
     total: dict[int, float] = field(default_factory=dict)
     count: dict[int, int] = field(default_factory=dict)
     quarters: list[float] = field(default_factory=lambda: [0.0] * 4)
@@ -107,7 +108,7 @@ class Curve:
     def points(self) -> tuple[list[float], list[float]]:
         """Distances and mean norms, relative to the mean over all tokens."""
         mean = sum(self.total.values()) / sum(self.count.values())
-        known = sorted(point for point, count in self.count.items() if count >= FEWEST)
+        known = sorted(point for point, count in self.count.items() if count >= FEWEST * self.models)
         middle = [STEP * point + (STEP - 1) / 2 for point in known]
         return middle, [self.total[point] / self.count[point] / mean for point in known]
 
@@ -120,7 +121,7 @@ class Curve:
 
 def measure(models: Sequence[Seq2Seq], batches: Sequence[Batch]) -> Curve:
     """The curve of some models together."""
-    curve = Curve()
+    curve = Curve(len(models))
     for model in models:
         for batch in batches:
             curve.add(gradient_norms(model, batch), batch)
@@ -244,15 +245,13 @@ def draw(rows: Sequence[Row], names: Sequence[str], path: Path) -> None:
         assert row.trained is not None
         line(panels[1], row.name, *row.trained.points())
         line(panels[2], row.name, range(len(names)), row.by_length, marker="o")
-    panels[0].set_title("gradient at the source, untrained")
-    panels[1].set_title("gradient at the source, trained")
+    panels[0].set_title("gradient at source tokens, untrained")
+    panels[1].set_title("gradient at source tokens, trained")
     for panel in panels[:2]:
-        panel.set(yscale="log", xlabel="recurrent steps from the last target token to the source token")
-    panels[0].set_ylabel("mean gradient norm (1: mean of all source tokens)")
+        panel.set(yscale="log", xlabel="steps to the last target token, with one vector")
+    panels[0].set_ylabel("gradient norm (1: mean of all source tokens)")
     panels[1].sharey(panels[0])
-    panels[2].set(
-        title="BLEU by source length", xlabel="words in the source: quarters of the test set, joined captions"
-    )
+    panels[2].set(title="BLEU by source length", xlabel="words in the source (quarters of the test set)")
     panels[2].set_xticks(range(len(names)), [name.replace(" (", "\n(") for name in names], fontsize=8)
     panels[2].set_ylim(bottom=0)
     for panel in panels:
