@@ -46,6 +46,7 @@ def _figures(metrics: dict[str, Any]) -> Iterator[Figure]:
         ("data_wait", 10, "data wait {:.0%}".format),
         ("gpu_memory", 11, lambda value: f"GPU {value / 1e9:.1f} GB"),
         ("teacher_forcing", 12, "teacher forcing {:.1%}".format),
+        ("discriminator_accuracy", 12, "discriminator {:.0%}".format),
     ]
     for key, rank, form in formats:
         if metrics.get(key) is not None:

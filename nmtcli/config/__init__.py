@@ -39,6 +39,13 @@ class Config(Section):
     search: SearchConfig = Field(default_factory=SearchConfig)
 
     @model_validator(mode="after")
+    def _professor_forcing_needs_states(self) -> Self:
+        decoder = self.model.decoder.type
+        if self.train.objective == "professor_forcing" and decoder != "rnn":
+            raise ValueError(f"train.objective professor_forcing needs model.decoder.type rnn, not {decoder}")
+        return self
+
+    @model_validator(mode="after")
     def _coverage_needs_attention(self) -> Self:
         if self.search.coverage_penalty and not self.model.attends:
             raise ValueError("search.coverage_penalty needs a model with attention")

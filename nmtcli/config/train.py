@@ -141,10 +141,10 @@ class TrainConfig(Section):
     teacher_forcing_floor: float = Field(
         0.0, ge=0, le=1, description="Scheduled sampling: minimum share of reference tokens."
     )
-    objective: Literal["cross_entropy", "mrt"] = Field(
+    objective: Literal["cross_entropy", "mrt", "professor_forcing"] = Field(
         "cross_entropy",
-        description="Training objective: label-smoothed cross entropy, or minimum risk training (mrt; Shen et al. 2016)"
-        " of a trained model (--finetune-from).",
+        description="Training objective: label-smoothed cross entropy, minimum risk training (mrt; Shen et al. 2016)"
+        " of a trained model (--finetune-from), or professor forcing (Lamb et al. 2016) of a recurrent decoder.",
     )
     mrt_metric: Literal["bleu", "chrf"] = Field(
         "bleu", description="Objective mrt: sentence metric; risk is 1 - metric / 100."
@@ -157,6 +157,18 @@ class TrainConfig(Section):
         gt=0,
         le=1_000_000,
         description="Objective mrt: exponent of the model's probabilities as candidate weights (alpha).",
+    )
+    professor_weight: float = Field(
+        1.0,
+        gt=0,
+        le=1_000_000,
+        description="Objective professor_forcing: weight of the adversarial loss of a sentence; cross entropy has 1.",
+    )
+    professor_hidden_size: int = Field(
+        128, ge=1, le=65_536, description="Objective professor_forcing: units of the discriminator in each direction."
+    )
+    professor_learning_rate: float = Field(
+        1e-3, gt=0, le=1, description="Objective professor_forcing: constant learning rate of the discriminator (Adam)."
     )
     clip_norm: float = Field(1.0, gt=0, le=1e30, description="Gradient clipping: maximum gradient norm.")
     valid_every: OrAuto[Annotated[int, Field(ge=1, le=1_000_000_000)]] = Field(
@@ -238,13 +250,13 @@ class TrainConfig(Section):
         """A message for each pair of settings that exclude each other."""
         if self.corpus_weights and self.corpus_temperature is not None:
             yield "corpus_weights and corpus_temperature exclude each other; give one of them"
-        if self.objective == "mrt" and self.scheduled_sampling is not None:
-            yield "scheduled_sampling needs objective cross_entropy, not mrt"
-        if self.objective == "mrt" and self.guided_alignment:
-            yield "guided_alignment needs objective cross_entropy, not mrt"
+        if self.objective != "cross_entropy" and self.scheduled_sampling is not None:
+            yield f"scheduled_sampling needs objective cross_entropy, not {self.objective}"
+        if self.objective != "cross_entropy" and self.guided_alignment:
+            yield f"guided_alignment needs objective cross_entropy, not {self.objective}"
         yield from self._conflicts_of_encoder()
         yield from self._unused_settings()
-        if self.sharded and (self.scheduled_sampling is not None or self.objective == "mrt"):
+        if self.sharded and (self.scheduled_sampling is not None or self.objective != "cross_entropy"):
             yield "sharded models cannot be sampled from: set scheduled_sampling null and objective cross_entropy"
         if self.sharded and self.precision == "fp16":
             yield "sharded needs precision bf16 or fp32, not fp16"
@@ -275,6 +287,7 @@ class TrainConfig(Section):
         owners = {
             "teacher_forcing_": ("scheduled_sampling", self.scheduled_sampling is not None),
             "mrt_": ("objective mrt", self.objective == "mrt"),
+            "professor_": ("objective professor_forcing", self.objective == "professor_forcing"),
             "plateau_": ("schedule plateau", self.schedule == "plateau"),
         }
         for name, field in type(self).model_fields.items():

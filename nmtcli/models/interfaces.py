@@ -26,6 +26,7 @@ class Decoded:
 
     features: Tensor  # [B, T, E], for the output layer
     attention: Tensor | None = None  # [B, T, S] if requested and the model has attention
+    states: Tensor | None = None  # [B, T, H], the top states of a recurrent decoder
 
 
 class Encoder(Protocol):

@@ -210,7 +210,7 @@ class RecurrentDecoder(nn.Module):
             return self._loop(embedded, memory, cache)
         position = self._parallel(embedded, memory, cache)
         features = self.readout(position.top, embedded, position.context)
-        return Decoded(self.dropout(features), position.attention)
+        return Decoded(self.dropout(features), position.attention, position.top)
 
     def step(self, embedded: Tensor, memory: Memory, cache: Cache) -> tuple[Tensor, Cache, Tensor | None]:
         """See `Decoder.step`; without dropout."""
@@ -289,14 +289,14 @@ class RecurrentDecoder(nn.Module):
                 context = None if position.context is None else position.context[:, 0]
                 fed.append(self.readout(position.top[:, 0], tokens[number], context, product))
                 cache = {**cache, "fed": fed[-1]}
+        top = torch.cat([position.top for position in results], dim=1)
         if self.feeding:
             features = torch.cat([one[:, None] for one in fed], dim=1)
         else:
-            top = torch.cat([position.top for position in results], dim=1)
             contexts = [position.context for position in results if position.context is not None]
             features = self.readout(top, embedded, torch.cat(contexts, dim=1))
         weights = [position.attention for position in results if position.attention is not None]
-        return Decoded(self.dropout(features), torch.cat(weights, dim=1) if weights else None)
+        return Decoded(self.dropout(features), torch.cat(weights, dim=1) if weights else None, top)
 
     def _draw_masks(self, embedded: Tensor) -> list[_Masks]:
         """The dropout masks at each position of [B, T, E], sampled at once, which is faster than T times."""

@@ -24,13 +24,14 @@ from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.objectives import make_objective
 from nmtcli.train.optimizers import load_optimizer, make_optimizer, optimizer_tensors
 from nmtcli.train.precision import MixedPrecision
+from nmtcli.train.professor_forcing import Adversary, ProfessorForcing
 from nmtcli.train.state import TrainState
 from nmtcli.train.stopping import EarlyStopping
 from nmtcli.train.vectors import WordVectorPair
 
 
 class Learner:
-    """A model in training with its objective, optimizer, loss scale, moving average, `TrainState` and `EarlyStopping`.
+    """A model in training: objective, optimizer, loss scale, moving average, adversary, `TrainState`, `EarlyStopping`.
 
     A checkpoint has all of these. The data and the random numbers follow from the seed and the position in the data,
     so that a resume is exact, also with another number of ranks.
@@ -56,6 +57,9 @@ class Learner:
         self.parallel = ranks.share(self.objective, self.sharded, device)  # may replace the weights by shards
         self.optimizer = make_optimizer(self.model, config.train)
         self.ema = None if config.train.ema is None else MovingAverage(self.model, config.train.ema)
+        self.adversary: Adversary | None = None
+        if isinstance(self.objective, ProfessorForcing):
+            self.adversary = Adversary(self.objective, config, ranks)
         self.state, self.stopping = TrainState(), EarlyStopping.of(config.train)
         self.precision = self._mixed_precision(None)
         self.skipped = SkippedUpdates(device)
@@ -81,6 +85,8 @@ class Learner:
         self.optimizer.state.clear()
         if self.config.train.ema is not None:
             self.ema = MovingAverage(self.model, self.config.train.ema)
+        if self.adversary is not None:
+            self.adversary.restart()
 
     def set_precision(self, precision: Precision | None) -> None:
         """Compute in this precision from now on; None is that of the settings."""
@@ -115,6 +121,7 @@ class Learner:
             if self.ema is not None:  # the swap back must not change them
                 weights = {name: weight.clone() for name, weight in weights.items()}
         tensors = optimizer_tensors(self.optimizer) | (self.ema.tensors() if self.ema else {})
+        tensors |= self.adversary.tensors() if self.adversary else {}
         tensors = {name: whole(tensor) for name, tensor in tensors.items()}
         if not self.ranks.first:  # every rank has contributed its shards
             return
@@ -158,6 +165,8 @@ class Learner:
         load_optimizer(self.optimizer, tensors)
         if self.ema is not None:
             self.ema.load(tensors)
+        if self.adversary is not None:
+            self.adversary.load(tensors)
         if self.ranks.first:
             self.run.point("last", self.run.checkpoint(state.step))
             best = stopping.best_step

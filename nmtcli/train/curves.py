@@ -45,6 +45,7 @@ _CHARTS = (
     _Chart("out_of_memory", "Batches split for want of memory"),
     _Chart("teacher_forcing", "Teacher forcing, %", factor=100),
     _Chart("risk", "Risk"),
+    _Chart("discriminator_accuracy", "Accuracy of the discriminator, %", factor=100),
 )
 _MARKED = {"bleu", "learning_rate"}  # their value at the best validation is written into the plot
 _QUIET = {"skipped", "out_of_memory"}  # not drawn while they are zero

@@ -30,9 +30,14 @@ class Gradients:
         device: torch.device,
         seed: int,
         on_split: Callable[[Batch], None],
+        log_sums: int = 2,
     ) -> None:
-        """`on_split` is called with each micro-batch that ran out of memory and will be halved."""
+        """`on_split` is called with each micro-batch that ran out of memory and will be halved.
+
+        `log_sums` is that of the objective.
+        """
         self.parallel, self.ranks, self.device, self.seed, self.on_split = parallel, ranks, device, seed, on_split
+        self.log_sums = log_sums
         self.limit: int | None = None  # cells of a micro-batch, once one did not fit
         self.proven = 0  # cells of the largest micro-batch that went through
 
@@ -41,10 +46,10 @@ class Gradients:
     ) -> tuple[int, Tensor]:
         """Give the weights the gradients of update number `update`; `batches` are this rank's share of it.
 
-        Returns the target tokens of the whole update, and [3] on the device, of this rank's share: the loss sum and the
-        objective's two sums. Random numbers are a function of seed, update and rank, so that a resume has no state to
-        restore. `filler` is what a rank of `even` engines computes where others have more micro-batches. Raises
-        ResourceError where a single pair does not fit.
+        Returns the target tokens of the whole update, and on the device, of this rank's share, the loss sum and the
+        objective's `log_sums` sums. Random numbers are a function of seed, update and rank, so that a resume has no
+        state to restore. `filler` is what a rank of `even` engines computes where others have more micro-batches.
+        Raises ResourceError where a single pair does not fit.
         """
         micro = self._fitting(batches)
         risky = not micro or max(batch.cells for batch in micro) > self.proven
@@ -62,7 +67,7 @@ class Gradients:
             return int(tokens), self._evenly(micro, filler, backward)
         if risky_ranks or self.ranks.size == 1:
             return int(tokens), self._carefully(micro, backward, update)
-        total = torch.zeros(3, device=self.device)
+        total = torch.zeros(1 + self.log_sums, device=self.device)
         with self.parallel.unsynchronised():
             for batch in micro[:-1]:
                 total += backward(batch, 1.0)
@@ -75,7 +80,7 @@ class Gradients:
         """
         while True:
             failed = None
-            total = torch.zeros(3, device=self.device)
+            total = torch.zeros(1 + self.log_sums, device=self.device)
             for batch in micro:
                 try:
                     with self.parallel.unsynchronised():
@@ -96,7 +101,7 @@ class Gradients:
 
     def _evenly(self, micro: list[Batch], filler: Batch | None, backward: Backward) -> Tensor:
         """As many micro-batches on every rank, the missing ones without weight."""
-        total = torch.zeros(3, device=self.device)
+        total = torch.zeros(1 + self.log_sums, device=self.device)
         count = self.ranks.most(len(micro))
         for batch in micro:
             total += backward(batch, 1.0)

@@ -112,6 +112,8 @@ def guided_alignment_loss(attention: Tensor, alignment: Tensor) -> Tensor:
 class TrainingLoss(nn.Module):
     """A model and label-smoothed cross entropy as one module, with guided alignment where a batch has an alignment."""
 
+    log_sums = 2
+
     def __init__(self, model: Seq2Seq, smoothing: float, guidance: float = 0.0) -> None:
         """`guidance` is the weight of the guided-alignment loss."""
         super().__init__()
@@ -125,7 +127,10 @@ class TrainingLoss(nn.Module):
         Guided alignment adds its sum times `guidance`. It is divided by all target tokens as well: those without links
         count as zero, so that sparse alignments weigh less than dense ones.
         """
-        decoded = self._decode(batch, need_attention=batch.alignment is not None)
+        return self.of_decoded(self._decode(batch, need_attention=batch.alignment is not None), batch)
+
+    def of_decoded(self, decoded: Decoded, batch: Batch) -> tuple[Tensor, Tensor]:
+        """`forward` of what the decoder gives for this batch."""
         loss, sums = self._token_loss(*self._real_positions(decoded, batch))
         if batch.alignment is not None:
             assert decoded.attention is not None

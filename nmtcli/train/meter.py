@@ -21,7 +21,7 @@ class Meter:
 
     def restart(self) -> None:
         """Discard what was measured; called after time spent on something else."""
-        self.sums: Tensor | float = 0.0  # [3]
+        self.sums: Tensor | float = 0.0  # [1 + log_sums]
         self.norm: Tensor | float = 0.0
         self.tokens = self.updates = 0
         self.seconds = self.waiting = 0.0

@@ -49,14 +49,18 @@ class MixedPrecision:
         """Context of a forward pass."""
         return torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext()
 
-    def step(self, optimizer: torch.optim.Optimizer, clip_norm: float) -> Tensor:
-        """Clip and apply the gradients; returns their norm, on the device. One that is not finite is not applied."""
+    def step(self, optimizer: torch.optim.Optimizer, clip_norm: float, last: bool = True) -> Tensor:
+        """Clip and apply the gradients; returns their norm, on the device. One that is not finite is not applied.
+
+        `last` is False for all but the last of several optimizers in an update.
+        """
         self.scaler.unscale_(optimizer)
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
         norm = whole(torch.nn.utils.clip_grad_norm_(weights, clip_norm))
         if self.scaler.is_enabled():
             self.scaler.step(optimizer)
-            self.scaler.update(1.0 if self.fixed else None)
+            if last:
+                self.scaler.update(1.0 if self.fixed else None)
         elif norm.isfinite():
             optimizer.step()
         return norm

@@ -33,6 +33,8 @@ class MinimumRisk(nn.Module):
     mean risk of a sentence.
     """
 
+    log_sums = 2
+
     def __init__(self, model: Seq2Seq, tokenizer: Tokenizer, config: Config) -> None:
         """`tokenizer` is that of the target."""
         super().__init__()

@@ -70,6 +70,8 @@ def mixed_input(model: Seq2Seq, batch: Batch, probability: float) -> Tensor:
 class ScheduledSampling(nn.Module):
     """The ordinary loss of the true output, on an input that is partly the model's own."""
 
+    log_sums = 2
+
     def __init__(self, loss: TrainingLoss, settings: TrainConfig) -> None:
         super().__init__()
         self.loss, self.settings = loss, settings

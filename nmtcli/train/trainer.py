@@ -55,7 +55,9 @@ class Trainer:
         self.ranks = ranks = ranks or Ranks()
         self.learner = learner = Learner(config, data, run, device, ranks, first, word_vectors)
         self.model = learner.model
-        self.gradients = Gradients(learner.parallel, ranks, device, settings.seed, self._on_split)
+        self.gradients = Gradients(
+            learner.parallel, ranks, device, settings.seed, self._on_split, learner.objective.log_sums
+        )
         self.feed = Feed(data, settings, ranks)
         self.validator = Validator(data, config, device, ranks)
         self.total = settled(settings.max_updates)
@@ -134,7 +136,7 @@ class Trainer:
             reserved = [torch.empty_like(weight) for weight in trained * MOMENTS[self.config.train.optimizer]]
         self._compute(self.feed.largest(self.state))
         del reserved
-        self.learner.optimizer.zero_grad(set_to_none=True)
+        self.learner.parallel.forget()
         self.meter.restart()
 
     def _compute(self, batches: list[Batch]) -> tuple[int, Tensor]:
@@ -150,10 +152,12 @@ class Trainer:
         rate = self.schedule.rate(state.step + 1, state.rate_scale)
         set_rate(self.learner.optimizer, rate, self.encoder_share)
         tokens, sums = self._compute(batches)
+        if self.learner.adversary is not None:
+            self.learner.adversary.update(sums, self.learner.precision)
         norm = self.learner.precision.step(self.learner.optimizer, settings.clip_norm)
         applied = norm.isfinite()
         self.learner.skipped.add(applied)
-        self.learner.optimizer.zero_grad(set_to_none=True)
+        self.learner.parallel.forget()
         state.step += 1
         if self.learner.ema is not None:
             self.learner.ema.update(state.step)

@@ -14,14 +14,15 @@ and with weights
 
     python recipes/attended-step/attended_step.py PICTURE.png [--step 12] [--seed 1] [--check]
 
-prints a table of what the weights say and draws them. With --check it exits with 5 where a classifier is right less
-than 95 times in 100, or attention before the LSTM is heaviest on another step.
+prints a table of what the weights say and draws them. With --check it exits with 5 where an accuracy is below
+expected.json, or attention before the LSTM is heaviest on another step.
 Attention is that of the toolkit: `nmtcli.models.attention`.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ from nmtcli.models.attention import Attention
 
 STEPS, FEATURES, UNITS, WIDTH = 20, 4, 16, 16
 BATCH, UPDATES, LEARNING_RATE, TEST = 64, 1500, 5e-3, 2000
-LEAST_ACCURACY, FAILED = 0.95, 5
+EXPECTED, FAILED = Path(__file__).parent / "expected.json", 5
 DECIDES, OTHERS = "#d55e00", "#56b4e9"  # safe for colour-blind readers
 PLACES, WEIGHTS = ("before", "after"), ("shared", "per feature")
 
@@ -110,6 +111,11 @@ class Finding:
     weights: Tensor
 
     @property
+    def row(self) -> str:
+        """The row of expected.json."""
+        return f"{self.place} {self.kind}"
+
+    @property
     def over_time(self) -> Tensor:
         """The mean of the features' weights, [T]."""
         return self.weights.mean(dim=1)
@@ -151,13 +157,22 @@ def table(findings: list[Finding], step: int) -> Iterator[str]:
         )
 
 
-def shortfalls(findings: list[Finding], step: int) -> list[str]:
+def signature() -> str:
+    """How an accuracy was measured; figures of different signatures are not compared."""
+    return f"accuracy|test:{TEST}|steps:{STEPS}|features:{FEATURES}|updates:{UPDATES}"
+
+
+def shortfalls(findings: list[Finding], step: int, expected: dict[str, list[dict]]) -> list[str]:
     """Failed checks; after the LSTM, attention may peak at a later step, see README.md."""
     found = []
     for one in findings:
         name = f"attention {one.place} the LSTM, {one.kind}"
-        if one.accuracy < LEAST_ACCURACY:
-            found.append(f"{name}: accuracy {one.accuracy:.1%}, expected {LEAST_ACCURACY:.0%}")
+        for figure in expected[one.row]:
+            if figure["signature"] != signature():
+                found.append(f"{name}: another signature than {figure['signature']}: {signature()}")
+            elif 100 * one.accuracy < figure["score"] - figure["tolerance"]:
+                limit = f"{figure['score']} - {figure['tolerance']} ({figure['source']})"
+                found.append(f"{name}: accuracy {one.accuracy:.1%}, expected {limit}")
         if one.place == "before" and one.heaviest != step:
             found.append(f"{name}: heaviest on step {one.heaviest + 1}, expected {step + 1}")
     return found
@@ -198,7 +213,7 @@ def main() -> None:
     findings = [train(place, kind, options.step - 1, options.seed) for place, kind in product(PLACES, WEIGHTS)]
     print("\n".join(table(findings, options.step - 1)))
     draw(findings, options.step - 1, options.picture)
-    if options.check and (found := shortfalls(findings, options.step - 1)):
+    if options.check and (found := shortfalls(findings, options.step - 1, json.loads(EXPECTED.read_text("utf-8")))):
         print("\n".join(found), file=sys.stderr)
         raise SystemExit(FAILED)
 

@@ -156,6 +156,9 @@ MIXTURES = {
         "train.mrt_samples=2",
         "search.max_length_factor=0.3",
     ],
+    "professor forcing": [
+        *("train.objective=professor_forcing", "train.professor_hidden_size=8", "train.professor_learning_rate=0.01"),
+    ],
 }
 
 

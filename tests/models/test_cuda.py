@@ -57,6 +57,7 @@ def test_every_precision_trains_resumes_and_translates(data, corpus, tmp_path, p
 OBJECTIVES = {
     "scheduled sampling": ["train.scheduled_sampling=exponential", "train.teacher_forcing_half_life=5"],
     "minimum risk": ["train.objective=mrt", "train.mrt_samples=4"],
+    "professor forcing": ["train.objective=professor_forcing", "train.professor_hidden_size=8"],
 }
 
 

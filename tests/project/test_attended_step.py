@@ -1,6 +1,7 @@
 """The attended-step recipe: attention finds the deciding step."""
 
 import importlib.util
+import json
 import sys
 from itertools import product
 
@@ -58,14 +59,35 @@ def test_attended_step_table_and_figure_are_written(tmp_path):
     assert (tmp_path / "work" / "weights.png").read_bytes().startswith(b"\x89PNG")
 
 
+EXPECTED = json.loads(recipe.EXPECTED.read_text("utf-8"))
+
+
+def test_attended_step_expects_a_score_of_each_classifier():
+    assert list(EXPECTED) == [f"{place} {kind}" for place, kind in COMBINATIONS]
+    for figures in EXPECTED.values():
+        assert figures
+        for figure in figures:
+            assert figure.keys() == {"metric", "score", "tolerance", "signature", "source"}
+            assert figure["metric"] == "accuracy"
+            assert figure["signature"] == recipe.signature()
+            assert 0 < figure["tolerance"] < 5 < figure["score"] <= 100
+    readme = (SCRIPT.parent / "README.md").read_text("utf-8")
+    assert all(f"| {figure['score']} % |" in readme for figures in EXPECTED.values() for figure in figures)
+
+
 def test_attended_step_check_names_low_scores():
     weights = torch.zeros(recipe.STEPS, 2)
     weights[3] = 1.0
-    findings = [recipe.Finding(place, kind, 0.96, weights) for place, kind in COMBINATIONS]
-    assert recipe.shortfalls(findings, 3) == []
-    late = recipe.shortfalls(findings, 2)
+    findings = [recipe.Finding(place, kind, 0.97, weights) for place, kind in COMBINATIONS]
+    assert recipe.shortfalls(findings, 3, EXPECTED) == []
+    late = recipe.shortfalls(findings, 2, EXPECTED)
     assert [line.partition(":")[0] for line in late] == [
         f"attention before the LSTM, {kind}" for kind in recipe.WEIGHTS
     ]
     findings[2] = recipe.Finding("after", "shared", 0.9, weights)
-    assert recipe.shortfalls(findings, 3) == ["attention after the LSTM, shared: accuracy 90.0%, expected 95%"]
+    [low] = recipe.shortfalls(findings, 3, EXPECTED)
+    assert low.startswith("attention after the LSTM, shared: accuracy 90.0%, expected 98.3 - 3.0 (measured")
+    other = {
+        row: [figure | {"signature": "accuracy|test:9"} for figure in figures] for row, figures in EXPECTED.items()
+    }
+    assert len(recipe.shortfalls(findings, 3, other)) == len(COMBINATIONS)

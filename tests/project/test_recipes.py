@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 RECIPES = ROOT / "recipes"
 # attended-step is no translation: a script alone
 NAMES = sorted({path.parent.name for path in RECIPES.glob("*/Makefile")} - {"attended-step"})
-OWN_MAKEFILE = {"attention-ladder"}  # many models, each a row
+OWN_MAKEFILE = {"attention-ladder", "exposure-bias", "gradient-path"}  # many models, each a row
 each_recipe = pytest.mark.parametrize("recipe", NAMES)
 
 
