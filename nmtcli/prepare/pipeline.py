@@ -16,7 +16,7 @@ from nmtcli.config import DataConfig
 from nmtcli.config.section import AUTO
 from nmtcli.data.directory import CorpusSize, Manifest, SplitSize
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers, vocabulary_size
-from nmtcli.data.workers import Workers, cores, warm_up
+from nmtcli.data.workers import Workers, cores, local_workers, warm_up
 from nmtcli.errors import DataError, UserError, each
 from nmtcli.prepare.augmentation import Augmenter
 from nmtcli.prepare.cleaning.held_out import HeldOut
@@ -92,7 +92,7 @@ def survey(job: Job, on_progress: OnProgress) -> Report:
 
 def _workers(processes: int, config: DataConfig, held_out: HeldOut, tokenizers: Path) -> Workers:
     threads = 1 if processes > 1 else None
-    return Workers(processes, partial(BlockWork, config, held_out, tokenizers, threads))
+    return local_workers(processes, partial(BlockWork, config, held_out, tokenizers, threads))
 
 
 def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Tokenizers | None]:
