@@ -238,7 +238,8 @@ async def _in_thread(function: Callable[[], Any]) -> Any:
 def _of_worker(worker: str, error: BaseException) -> BaseException:
     """The error of a worker for the user; a bug stays one."""
     if isinstance(error, UserError):
-        return type(error)(f"worker {worker}: {error.message}", error.hint)
+        hint = error.hint or "all machines need the same files at the same path: use shared storage"
+        return type(error)(f"worker {worker}: {error.message}", hint)
     if isinstance(error, ImportError | AttributeError):
         return UserError(
             f"worker {worker}: nmtcli, or a package that it needs, is missing or has another version there: {error}",
