@@ -193,7 +193,7 @@ class ClusterWorkers(Workers):
             raise _of_worker("of the cluster", error) from None
 
 
-class _Maker(WorkerPlugin):
+class _Maker(WorkerPlugin):  # type: ignore[misc]
     """Makes a task in a worker for its first item, and keeps it.
 
     All items are computed in one thread: settings of PyTorch for denormals and threads belong to a thread.
@@ -204,7 +204,8 @@ class _Maker(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         """Dask calls this in each worker."""
-        self._address, self._task = worker.address, None
+        self._address: str = worker.address
+        self._task: Task | None = None
         self._thread = ThreadPoolExecutor(1)
 
     def teardown(self, worker: Any) -> None:

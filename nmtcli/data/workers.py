@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
@@ -123,6 +123,14 @@ def connected(scheduler: str, tell: Tell) -> "AbstractContextManager[Cluster]":
             "--scheduler needs the package distributed, which is not installed", "pip install 'nmtcli[cluster]'"
         ) from None
     return cluster.connected(scheduler, tell)
+
+
+def require_versions(expected: Mapping[str, str], found: Mapping[str, str], worker: str = "") -> None:
+    """Raise UserError if a worker has another version of a package than expected."""
+    for name, version in expected.items():
+        if (other := found.get(name, "none")) != version:
+            of = f"worker {worker}: " if worker else ""
+            raise UserError(f"{of}has {name} {other}, not {version}", "install the same versions on all machines")
 
 
 class _ThisProcess(Executor):

@@ -67,13 +67,13 @@ def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> tuple[Repor
             workers = stack.enter_context(_workers(processes, config, held_out, directory))
             splits = _read(corpora, config, held_out, workers, directory, on_progress)
             for split in splits:
-                _require_pairs(split)
-            tokenizers = reused or _train_tokenizers(splits[0], config, corpora.tags, held_out, on_progress)
+                require_pairs(split)
+            tokenizers = reused or train_tokenizers(splits[0], config, corpora.tags, held_out, on_progress)
             tokenizers.save(directory)
             report = _write(splits, config, tokenizers, workers, directory, identity, on_progress)
             report.save(directory)
             write_page(report, directory / PAGE_FILE)
-            _manifest(config, tokenizers, identity, report).save(directory)
+            make_manifest(config, tokenizers, identity, report).save(directory)
     return report, False
 
 
@@ -87,7 +87,7 @@ def survey(job: Job, on_progress: OnProgress) -> Report:
         corpora, held_out = _hold_out(corpora, config, processes, Path(scratch), on_progress)
         with _workers(processes, config, held_out, Path(scratch)) as workers:
             train, valid = _read(corpora, config, held_out, workers, Path(scratch), on_progress)
-    return _report(config, None, split_report(train, None), split_report(valid, None))
+    return make_report(config, None, split_report(train, None), split_report(valid, None))
 
 
 def _workers(processes: int, config: DataConfig, held_out: HeldOut, tokenizers: Path) -> Workers:
@@ -100,10 +100,15 @@ def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Toke
     corpora = Corpora.open(job.config, cache, on_progress)
     check_hold_out(job.config, corpora)
     corpora.check()
+    return corpora, reused_tokenizers(job, corpora.tags)
+
+
+def reused_tokenizers(job: Job, tags: tuple[str, ...]) -> Tokenizers | None:
+    """The tokenizers to reuse, if there are any. Raises UserError if they lack a symbol."""
     if job.tokenizer is None:
-        return corpora, None
+        return None
     reused = Tokenizers.reuse(job.tokenizer)
-    symbols = dict.fromkeys((*corpora.tags, *job.config.tokenizer.symbols))
+    symbols = dict.fromkeys((*tags, *job.config.tokenizer.symbols))
     if unknown := [symbol for symbol in symbols if not reused.source.has_symbol(symbol)]:
         raise UserError(
             f"{job.tokenizer}: has no symbol {', '.join(unknown)}",
@@ -116,7 +121,7 @@ def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Toke
             " data.cleaning.markup needs",
             "use a tokenizer trained with these settings, or let nmt prepare train one",
         )
-    return corpora, reused
+    return reused
 
 
 def _read(
@@ -151,12 +156,12 @@ def _hold_out(
     corpora: Corpora, config: DataConfig, processes: int, directory: Path, on_progress: OnProgress
 ) -> tuple[Corpora, HeldOut]:
     """The corpora with held-out validation and test text, if requested, and the text that must not be trained on."""
-    given = _held_out(corpora, config)
+    given = held_out_of(corpora, config)
     corpora, sampled = sample_hold_out(corpora, config, given, processes, directory, on_progress)
-    return corpora, _held_out(corpora, config, sampled)
+    return corpora, held_out_of(corpora, config, sampled)
 
 
-def _held_out(corpora: Corpora, config: DataConfig, sampled: tuple[str, ...] = ()) -> HeldOut:
+def held_out_of(corpora: Corpora, config: DataConfig, sampled: tuple[str, ...] = ()) -> HeldOut:
     """Every readable line of the validation and test corpora. Raises DataError with all errors in any file."""
     cleaning = config.cleaning
     if not cleaning.held_out and cleaning.held_out_ngram is None:
@@ -169,7 +174,7 @@ def _held_out(corpora: Corpora, config: DataConfig, sampled: tuple[str, ...] = (
         raise
 
 
-def _train_tokenizers(
+def train_tokenizers(
     train: SplitRead, config: DataConfig, tags: tuple[str, ...], held_out: HeldOut, on_progress: OnProgress
 ) -> Tokenizers:
     """Train the tokenizers on a reproducible sample of the training pairs; that of the source has the tags."""
@@ -215,12 +220,13 @@ def _write(
             vocabulary_size=max(len(tokenizers.source), len(tokenizers.target)),
             on_progress=on_progress,
         )
-        _require_pairs(split)
+        require_pairs(split)
         reports.append(split_report(split, counts))
-    return _report(config, tokenizers, *reports)
+    return make_report(config, tokenizers, *reports)
 
 
-def _require_pairs(split: SplitRead) -> None:
+def require_pairs(split: SplitRead) -> None:
+    """Raise DataError if no pair is left."""
     if not split.kept:
         why = ", ".join(f"{rule}: {count:,}" for rule, count in counts_of(split.verdicts, split.rules).items() if count)
         raise DataError(
@@ -229,7 +235,8 @@ def _require_pairs(split: SplitRead) -> None:
         )
 
 
-def _report(config: DataConfig, tokenizers: Tokenizers | None, train: SplitReport, valid: SplitReport) -> Report:
+def make_report(config: DataConfig, tokenizers: Tokenizers | None, train: SplitReport, valid: SplitReport) -> Report:
+    """The report of both splits; without tokenizers that of a dry run."""
     return Report(
         source_language=config.source_language,
         target_language=config.target_language,
@@ -240,7 +247,8 @@ def _report(config: DataConfig, tokenizers: Tokenizers | None, train: SplitRepor
     )
 
 
-def _manifest(config: DataConfig, tokenizers: Tokenizers, identity: str, report: Report) -> Manifest:
+def make_manifest(config: DataConfig, tokenizers: Tokenizers, identity: str, report: Report) -> Manifest:
+    """The manifest of data with this fingerprint."""
     return Manifest(
         fingerprint=identity,
         nmtcli_version=__version__,

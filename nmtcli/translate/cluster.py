@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from nmtcli.checkpoint import read_info
-from nmtcli.data.workers import Workers, connected
+from nmtcli.data.workers import Workers, connected, require_versions
 from nmtcli.errors import UserError
 from nmtcli.options import Tell
 from nmtcli.translate.job import Job, WindowTranslator, digest_model
@@ -55,13 +55,8 @@ def _kernels(job: Job) -> tuple[str, str]:
 
 def require_equal(expected: Installation, found: Installation, worker: str = "") -> None:
     """Raise UserError for another version, model or precision than expected."""
+    require_versions(expected.versions, found.versions, worker)
     of = f"worker {worker}: " if worker else ""
-    for name, version in expected.versions.items():
-        if (other := found.versions.get(name, "none")) != version:
-            raise UserError(
-                f"{of}has {name} {other}, not {version}",
-                "install the same versions on all machines",
-            )
     if found.digests != expected.digests:
         raise UserError(f"{of}sees another model at this path", "share one folder between all machines")
     if found.precision != expected.precision:
