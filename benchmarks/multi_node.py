@@ -50,6 +50,8 @@ class Hosts:
             command += [sys.executable, "-m", "torch.distributed.run", "--nnodes", str(hosts)]
             command += ["--nproc-per-node", str(ranks), "--rdzv-backend", "c10d", "--rdzv-id", str(self._port)]
             command += ["--rdzv-endpoint", f"{self.addresses[0]}:{self._port}", "--local-addr", self.addresses[number]]
+            # torchrun would compare the address with that of the host name, which is the same in both namespaces
+            command += ["--rdzv-conf", f"is_host={int(number == 0)}"]
             command += ["-m", "nmtcli", "train", str(self.data), "-o", str(run), "--device", "cpu"]
             command += [part for one in (*self.settings, *settings) for part in ("--set", one)]
             environment = os.environ | {"GLOO_SOCKET_IFNAME": "eth0", "OMP_NUM_THREADS": "1"}
@@ -111,10 +113,9 @@ def end(process: subprocess.Popen, limit: float) -> int:
 
 def stop(process: subprocess.Popen) -> None:
     """SIGKILL of torchrun and all its ranks, which have sessions of their own."""
-    found = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=False
-    )
-    for number in (process.pid, *map(int, found.stdout.split())):
+    listed = ["ps", "-o", "pid=", "--ppid", str(process.pid)]
+    ranks = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
+    for number in (process.pid, *map(int, ranks)):
         os.kill(number, signal.SIGKILL)
     process.wait()
 
