@@ -5,8 +5,9 @@
     python benchmarks/cluster.py prepare SOURCE TARGET [--pairs 5000000] [--workers 2]
     python benchmarks/cluster.py faults MODEL TEXT [--lines 20000]
 
-TEXT is repeated to as many lines as asked for, each with its number behind it. `translate`: a scheduler and four workers
-with one thread each; two are killed (SIGKILL) and one is added while they work; the bytes must be those of one process.
+TEXT is repeated to as many lines as asked for, each with its number behind it. `translate`: a scheduler and four
+workers with one thread each; two are killed (SIGKILL) and one is added while they work; the bytes must be those of one
+process.
 `overhead`: two workers against `--processes 2`, by turns. `prepare`: a corpus of so many pairs as in `prepare.py`, its
 content and report against one machine; memory of the scheduler and the client. `faults`: one error after the other, as
 the user sees it. With `benchmarks/two_hosts.sh python benchmarks/cluster.py …` the workers are on two hosts.
@@ -232,9 +233,8 @@ def digests(directory: Path) -> np.ndarray:
         rows = np.arange(start, min(start + 100_000, len(shards)))
         both = shards.gather(rows)
         sides = [np.split(side.ids.astype(np.uint16), side.lengths.cumsum(dtype=np.int64)[:-1]) for side in both]
-        found.append(
-            np.fromiter(hashes(a.tobytes() + b"|" + b.tobytes() for a, b in zip(*sides, strict=True)), np.uint64)
-        )
+        texts = [a.tobytes() + b"|" + b.tobytes() for a, b in zip(*sides, strict=True)]
+        found.append(np.fromiter(hashes(texts), np.uint64))
     return np.sort(np.concatenate(found))
 
 
