@@ -27,7 +27,8 @@ SETTINGS = [
 ]
 TOLERANCE = 1e-3  # of losses and gradient norms in a run of some updates
 ENDING = 120.0  # seconds that a run may take to notice a lost host
-SLOW = ["delay", "5ms", "rate", "50mbit"]
+# how the link is made slow; a kernel may lack the first
+SLOW = (["netem", "delay", "5ms", "rate", "20mbit"], ["tbf", "rate", "20mbit", "burst", "32kbit", "latency", "400ms"])
 
 
 class Hosts:
@@ -72,10 +73,12 @@ class Hosts:
             raise SystemExit(f"{run.name}: exit codes {codes}\n{self.log(run, 0).read_text()[-3000:]}")
         return time.perf_counter() - begin
 
-    def link(self, *words: str) -> bool:
-        """Change how slow the cable is, on both sides; False if the kernel cannot."""
+    def link(self, command: str, *words: str) -> bool:
+        """Add a queue that slows the cable down, on both sides, or delete it; False if the kernel cannot."""
         done = [
-            subprocess.run(["tc", "-n", name, "qdisc", *words], check=False, capture_output=True).returncode
+            subprocess.run(
+                ["tc", "-n", name, "qdisc", command, "dev", "eth0", "root", *words], capture_output=True
+            ).returncode
             for name in self.names
         ]
         return not any(done)
@@ -145,18 +148,18 @@ def table(hosts: Hosts, folder: Path) -> list[str]:
     print("|---|---|---:|---:|---:|---:|")
     wrong: list[str] = []
     first = folder / "1x1"
-    slow = hosts.link("add", "dev", "eth0", "root", "netem", *SLOW) and hosts.link("del", "dev", "eth0", "root")
     for count, ranks, kind in ((1, 1, ""), (1, 4, ""), (2, 2, ""), (1, 4, "FSDP2"), (2, 2, "FSDP2"), (2, 2, "slow")):
-        if kind == "slow" and not (slow and hosts.link("add", "dev", "eth0", "root", "netem", *SLOW)):
-            print("\nslow link: not measured, the kernel has no netem")
+        words = next((one for one in SLOW if hosts.link("add", *one)), []) if kind == "slow" else []
+        if kind == "slow" and not words:
+            print("\nslow link: not measured, the kernel has neither netem nor tbf")
             continue
         run = folder / f"{count}x{ranks}{kind}"
         seconds = hosts.train(run, count, ranks, *(["train.sharded=true"] if kind == "FSDP2" else []))
         if kind == "slow":
-            hosts.link("del", "dev", "eth0", "root")
+            hosts.link("del")
         differ = [difference(losses(first, key), losses(run, key)) for key in ("loss", "gradient_norm")]
         valid = [event for event in events(run) if event["event"] == "validated"][-1]["loss"]
-        how = {"": "replicated", "slow": f"replicated, link of {' '.join(SLOW)}"}.get(kind, kind)
+        how = {"": "replicated", "slow": f"replicated, link {' '.join(words)}"}.get(kind, kind)
         print(row([f"{count} × {ranks}", how, *(f"{one:.1e}" for one in differ), f"{valid:.4f}", f"{seconds:.0f}"]))
         wrong += [f"{run.name}: differs by {max(differ):.1e}"] if max(differ) > TOLERANCE else []
     return wrong
