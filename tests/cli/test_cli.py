@@ -21,8 +21,8 @@ from tests.train.runs import events
 # A new option is a visible, argued change.
 OPTIONS = {
     "prepare": "--config --dry-run --help --hold-out --hold-out-test --joint --merge --output --processes"
-    " --report --scheduler --separate --set --source-language --target-language --test-source --test-target --tokenizer --train"
-    " --train-alignment --train-source --train-target --valid --valid-source --valid-target --vocab-size",
+    " --report --scheduler --separate --set --source-language --target-language --test-source --test-target --tokenizer"
+    " --train --train-alignment --train-source --train-target --valid --valid-source --valid-target --vocab-size",
     "train": "--allow-changes --config --device --dry-run --extend-vocabulary --finetune-from --gpus --help --output"
     " --plot --precision --preset --set --verbose --verify-resume",
     "translate": "--alignment --attention --attention-head --attention-layer --ban --batch-tokens --beam-groups"

@@ -26,7 +26,8 @@ def namespaces():
 @pytest.mark.timeout(1200)
 def test_two_hosts_train_like_one_and_survive_the_loss_of_one(data, namespaces):
     command = [ROOT / "benchmarks" / "multi_node.sh", data, "--updates", "20"]
-    done = subprocess.run(command, env={**os.environ, "PYTHON": sys.executable}, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "one host killed" in done.stdout
