@@ -19,13 +19,13 @@ class TestCluster:
 
     __test__ = False
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, scheduler: dict[str, str], settings: dict[str, str]) -> None:
         self.folder, self.file = folder, folder / "scheduler.json"
         self.environment = {**os.environ, **settings, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         self.environment |= {"DASK_TEMPORARY_DIRECTORY": str(folder)}
         self.environment |= {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "2s"}  # to a dead worker; usually 30
         self.workers: list[subprocess.Popen] = []
-        self.scheduler = self._start("scheduler", *QUIET, "--port", "0", "--scheduler-file", self.file)
+        self.scheduler = self._start("scheduler", *QUIET, "--port", "0", "--scheduler-file", self.file, **scheduler)
         self._wait_for(self.file.exists)
 
     def _start(self, *words: object, **environment: str) -> subprocess.Popen:
@@ -66,10 +66,12 @@ class TestCluster:
 
 
 @contextmanager
-def cluster(folder: Path, workers: int = 0, *options: str, **settings: str) -> Iterator[TestCluster]:
-    """A cluster of so many workers, for a block."""
+def cluster(
+    folder: Path, workers: int = 0, *options: str, scheduler: dict[str, str] | None = None, **settings: str
+) -> Iterator[TestCluster]:
+    """A cluster of so many workers, for a block; `settings` are variables of all, `scheduler` of that only."""
     folder.mkdir(exist_ok=True)
-    made = TestCluster(folder, **settings)
+    made = TestCluster(folder, scheduler or {}, settings)
     try:
         made.add(workers, *options)
         yield made

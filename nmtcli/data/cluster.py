@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import distributed
 from distributed import Client, KilledWorker, WorkerPlugin, get_worker
 from distributed.versions import VersionMismatchWarning
 
-from nmtcli.data.workers import AHEAD, Task, Waiting, Workers
+from nmtcli.data.workers import AHEAD, Task, Waiting, Workers, require_versions
 from nmtcli.errors import DataError, ResourceError, UserError
 from nmtcli.options import Tell
+from nmtcli.version import __version__
 
 Result = TypeVar("Result")
 
@@ -46,6 +48,15 @@ class Cluster:
         self._client, self._tell = client, tell
         self._looked = self._seen = time.monotonic()  # when the workers were counted, and when there were some
         self._count = 0
+
+    def check_scheduler(self) -> None:
+        """Raise UserError if the scheduler has other versions than this machine."""
+        name = f"the scheduler {self.scheduler}"
+        try:
+            found = self._client.run_on_scheduler(_versions)
+        except Exception as error:  # of whatever is missing there
+            raise _of_worker(name, error) from None
+        require_versions(_versions(), found, name)
 
     def wait_for_workers(self, resources: Mapping[str, float]) -> list[str]:
         """Wait until a worker is there; the addresses of those with the resources.
@@ -86,7 +97,7 @@ class Cluster:
         failed = {worker: result for worker, result in found.items() if isinstance(result, BaseException)}
         for worker, error in failed.items():
             others = f" (and {len(failed) - 1} other workers)" if len(failed) > 1 else ""
-            raise _of_worker(f"{worker}{others}", error)
+            raise _of_worker(f"worker {worker}{others}", error)
         return dict(found)
 
     @property
@@ -170,7 +181,8 @@ class ClusterWorkers(Workers):
             return self._wait(future)
         except KilledWorker:
             # Dask counts a lost worker against all items that waited there; alone, an item shows whether it is to blame
-            wait([other for _, other in others])
+            for _, other in others:
+                self._wait_for_end(other)
         try:
             return self._wait(self.submit(item))
         except KilledWorker as error:
@@ -179,18 +191,17 @@ class ClusterWorkers(Workers):
                 "look in the logs of the workers for the reason; most often their memory ran out",
             ) from None
 
-    def _wait(self, future: "Future[Any]") -> Any:
+    def _wait_for_end(self, future: "Future[Any]") -> None:
         while not wait([future], _EVERY).done:
             self._cluster.check()
             _ = self._cluster.workers_count
+
+    def _wait(self, future: "Future[Any]") -> Any:
+        self._wait_for_end(future)
         try:
             return future.result()
         except (CancelledError, asyncio.CancelledError):
             raise self._cluster.lost() from None
-        except UserError:
-            raise
-        except (ImportError, AttributeError) as error:
-            raise _of_worker("of the cluster", error) from None
 
 
 class _Maker(WorkerPlugin):  # type: ignore[misc]
@@ -223,7 +234,7 @@ class _Maker(WorkerPlugin):  # type: ignore[misc]
             try:
                 self._task = self._make()
             except UserError as error:
-                raise _of_worker(self._address, error) from None
+                raise _of_worker(f"worker {self._address}", error) from None
         return self._task(item)
 
 
@@ -236,15 +247,22 @@ async def _in_thread(function: Callable[[], Any]) -> Any:
     return await asyncio.to_thread(function)
 
 
+def _versions() -> dict[str, str]:
+    """On the scheduler: what must be the same there, as it reads the tasks."""
+    return {"nmtcli": __version__, "distributed": distributed.__version__}
+
+
 def _of_worker(worker: str, error: BaseException) -> BaseException:
-    """The error of a worker for the user; a bug stays one."""
+    """The error of a worker, or of the scheduler, for the user; a bug stays one."""
     if isinstance(error, UserError):
         hint = error.hint or "all machines need the same files at the same path: use shared storage"
-        return type(error)(f"worker {worker}: {error.message}", hint)
-    if isinstance(error, ImportError | AttributeError):
+        return type(error)(f"{worker}: {error.message}", hint)
+    text = f"{type(error).__name__}: {error}"
+    if any(name in text for name in ("ImportError", "ModuleNotFoundError", "AttributeError", "deserialization")):
+        first = text.splitlines()[0].rstrip()
         return UserError(
-            f"worker {worker}: nmtcli, or a package that it needs, is missing or has another version there: {error}",
-            "install the same packages on all machines",
+            f"{worker}: nmtcli, or a package that it needs, is missing or has another version there ({first})",
+            "install the same packages on all machines: pip install 'nmtcli[cluster]'",
         )
     return error
 
@@ -266,7 +284,9 @@ def connected(scheduler: str, tell: Tell) -> Iterator[Cluster]:
             f"{where}: no Dask scheduler answers: {reason}", "start it: dask scheduler, and its workers: dask worker"
         ) from None
     try:
-        yield Cluster(client, scheduler, tell)
+        cluster = Cluster(client, scheduler, tell)
+        cluster.check_scheduler()
+        yield cluster
     finally:
         with suppress(Exception):
             client.close(_CLOSING)

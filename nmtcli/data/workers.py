@@ -125,11 +125,11 @@ def connected(scheduler: str, tell: Tell) -> "AbstractContextManager[Cluster]":
     return cluster.connected(scheduler, tell)
 
 
-def require_versions(expected: Mapping[str, str], found: Mapping[str, str], worker: str = "") -> None:
-    """Raise UserError if a worker has another version of a package than expected."""
+def require_versions(expected: Mapping[str, str], found: Mapping[str, str], where: str = "") -> None:
+    """Raise UserError if a worker, or another place, has another version of a package than expected."""
     for name, version in expected.items():
         if (other := found.get(name, "none")) != version:
-            of = f"worker {worker}: " if worker else ""
+            of = f"{where}: " if where else ""
             raise UserError(f"{of}has {name} {other}, not {version}", "install the same versions on all machines")
 
 

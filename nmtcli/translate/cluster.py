@@ -56,7 +56,7 @@ def _kernels(job: Job) -> tuple[str, str]:
 def require_equal(expected: Installation, found: Installation, worker: str = "") -> None:
     """Raise UserError for another version, model or precision than expected."""
     require_versions(expected.versions, found.versions, worker)
-    of = f"worker {worker}: " if worker else ""
+    of = f"{worker}: " if worker else ""
     if found.digests != expected.digests:
         raise UserError(f"{of}sees another model at this path", "share one folder between all machines")
     if found.precision != expected.precision:
@@ -80,7 +80,7 @@ def cluster_workers(scheduler: str, job: Job, tell: Tell) -> Iterator[Callable[[
         first = next(iter(workers.values()))
         expected = replace(here, precision=first.precision)  # this machine only reads and writes
         for worker, found in workers.items():
-            require_equal(expected, found, worker)
+            require_equal(expected, found, f"worker {worker}")
         if len(kinds := sorted({found.instructions for found in workers.values()})) > 1:
             tell(
                 f"the workers have different processors ({', '.join(kinds)}): translations may depend on which worker"

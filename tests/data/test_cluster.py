@@ -98,6 +98,33 @@ def test_a_scheduler_that_cannot_be_reached(scheduler, kind, message, tmp_path, 
     assert time.monotonic() - begin < 5
 
 
+@pytest.fixture
+def without(tmp_path):
+    """The variables of a process that has no nmtcli."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['nmtcli'] = None\n")
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+def test_a_scheduler_without_nmtcli_is_named(tmp_path, without):
+    with (
+        cluster(tmp_path / "bare", scheduler=without) as made,
+        pytest.raises(UserError, match=r"the scheduler .*json: nmtcli, or a package that it needs, is missing"),
+        connected(str(made.file), silent),
+    ):
+        pass
+
+
+def test_a_worker_without_nmtcli_is_named(two, without):
+    two.add(1, "--no-nanny", **without)
+    try:
+        with connected(str(two.file), silent) as found:
+            able = found.wait_for_workers({})
+            with pytest.raises(UserError, match=r"worker tcp.*: nmtcli, or a package that it needs, is missing"):
+                found.run(TextLength, able)
+    finally:
+        two.kill(two.workers.pop())
+
+
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "nmtcli.data.cluster")
     monkeypatch.delattr("nmtcli.data.cluster", raising=False)

@@ -116,6 +116,19 @@ def test_a_worker_of_another_version_is_refused(trained, text, made, tmp_path, c
     assert not (tmp_path / "out").exists()
 
 
+def test_another_processor_is_told_or_refused(trained, made, tmp_path, capsys):
+    """Refused if it multiplies in another way, as on some AMD CPUs."""
+    source = tmp_path / "in"
+    source.write_text("one\n")
+    made.add(1, "--no-nanny", ATEN_CPU_CAPABILITY="default")
+    try:
+        code = nmt(*command(trained, source, tmp_path / "out", "--scheduler", str(made.file)))
+    finally:
+        made.kill(made.workers.pop())
+    said = capsys.readouterr().err
+    assert ("the workers have different processors" in said) if code == 0 else ("computes in fp32" in said), said
+
+
 def test_a_worker_without_the_model_is_refused(trained, text, made, tmp_path, capsys):
     # as on a machine that does not share the folder: there is nothing at the path
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_MODEL)
