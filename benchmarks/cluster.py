@@ -31,7 +31,7 @@ from training import row
 
 from nmtcli.data.directory import open_data
 
-SEARCH = ["-b", "1", "--set", "search.max_length=20"]
+SEARCH = ["-b", "1", "--set", "search.max_length=8"]
 MIB = 2**20
 
 

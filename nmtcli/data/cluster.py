@@ -75,7 +75,9 @@ class Cluster:
                     )
                 time.sleep(0.2)
             if several := sum(number > 1 for number in threads.values()):
-                self._tell(f"{several} workers have several threads, and use one; start them with --nthreads 1")
+                self._tell(
+                    f"{several} workers have several threads, and use one; start them with --nthreads 1", warning=True
+                )
             workers = self._client.scheduler_info()["workers"]
         able = [
             address
