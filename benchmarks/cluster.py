@@ -42,8 +42,9 @@ class Cluster:
         self.folder, self.file = folder, folder / "scheduler.json"
         self.hosts = [one.partition("=")[::2] for one in hosts] or [("", "127.0.0.1")]
         self.environment = os.environ | {"OMP_NUM_THREADS": "1", "DASK_TEMPORARY_DIRECTORY": str(folder)}
-        for name in ("CONNECT", "TCP"):  # of a worker that is lost; usually 30 seconds
-            self.environment[f"DASK_DISTRIBUTED__COMM__TIMEOUTS__{name}"] = "5s"
+        # for a worker that is lost; both are usually 30 seconds
+        self.environment |= {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
+        self.environment |= {"DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP": "12s"}
         self.workers: list[subprocess.Popen] = []
         self.scheduler = self.start_scheduler()
 
@@ -82,6 +83,8 @@ class Cluster:
     def joined(self, count: int) -> None:
         """Wait until so many workers have joined since the start."""
         while (self.folder / "scheduler.log").read_text().count("Register worker") < count:
+            if all(worker.poll() is not None for worker in self.workers):
+                raise SystemExit((self.folder / "worker.log").read_text()[-3000:])
             time.sleep(0.05)
 
     def kill(self, process: subprocess.Popen) -> None:

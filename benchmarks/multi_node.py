@@ -28,7 +28,7 @@ SETTINGS = [
 TOLERANCE = 1e-3  # of losses and gradient norms in a run of some updates
 ENDING = 120.0  # seconds that a run may take to notice a lost host
 # how the link is made slow; a kernel may lack the first
-SLOW = (["netem", "delay", "5ms", "rate", "20mbit"], ["tbf", "rate", "20mbit", "burst", "32kbit", "latency", "400ms"])
+SLOW = (["netem", "delay", "5ms", "rate", "5mbit"], ["tbf", "rate", "5mbit", "burst", "32kbit", "latency", "400ms"])
 
 
 class Hosts:
