@@ -23,12 +23,15 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
+from prepare import family, make_corpus, read
 from training import row
 
+from nmtcli.data.digests import hashes
 from nmtcli.data.directory import open_data
 
 SEARCH = ["-b", "1", "--set", "search.max_length=8"]
@@ -79,6 +82,11 @@ class Cluster:
         for _ in range(count):
             options = ["--scheduler-file", str(self.file), "--nthreads", "1", "--memory-limit", "0", "--no-nanny"]
             self.workers.append(self.start(len(self.workers) % len(self.hosts), "worker", *options, **variables))
+
+    @property
+    def processes(self) -> list[int]:
+        """The scheduler and the workers."""
+        return [one.pid for one in (self.scheduler, *self.workers)]
 
     def joined(self, count: int) -> None:
         """Wait until so many workers have joined since the start."""
@@ -153,24 +161,65 @@ def translate(options: argparse.Namespace, folder: Path, cluster: Cluster) -> No
         raise SystemExit(1)
 
 
+class CpuTime(threading.Thread):
+    """CPU seconds of processes and their descendants from now on, as far as ten looks a second see them."""
+
+    def __init__(self, *roots: int) -> None:
+        super().__init__(daemon=True)
+        self._roots, self._running = roots, True
+        self._seconds = self._look()
+        self._before = dict(self._seconds)
+        self.start()
+
+    def _look(self) -> dict[int, float]:
+        found = {}
+        for number in (one for root in self._roots for one in family(root)):
+            with suppress(OSError):
+                words = Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2].split()
+                found[number] = (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+        return found
+
+    def run(self) -> None:
+        while self._running:
+            self._seconds |= self._look()
+            time.sleep(0.1)
+
+    def stop(self) -> float:
+        self._running = False
+        self.join()
+        return sum(seconds - self._before.get(number, 0) for number, seconds in self._seconds.items())
+
+
 def overhead(options: argparse.Namespace, folder: Path, cluster: Cluster) -> None:
     text = make_text(options.text, options.lines, folder / "text")
     base = ["translate", "-m", options.model.resolve(), "-i", text, *SEARCH, "--overwrite"]
     cluster.add(2)
     cluster.joined(2)
     times: dict[str, list[float]] = {"--processes 2": [], "2 workers": []}
+    cpu: dict[str, list[float]] = {"--processes 2": [], "2 workers": []}
+    kinds = [
+        ("--processes 2", ["-o", folder / "alone", "--processes", "2"], None, ()),
+        ("2 workers", ["-o", folder / "many", "--scheduler", cluster.file], cluster.on(0), cluster.processes),
+    ]
     for _ in range(options.rounds):
-        times["--processes 2"].append(timed(*base, "-o", folder / "alone", "--processes", "2"))
-        times["2 workers"].append(
-            timed(*base, "-o", folder / "many", "--scheduler", cluster.file, prefix=cluster.on(0))
-        )
+        for name, words, prefix, others in kinds:
+            begin = time.perf_counter()
+            process = nmt(*base, *words, prefix=prefix)
+            clock = CpuTime(process.pid, *others)
+            _, said = process.communicate()
+            times[name].append(time.perf_counter() - begin)
+            cpu[name].append(clock.stop())
+            if process.returncode:
+                raise SystemExit(said)
     assert (folder / "alone").read_bytes() == (folder / "many").read_bytes()
-    print(row(["", "median seconds", "all"]))
-    print("|---|---:|---|")
-    for name, seconds in times.items():
-        print(row([name, f"{statistics.median(seconds):.1f}", ", ".join(f"{one:.1f}" for one in seconds)]))
-    ratios = [two / one for one, two in zip(*times.values(), strict=True)]
-    print(f"\n{options.lines:,} lines; ratio of each round: {', '.join(f'{one:.3f}' for one in ratios)}")
+    print(row(["", "seconds", "CPU seconds"]))
+    print("|---|---|---|")
+    for name in times:
+        print(row([name, *(", ".join(f"{value:.1f}" for value in one[name]) for one in (times, cpu))]))
+    print(f"\n{options.lines:,} lines; ratios of each round:")
+    for name, found in (("seconds", times), ("CPU seconds", cpu)):
+        ratios = [two / one for one, two in zip(*found.values(), strict=True)]
+        print(f"{name}: {', '.join(f'{one:.3f}' for one in ratios)}, median {statistics.median(ratios):.3f}")
 
 
 class Memory(threading.Thread):
@@ -193,8 +242,6 @@ class Memory(threading.Thread):
 
 
 def prepare(options: argparse.Namespace, folder: Path, cluster: Cluster) -> None:
-    from prepare import make_corpus, read  # noqa: PLC0415 - the script beside this one
-
     lines = read(options.source), read(options.target)
     corpus = make_corpus(*lines, options.pairs, folder)
     valid = make_corpus(lines[0][-1000:], lines[1][-1000:], 1000, folder)
@@ -229,8 +276,6 @@ def prepare(options: argparse.Namespace, folder: Path, cluster: Cluster) -> None
 
 def digests(directory: Path) -> np.ndarray:
     """A hash of each pair of the training data, sorted."""
-    from nmtcli.data.digests import hashes  # noqa: PLC0415
-
     shards, found = open_data(directory).train, []
     for start in range(0, len(shards), 100_000):
         rows = np.arange(start, min(start + 100_000, len(shards)))
