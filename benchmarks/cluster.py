@@ -310,7 +310,7 @@ def faults(options: argparse.Namespace, folder: Path, cluster: Cluster) -> None:
     cluster.add(2)
     cluster.joined(2)
     (folder / "old").mkdir()
-    (folder / "old" / "sitecustomize.py").write_text("import nmtcli.version\nnmtcli.version.__version__ = '0.1.0'\n")
+    (folder / "old" / "sitecustomize.py").write_text("import nmtcli.version\nnmtcli.version.__version__ = '0.0.1'\n")
     cluster.add(1, PYTHONPATH=os.pathsep.join([str(folder / "old"), os.environ.get("PYTHONPATH", "")]))
     cluster.joined(3)
     run("a worker of another version", "-o", output, "--scheduler", cluster.file)
