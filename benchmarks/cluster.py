@@ -245,7 +245,7 @@ def prepare(options: argparse.Namespace, folder: Path, cluster: Cluster) -> None
     lines = read(options.source), read(options.target)
     corpus = make_corpus(*lines, options.pairs, folder)
     valid = make_corpus(lines[0][-1000:], lines[1][-1000:], 1000, folder)
-    small = make_corpus(*lines, min(50_000, len(lines[0])), folder)
+    small = make_corpus(*lines, min(20_000, len(lines[0])), folder)
     held = ["--valid-source", valid[0], "--valid-target", valid[1]]
     timed("prepare", "-o", folder / "first", "--train-source", small[0], "--train-target", small[1], *held)
     base = ["prepare", "--train-source", corpus[0], "--train-target", corpus[1], *held]
