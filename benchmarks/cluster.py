@@ -357,6 +357,7 @@ def main() -> None:
     one.add_argument("--hosts", nargs=2, default=[])
     one.set_defaults(run=prepare)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no process stays behind
     with tempfile.TemporaryDirectory() as scratch:
         cluster = Cluster(Path(scratch), options.hosts)
         try:
