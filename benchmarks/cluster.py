@@ -206,9 +206,12 @@ def overhead(options: argparse.Namespace, folder: Path, cluster: Cluster) -> Non
             begin = time.perf_counter()
             process = nmt(*base, *words, prefix=prefix)
             clock = CpuTime(process.pid, *others)
-            _, said = process.communicate()
-            times[name].append(time.perf_counter() - begin)
-            cpu[name].append(clock.stop())
+            try:
+                _, said = process.communicate()
+                times[name].append(time.perf_counter() - begin)
+            finally:
+                process.kill()
+                cpu[name].append(clock.stop())
             if process.returncode:
                 raise SystemExit(said)
     assert (folder / "alone").read_bytes() == (folder / "many").read_bytes()
