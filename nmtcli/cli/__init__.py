@@ -166,9 +166,9 @@ def _report(error: Exception) -> ExitCode:
         discard_stdout()
         return ExitCode.DONE
     explained = error if isinstance(error, UserError) else _explain(error)
-    # ranks of a distributed training raise the same UserError, so only rank 0 prints it
+    # ranks of a distributed training raise the same UserError, so only the first one of each machine prints it
     of_rank = isinstance(explained, ResourceError) and not isinstance(explained, RankLost)
-    if os.environ.get("RANK", "0") == "0" or of_rank or not isinstance(error, UserError):
+    if os.environ.get("LOCAL_RANK", "0") == "0" or of_rank or not isinstance(error, UserError):
         show_error(explained.message, explained.hint)
     return explained.exit_code
 

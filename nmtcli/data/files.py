@@ -223,14 +223,17 @@ class File:
     path: Path
 
     @classmethod
-    def fetch(cls, name: str, cache: Path) -> "File":
-        """The file of a path or URL; a remote file is downloaded into `cache` once. Raises DataError."""
+    def fetch(cls, name: str, cache: Path, folder: Path = Path()) -> "File":
+        """The file of a path or URL; a remote file is downloaded into `cache` once. Raises DataError.
+
+        Relative paths are those of `folder`, by default the working directory.
+        """
         try:
             name.encode()
         except UnicodeEncodeError:
             raise DataError(f"{name!a}: the name of the file is not UTF-8", "rename it") from None
-        if "://" not in name or os.path.lexists(name):
-            return cls(name, Path(name))
+        if "://" not in name or os.path.lexists(folder / name):
+            return cls(name, folder / name)
         local = cache / sha256(name)
         if not local.exists():
             try:

@@ -1,26 +1,34 @@
-"""Apply a task to many items, in order, in this process or in several.
+"""Apply a task to many items, in order: in this process, in several, or on a cluster.
 
-Results come in the order of the items, so output files do not depend on the number of processes.
+The work is spread by an executor of `concurrent.futures`; that of a cluster is in `data/cluster.py`. Results come in
+the order of the items, so output files do not depend on the executor or on the number of workers.
 """
 
 import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from multiprocessing import forkserver, get_all_start_methods, get_context, parent_process
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-from nmtcli.errors import ResourceError
+from nmtcli.errors import ResourceError, UserError
+from nmtcli.options import Tell
+
+if TYPE_CHECKING:
+    from nmtcli.data.cluster import Cluster
 
 SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_AHEAD = 3  # items per process that may be queued, so that memory stays bounded
+AHEAD = 3  # items per worker that may be queued, so that memory stays bounded
 
-_task: Callable[[Any], Any]  # of a worker process
+Task: TypeAlias = Callable[[Any], Any]
+Waiting: TypeAlias = deque[tuple[Any, "Future[Any]"]]  # items in work, in order
+
+_task: Task  # of a worker process
 
 
 def cores() -> int:
@@ -64,46 +72,113 @@ def warm_up(processes: int, preload: str | None = None) -> None:
 
 
 class Workers:
-    """A context manager of worker processes. `make_task` builds the task once in each process; it must be picklable."""
+    """A context manager of workers that apply a task: an executor, and how far it works ahead of the results."""
 
-    def __init__(self, processes: int, make_task: Callable[[], Callable[[Any], Any]]) -> None:
-        self._processes = processes
-        self._pool: ProcessPoolExecutor | None = None
-        if processes > 1:
-            warm_up(processes)
-            self._pool = ProcessPoolExecutor(processes, _context(), _start, (make_task,))
-        else:
-            self._task = make_task()
+    def __init__(self, executor: Executor, task: Task) -> None:
+        """`task` is called by the executor, where it must be picklable if that has other processes."""
+        self._executor, self._task = executor, task
 
-    def __enter__(self) -> "Workers":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, error: object, *_: object) -> None:
-        if self._pool is None:
-            return
-        if error is not None:  # nobody wants the rest; a worker that dies while the pool waits for it may hang the pool
-            for process in list((self._pool._processes or {}).values()):  # 3.14 has kill_workers
-                process.kill()
-        self._pool.shutdown(cancel_futures=True)
+        self._executor.shutdown()
+
+    @property
+    def ahead(self) -> int:
+        """The number of items that may be in work; 1: each result is returned before the next item is read."""
+        return 1
+
+    def submit(self, item: Any) -> "Future[Any]":
+        """Start the work on an item."""
+        return self._executor.submit(self._task, item)
+
+    def result(self, item: Any, future: "Future[Any]", others: Waiting) -> Any:
+        """Wait for the result of an item, while the others are in work. Raises the errors of the task."""
+        del item, others
+        return future.result()
 
     def map(self, items: Iterable[Any]) -> Iterator[Any]:
-        """The results, in order. Raises the errors of the task; ResourceError if a process is killed."""
-        if self._pool is None:
-            yield from map(self._task, items)
-            return
-        waiting: deque[Future[Any]] = deque()
-        try:
-            for item in items:
-                with _delayed_signals():  # a signal while a process starts would leave it behind
-                    waiting.append(self._pool.submit(_work, item))
-                if len(waiting) >= _AHEAD * self._processes:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise ResourceError(
-                "a worker process was killed, most likely because memory ran out", "use fewer: --processes N"
-            ) from None
+        """The results, in order. Raises the errors of the task; ResourceError if a worker is lost."""
+        waiting: Waiting = deque()
+        for item in items:
+            waiting.append((item, self.submit(item)))
+            while len(waiting) >= self.ahead:
+                yield self.result(*waiting.popleft(), waiting)
+        while waiting:
+            yield self.result(*waiting.popleft(), waiting)
+
+
+def local_workers(processes: int, make_task: Callable[[], Task]) -> Workers:
+    """Workers on this machine. `make_task` builds the task once in each process; it must be picklable."""
+    return _Processes(processes, make_task) if processes > 1 else Workers(_ThisProcess(), make_task())
+
+
+def connected(scheduler: str, tell: Tell) -> "AbstractContextManager[Cluster]":
+    """The cluster of a scheduler: see `data/cluster.py`. Raises UserError if Dask is not installed."""
+    try:
+        from nmtcli.data import cluster  # noqa: PLC0415 - an extra, and heavy
+    except ImportError:
+        raise UserError(
+            "--scheduler needs the package distributed, which is not installed", "pip install 'nmtcli[cluster]'"
+        ) from None
+    return cluster.connected(scheduler, tell)
+
+
+def require_versions(expected: Mapping[str, str], found: Mapping[str, str], where: str = "") -> None:
+    """Raise UserError if a worker, or another place, has another version of a package than expected."""
+    for name, version in expected.items():
+        if (other := found.get(name, "none")) != version:
+            of = f"{where}: " if where else ""
+            raise UserError(f"{of}has {name} {other}, not {version}", "install the same versions on all machines")
+
+
+class _ThisProcess(Executor):
+    """Computes at once, in the calling thread."""
+
+    def submit(self, function: Any, /, *arguments: Any, **named: Any) -> "Future[Any]":
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments, **named))  # an error is the caller's at once
+        return future
+
+
+class _Processes(Workers):
+    """Worker processes that have made the task when they start."""
+
+    _executor: ProcessPoolExecutor
+
+    def __init__(self, processes: int, make_task: Callable[[], Task]) -> None:
+        warm_up(processes)
+        super().__init__(ProcessPoolExecutor(processes, _context(), _start, (make_task,)), _work)
+        self._processes = processes
+
+    def __exit__(self, error: object, *_: object) -> None:
+        if error is not None:  # nobody wants the rest; a worker that dies while the pool waits for it may hang the pool
+            for process in list((self._executor._processes or {}).values()):  # 3.14 has kill_workers
+                process.kill()
+        self._executor.shutdown(cancel_futures=True)
+
+    @property
+    def ahead(self) -> int:
+        return AHEAD * self._processes
+
+    def submit(self, item: Any) -> "Future[Any]":
+        with _delayed_signals(), _reporting_kills():  # a signal while a process starts would leave it behind
+            return super().submit(item)
+
+    def result(self, item: Any, future: "Future[Any]", others: Waiting) -> Any:
+        with _reporting_kills():
+            return super().result(item, future, others)
+
+
+@contextmanager
+def _reporting_kills() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise ResourceError(
+            "a worker process was killed, most likely because memory ran out", "use fewer: --processes N"
+        ) from None
 
 
 @cache
@@ -117,7 +192,7 @@ def _context() -> Any:
     return get_context("forkserver")
 
 
-def _start(make_task: Callable[[], Callable[[Any], Any]]) -> None:
+def _start(make_task: Callable[[], Task]) -> None:
     global _task  # noqa: PLW0603 — a pool has no other place for state of each process
     for number in SIGNALS:  # they may reach the whole process group; the parent handles them
         signal.signal(number, signal.SIG_IGN)

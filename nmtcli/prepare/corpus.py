@@ -19,6 +19,7 @@ from nmtcli.prepare.readers.records import Sides
 from nmtcli.prepare.readers.tmx import Tmx
 from nmtcli.prepare.readers.tsv import TsvFile
 from nmtcli.prepare.rows import Block, OnProgress, Reader
+from nmtcli.prepare.slices import SliceFile
 
 _COMPRESSION = {"gz", "bz2", "xz", "zst"}
 _SPREADSHEETS = {"xlsx", "xls", "ods", "numbers"}
@@ -52,7 +53,7 @@ class Corpus:
     @property
     def aligned(self) -> bool:
         """Whether its pairs have a word alignment."""
-        return isinstance(self.reader, AlignedLines)
+        return isinstance(self.reader, AlignedLines) or (isinstance(self.reader, SliceFile) and self.reader.aligned)
 
 
 @dataclass(frozen=True)
@@ -66,18 +67,9 @@ class Corpora:
     @classmethod
     def open(cls, config: DataConfig, cache: Path, on_progress: OnProgress) -> "Corpora":
         """Open a reader for each corpus; remote files are downloaded to `cache`. Raises UserError or DataError."""
-        mistakes = []
-        if not config.train:
-            mistakes.append("no training text: give --train-source and --train-target, --train, or data.train")
-        if not config.valid and not config.hold_out:
-            mistakes.append(
-                "no validation text: give --valid-source and --valid-target, --valid, or data.valid, or hold out"
-                " training pairs with --hold-out"
-            )
-        if mistakes:
-            raise UserError("\n".join(mistakes), "nmt prepare --help shows the options")
-        splits = (_named(corpora) for corpora in (config.train, config.valid, config.test))
-        return cls(*(tuple(_open(name, c, config, cache, on_progress) for name, c in split) for split in splits))
+        require_text(config)
+        splits = (named(corpora) for corpora in (config.train, config.valid, config.test))
+        return cls(*(tuple(open_corpus(name, c, config, cache, on_progress) for name, c in split) for split in splits))
 
     def __iter__(self) -> Iterator[Corpus]:
         yield from (*self.train, *self.valid, *self.test)
@@ -92,7 +84,21 @@ class Corpora:
         each(lambda corpus: corpus.reader.check(), self)
 
 
-def _named(corpora: Sequence[CorpusConfig]) -> list[tuple[str, CorpusConfig]]:
+def require_text(config: DataConfig) -> None:
+    """Raise UserError if training or validation text is missing."""
+    mistakes = []
+    if not config.train:
+        mistakes.append("no training text: give --train-source and --train-target, --train, or data.train")
+    if not config.valid and not config.hold_out:
+        mistakes.append(
+            "no validation text: give --valid-source and --valid-target, --valid, or data.valid, or hold out"
+            " training pairs with --hold-out"
+        )
+    if mistakes:
+        raise UserError("\n".join(mistakes), "nmt prepare --help shows the options")
+
+
+def named(corpora: Sequence[CorpusConfig]) -> list[tuple[str, CorpusConfig]]:
     """Each corpus with its name; equal default names are numbered."""
     given = [corpus.name for corpus in corpora if corpus.name is not None]
     if repeated := [name for name, count in Counter(given).items() if count > 1]:
@@ -125,15 +131,24 @@ def _parts(path: str) -> list[str]:
     return parts[:-1] if len(parts) > 1 and parts[-1].lower() in _COMPRESSION else parts
 
 
-def _open(name: str, corpus: CorpusConfig, config: DataConfig, cache: Path, on_progress: OnProgress) -> Corpus:
+def open_corpus(
+    name: str,
+    corpus: CorpusConfig,
+    config: DataConfig,
+    cache: Path,
+    on_progress: OnProgress = lambda *_: None,
+    folder: Path = Path(),
+) -> Corpus:
+    """The corpus of these settings; a remote one is downloaded to `cache`. Relative paths are those of `folder`."""
     markup = Markup.of(config)
     codes = markup is not None and markup.masked
-    reader = _open_reader(corpus, (config.source_language, config.target_language), codes, cache, on_progress)
+    languages = config.source_language, config.target_language
+    reader = _open_reader(corpus, languages, codes, cache, on_progress, folder)
     return Corpus(name, corpus.tag, reader, markup, corpus.augment)
 
 
 def _open_reader(
-    corpus: CorpusConfig, languages: tuple[str, str], codes: bool, cache: Path, on_progress: OnProgress
+    corpus: CorpusConfig, languages: tuple[str, str], codes: bool, cache: Path, on_progress: OnProgress, folder: Path
 ) -> Reader:
     """The reader of a corpus; `codes`: inline codes are read as tags."""
     sides = Sides(languages, corpus.columns)
@@ -143,11 +158,11 @@ def _open_reader(
     if corpus.path is None:
         assert corpus.source is not None
         assert corpus.target is not None
-        texts = File.fetch(corpus.source, cache), File.fetch(corpus.target, cache)
+        texts = File.fetch(corpus.source, cache, folder), File.fetch(corpus.target, cache, folder)
         if corpus.alignment is None:
             return LinePairs(*texts)
-        return AlignedLines(*texts, File.fetch(corpus.alignment, cache))
-    return _reader(File.fetch(corpus.path, cache), _format(corpus), sides, codes)
+        return AlignedLines(*texts, File.fetch(corpus.alignment, cache, folder))
+    return _reader(File.fetch(corpus.path, cache, folder), _format(corpus), sides, codes)
 
 
 def _fetch_pairs(corpus: CorpusConfig, sides: Sides, cache: Path, on_progress: OnProgress) -> File:

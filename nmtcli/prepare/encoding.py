@@ -24,7 +24,7 @@ from nmtcli.prepare.losses import CharacterCounts, CharacterLosses
 from nmtcli.prepare.pairs import Pairs
 from nmtcli.prepare.protection import MaskCounts, PairMasker
 from nmtcli.prepare.reading import CorpusRead, RawBlock, ReadBlock, ReadingTask, SplitRead
-from nmtcli.prepare.rows import Block, OnProgress, Rows
+from nmtcli.prepare.rows import Block, OnProgress, Rows, line_of
 from nmtcli.prepare.statistics import TokenCounts, add
 from nmtcli.text.sentences import several_sentences
 
@@ -118,7 +118,7 @@ class EncodingTask:
         for number in np.flatnonzero(lost | long)[: 2 * EXAMPLES].tolist():
             rule, reason = self._reason(encoded, number, bool(lost[number]))
             texts = masked.sources[number], masked.targets[number]
-            dropped = example(block.file, block.line + int(stays[number]), reason, *texts)
+            dropped = example(block.file, line_of(block, rows, int(stays[number])), reason, *texts)
             examples.setdefault(rule, []).append(dropped)
         good = ~(lost | long)
         kept = encoded.select(good)

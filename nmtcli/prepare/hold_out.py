@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from nmtcli.config import DataConfig
 from nmtcli.data.files import File
-from nmtcli.data.workers import Workers
+from nmtcli.data.workers import local_workers
 from nmtcli.errors import DataError, UserError
 from nmtcli.prepare.cleaning.characters import Texts
 from nmtcli.prepare.cleaning.duplicates import pair_hashes
@@ -89,7 +89,7 @@ def sample_hold_out(
         return corpora, ()
     best: Candidates = np.empty(0, _CANDIDATE)
     done = 0
-    with Workers(processes, partial(RankingTask, config, held_out)) as workers:
+    with local_workers(processes, partial(RankingTask, config, held_out)) as workers:
         for candidates, rows in workers.map(_blocks(corpora.train)):
             candidates["row"] += done
             best = lowest(np.concatenate([best, candidates]), size + 1)

@@ -67,6 +67,13 @@ class PrepareOptions:
     ] = ()
     report: Annotated[Path | None, Option("Also write the report to this web page.", metavar="FILE.html")] = None
     processes: Annotated[int | None, Option("Number of processes. Affects speed only.", metavar="N", min=1)] = None
+    scheduler: Annotated[
+        str | None,
+        Option(
+            "Prepare on the workers of this Dask scheduler: its address, or its --scheduler-file.",
+            metavar="ADDRESS|FILE",
+        ),
+    ] = None
     dry_run: Annotated[bool, Option("Print the report only; write no data.")] = False
 
     @property
@@ -92,5 +99,10 @@ RULES: tuple[Rule[PrepareOptions], ...] = (
     Rule(
         lambda o: o.report is not None and o.report.suffix.lower() != ".html",
         "--report {o.report}: the file name must end in .html",
+    ),
+    Rule(
+        lambda o: o.scheduler is not None and (o.processes is not None or o.dry_run),
+        "--scheduler {o.scheduler}: the workers of a cluster exclude --processes and --dry-run",
+        "leave one of them out",
     ),
 )

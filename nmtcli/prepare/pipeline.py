@@ -16,7 +16,7 @@ from nmtcli.config import DataConfig
 from nmtcli.config.section import AUTO
 from nmtcli.data.directory import CorpusSize, Manifest, SplitSize
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers, vocabulary_size
-from nmtcli.data.workers import Workers, cores, warm_up
+from nmtcli.data.workers import Workers, cores, local_workers, warm_up
 from nmtcli.errors import DataError, UserError, each
 from nmtcli.prepare.augmentation import Augmenter
 from nmtcli.prepare.cleaning.held_out import HeldOut
@@ -67,16 +67,13 @@ def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> tuple[Repor
             workers = stack.enter_context(_workers(processes, config, held_out, directory))
             splits = _read(corpora, config, held_out, workers, directory, on_progress)
             for split in splits:
-                _require_pairs(split)
-            if isinstance(given, Tokenizers):
-                tokenizers = given
-            else:
-                tokenizers = _train_tokenizers(splits[0], config, corpora.tags, held_out, on_progress, given)
+                require_pairs(split)
+            tokenizers = train_tokenizers(splits[0], config, corpora.tags, held_out, on_progress, given)
             tokenizers.save(directory)
             report = _write(splits, config, tokenizers, workers, directory, identity, on_progress)
             report.save(directory)
             write_page(report, directory / PAGE_FILE)
-            _manifest(config, tokenizers, identity, report).save(directory)
+            make_manifest(config, tokenizers, identity, report).save(directory)
     return report, False
 
 
@@ -90,12 +87,12 @@ def survey(job: Job, on_progress: OnProgress) -> Report:
         corpora, held_out = _hold_out(corpora, config, processes, Path(scratch), on_progress)
         with _workers(processes, config, held_out, Path(scratch)) as workers:
             train, valid = _read(corpora, config, held_out, workers, Path(scratch), on_progress)
-    return _report(config, None, split_report(train, None), split_report(valid, None))
+    return make_report(config, None, split_report(train, None), split_report(valid, None))
 
 
 def _workers(processes: int, config: DataConfig, held_out: HeldOut, tokenizers: Path) -> Workers:
     threads = 1 if processes > 1 else None
-    return Workers(processes, partial(BlockWork, config, held_out, tokenizers, threads))
+    return local_workers(processes, partial(BlockWork, config, held_out, tokenizers, threads))
 
 
 def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Tokenizers | Tokenizer | None]:
@@ -106,12 +103,20 @@ def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Toke
     corpora = Corpora.open(job.config, cache, on_progress)
     check_hold_out(job.config, corpora)
     corpora.check()
+    return corpora, given_tokenizers(job, corpora.tags)
+
+
+def given_tokenizers(job: Job, tags: tuple[str, ...]) -> Tokenizers | Tokenizer | None:
+    """The tokenizers to reuse, or that of a pretrained encoder for the source, if there are any.
+
+    Raises UserError for symbols that they lack, and for settings that they exclude.
+    """
     if job.config.tokenizer.pretrained is not None:
-        return corpora, _pretrained(job, corpora)
+        return _pretrained(job, tags)
     if job.tokenizer is None:
-        return corpora, None
+        return None
     reused = Tokenizers.reuse(job.tokenizer)
-    symbols = dict.fromkeys((*corpora.tags, *job.config.tokenizer.symbols))
+    symbols = dict.fromkeys((*tags, *job.config.tokenizer.symbols))
     if unknown := [symbol for symbol in symbols if not reused.source.has_symbol(symbol)]:
         raise UserError(
             f"{job.tokenizer}: has no symbol {', '.join(unknown)}",
@@ -124,10 +129,10 @@ def _open(job: Job, cache: Path, on_progress: OnProgress) -> tuple[Corpora, Toke
             " data.cleaning.markup needs",
             "use a tokenizer trained with these settings, or let nmt prepare train one",
         )
-    return corpora, reused
+    return reused
 
 
-def _pretrained(job: Job, corpora: Corpora) -> Tokenizer:
+def _pretrained(job: Job, tags: tuple[str, ...]) -> Tokenizer:
     """The tokenizer of the pretrained encoder. Raises UserError for settings that exclude it."""
     from nmtcli.interchange.encoders import EncoderFolder  # noqa: PLC0415 - needs an extra
 
@@ -135,7 +140,7 @@ def _pretrained(job: Job, corpora: Corpora) -> Tokenizer:
     assert name is not None
     if job.tokenizer is not None:
         raise UserError("--tokenizer and data.tokenizer.pretrained exclude each other", "give one of them")
-    if symbols := [*corpora.tags, *PairMasker(job.config).symbols]:
+    if symbols := [*tags, *PairMasker(job.config).symbols]:
         raise UserError(
             f"{name}: a pretrained encoder has no embedding of the symbol {symbols[0]}",
             "leave out the tags of corpora, data.protect and data.cleaning.markup=mask",
@@ -175,12 +180,12 @@ def _hold_out(
     corpora: Corpora, config: DataConfig, processes: int, directory: Path, on_progress: OnProgress
 ) -> tuple[Corpora, HeldOut]:
     """The corpora with held-out validation and test text, if requested, and the text that must not be trained on."""
-    given = _held_out(corpora, config)
+    given = held_out_of(corpora, config)
     corpora, sampled = sample_hold_out(corpora, config, given, processes, directory, on_progress)
-    return corpora, _held_out(corpora, config, sampled)
+    return corpora, held_out_of(corpora, config, sampled)
 
 
-def _held_out(corpora: Corpora, config: DataConfig, sampled: tuple[str, ...] = ()) -> HeldOut:
+def held_out_of(corpora: Corpora, config: DataConfig, sampled: tuple[str, ...] = ()) -> HeldOut:
     """Every readable line of the validation and test corpora. Raises DataError with all errors in any file."""
     cleaning = config.cleaning
     if not cleaning.held_out and cleaning.held_out_ngram is None:
@@ -193,27 +198,29 @@ def _held_out(corpora: Corpora, config: DataConfig, sampled: tuple[str, ...] = (
         raise
 
 
-def _train_tokenizers(
+def train_tokenizers(
     train: SplitRead,
     config: DataConfig,
     tags: tuple[str, ...],
     held_out: HeldOut,
     on_progress: OnProgress,
-    source: Tokenizer | None = None,
+    given: Tokenizers | Tokenizer | None = None,
 ) -> Tokenizers:
     """Train the tokenizers on a reproducible sample of the training pairs; that of the source has the tags.
 
-    With `source`, that of a pretrained encoder, only the target's is trained.
+    `given`: both, or that of a pretrained encoder for the source; only what is missing is trained.
     """
+    if isinstance(given, Tokenizers):
+        return given
     settings, masker = config.tokenizer, PairMasker(config)
     sources, targets = sample_pairs(train, settings.training_pairs, config.seed, masker, Augmenter(config, held_out))
     if settings.vocab_size == AUTO:
         share = min(1, settings.training_pairs / train.kept)
-        size = vocabulary_size(settings.type, targets if source else [*sources, *targets], share)
+        size = vocabulary_size(settings.type, targets if given else [*sources, *targets], share)
         settings = settings.model_copy(update={"vocab_size": size})
     on_progress("training the tokenizer", 0, 1)
-    if source is not None:
-        tokenizers = Tokenizers(source, Tokenizer.train(targets, settings))
+    if given is not None:
+        tokenizers = Tokenizers(given, Tokenizer.train(targets, settings))
     elif settings.joint:
         tokenizer = Tokenizer.train([*sources, *targets], settings, (*tags, *masker.symbols))
         tokenizers = Tokenizers(tokenizer, tokenizer)
@@ -249,12 +256,13 @@ def _write(
             vocabulary_size=max(len(tokenizers.source), len(tokenizers.target)),
             on_progress=on_progress,
         )
-        _require_pairs(split)
+        require_pairs(split)
         reports.append(split_report(split, counts))
-    return _report(config, tokenizers, *reports)
+    return make_report(config, tokenizers, *reports)
 
 
-def _require_pairs(split: SplitRead) -> None:
+def require_pairs(split: SplitRead) -> None:
+    """Raise DataError if no pair is left."""
     if not split.kept:
         why = ", ".join(f"{rule}: {count:,}" for rule, count in counts_of(split.verdicts, split.rules).items() if count)
         raise DataError(
@@ -263,7 +271,8 @@ def _require_pairs(split: SplitRead) -> None:
         )
 
 
-def _report(config: DataConfig, tokenizers: Tokenizers | None, train: SplitReport, valid: SplitReport) -> Report:
+def make_report(config: DataConfig, tokenizers: Tokenizers | None, train: SplitReport, valid: SplitReport) -> Report:
+    """The report of both splits; without tokenizers that of a dry run."""
     return Report(
         source_language=config.source_language,
         target_language=config.target_language,
@@ -274,7 +283,8 @@ def _report(config: DataConfig, tokenizers: Tokenizers | None, train: SplitRepor
     )
 
 
-def _manifest(config: DataConfig, tokenizers: Tokenizers, identity: str, report: Report) -> Manifest:
+def make_manifest(config: DataConfig, tokenizers: Tokenizers, identity: str, report: Report) -> Manifest:
+    """The manifest of data with this fingerprint."""
     return Manifest(
         fingerprint=identity,
         nmtcli_version=__version__,

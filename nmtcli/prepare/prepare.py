@@ -13,6 +13,7 @@ from nmtcli.errors import UserError
 from nmtcli.interchange.models import is_foreign_model, local_model
 from nmtcli.options import Tell, check_rules, silent
 from nmtcli.paths import PIPE, require_apart
+from nmtcli.prepare.cluster import prepare_on_cluster
 from nmtcli.prepare.hold_out import names
 from nmtcli.prepare.merging import merge
 from nmtcli.prepare.options import RULES, PrepareOptions
@@ -56,7 +57,12 @@ def prepare(options: PrepareOptions, tell: Tell = silent, on_progress: OnProgres
     if tokenizer is not None:
         data = _with_languages(data, tokenizer)
     job = Job(data, tokenizer, options.processes)
-    report, existing = prepare_data(output, job, on_progress) if output else (survey(job, on_progress), False)
+    if output is None:
+        report, existing = survey(job, on_progress), False
+    elif options.scheduler is not None:
+        report, existing = prepare_on_cluster(output, job, options.scheduler, tell, on_progress)
+    else:
+        report, existing = prepare_data(output, job, on_progress)
     if options.report is not None:
         write_output(options.report, page(report).encode())
         tell(f"{options.report}: the report")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,7 @@ from nmtcli.prepare.cleaning.rules import (
 from nmtcli.prepare.corpus import Corpus
 from nmtcli.prepare.pairs import Pairs
 from nmtcli.prepare.protection import MaskCounts, PairMasker
-from nmtcli.prepare.rows import Block, OnProgress
+from nmtcli.prepare.rows import Block, OnProgress, Rows, line_of
 from nmtcli.prepare.statistics import RATIO_BINS, Counts, TextCounts, add, ratios
 
 TRAIN, VALID = "train", "valid"
@@ -66,29 +67,35 @@ class ReadBlock:
     hashes: tuple[Hashes, Hashes] | None  # of both sides, if a rule is about repeated text
 
 
+class Hasher:
+    """Hashes of the texts that a model sees: masked. Equal texts have equal hashes."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self._masker = PairMasker(config)
+
+    def __call__(self, rows: Rows, source: Texts, target: Texts) -> tuple[Hashes, Hashes]:
+        """The hashes of both sides of all rows."""
+        if self._masker.kinds:
+            masked, _ = self._masker(Pairs(rows.sources, rows.targets))
+            source, target = Texts(masked.sources), Texts(masked.targets)
+        return source.hashes, target.hashes
+
+
 class ReadingTask:
     """The task for one block, in any process."""
 
     def __init__(self, config: DataConfig, held_out: HeldOut, *, training: bool) -> None:
         self._rules = text_rules(config, held_out, training=training)
-        self._hashing = training and bool(duplicate_rules(config.cleaning))
-        self._masker = PairMasker(config)
+        self._hasher = Hasher(config) if training and duplicate_rules(config.cleaning) else None
 
     def __call__(self, block: Block) -> ReadBlock:
         """Parse, judge and count."""
         rows = block.rows()
         source, target = Texts(rows.sources), Texts(rows.targets)
         judged = judge(block, rows, source, target, self._rules)
-        hashes = self._hashes(Pairs(rows.sources, rows.targets), source, target) if self._hashing else None
+        hashes = self._hasher(rows, source, target) if self._hasher else None
         counts = TextCounts.of(source), TextCounts.of(target)
         return ReadBlock(judged, counts, ratios(source, target), rows.crlf_lines, rows.line_breaks, rows.notes, hashes)
-
-    def _hashes(self, pairs: Pairs, source: Texts, target: Texts) -> tuple[Hashes, Hashes]:
-        """Hashes of the texts that a model sees: masked."""
-        if self._masker.kinds:
-            masked, _ = self._masker(pairs)
-            source, target = Texts(masked.sources), Texts(masked.targets)
-        return source.hashes, target.hashes
 
 
 @dataclass
@@ -101,6 +108,16 @@ class CorpusRead:
     line_breaks: int = 0
     notes: Counter[str] = field(default_factory=Counter)
     copies: Counter[str] = field(default_factory=Counter)  # by kind; known after the second pass
+
+
+class Picked(NamedTuple):
+    """A row with its place and its text."""
+
+    row: int
+    file: str
+    line: int
+    source: str
+    target: str
 
 
 @dataclass
@@ -153,15 +170,16 @@ class SplitRead:
                     "the file changed while it was read: start again when nothing writes to it",
                 )
 
-    def pick(self, selected: npt.NDArray[np.int64]) -> Iterator[tuple[int, Block, int, str, str]]:
-        """The text of the rows with these ascending numbers: row, block, index in the block, source, target."""
+    def pick(self, selected: npt.NDArray[np.int64]) -> Iterator["Picked"]:
+        """The rows with these ascending numbers, with their text."""
         start = 0
         for _, block, _ in self.blocks():
             inside = selected[np.searchsorted(selected, start) : np.searchsorted(selected, start + block.size)]
             if len(inside):
                 rows = block.rows()
                 for row in inside.tolist():
-                    yield row, block, row - start, rows.sources[row - start], rows.targets[row - start]
+                    place = block.file, line_of(block, rows, row - start)
+                    yield Picked(row, *place, rows.sources[row - start], rows.targets[row - start])
             start += block.size
             if not len(selected) or start > selected[-1]:
                 return
@@ -205,7 +223,7 @@ def read_split(
             _count(split, of_corpus, result)
             if result.hashes is not None:
                 for kind, store in duplicates.items():
-                    store.add(_hashes(kind, result.hashes), first)
+                    store.add(hashes_of(kind, result.hashes), first)
             on_progress(f"reading {name}", len(verdicts), None)
 
     each(read, corpora)
@@ -226,7 +244,8 @@ def _count(split: SplitRead, read: CorpusRead, result: ReadBlock) -> None:
     split.add_examples(result.judged.examples)
 
 
-def _hashes(kind: str, hashes: tuple[Hashes, Hashes]) -> Hashes:
+def hashes_of(kind: str, hashes: tuple[Hashes, Hashes]) -> Hashes:
+    """The hashes that are equal for rows that repeat each other by a rule."""
     if kind == DUPLICATE:
         return pair_hashes(*hashes)
     return hashes[0] if kind == DUPLICATE_SOURCE else hashes[1]
@@ -242,12 +261,11 @@ def _drop_repeated(split: SplitRead, rule: str, store: Duplicates) -> None:
     shown = sorted(first_of)[:EXAMPLES]
     selected = np.unique(np.array([*shown, *(first_of[row] for row in shown)], np.int64))
     places: dict[int, str] = {}
-    for row, block, index, source, target in split.pick(selected):
-        line = block.line + index
-        places[row] = f"{block.file}:{line}"
+    for row, file, line, source, target in split.pick(selected):
+        places[row] = f"{file}:{line}"
         if row in shown:
             reason = f"repeats {places[first_of[row]]}"
-            split.add_examples({rule: [example(block.file, line, reason, source, target)]})
+            split.add_examples({rule: [example(file, line, reason, source, target)]})
 
 
 def counts_of(verdicts: Verdicts, rules: Sequence[str]) -> dict[str, int]:

@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from nmtcli.data.files import File
 from nmtcli.data.links import Links
 
@@ -46,6 +49,12 @@ class Rows:
     links: Links | None = None  # word alignment of the raw texts, if the corpus has one
     lost_links: frozenset[int] = frozenset()  # rows whose links were dropped when their markup was changed
     notes: dict[str, int] = field(default_factory=dict)  # counts of changes, see above
+    lines: npt.NDArray[np.int64] | None = None  # of each row, where they do not follow each other
+
+
+def line_of(block: "Block", rows: Rows, index: int) -> int:
+    """The line (or number of the unit or row) of a row of a block."""
+    return block.line + index if rows.lines is None else int(rows.lines[index])
 
 
 class Block(Protocol):

@@ -1,5 +1,7 @@
 """Start or resume a run: resolve its settings, compare them with those of an earlier start, and write them."""
 
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,11 @@ from nmtcli.settings import changed_settings, dump_config, keys, load_config, re
 from nmtcli.staging import write_whole, writing
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.defaults import AUTOMATIC, ENCODER_RATE, automatic
+from nmtcli.train.distributed import Ranks
 from nmtcli.train.freezing import check_freeze, encoder_is_frozen
 from nmtcli.train.precision import resolve_precision
 
+_APPEARING = 30.0  # seconds in which a file of another machine must appear
 DROPOUTS = {f"model.{key}" for key in ("dropout", "recurrent_dropout", "word_dropout")}  # shape no weight
 _OF_ENCODER = "architecture", "special_ids", "layers", "hidden_size"  # settings that a pretrained encoder decides
 # Settings that may change when a run is resumed: they decide what is logged and saved or how long it
@@ -202,6 +206,35 @@ def open_run(
     if changes:
         _write_settings(run, config, fingerprint)
     return run, [change for _, change in changes]
+
+
+def require_shared(path: Path, fingerprint: str, ranks: Ranks) -> None:
+    """Raise UserError, on all ranks, if a rank sees another run directory or other data than the first rank.
+
+    The description in the lock file, which the first rank has just written, is different for each run. On a network
+    file system it may appear late.
+    """
+    lock = path / ".lock"
+    expected = ranks.gather([_first_line(lock), fingerprint])[0]
+    end = time.monotonic() + _APPEARING
+    while not (same := _first_line(lock) == expected[0]) and time.monotonic() < end:
+        time.sleep(0.2)
+    problem = None if same else f"sees another {path}"
+    if fingerprint != expected[1]:
+        problem = "sees other data"
+    for number, (host, found) in enumerate(ranks.gather([socket.gethostname(), problem])):
+        if found is not None:
+            raise UserError(
+                f"rank {number} on {host} {found} than rank 0",
+                "all machines need the data and the run directory at the same path: use shared storage",
+            )
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text("utf-8").partition("\n")[0]
+    except OSError:
+        return ""
 
 
 def settings_of(run: Path) -> Config:

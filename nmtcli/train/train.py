@@ -19,7 +19,7 @@ from nmtcli.train.distributed import joined, local_rank
 from nmtcli.train.finetuning import First, FirstEncoder, FirstModel
 from nmtcli.train.logs import Observer, WandbLog, open_logs
 from nmtcli.train.options import RULES, TrainOptions
-from nmtcli.train.run import automatic_values, open_run, resolve, settings_of
+from nmtcli.train.run import automatic_values, open_run, require_shared, resolve, settings_of
 from nmtcli.train.trainer import Trainer
 from nmtcli.train.vectors import WordVectorPair, read_word_vectors
 
@@ -60,7 +60,7 @@ class Training:
                 for change in changes:
                     self.tell(f"changed since this run began: {change}", warning=True)
                 everyone = [*observers, *open_logs(run.path, settings), CurvesPage(run.path)]
-            ranks.most(0)  # until here the others wait for the directory
+            require_shared(run.path, fingerprint, ranks)  # until here the others wait for the directory
             with explain_out_of_memory("train.batch_tokens; the same command resumes from the last checkpoint"):
                 return Trainer(settings, self.data, run, self.device, everyone, self.first, self.vectors, ranks).fit()
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 from nmtcli.checkpoint import CARD, STATE, TENSORS, file_digests
 from nmtcli.data.digests import checksum
-from nmtcli.data.workers import Workers, warm_up
+from nmtcli.data.workers import Workers, local_workers, warm_up
 from nmtcli.metrics.alignment import format_links
 from nmtcli.text.inline import content_of
 from nmtcli.text.sentences import several_sentences
@@ -168,26 +168,27 @@ TranslateWindows = Callable[[Windows], Iterator[TranslatedWindow]]
 
 @contextmanager
 def window_translator(
-    job: Job, processes: int | None = None, devices: Sequence[str] = ()
+    job: Job,
+    processes: int | None = None,
+    devices: Sequence[str] = (),
+    make_workers: Callable[[], Workers] | None = None,
 ) -> Iterator[TranslateWindows]:
-    """A function that translates windows, in order, with a few windows per process in memory; files share it.
+    """A function that translates windows, in order, with a few windows per worker in memory; files share it.
 
-    `processes` are workers with one thread each; `devices` have one worker each; without either, this process uses all
-    threads. Models are opened at its first call. It raises ResourceError if a worker dies.
+    `processes` are workers with one thread each; `devices` have one worker each; `make_workers` makes those of a
+    cluster; without any, this process uses all threads. Models are opened at its first call. It raises ResourceError if
+    a worker of this machine dies, or several of a cluster at one window.
     """
-    count = len(devices) or processes or 1
-    warm_up(count, preload=__name__)  # first, so that the process of the queue handles no signals
-    worker_devices: Any = get_context("spawn").SimpleQueue() if count > 1 else SimpleQueue()
-    for device in devices or [job.device] * count:
-        worker_devices.put(device)
-    threads = 1 if devices or processes else None
-    make: Callable[[], WindowTranslator] = partial(_make_worker, job, worker_devices, threads)
+    if make_workers is None:
+        count = len(devices) or processes or 1
+        warm_up(count, preload=__name__)  # first, so that the process of the queue handles no signals
+        make_workers = partial(_local_workers, job, count, devices, 1 if devices or processes else None)
     with ExitStack() as stack:
         opened: list[Workers] = []
 
         def translate(windows: Windows) -> Iterator[TranslatedWindow]:
             if not opened:
-                opened.append(stack.enter_context(Workers(count, make)))
+                opened.append(stack.enter_context(make_workers()))
             return opened[0].map(windows)
 
         yield translate
@@ -199,6 +200,13 @@ def translate_windows(
     """The translated windows; see `window_translator`."""
     with window_translator(job, processes, devices) as translate:
         yield from translate(windows)
+
+
+def _local_workers(job: Job, count: int, devices: Sequence[str], threads: int | None) -> Workers:
+    worker_devices: Any = get_context("spawn").SimpleQueue() if count > 1 else SimpleQueue()
+    for device in devices or [job.device] * count:
+        worker_devices.put(device)
+    return local_workers(count, partial(_make_worker, job, worker_devices, threads))
 
 
 def _make_worker(job: Job, worker_devices: Any, threads: int | None) -> WindowTranslator:

@@ -35,7 +35,7 @@ def job_of(options: TranslateOptions) -> Job:
     alignment, attention = options.alignment, options.attention_format
     return Job(
         models,
-        "cpu" if options.processes and options.device == "auto" else options.device,
+        "cpu" if (options.processes or options.scheduler) and options.device == "auto" else options.device,
         search_overrides(options.overrides) | given,
         LineHandling(
             options.long_lines,

@@ -200,6 +200,14 @@ class TranslateOptions(_SettingOptions):  # type: ignore[misc]
         str | None,
         Option("Start one worker on each of these GPUs, from 0.", metavar="0,1", panel=_RUNNING),
     ] = None
+    scheduler: Annotated[
+        str | None,
+        Option(
+            "Translate on the workers of this Dask scheduler: its address, or its --scheduler-file.",
+            metavar="ADDRESS|FILE",
+            panel=_RUNNING,
+        ),
+    ] = None
     quantize: Annotated[
         Literal["int8", "bf16", "fp16"] | None,
         Option("Quantization: int8 on a CPU, fp16 on a GPU, bf16 on either.", panel=_RUNNING),
@@ -273,6 +281,11 @@ RULES: tuple[Rule[TranslateOptions], ...] = (
     Rule(
         lambda o: o.devices is not None and (o.processes is not None or o.device == "cpu"),
         "--devices selects GPUs; it excludes --processes and --device cpu",
+        "leave one of them out",
+    ),
+    Rule(
+        lambda o: o.scheduler is not None and (o.processes is not None or o.devices is not None or o.stream),
+        "--scheduler {o.scheduler}: the workers of a cluster exclude --processes, --devices and --stream",
         "leave one of them out",
     ),
 )

@@ -1,7 +1,10 @@
 """`translate_file`: translate text, a document, or a folder of them."""
 
+from contextlib import ExitStack
+
 from nmtcli.options import Tell, check_rules, silent
 from nmtcli.paths import PIPE
+from nmtcli.translate.cluster import cluster_workers
 from nmtcli.translate.file import OnWritten, TranslatedFile, translate_one
 from nmtcli.translate.folder import TranslatedFolder, check_folder, translate_folder
 from nmtcli.translate.job import window_translator
@@ -22,7 +25,9 @@ def translate_file(
     check_paths(options)
     job, gpus = job_of(options), gpus_of(options.devices)
     check_model(job, options, gpus)
-    with window_translator(job, options.processes, gpus) as translate:
+    with ExitStack() as stack:
+        elsewhere = stack.enter_context(cluster_workers(options.scheduler, job, tell)) if options.scheduler else None
+        translate = stack.enter_context(window_translator(job, options.processes, gpus, elsewhere))
         if files is not None:
             return translate_folder(options, files, job, translate, tell, on_written)
         return translate_one(options, job, translate, tell, on_written)

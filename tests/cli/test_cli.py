@@ -21,8 +21,8 @@ from tests.train.runs import events
 # A new option is a visible, argued change.
 OPTIONS = {
     "prepare": "--config --dry-run --help --hold-out --hold-out-test --joint --merge --output --processes"
-    " --report --separate --set --source-language --target-language --test-source --test-target --tokenizer --train"
-    " --train-alignment --train-source --train-target --valid --valid-source --valid-target --vocab-size",
+    " --report --scheduler --separate --set --source-language --target-language --test-source --test-target --tokenizer"
+    " --train --train-alignment --train-source --train-target --valid --valid-source --valid-target --vocab-size",
     "train": "--allow-changes --config --device --dry-run --extend-vocabulary --finetune-from --gpus --help --output"
     " --plot --precision --preset --set --verbose --verify-resume",
     "translate": "--alignment --attention --attention-head --attention-layer --ban --batch-tokens --beam-groups"
@@ -30,7 +30,7 @@ OPTIONS = {
     " --input --input-format --lenpen --length-normalization --length-penalty --localize-numbers --long-lines"
     " --max-length --max-length-factor --max-source-tokens --max-tokens --method --min-length --model --n-best --nbest"
     " --no-repeat-ngram --on-violation --output --overwrite --processes --protect --protect-kinds --protect-patterns"
-    " --quantize --replace-unknown --resume --seed --set --shortlist --source-language --split-sentences"
+    " --quantize --replace-unknown --resume --scheduler --seed --set --shortlist --source-language --split-sentences"
     " --stream --tags --target-language --temperature"
     " --terminology --token-scores --top-k --top-p --weights",
     "score": "--at-least --batch-tokens --comet-model --details --device --format --gold-alignment --help --json"

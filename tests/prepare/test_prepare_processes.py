@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nmtcli.data.workers import Workers
+from nmtcli.data.workers import local_workers
 from nmtcli.errors import ResourceError
 from tests.conftest import nmt
 from tests.prepare.text_lengths import TextLength
@@ -103,7 +103,7 @@ def test_a_signal_stops_prepare_with_a_message_and_no_output(files, tmp_path, nu
 
 def test_workers_keep_the_order_and_a_killed_worker_is_reported():
     for processes in (1, 3):
-        with Workers(processes, TextLength) as workers:
+        with local_workers(processes, TextLength) as workers:
             assert list(workers.map("x" * n for n in range(50))) == list(range(50))
-    with pytest.raises(ResourceError, match="a worker process was killed"), Workers(2, TextLength) as workers:
+    with pytest.raises(ResourceError, match="a worker process was killed"), local_workers(2, TextLength) as workers:
         list(workers.map(["a", "die", "b"]))

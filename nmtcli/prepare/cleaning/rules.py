@@ -29,7 +29,7 @@ from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.cleaning.languages import LanguageRule
 from nmtcli.prepare.pairs import Pairs
 from nmtcli.prepare.protection import PairMasker
-from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED, Block, Rows
+from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED, Block, Rows, line_of
 
 EMPTY = "empty"
 DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET = "duplicate", "duplicate-source", "duplicate-target"
@@ -216,13 +216,13 @@ def judge(block: Block, rows: Rows, source: Texts, target: Texts, rules: Sequenc
         judged.verdicts[index] = code(problem.rule)
         examples = judged.examples.setdefault(problem.rule, [])
         if len(examples) < EXAMPLES:
-            examples.append(example(problem.file, block.line + index, problem.reason, problem.text))
+            examples.append(example(problem.file, line_of(block, rows, index), problem.reason, problem.text))
     for rule in rules:
         broken = np.flatnonzero(rule.broken(source, target) & (judged.verdicts == 0))
         judged.verdicts[broken] = code(rule.name)
         for index in broken[:EXAMPLES].tolist():
             pair = rows.sources[index], rows.targets[index]
-            dropped = example(block.file, block.line + index, rule.reason(*pair), *pair)
+            dropped = example(block.file, line_of(block, rows, index), rule.reason(*pair), *pair)
             judged.examples.setdefault(rule.name, []).append(dropped)
     return judged
 
