@@ -70,7 +70,7 @@ class EmbeddingConfig(Section):
         False, description="A zero vector for BOS, the decoder's first input, as in Marian; no trained embedding."
     )
     source_vectors: str | None = Field(
-        None, description="Initial source embeddings: a text file of word2vec or GloVe vectors."
+        None, description="Initial source embeddings: a text file of word2vec, GloVe, fastText (.vec) or gensim."
     )
     target_vectors: str | None = Field(None, description="The same for the target embeddings.")
 

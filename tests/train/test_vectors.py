@@ -21,12 +21,19 @@ def words():
     return Tokenizer.train(TEXT, TokenizerConfig(type="word", vocab_size=40))
 
 
-@pytest.mark.parametrize("header", ["", "4 3\n"], ids=["glove", "word2vec"])
+FORMATS = {  # what comes before and after the rows: fastText ends each with a blank and has a vector of </s>
+    "glove": ("", "\n"),
+    "word2vec and gensim": ("4 3\n", "\n"),
+    "fasttext": ("5 3\n</s> 9 9 9 \n", " \n"),
+}
+
+
+@pytest.mark.parametrize(("start", "end"), FORMATS.values(), ids=FORMATS)
 @pytest.mark.parametrize("opener", [open, gzip.open], ids=["plain", "gzip"])
-def test_word_vectors_initialise_the_rows_of_their_words(tmp_path, words, header, opener):
-    path = tmp_path / "vectors.txt"
+def test_word_vectors_initialise_the_rows_of_their_words(tmp_path, words, start, end, opener):
+    path = tmp_path / "vectors.vec"
     with opener(path, "wt", encoding="utf-8") as file:
-        file.write(header + "\n".join(ROWS) + "\n")
+        file.write(start + "".join(row + end for row in ROWS))
     found = WordVectors.read(str(path), words, 3)
     assert {words.pieces([number])[0].strip("▁") for number in found.ids} == {"Hund", "Katze"}
     dog = found.ids.index(words.encode(["Hund"])[0][0])
