@@ -6,6 +6,8 @@ from pydantic import Field, SerializerFunctionWrapHandler, field_validator, mode
 
 from nmtcli.config.section import AUTO, OrAuto, Section
 
+TokenId = Annotated[int, Field(ge=0, le=10**9)]
+
 
 class Part(Section):
     """A group with a `type`, some of whose settings apply to certain types only.
@@ -97,7 +99,7 @@ class EncoderConfig(Part):
     architecture: dict[str, Any] | None = Field(
         None, json_schema_extra=PRETRAINED, description="The settings of its config.json; nmt train sets them."
     )
-    special_ids: tuple[int, int, int, int] | None = Field(
+    special_ids: tuple[TokenId, TokenId, TokenId, TokenId] | None = Field(
         None,
         json_schema_extra=PRETRAINED,
         description="Its ids of padding, of the tokens before and after a sentence and of the unknown token; nmt train"

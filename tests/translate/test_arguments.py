@@ -88,6 +88,10 @@ def test_every_number_has_an_upper_bound(key, field):
         with pytest.raises(UserError, match="less than or equal"):
             load_config(overrides=["train.corpus_weights={a: 1e9}"])
         return
+    if key == "model.encoder.special_ids":
+        with pytest.raises(UserError, match="less than or equal"):
+            load_config(overrides=["model.encoder.type=pretrained", "model.encoder.special_ids=[0, 1, 2, 10000000000]"])
+        return
     most = next(
         one.le if isinstance(one, annotated_types.Le) else one.lt
         for one in bounds_of(field)

@@ -16,7 +16,7 @@ pytest.importorskip("distributed", reason="needs the extra cluster")
 from tests.clusters import cluster
 from tests.conftest import WORDS, nmt
 
-LINES = 400
+LINES = 1_000
 WITHOUT_MODEL = """
 import pathlib
 read = pathlib.Path.read_text
