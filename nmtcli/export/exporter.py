@@ -134,7 +134,7 @@ def _staged(output: Path, form: ExportFormat) -> Iterator[Path]:
     with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
     check_output(output)
-    with TemporaryDirectory() as directory:
+    with TemporaryDirectory() as directory, writing(output):
         yield Path(directory)
 
 
