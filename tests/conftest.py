@@ -3,6 +3,7 @@
 import gc
 import os
 import random
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -43,6 +44,12 @@ TINY = [
     "train.threads=1",
     "search.beam_size=2",
 ]
+
+
+def pytest_configure() -> None:
+    """Tests interrupt commands, which would ignore that if this process does, as in the background of a script."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def overrides(*settings: str) -> list[str]:
