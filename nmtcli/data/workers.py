@@ -156,6 +156,9 @@ class _Processes(Workers):
         if error is not None:  # nobody wants the rest; a worker that dies while the pool waits for it may hang the pool
             for process in list((self._executor._processes or {}).values()):  # 3.14 has kill_workers
                 process.kill()
+            # A worker killed while it sends a result sends a part of it: without a writer nobody waits for the rest.
+            if (results := getattr(self._executor, "_result_queue", None)) is not None:
+                results._writer.close()
         self._executor.shutdown(cancel_futures=True)
 
     @property
