@@ -71,8 +71,8 @@ class Inspected:
         return self.content
 
     def blocks(self) -> Iterator[Any]:
-        """Only workers read the text."""
-        raise NotImplementedError
+        """Never called: only workers read the text."""
+        raise AssertionError(f"{self.name}: its text is read by workers")
 
 
 @dataclass(frozen=True)
