@@ -35,7 +35,6 @@ from nmtcli.data.digests import hashes
 from nmtcli.data.directory import open_data
 
 SEARCH = ["-b", "1", "--set", "search.max_length=8"]
-MIB = 2**20
 
 
 class Cluster:
@@ -56,9 +55,12 @@ class Cluster:
         name = self.hosts[host][0]
         return ["ip", "netns", "exec", name] if name else []
 
-    def start(self, host: int, *words: str, **variables: str) -> subprocess.Popen:
+    def start(self, host: int, *words: str, without: Path | None = None, **variables: str) -> subprocess.Popen:
+        """Start a process of Dask on a host; it does not see what the folder `without` has."""
+        hide = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(without)]
         command = [
             *self.on(host),
+            *(hide if without else []),
             sys.executable,
             "-m",
             "dask",
@@ -78,10 +80,12 @@ class Cluster:
             time.sleep(0.05)
         return started
 
-    def add(self, count: int, **variables: str) -> None:
+    def add(self, count: int, without: Path | None = None, **variables: str) -> None:
         for _ in range(count):
             options = ["--scheduler-file", str(self.file), "--nthreads", "1", "--memory-limit", "0", "--no-nanny"]
-            self.workers.append(self.start(len(self.workers) % len(self.hosts), "worker", *options, **variables))
+            self.workers.append(
+                self.start(len(self.workers) % len(self.hosts), "worker", *options, without=without, **variables)
+            )
 
     @property
     def processes(self) -> list[int]:
@@ -226,7 +230,7 @@ def overhead(options: argparse.Namespace, folder: Path, cluster: Cluster) -> Non
 
 
 class Memory(threading.Thread):
-    """Samples the resident memory of processes."""
+    """Samples the resident memory of processes, without mapped files."""
 
     def __init__(self, **processes: int) -> None:
         super().__init__(daemon=True)
@@ -237,10 +241,11 @@ class Memory(threading.Thread):
         while True:
             for name, process in self._processes.items():
                 try:
-                    words = Path(f"/proc/{process}/statm").read_text().split()
+                    status = Path(f"/proc/{process}/status").read_text()
                 except OSError:
                     return
-                self.samples[name].append(int(words[1]) * os.sysconf("SC_PAGE_SIZE") / MIB)
+                if "RssAnon:" in status:  # not those of a process that has ended
+                    self.samples[name].append(int(status.partition("RssAnon:")[2].split()[0]) / 1024)
             time.sleep(0.5)
 
 
@@ -317,6 +322,10 @@ def faults(options: argparse.Namespace, folder: Path, cluster: Cluster) -> None:
     cluster.add(1, PYTHONPATH=os.pathsep.join([str(folder / "old"), os.environ.get("PYTHONPATH", "")]))
     cluster.joined(3)
     run("a worker of another version", "-o", output, "--scheduler", cluster.file)
+    cluster.kill(cluster.workers.pop())
+    cluster.add(1, without=options.model.resolve())
+    cluster.joined(4)
+    run("a worker that does not see the model", "-o", output, "--scheduler", cluster.file)
     cluster.kill(cluster.workers.pop())
     process = nmt(*base, "-o", output, "--scheduler", cluster.file, prefix=cluster.on(0))
     wait_for(output, process, options.lines // 10)

@@ -172,7 +172,7 @@ class TrainConfig(Section):
     )
     clip_norm: float = Field(1.0, gt=0, le=1e30, description="Gradient clipping: maximum gradient norm.")
     valid_every: OrAuto[Annotated[int, Field(ge=1, le=1_000_000_000)]] = Field(
-        AUTO, description="Updates between validations; auto: about a twelfth of the run, 2,500 at most."
+        AUTO, description="Updates between validations; auto: about a twentieth of the run, 2,500 at most."
     )
     valid_sentences: int = Field(
         2000, ge=1, le=1_000_000_000, description="Maximum validation sentences translated for BLEU and chrF."

@@ -18,3 +18,13 @@ def tanh(values: Tensor, out: Tensor) -> Tensor:
         return out.copy_(tanh(single, single))
     torch.mul(values, 2, out=out).sigmoid_()
     return torch.add(out.new_tensor(-1.0), out, alpha=2, out=out)
+
+
+def sigmoid_backward(grad: Tensor, output: Tensor, out: Tensor) -> None:
+    """Write grad · output (1 - output) into `out`: the gradient of a sigmoid, in one pass."""
+    torch.ops.aten.sigmoid_backward.grad_input(grad, output, grad_input=out)
+
+
+def tanh_backward(grad: Tensor, output: Tensor, out: Tensor) -> None:
+    """Write grad · (1 - output²) into `out`: the gradient of a tanh, in one pass."""
+    torch.ops.aten.tanh_backward.grad_input(grad, output, grad_input=out)

@@ -83,7 +83,7 @@ class Attention(nn.Module):
             weights = weights * torch.exp(-2 * (distance / self.reach) ** 2)[:, None]  # deviation: half the reach
         values = source["values"]
         if self.heads == 1:
-            weights = weights[:, 0]
+            weights = weights.squeeze(1)
             return product(weights.to(values.dtype), values, transposed=True), weights
         context = torch.matmul(weights.to(values.dtype), self._cut(values))  # [B, heads, Q, A / heads]
         return context.transpose(1, 2).flatten(2), select_head(weights, self.selected_head)

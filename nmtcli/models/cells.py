@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nmtcli.models.activations import tanh
+from nmtcli.models.activations import sigmoid_backward, tanh, tanh_backward
 from nmtcli.models.device import runs_lstm_in
 from nmtcli.models.interfaces import State
 from nmtcli.models.loop import Product, loop_products, plain_product
@@ -204,13 +204,15 @@ class FusedLstmGates(torch.autograd.Function):
         active, cell, squashed = ctx.saved_tensors
         grad_hidden, grad_cell = grads
         input_gate, forget_gate, candidate, output_gate = active.chunk(4, dim=-1)
-        grad_cell = grad_cell + grad_hidden * output_gate * (1 - squashed * squashed)
+        through = grad_hidden * output_gate
+        tanh_backward(through, squashed, out=through)
+        grad_cell = grad_cell + through
         grad = torch.empty_like(active)
-        size = cell.size(-1)
-        torch.mul(grad_cell * candidate, input_gate * (1 - input_gate), out=grad[:, :size])
-        torch.mul(grad_cell * cell, forget_gate * (1 - forget_gate), out=grad[:, size : 2 * size])
-        torch.mul(grad_cell * input_gate, 1 - candidate * candidate, out=grad[:, 2 * size : 3 * size])
-        torch.mul(grad_hidden * squashed, output_gate * (1 - output_gate), out=grad[:, 3 * size :])
+        to_input, to_forget, to_candidate, to_output = grad.chunk(4, dim=-1)
+        sigmoid_backward(grad_cell * candidate, input_gate, out=to_input)
+        sigmoid_backward(grad_cell * cell, forget_gate, out=to_forget)
+        tanh_backward(grad_cell * input_gate, candidate, out=to_candidate)
+        sigmoid_backward(grad_hidden * squashed, output_gate, out=to_output)
         return grad, grad_cell * forget_gate
 
 
@@ -237,12 +239,14 @@ class FusedGruGates(torch.autograd.Function):
         size = hidden.size(-1)
         reset, update = gates.chunk(2, dim=-1)
         grad_projected = grad.new_empty(grad.size(0), 3 * size)
-        grad_candidate = torch.mul(grad * (1 - update), 1 - candidate * candidate, out=grad_projected[:, 2 * size :])
-        torch.mul(grad_candidate * inner, reset * (1 - reset), out=grad_projected[:, :size])
-        torch.mul(grad * (hidden - candidate), update * (1 - update), out=grad_projected[:, size : 2 * size])
+        to_reset, to_update, to_candidate = grad_projected.chunk(3, dim=-1)
+        grad_hidden = grad * update
+        tanh_backward(grad - grad_hidden, candidate, out=to_candidate)
+        sigmoid_backward(to_candidate * inner, reset, out=to_reset)
+        sigmoid_backward(grad * (hidden - candidate), update, out=to_update)
         grad_recurrent = grad_projected.clone()
         grad_recurrent[:, 2 * size :].mul_(reset)
-        return grad_projected, grad_recurrent, (grad * update).to(hidden.dtype)
+        return grad_projected, grad_recurrent, grad_hidden.to(hidden.dtype)
 
 
 def last_of(sequence: Tensor, length: Tensor) -> Tensor:

@@ -7,8 +7,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nmtcli.models.loop import compute_dtype
 from nmtcli.models.positions import RotaryPositions
 from nmtcli.models.protocol import Cache
+
+MASKED = -(2.0**15)  # added to a score; finite also in fp16 and times log2 e, by which kernels multiply it
+
+
+def score_mask(real: Tensor, like: Tensor) -> Tensor:
+    """The mask [B, 1, 1, S] of real source positions [B, S], in the form that `attend` wants for `like`.
+
+    On a CPU it is boolean. On a GPU it is added to the scores, and made once for all layers.
+    """
+    mask = real[:, None, None]
+    if like.is_cpu:
+        return mask
+    added = torch.full(mask.shape, MASKED, dtype=compute_dtype(like), device=like.device)
+    return added.masked_fill_(mask, 0.0)
 
 
 def attend(
@@ -16,30 +31,33 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """softmax(query keysᵀ / √d) values (eq. 1), by the faster implementation for the device.
 
-    query [B, A, Q, d], keys and values [B, A, S, d], mask [B or 1, 1, Q or 1, S] or None for all. Returns the context
-    [B, A, Q, d], and weights [B, A, Q, S] if needed. A fully masked query gets some finite context.
+    query [B, A, Q, d], keys and values [B, A, S, d], mask [B or 1, 1, Q or 1, S] or None for all: true for what is
+    attended to, or added to the scores. Returns the context [B, A, Q, d], and weights [B, A, Q, S] if needed. A fully
+    masked query gets some finite context.
     """
-    if query.is_cuda and not need_weights:
+    if not query.is_cpu and not need_weights:
         return fused_attention(query, keys, values, mask), None
     return plain_attention(query, keys, values, mask)
 
 
-def fused_attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-    """`attend` by PyTorch's kernel; on a CPU it is 4 to 35 times slower at sentence lengths."""
-    bias = None
-    if mask is not None:
-        # Not minus infinity: a fully masked row would be NaN. Half of the minimum, as kernels multiply it by log2 e.
-        lowest = torch.finfo(query.dtype).min / 2
-        bias = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(~mask, lowest)
-    return F.scaled_dot_product_attention(query, keys, values, attn_mask=bias)
+def fused_attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, causal: bool = False) -> Tensor:
+    """`attend` by PyTorch's kernel; on a CPU it is 4 to 35 times slower at sentence lengths.
+
+    With `causal`, Q and S are equal and there is no mask: a query attends to the keys up to its own position.
+    """
+    if mask is not None and mask.dtype != torch.bool:
+        mask = mask.to(query.dtype)
+    return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask, is_causal=causal)
 
 
 def plain_attention(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """`attend` by separate products, with the softmax in fp32."""
     scores = (query * query.size(-1) ** -0.5) @ keys.transpose(-2, -1)  # [B, A, Q, S]
     scores = scores.float()
-    if mask is not None:
-        scores = scores.masked_fill_(~mask, torch.finfo(scores.dtype).min)
+    if mask is not None and mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    elif mask is not None:
+        scores = scores + mask
     weights = torch.softmax(scores, dim=-1)
     return weights.to(values.dtype) @ values, weights
 
@@ -55,7 +73,7 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(width, width)
 
     def forward(self, inputs: Tensor, mask: Tensor) -> Tensor:
-        """Attention of all positions to all real ones: inputs [B, S, H] and mask [B, 1, 1, S] to [B, S, H]."""
+        """Attention of all positions to all real ones: inputs [B, S, H] and `score_mask` [B, 1, 1, S] to [B, S, H]."""
         context, _ = attend(*self._project(inputs, 0), mask)
         return self._merge(context)
 
@@ -71,6 +89,9 @@ class SelfAttention(nn.Module):
         """
         past, count = cache["keys"].size(2), inputs.size(1)
         query, keys, values = self._project(inputs, past)
+        if count > 1 and past == 0 and not query.is_cpu:
+            context = fused_attention(query, keys, values, None, causal=True)
+            return self._merge(context), {"keys": keys, "values": values}
         keys = torch.cat([cache["keys"], keys], dim=2)  # [N, A, t + T, d]
         values = torch.cat([cache["values"], values], dim=2)
         mask = None
@@ -84,7 +105,8 @@ class SelfAttention(nn.Module):
         parts = self.project(inputs).unflatten(-1, (3, self.heads, -1))  # [N, T, 3, A, d]
         parts = parts.permute(2, 0, 3, 1, 4)  # [3, N, A, T, d]
         if self.rotary is None:
-            return parts[0], parts[1], parts[2]
+            query, keys, values = parts.unbind(0)
+            return query, keys, values
         query, keys = self.rotary(parts[:2], past)
         return query, keys, parts[2]
 
@@ -118,7 +140,7 @@ class CrossAttention(nn.Module):
         """inputs [B, Q, H] to [B, Q, H], and if needed the weights [B, Q, S] of the selected head or the mean of all.
 
         Q is target positions in training and hypotheses in search, which share the keys of their sentence. mask
-        [B, 1, 1, S].
+        [B, 1, 1, S] is a `score_mask`.
         """
         query = self.query(inputs).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, A, Q, d]
         context, weights = attend(query, keys, values, mask, need_weights)

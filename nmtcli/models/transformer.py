@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from nmtcli.config import DecoderConfig, EncoderConfig, ModelConfig
 from nmtcli.models.dropout import Dropout, Share
 from nmtcli.models.interfaces import Decoded, Encoded
-from nmtcli.models.multihead import CrossAttention, SelfAttention
+from nmtcli.models.multihead import CrossAttention, SelfAttention, score_mask
 from nmtcli.models.positions import SinusoidalPositions
 from nmtcli.models.protocol import Cache, Memory
 
@@ -86,7 +86,7 @@ class EncoderLayer(nn.Module):
         self.around_feedforward = Residual(width, settings.norm, dropout)
 
     def forward(self, state: Tensor, mask: Tensor) -> Tensor:
-        """state [B, S, H] and mask [B, 1, 1, S] to the state above [B, S, H]."""
+        """state [B, S, H] and `score_mask` [B, 1, 1, S] to the state above [B, S, H]."""
         around = self.around_attention
         state = around.add(state, self.attention(around.read(state), mask))
         around = self.around_feedforward
@@ -114,8 +114,9 @@ class TransformerEncoder(nn.Module):
         if self.positions is not None:
             state = state + self.positions(0, count)
         state = self.dropout(state)
+        attended = score_mask(mask, state)
         for layer in self.layers:
-            state = layer(state, mask[:, None, None])
+            state = layer(state, attended)
         state = self.norm(state)
         summary = (state * mask[..., None]).sum(dim=1) / length.clamp(min=1)[:, None]  # [B, H]
         return Encoded(state, mask, summary)
@@ -150,7 +151,7 @@ class DecoderLayer(nn.Module):
         """The layer's output, the new cache, and the attention weights [B, Q, S] if needed.
 
         state [B, T, H] is all positions of a sentence, or with `one_step` [B, K, H] one position of K hypotheses.
-        source is keys and values [B, A, S, d] and the mask [B, 1, 1, S].
+        source is keys and values [B, A, S, d] and the `score_mask` [B, 1, 1, S].
         """
         around = self.around_mixer
         inputs = around.read(state)
@@ -210,8 +211,8 @@ class LayeredDecoder(nn.Module):
     def _decode(
         self, embedded: Tensor, memory: Memory, cache: Cache, one_step: bool, need_attention: bool
     ) -> tuple[Tensor, Cache, Tensor | None]:
-        mask = memory["mask"][:, None, None]  # [B, 1, 1, S]
         state = self.dropout(self._place(self.project(embedded), cache, one_step))
+        mask = score_mask(memory["mask"], state)  # [B, 1, 1, S]
         attention, caches = None, []
         for index, layer in enumerate(self.layers):
             source = (*memory["sources"][index], mask)

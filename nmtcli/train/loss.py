@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from nmtcli.metrics import perplexity
 from nmtcli.models.interfaces import Decoded
+from nmtcli.models.loop import compute_dtype
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import Batch
 from nmtcli.vocabulary import PAD
@@ -21,7 +22,7 @@ from nmtcli.vocabulary import PAD
 _LEAST = 1e-12  # lower bound of a weight, which is zero outside a local window
 ROUND_ROWS = 64
 # Rows whose products are made at once, and rows whose softmax stays in a CPU's cache; a GPU must be filled.
-CHUNK_ROWS, PIECE_ROWS = {"cpu": 1024, "cuda": 8192}, {"cpu": 128, "cuda": 8192}
+CPU_ROWS, GPU_ROWS = (1024, 128), (8192, 8192)
 
 
 class FusedSmoothedLoss(torch.autograd.Function):
@@ -43,7 +44,8 @@ class FusedSmoothedLoss(torch.autograd.Function):
 
         Beside it, without gradient: the negative log-probability and the number of correct tokens, [2].
         """
-        size, kind, real = weight.size(0), features.device.type, features.size(0)
+        size, real = weight.size(0), features.size(0)
+        chunk_rows, piece_rows = CPU_ROWS if features.is_cpu else GPU_ROWS
         # Zero rows up to a round number: oneDNN makes and keeps a kernel for each shape, and `real` is seldom twice
         # the same.
         inputs = F.pad(features.to(dtype), (0, 0, 0, -real % ROUND_ROWS))
@@ -53,11 +55,11 @@ class FusedSmoothedLoss(torch.autograd.Function):
         grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
         offset = None if bias is None else bias.to(dtype)
         loss, sums = torch.zeros((), device=features.device), torch.zeros(2, device=features.device)
-        grad = inputs.new_empty(min(CHUNK_ROWS[kind], len(inputs)), size)  # of the logits, [M', V]
-        for start in range(0, len(inputs), CHUNK_ROWS[kind]):
-            chunk = inputs[start : start + CHUNK_ROWS[kind]]
-            for at in range(0, len(chunk), PIECE_ROWS[kind]):
-                piece = slice(start + at, start + min(at + PIECE_ROWS[kind], len(chunk)))
+        grad = inputs.new_empty(min(chunk_rows, len(inputs)), size)  # of the logits, [M', V]
+        for start in range(0, len(inputs), chunk_rows):
+            chunk = inputs[start : start + chunk_rows]
+            for at in range(0, len(chunk), piece_rows):
+                piece = slice(start + at, start + min(at + piece_rows, len(chunk)))
                 target, count = targets[piece, None], max(0, real - piece.start)  # of the rows that are not padding
                 logits = F.linear(inputs[piece], table, offset)
                 log_probs = torch.log_softmax(logits, dim=1, dtype=torch.float32)  # [M'', V]
@@ -144,8 +146,7 @@ class TrainingLoss(nn.Module):
 
     def _token_loss(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """features [M, E], targets [M]."""
-        weight, bias, kind = self.model.output.weight, self.model.output.bias, features.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
+        weight, bias, dtype = self.model.output.weight, self.model.output.bias, compute_dtype(features)
         if dtype == torch.float16:  # the stored gradients would not carry the scale that keeps fp16 from underflow
             return plain_smoothed_loss(features, weight, bias, targets, self.smoothing)
         fused: tuple[Tensor, Tensor] = FusedSmoothedLoss.apply(features, weight, bias, targets, self.smoothing, dtype)  # type: ignore[no-untyped-call]

@@ -39,11 +39,9 @@ class MixedPrecision:
         """`sharded` weights are stepped without the scaler, which would judge each shard alone."""
         self.name, self.dtype = precision, DTYPES.get(precision)
         self.device = device
-        self.fixed = precision != "fp16"
-        # For bf16 and fp32 the scale stays one: the scaler only skips updates that are not finite, without waiting for
-        # the device. On a CPU the check costs nothing.
-        enabled = not self.fixed or (device.type == "cuda" and not sharded)
-        self.scaler = torch.amp.GradScaler(device.type, init_scale=1.0 if self.fixed else 2.0**16, enabled=enabled)
+        self.fixed = precision != "fp16"  # the scale stays one
+        self.sharded = sharded
+        self.scaler = torch.amp.GradScaler(device.type, init_scale=2.0**16, enabled=not self.fixed)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context of a forward pass."""
@@ -54,15 +52,30 @@ class MixedPrecision:
 
         `last` is False for all but the last of several optimizers in an update.
         """
-        self.scaler.unscale_(optimizer)
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        if not self.fixed:
+            self.scaler.unscale_(optimizer)
+        elif not self.sharded:
+            return self._step_at_once(optimizer, weights, clip_norm)
         norm = whole(torch.nn.utils.clip_grad_norm_(weights, clip_norm))
-        if self.scaler.is_enabled():
+        if not self.fixed:
             self.scaler.step(optimizer)
             if last:
-                self.scaler.update(1.0 if self.fixed else None)
+                self.scaler.update()
         elif norm.isfinite():
             optimizer.step()
+        return norm
+
+    @staticmethod
+    def _step_at_once(optimizer: torch.optim.Optimizer, weights: list[Tensor], clip_norm: float) -> Tensor:
+        """`step` without passes over the gradients but the norm's: the fused optimizer divides and skips.
+
+        The host does not wait for a GPU.
+        """
+        norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        optimizer.grad_scale = (norm / clip_norm).clamp(min=1.0)  # type: ignore[attr-defined]
+        optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+        optimizer.step()
         return norm
 
     def state(self) -> dict[str, Any]:

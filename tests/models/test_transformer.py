@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nmtcli.models.interfaces import Encoded
-from nmtcli.models.multihead import attend, fused_attention, plain_attention
+from nmtcli.models.multihead import MASKED, attend, fused_attention, plain_attention, score_mask
 from nmtcli.models.protocol import map_rows, select_rows
 from nmtcli.models.seq2seq import parameter_count
 from nmtcli.models.ssru import SsruDecoder
@@ -177,8 +177,12 @@ def test_fused_and_explicit_attention_agree(masked):
     query = torch.randn(BATCH, 2, 5, 8, requires_grad=True)
     keys, values = torch.randn(2, BATCH, 2, SOURCE, 8, requires_grad=True)
     length = torch.tensor([7, 3, 0])
-    mask = (torch.arange(SOURCE)[None] < length[:, None])[:, None, None] if masked else None
+    real = torch.arange(SOURCE)[None] < length[:, None]
+    mask = torch.where(real, 0.0, MASKED)[:, None, None] if masked else None
     plain, weights = plain_attention(query, keys, values, mask)
+    if masked:
+        boolean, _ = plain_attention(query[:2], keys[:2], values[:2], score_mask(real, query)[:2])
+        close(boolean, plain[:2])
     fused = fused_attention(query, keys, values, mask)
     close(fused, plain)
     close(weights @ values, plain)
@@ -189,6 +193,12 @@ def test_fused_and_explicit_attention_agree(masked):
         strict=True,
     ):
         close(left, right)
+
+
+def test_the_kernel_s_causal_mask_is_that_of_a_lower_triangle():
+    query, keys, values = torch.randn(3, BATCH, 2, SOURCE, 8)
+    mask = torch.ones(SOURCE, SOURCE, dtype=torch.bool).tril()[None, None]
+    close(fused_attention(query, keys, values, None, causal=True), plain_attention(query, keys, values, mask)[0])
 
 
 def test_the_softmax_is_fp32_under_autocast():
@@ -203,7 +213,8 @@ def test_the_softmax_is_fp32_under_autocast():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_fused_and_explicit_attention_agree_on_cuda(dtype):
     query, keys, values = torch.randn(3, BATCH, 2, SOURCE, 8, device="cuda", dtype=dtype)
-    mask = (torch.arange(SOURCE)[None] < torch.tensor([7, 3, 0])[:, None])[:, None, None].cuda()
+    real = (torch.arange(SOURCE)[None] < torch.tensor([7, 3, 0])[:, None]).cuda()
+    mask = score_mask(real, query)
     context, weights = attend(query, keys, values, mask)
     assert weights is None
     assert context.isfinite().all()

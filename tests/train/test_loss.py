@@ -13,8 +13,7 @@ from tests.laws.test_training_laws import tiny_batch
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("biased", [False, True], ids=["", "bias"])
 def test_fused_loss_equals_pytorch(monkeypatch, rows, smoothing, biased):
-    monkeypatch.setitem(loss_module.CHUNK_ROWS, "cpu", rows)
-    monkeypatch.setitem(loss_module.PIECE_ROWS, "cpu", 3)
+    monkeypatch.setattr(loss_module, "CPU_ROWS", (rows, 3))
     torch.manual_seed(0)
     features, weight = torch.randn(23, 8, requires_grad=True), torch.randn(17, 8, requires_grad=True)
     targets = torch.randint(0, 17, (23,))
@@ -51,21 +50,24 @@ def test_evaluation_gives_the_loss_that_training_minimises(tiny_model):
     assert negative_log_prob.item() > 0
 
 
-@pytest.mark.parametrize("scaled", [False, True], ids=["host", "device"])
-def test_an_update_that_is_not_finite_is_not_applied(scaled):
-    """By asking on a CPU; by the scaler's flag, as on a GPU, without asking."""
-    precision = MixedPrecision("fp32", torch.device("cpu"))
-    if scaled:
-        precision.scaler = torch.amp.GradScaler("cpu", init_scale=1.0)
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD])
+@pytest.mark.parametrize("way", ["at once", "sharded", "scaled"])
+def test_an_update_that_is_not_finite_is_not_applied(kind, way):
+    precision = MixedPrecision("fp32", torch.device("cpu"), sharded=way == "sharded")
+    if way == "scaled":  # as for fp16
+        precision.fixed, precision.scaler = False, torch.amp.GradScaler("cpu", init_scale=1.0)
     weight = torch.nn.Parameter(torch.ones(3))
-    optimizer = torch.optim.Adam([weight], lr=0.5, fused=True)
+    optimizer = kind([weight], lr=0.5, fused=True)
     for factor, finite in ((1.0, True), (float("nan"), False), (2.0, True), (float("inf"), False)):
         before = weight.detach().clone()
         precision.scaler.scale((weight * factor).sum()).backward()
-        norm = precision.step(optimizer, clip_norm=10.0)
+        norm = precision.step(optimizer, clip_norm=2.0)
         optimizer.zero_grad(set_to_none=True)
         assert norm.isfinite().item() == finite
         assert torch.equal(weight.detach(), before) != finite
         if finite:
             assert norm.item() == pytest.approx(factor * 3**0.5)
-    assert precision.state() == {}
+            change = (before - weight.detach()).norm().item()
+            clipped = min(norm.item(), 2.0) * 0.5
+            assert kind is torch.optim.Adam or change == pytest.approx(clipped, rel=1e-5)
+    assert way == "scaled" or precision.state() == {}
