@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 PIP := $(PYTHON) -m pip --python $(VENV)/bin/python install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types tests slow fuzz portability format docs site release clean
+.PHONY: help install demo test lint types tests slow fuzz portability matrix format docs site release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ fuzz: $(INSTALLED) ## any options and inputs, FUZZ_SECONDS a verb
 
 portability: $(INSTALLED) ## tests under emulated CPU instruction sets, as a table, in some 20 minutes
 	@$(BIN)/python -m tests.portability -n 2 --dist loadfile
+
+matrix: $(INSTALLED) ## the fast tests with the oldest and newest PyTorch and every Python, as a table; GB of packages
+	@PYTHON=$(PYTHON) $(BIN)/python -m tests.matrix -n 2 --dist loadfile $(OPTIONS)
 
 format: $(INSTALLED) ## mend what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

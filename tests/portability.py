@@ -125,14 +125,18 @@ def tried(setting: Setting, options: list[str]) -> tuple[list[str], str]:
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.xml"
         done = setting.run(["-m", "pytest", *setting.files, *LEFT_OUT, f"--junit-xml={results}", *options])
-        suite = ElementTree.parse(results).getroot().find("testsuite") if results.is_file() else None
+        cells = [*read_counts(results), *chosen]
+    fine = done.returncode == 0 and kernels.returncode == 0
+    return cells, "" if fine else f"{kernels.stderr}{done.stdout}{done.stderr}"
+
+
+def read_counts(results: Path) -> list[str]:
+    """Passed, failed and skipped tests and the seconds, of pytest's JUnit report; zeros without one."""
+    suite = ElementTree.parse(results).getroot().find("testsuite") if results.is_file() else None
     counts = {} if suite is None else suite.attrib
     tests, skipped = (int(counts.get(name, 0)) for name in ("tests", "skipped"))
     failed = int(counts.get("failures", 0)) + int(counts.get("errors", 0))
-    seconds = float(counts.get("time", 0))
-    cells = [str(tests - failed - skipped), str(failed), str(skipped), f"{seconds:.0f}", *chosen]
-    fine = done.returncode == 0 and kernels.returncode == 0
-    return cells, "" if fine else f"{kernels.stderr}{done.stdout}{done.stderr}"
+    return [str(tests - failed - skipped), str(failed), str(skipped), f"{float(counts.get('time', 0)):.0f}"]
 
 
 if __name__ == "__main__":

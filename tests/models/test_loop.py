@@ -9,10 +9,11 @@ from nmtcli.models import attention, cells, loop, recurrent
 from nmtcli.models.attention import AdditiveScores, plain_additive_scores
 from nmtcli.models.cells import FusedGruGates, FusedLstmGates, gru_gates, lstm_gates
 from nmtcli.models.loop import DeferredProduct, plain_product
-from nmtcli.train.loss import TrainingLoss, plain_smoothed_loss
+from nmtcli.train.loss import TrainingLoss
 from nmtcli.vocabulary import PAD
 from tests.laws.test_model_laws import BAHDANAU, FEEDING, VARIANTS
 from tests.laws.test_training_laws import tiny_batch
+from tests.train.test_loss import plain_smoothed_loss
 
 
 def use_plain_forms(monkeypatch):

@@ -2,11 +2,22 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from nmtcli.train import loss as loss_module
-from nmtcli.train.loss import FusedSmoothedLoss, TrainingLoss, plain_smoothed_loss
+from nmtcli.train.loss import FusedSmoothedLoss, TrainingLoss
 from nmtcli.train.precision import MixedPrecision
 from tests.laws.test_training_laws import tiny_batch
+
+
+def plain_smoothed_loss(features, weight, bias, targets, smoothing):
+    """The sums of `FusedSmoothedLoss` by PyTorch's operators."""
+    logits = F.linear(features, weight, bias).float()
+    loss = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+    with torch.no_grad():
+        right = (logits.argmax(dim=1) == targets).sum()
+        sums = torch.stack([F.cross_entropy(logits, targets, reduction="sum"), right])
+    return loss, sums
 
 
 @pytest.mark.parametrize("rows", [1, 7, 512])
@@ -29,16 +40,30 @@ def test_fused_loss_equals_pytorch(monkeypatch, rows, smoothing, biased):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_fused_loss_in_bf16_has_gradients_of_the_same_direction():
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_fused_loss_in_half_precision_has_gradients_of_the_same_direction(dtype):
     torch.manual_seed(0)
     features, weight = torch.randn(64, 32, requires_grad=True), torch.randn(50, 32, requires_grad=True)
     targets = torch.randint(0, 50, (64,))
     exact = torch.autograd.grad(plain_smoothed_loss(features, weight, None, targets, 0.1)[0], (features, weight))
     rough = torch.autograd.grad(
-        FusedSmoothedLoss.apply(features, weight, None, targets, 0.1, torch.bfloat16)[0], (features, weight)
+        FusedSmoothedLoss.apply(features, weight, None, targets, 0.1, dtype)[0], (features, weight)
     )
     for ours, theirs in zip(rough, exact, strict=True):
         assert torch.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0) > 0.999
+
+
+def test_label_smoothing_in_fp16_reaches_each_of_many_tokens():
+    """Its share of a gradient, 0.1 / 60,000, is 28 times the smallest number of fp16."""
+    torch.manual_seed(0)
+    features, weight = torch.randn(8, 4) * 0.1, torch.randn(60_000, 4) * 0.1
+    weight[7] += 40 * features[0]  # a token that is certain: all others have the gradient of smoothing alone
+    features, weight = (40 * features[:1]).requires_grad_(), weight.requires_grad_()
+    targets = torch.tensor([7])
+    (exact,) = torch.autograd.grad(plain_smoothed_loss(features, weight, None, targets, 0.1)[0] * 2**10, weight)
+    fused, _ = FusedSmoothedLoss.apply(features.half(), weight, None, targets, 0.1, torch.float16)
+    (found,) = torch.autograd.grad(fused * 2**10, weight)
+    assert (found[8:] - exact[8:]).norm() < 0.02 * exact[8:].norm()
 
 
 def test_evaluation_gives_the_loss_that_training_minimises(tiny_model):
