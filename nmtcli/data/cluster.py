@@ -278,7 +278,10 @@ def connected(scheduler: str, tell: Tell) -> Iterator[Cluster]:
     address = _address(scheduler)
     _silence()
     try:
-        client = Client(address, timeout=_CONNECTING, set_as_default=False, name="nmt")
+        try:
+            client = _client(address)
+        except AssertionError:  # Dask expects its scheduler's first message alone, which a second one may have joined
+            client = _client(address)
     except Exception as error:  # any other program may answer there
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         where = scheduler if scheduler == address else f"{scheduler} ({address})"
@@ -292,6 +295,10 @@ def connected(scheduler: str, tell: Tell) -> Iterator[Cluster]:
     finally:
         with suppress(Exception):
             client.close(_CLOSING)
+
+
+def _client(address: str) -> Client:
+    return Client(address, timeout=_CONNECTING, set_as_default=False, name="nmt")
 
 
 def _address(scheduler: str) -> str:

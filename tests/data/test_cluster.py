@@ -105,6 +105,20 @@ def without(tmp_path):
     return {"PYTHONPATH": str(tmp_path)}
 
 
+def test_a_first_message_that_dask_does_not_expect_is_tried_again(two, monkeypatch):
+    tries = iter([AssertionError, None])
+
+    def client(address, **options):
+        if error := next(tries):
+            raise error
+        return original(address, **options)
+
+    original = module.Client
+    monkeypatch.setattr(module, "Client", client)
+    with connected(str(two.file), silent) as found:
+        assert found.workers_count == 2
+
+
 def test_a_scheduler_without_nmtcli_is_named(tmp_path, without):
     with (
         cluster(tmp_path / "bare", scheduler=without) as made,
