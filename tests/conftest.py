@@ -18,6 +18,7 @@ from hypothesis import settings
 
 from nmtcli.cli import run
 from nmtcli.config import ModelConfig
+from nmtcli.export.onnx import NEEDED
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.settings import load_config
 
@@ -100,9 +101,16 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
+def require_onnx_export() -> None:
+    """Skip where PyTorch is too old to export to ONNX."""
+    if tuple(map(int, torch.__version__.split(".")[:2])) < NEEDED:
+        pytest.skip(f"ONNX export needs PyTorch {NEEDED[0]}.{NEEDED[1]}")
+
+
 @pytest.fixture(scope="session")
 def onnx(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That run's model, exported to ONNX."""
+    require_onnx_export()
     output = tmp_path_factory.mktemp("export") / "onnx"
     assert nmt("export", trained, "-o", output, "--format", "onnx") == 0
     return output

@@ -18,7 +18,7 @@ from rich.table import Table
 from tests.portability import ROOT, read_counts
 
 FOLDER = ROOT / ".matrix"
-OLDEST, NEWEST = "2.8.0", ""  # of PyTorch; empty: whatever pip finds
+OLDEST, NEWEST = "2.11.0", ""  # of PyTorch; empty: whatever pip finds
 EXTRAS = "cluster,ctranslate2,dev,documents,docs,langid,onnx,plot,pretrained,tensorboard"
 FIRST_MINOR = 11  # of the Pythons that are supported
 PIP = [os.environ.get("PYTHON", sys.executable), "-m", "pip", "install", "-qq", "--disable-pip-version-check"]

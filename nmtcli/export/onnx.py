@@ -23,6 +23,7 @@ from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.translate.runtimes.onnx import ENCODER_FILE, STEP_FILE
 
 OPSET = 18
+NEEDED = (2, 13)  # PyTorch: its exporter fails at recurrent layers before
 
 
 class StartGraph(nn.Module):
@@ -78,6 +79,11 @@ def export_onnx(model: Seq2Seq, directory: Path, precision: StoredPrecision = "f
         import onnxscript  # noqa: F401, PLC0415 - an extra
     except ImportError:
         raise UserError("ONNX export needs the onnx extra", "pip install 'nmtcli[onnx]'") from None
+    if tuple(map(int, torch.__version__.split(".")[:2])) < NEEDED:
+        raise UserError(
+            f"ONNX export needs PyTorch {'.'.join(map(str, NEEDED))} or newer, this is {torch.__version__}",
+            "upgrade torch, or export with --format safetensors or ctranslate2",
+        )
     # All sizes differ, and none is 0 or 1, which the exporter would treat as constant.
     example, larger = _Example.of(model, 2, 5, 3, 4), _Example.of(model, 3, 7, 4, 6)
     memory_names = [name for name, _ in flatten(example.memory, "memory")]

@@ -22,7 +22,7 @@ from nmtcli.translate.runtimes.onnx import OnnxRuntime
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.translate.translator import Translator
-from tests.conftest import model_config, nmt
+from tests.conftest import model_config, nmt, require_onnx_export
 
 
 def test_onnx_scores_pairs_like_pytorch(trained, onnx, corpus, capsys):
@@ -212,6 +212,7 @@ WIDER = ["model.decoder.type=transformer", "model.decoder.layers=2", "model.deco
     ids=["transformer", "ssru"],
 )
 def test_every_type_of_decoder_exports(tmp_path, settings, kind):
+    require_onnx_export()
     ours, theirs = untrained(tmp_path, *settings, kind=kind)
     random = np.random.default_rng(0)
     for batch, length in ((1, 1), (5, 9)):

@@ -22,7 +22,7 @@ from nmtcli.settings import load_config
 from nmtcli.translate.runtimes.ctranslate2 import int8_may_saturate
 from nmtcli.translate.runtimes.onnx import ENCODER_FILE, STEP_FILE, OnnxRuntime
 from nmtcli.translate.translator import Translator
-from tests.conftest import TINY, nmt, overrides
+from tests.conftest import TINY, nmt, overrides, require_onnx_export
 from tests.laws.test_model_laws import BAHDANAU
 
 LINES = ["one two three", "nine", "four four zero eight seven", "six five"]
@@ -206,7 +206,15 @@ def test_onnx_graphs_of_less_precision_are_smaller_and_near(onnx, precision, tmp
         assert alone == pytest.approx(rounded, abs=1e-4)
 
 
+def test_an_older_pytorch_does_not_export_to_onnx(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("torch.__version__", "2.12.1+cu130")
+    assert nmt("export", trained, "-o", tmp_path / "model", "--format", "onnx") == 2
+    assert "ONNX export needs PyTorch 2.13 or newer, this is 2.12.1+cu130" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
+
+
 def test_the_vector_of_additive_attention_is_not_quantized(data, tmp_path):
+    require_onnx_export()
     run = tmp_path / "run"
     assert nmt("train", data, "-o", run, "--device", "cpu", *overrides(*TINY, *BAHDANAU, "train.max_updates=2")) == 0
     output = tmp_path / "model"

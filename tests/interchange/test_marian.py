@@ -20,7 +20,7 @@ from nmtcli.settings import load_config
 from nmtcli.translate.engines import ModelOptions
 from nmtcli.translate.search import Hypothesis, SearchOptions, beam_search
 from nmtcli.vocabulary import EOS, PAD
-from tests.conftest import TINY, nmt, overrides
+from tests.conftest import TINY, nmt, overrides, require_onnx_export
 from tests.interchange.marian import TAG, Kind, make, random_kind, sentences
 
 transformers = pytest.importorskip("transformers")
@@ -213,6 +213,7 @@ def test_other_exports_and_precisions_of_a_marian_model(marian, kind, tmp_path):
 
 @pytest.mark.slow
 def test_the_onnx_export_of_a_marian_model(marian, tmp_path):
+    require_onnx_export()
     assert nmt("export", marian(SOME[0]), "-o", tmp_path / "onnx", "--format", "onnx") == 0
 
 

@@ -11,7 +11,7 @@ import torch
 from nmtcli.checkpoint import RunDirectory, load_tensors, read_info
 from nmtcli.data.directory import open_data
 from nmtcli.translate.translator import Translator
-from tests.conftest import nmt, overrides
+from tests.conftest import nmt, overrides, require_onnx_export
 from tests.interchange.encoders import make
 
 pytest.importorskip("transformers")
@@ -238,6 +238,7 @@ def test_a_quantized_export_translates(trained, corpus, tmp_path, quantize):
 
 @pytest.mark.slow
 def test_an_onnx_export_translates_alike_without_torch_and_transformers(trained, corpus, tmp_path):
+    require_onnx_export()
     assert nmt("export", trained, "-o", tmp_path / "export", "--format", "onnx") == 0
     code = """
 import sys
