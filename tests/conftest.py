@@ -18,7 +18,7 @@ from hypothesis import settings
 
 from nmtcli.cli import run
 from nmtcli.config import ModelConfig
-from nmtcli.export.onnx import NEEDED
+from nmtcli.export.onnx import NEEDED, pytorch_exports
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.settings import load_config
 
@@ -103,7 +103,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def require_onnx_export() -> None:
     """Skip where PyTorch is too old to export to ONNX."""
-    if tuple(map(int, torch.__version__.split(".")[:2])) < NEEDED:
+    if not pytorch_exports():
         pytest.skip(f"ONNX export needs PyTorch {NEEDED[0]}.{NEEDED[1]}")
 
 

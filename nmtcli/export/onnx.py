@@ -73,13 +73,18 @@ def unflatten(tree: Any, arrays: Iterator[Tensor]) -> Any:
     return tuple(unflatten(value, arrays) for value in tree)
 
 
+def pytorch_exports() -> bool:
+    """Whether this PyTorch is new enough."""
+    return tuple(map(int, torch.__version__.split(".")[:2])) >= NEEDED
+
+
 def export_onnx(model: Seq2Seq, directory: Path, precision: StoredPrecision = "fp32") -> None:
     """Write both graphs of a model in evaluation mode into an existing directory; in fp32, int8 or fp16."""
     try:
         import onnxscript  # noqa: F401, PLC0415 - an extra
     except ImportError:
         raise UserError("ONNX export needs the onnx extra", "pip install 'nmtcli[onnx]'") from None
-    if tuple(map(int, torch.__version__.split(".")[:2])) < NEEDED:
+    if not pytorch_exports():
         raise UserError(
             f"ONNX export needs PyTorch {'.'.join(map(str, NEEDED))} or newer, this is {torch.__version__}",
             "upgrade torch, or export with --format safetensors or ctranslate2",
