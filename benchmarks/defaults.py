@@ -1,13 +1,15 @@
 """Are the automatic settings good? Each corpus trained with no option, and with other learning rates.
 
-    python benchmarks/defaults.py TEXTS WORK [--updates 1600] [--only CORPUS …] [--models default transformer-small]
+    python benchmarks/defaults.py TEXTS WORK [--updates 800] [--only CORPUS …] [--models MODEL …]
 
 TEXTS holds the corpora as `$NMT_DATA` does (multi30k, tatoeba-de-en, pydocs-ko-en); the phrasebook is generated. For
-each corpus and model, rows of equal updates with equal batches, one thread each, seed 1:
+each corpus and model, rows of equal updates with equal batches, one thread each, seed 1, four validations:
 
-- automatic: no option but the number of updates;
-- recipe: the settings of the corpus's recipe, model and tokenizer included, where it has one;
-- grid: the learning rate halved and doubled.
+- automatic: no other option;
+- grid: the learning rate halved and doubled;
+- recipe: the settings of the corpus's recipe, model and tokenizer included, where it has one for this kind of model.
+
+Of `additive` and `bahdanau`, which could be the default model too, the automatic row alone.
 
 A row that is done is kept in WORK and not run again; one that was interrupted goes on. Prints a Markdown table with the
 loss of the automatic row against the best of the others.
@@ -21,7 +23,7 @@ import random
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -44,17 +46,28 @@ class Corpus:
     source: str
     target: str
     pairs: int | None = None
-    recipe: tuple[str, ...] = ()  # settings files, below recipes/
+    recipes: dict[str, list[str]] = field(default_factory=dict)  # of a model, its settings files below recipes/
 
 
+MULTI30K = {
+    "default": ["multi30k/recipe.yaml", "multi30k/rnn.yaml"],
+    "transformer-small": ["multi30k/recipe.yaml", "multi30k/transformer.yaml"],
+}
 CORPORA = [
-    Corpus("multi30k", "multi30k", "en", "de", recipe=("multi30k/recipe.yaml", "multi30k/rnn.yaml")),
+    Corpus("multi30k", "multi30k", "en", "de", recipes=MULTI30K),
     Corpus("tatoeba-10k", "tatoeba-de-en", "de", "en", 10_000),
     Corpus("tatoeba-30k", "tatoeba-de-en", "de", "en", 30_000),
-    Corpus("tatoeba", "tatoeba-de-en", "de", "en", recipe=("tatoeba-de-en/recipe.yaml",)),
-    Corpus("pydocs", "pydocs-ko-en", "ko", "en", recipe=("pydocs-ko-en/recipe.yaml",)),
-    Corpus("phrasebook", "phrasebook", "en", "ko", recipe=("phrasebook/recipe.yaml",)),
+    Corpus("tatoeba", "tatoeba-de-en", "de", "en", recipes={"transformer-small": ["tatoeba-de-en/recipe.yaml"]}),
+    Corpus("pydocs", "pydocs-ko-en", "ko", "en", recipes={"transformer-small": ["pydocs-ko-en/recipe.yaml"]}),
+    Corpus("phrasebook", "phrasebook", "en", "ko", recipes={"default": ["phrasebook/recipe.yaml"]}),
 ]
+MODELS = {
+    "default": [],
+    "transformer-small": ["--preset", "transformer-small"],
+    "additive": ["--set", "model.attention.type=additive"],
+    "bahdanau": ["--preset", "bahdanau"],
+}
+GRID = ("default", "transformer-small")  # models with more rows than the automatic one
 
 
 def nmt(*arguments: str | Path, stdin: Path | None = None) -> str:
@@ -121,22 +134,21 @@ def rows(corpus: Corpus, texts: Path, work: Path, model: str, updates: int) -> l
     if not (text / f"test.{corpus.target}").exists():
         write_texts(corpus, texts, text)
     prepare(corpus, text, data, [])
-    preset = ["--preset", model] if model != "default" else []
-    budget = [*preset, "--set", f"train.max_updates={updates}"]
-    found = [("automatic", measure(corpus, text, data, work / f"{model}-automatic", budget))]
-    first = found[0][1]
-    grid = {
-        "rate ÷ 2": f"train.learning_rate={first['rate'] / 2}",
-        "rate × 2": f"train.learning_rate={first['rate'] * 2}",
-    }
-    for name, setting in grid.items():
+    equal = ["--set", f"train.max_updates={updates}", "--set", f"train.valid_every={updates // 4}"]
+    budget = [*MODELS[model], *equal]
+    first = measure(corpus, text, data, work / f"{model}-automatic", budget)
+    found = [("automatic", first)]
+    if model not in GRID:
+        return found
+    for name, rate in (("rate ÷ 2", first["rate"] / 2), ("rate × 2", first["rate"] * 2)):
+        setting = f"train.learning_rate={rate:g}"
         run = work / f"{model}-{setting.replace('=', '-')}"
         found.append((name, measure(corpus, text, data, run, [*budget, "--set", setting])))
-    if corpus.recipe and model == "default":
-        files: list[str | Path] = [part for file in corpus.recipe for part in ("-c", ROOT / "recipes" / file)]
-        prepare(corpus, text, work / "data-recipe", files)
-        equal = ["--set", f"train.max_updates={updates}", "--set", f"train.batch_tokens={first['batch']}"]
-        found.append(("recipe", measure(corpus, text, work / "data-recipe", work / "recipe", [*files, *equal])))
+    if model in corpus.recipes:
+        files: list[str | Path] = [part for file in corpus.recipes[model] for part in ("-c", ROOT / "recipes" / file)]
+        prepare(corpus, text, work / f"data-{model}", files)
+        settings = [*files, *equal, "--set", f"train.batch_tokens={first['batch']:g}", "--set", "train.save_every=200"]
+        found.append(("recipe", measure(corpus, text, work / f"data-{model}", work / f"{model}-recipe", settings)))
     return found
 
 
@@ -145,9 +157,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--updates", type=int, default=1600)
+    parser.add_argument("--updates", type=int, default=800)
     parser.add_argument("--only", nargs="+", choices=[corpus.name for corpus in CORPORA])
-    parser.add_argument("--models", nargs="+", default=["default", "transformer-small"])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(GRID))
     options = parser.parse_args()
     where = machine(1, torch.device("cpu"))
     print(f"{options.updates} updates; {where}\n")

@@ -181,7 +181,7 @@ def show_accuracy(by_position: Accuracies) -> None:
     rows = {"teacher-forced": "teacher_forced", "free-running": "free_running"}
     cells = [[f"{accuracy[key]:.1%}" for accuracy in by_position.values()] for key in rows.values()]
     if stderr.is_terminal:
-        table = Table("accuracy at position", *by_position, box=None, padding=(0, 1))
+        table = Table("accuracy by position", *by_position, box=None, padding=(0, 1))
         for name, values in zip(rows, cells, strict=True):
             table.add_row(name, *values)
         stderr.print(table)

@@ -102,10 +102,12 @@ def round_values(low: float, high: float, most: float = 6) -> list[tuple[float, 
 
 
 def short(value: float, digits: int = 0) -> str:
-    """A number for an axis whose steps have so many digits: 20k, 0.50, 3e-05."""
+    """A number for an axis whose steps have so many digits: 20k, 1,500, 0.50, 3e-05."""
     for least, unit, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= least:
             return f"{value / unit:g}{letter}"
+    if abs(value) >= 1e3:
+        return f"{value:,g}"
     return f"{value:.{digits}f}" if 0 < digits <= 4 else f"{value:g}"
 
 

@@ -176,7 +176,7 @@ def test_tables_fit_the_width_of_the_terminal(tmp_path, monkeypatch, width):
     assert ["3.000", "20.50", "50.0%", "30.00", "50.00", "10.0%"] in shown
     assert ["+0.000", "+0.00", "+0.0%", "-1.00", "+0.00", "+0.0%"] in shown
     assert ["reference", "2"] in [row[-2:] for row in shown]
-    tables = words.split("accuracy at position")[1].split("\nvalidation at update")[0].splitlines()
+    tables = words.split("accuracy by position")[1].split("\nvalidation at update")[0].splitlines()
     assert all(len(row.split("\r")[-1]) <= width for row in tables)
     assert "[b]2[/b]" in words
 
