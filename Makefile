@@ -6,10 +6,10 @@ INSTALLED := $(VENV)/.installed
 PIP := $(PYTHON) -m pip --python $(VENV)/bin/python install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types tests slow fuzz portability matrix format docs site release clean
+.PHONY: help install demo test lint types tests slow fuzz portability matrix gpu-report format docs site release clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The virtual environment is made without pip and filled by the caller's, so Debian's python3-venv is not needed.
 $(INSTALLED): requirements.lock pyproject.toml
@@ -49,6 +49,9 @@ portability: $(INSTALLED) ## tests under emulated CPU instruction sets, as a tab
 
 matrix: $(INSTALLED) ## the fast tests with the oldest and newest PyTorch and every Python, as a table; GB of packages
 	@PYTHON=$(PYTHON) $(BIN)/python -m tests.matrix -n 2 --dist loadfile $(OPTIONS)
+
+gpu-report: $(INSTALLED) ## speed, memory and exactness on this machine's GPU, in twelve minutes, as Markdown
+	@benchmarks/gpu.sh $(BIN)/python
 
 format: $(INSTALLED) ## mend what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -1,6 +1,6 @@
 """Are the automatic settings good? Each corpus trained with no option, and with other learning rates.
 
-    python benchmarks/defaults.py TEXTS WORK [--updates 800] [--only CORPUS …] [--models MODEL …]
+    python benchmarks/defaults.py TEXTS WORK [--updates 1200] [--only CORPUS …] [--models MODEL …] [--rows ROW …]
 
 TEXTS holds the corpora as `$NMT_DATA` does (multi30k, tatoeba-de-en, pydocs-ko-en); the phrasebook is generated. For
 each corpus and model, rows of equal updates with equal batches, one thread each, seed 1, four validations:
@@ -9,7 +9,7 @@ each corpus and model, rows of equal updates with equal batches, one thread each
 - grid: the learning rate halved and doubled;
 - recipe: the settings of the corpus's recipe, model and tokenizer included, where it has one for this kind of model.
 
-Of `additive` and `bahdanau`, which could be the default model too, the automatic row alone.
+`--models additive bahdanau` measures other models that could be the default one.
 
 A row that is done is kept in WORK and not run again; one that was interrupted goes on. Prints a Markdown table with the
 loss of the automatic row against the best of the others.
@@ -22,7 +22,6 @@ import os
 import random
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -61,13 +60,13 @@ CORPORA = [
     Corpus("pydocs", "pydocs-ko-en", "ko", "en", recipes={"transformer-small": ["pydocs-ko-en/recipe.yaml"]}),
     Corpus("phrasebook", "phrasebook", "en", "ko", recipes={"default": ["phrasebook/recipe.yaml"]}),
 ]
-MODELS = {
+MODELS: dict[str, list[str]] = {
     "default": [],
     "transformer-small": ["--preset", "transformer-small"],
     "additive": ["--set", "model.attention.type=additive"],
     "bahdanau": ["--preset", "bahdanau"],
 }
-GRID = ("default", "transformer-small")  # models with more rows than the automatic one
+ROWS = ("automatic", "grid", "recipe")
 
 
 def nmt(*arguments: str | Path, stdin: Path | None = None) -> str:
@@ -113,12 +112,12 @@ def prepare(corpus: Corpus, text: Path, data: Path, settings: list[str | Path]) 
 
 def measure(corpus: Corpus, text: Path, data: Path, run: Path, settings: list[str | Path]) -> dict[str, float]:
     """Train, translate the test text and score it, unless that is done."""
-    result = run.with_suffix(".json")
+    result = run.with_name(f"{run.name}.json")
     if not result.exists():
-        before = time.process_time(), os.times()
+        before = os.times().children_user
         nmt("train", data, "-o", run, "--set", "train.threads=1", "--set", "train.valid_sentences=200", *settings)
-        minutes = (os.times().children_user - before[1].children_user) / 60
-        hypothesis = run.with_suffix(".hyp")
+        minutes = (os.times().children_user - before) / 60
+        hypothesis = run.with_name(f"{run.name}.hyp")
         hypothesis.write_text(nmt("translate", "-m", run, stdin=text / f"test.{corpus.source}"), "utf-8")
         scores = nmt("score", hypothesis, "-r", text / f"test.{corpus.target}", "--json", "--metric", "bleu,chrf")
         metrics = {one["name"].lower(): one["value"] for one in json.loads(scores)["systems"][0]["scores"]}
@@ -128,8 +127,10 @@ def measure(corpus: Corpus, text: Path, data: Path, run: Path, settings: list[st
     return dict(json.loads(result.read_text()))
 
 
-def rows(corpus: Corpus, texts: Path, work: Path, model: str, updates: int) -> list[tuple[str, dict[str, float]]]:
-    """The rows of one corpus and model, the automatic one first."""
+def rows(
+    corpus: Corpus, texts: Path, work: Path, model: str, updates: int, kinds: list[str]
+) -> list[tuple[str, dict[str, float]]]:
+    """The rows of one corpus and model, the automatic one first and always."""
     text, data = work / "text", work / "data"
     if not (text / f"test.{corpus.target}").exists():
         write_texts(corpus, texts, text)
@@ -138,16 +139,16 @@ def rows(corpus: Corpus, texts: Path, work: Path, model: str, updates: int) -> l
     budget = [*MODELS[model], *equal]
     first = measure(corpus, text, data, work / f"{model}-automatic", budget)
     found = [("automatic", first)]
-    if model not in GRID:
-        return found
-    for name, rate in (("rate ÷ 2", first["rate"] / 2), ("rate × 2", first["rate"] * 2)):
+    grid = {"rate ÷ 2": first["rate"] / 2, "rate × 2": first["rate"] * 2} if "grid" in kinds else {}
+    for name, rate in grid.items():
         setting = f"train.learning_rate={rate:g}"
-        run = work / f"{model}-{setting.replace('=', '-')}"
+        run = work / f"{model}-{setting}"
         found.append((name, measure(corpus, text, data, run, [*budget, "--set", setting])))
-    if model in corpus.recipes:
+    if "recipe" in kinds and model in corpus.recipes:
         files: list[str | Path] = [part for file in corpus.recipes[model] for part in ("-c", ROOT / "recipes" / file)]
         prepare(corpus, text, work / f"data-{model}", files)
-        settings = [*files, *equal, "--set", f"train.batch_tokens={first['batch']:g}", "--set", "train.save_every=200"]
+        settings = [*files, *equal, "--set", f"train.save_every={updates // 4}"]
+        settings += ["--set", f"train.batch_tokens={first['batch']:g}"]
         found.append(("recipe", measure(corpus, text, work / f"data-{model}", work / f"{model}-recipe", settings)))
     return found
 
@@ -157,9 +158,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--updates", type=int, default=800)
+    parser.add_argument("--updates", type=int, default=1200)
     parser.add_argument("--only", nargs="+", choices=[corpus.name for corpus in CORPORA])
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(GRID))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=["default", "transformer-small"])
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     options = parser.parse_args()
     where = machine(1, torch.device("cpu"))
     print(f"{options.updates} updates; {where}\n")
@@ -174,13 +176,14 @@ def main() -> None:
             nmt("demo", "-o", work, "--text-only")
             texts = work / "text"
         for model in options.models:
-            found = rows(corpus, texts, work, model, options.updates)
+            found = rows(corpus, texts, work, model, options.updates, options.rows)
             for name, row in found:
                 figures = [f"{row[key]:g}" for key in ("rate", "dropout", "batch")]
                 figures += [f"{row[key]:.1f}" for key in ("bleu", "chrf2", "minutes")]
                 print(f"| {corpus.name} | {model} | {name} | {' | '.join(figures)} |", flush=True)
-            behind = found[0][1]["bleu"] - max(row["bleu"] for _, row in found)
-            print(f"| {corpus.name} | {model} | automatic − best | | | | {behind:.1f} | | |", flush=True)
+            if len(found) > 1:
+                behind = found[0][1]["bleu"] - max(row["bleu"] for _, row in found)
+                print(f"| {corpus.name} | {model} | automatic − best | | | | {behind:.1f} | | |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """CUDA against CPU: losses of the first updates in each precision, then tokens/s and memory at sizes that fill a GPU.
 
-    python benchmarks/gpu.py DATA [WORKLOAD …]        DATA is made by nmt prepare
-Prints Markdown. Use is what the products with weights alone would take at the rate of a large product in the same
-precision, as a share of the time taken; embeddings and attention are not counted. `benchmarks/gpu.sh` runs this with
-the tests and recipes.
+    python benchmarks/gpu.py DATA [--losses] [--throughput] [--only WORKLOAD …]
+
+DATA is made by nmt prepare. Without --losses and --throughput, both. Prints Markdown. Every workload runs in bf16, some
+also in fp32 and fp16; one that runs out of memory has no figures. Use is what the products with weights alone would
+take at the rate of a large product in the same precision, as a share of the time taken; embeddings and attention are
+not counted. `make gpu-report` runs this with the tests and recipes.
 """
 
-import sys
+import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -33,8 +35,11 @@ WORKLOADS = {  # what: preset, settings, batch tokens
     "bahdanau, 1024": ("bahdanau", WIDE, 32_768),
     "gnmt, 1024": ("gnmt", WIDE, 32_768),
     "transformer-base": ("transformer-base", [], 32_768),
+    "transformer-big": ("transformer-big", [], 16_384),
+    "deep-shallow": ("deep-shallow", [], 32_768),
     "hybrid-ssru": ("hybrid-ssru", [], 32_768),
 }
+EVERY_PRECISION = "luong-general", "transformer-base"  # workloads that also run in fp32 and fp16
 
 
 def trainer(data: PreparedData, device_name: str, *settings: str, preset: str | None = None) -> Trainer:
@@ -94,10 +99,8 @@ def product_rate(precision: str) -> float:
     return float(10 * 2 * 8192**3 / (time.perf_counter() - start))
 
 
-def main() -> None:
-    """Print both tables."""
-    data = open_data(Path(sys.argv[1]))
-    print(f"torch {torch.__version__}, CUDA {torch.version.cuda}, {torch.cuda.get_device_name()}\n")
+def compare_losses(data: PreparedData) -> None:
+    """Print a table of the losses in each precision against those of the CPU in fp32."""
     reference = losses(data, "cpu", "fp32")
     print(f"| precision | largest relative difference of the loss to CPU fp32, {UPDATES} updates | last loss |")
     print("|---|---|---|")
@@ -105,17 +108,53 @@ def main() -> None:
         ours = losses(data, "cuda", precision)
         worst = max(abs(one / other - 1) for one, other in zip(ours, reference, strict=True))
         print(f"| {precision} | {worst:.2e} | {ours[-1]:.4f} (CPU {reference[-1]:.4f}) |", flush=True)
-    rates = {precision: product_rate(precision) for precision in ("fp32", "bf16", "fp16")}
+
+
+def compare_throughput(data: PreparedData, workloads: list[str]) -> None:
+    """Print a table of the workloads, bf16 first."""
+    rates = {precision: product_rate(precision) for precision in ("bf16", "fp32", "fp16")}
     found = ", ".join(f"{precision} {rate / 1e12:.0f}" for precision, rate in rates.items())
-    print(f"\nA product of 8192 × 8192 matrices, Tflop/s: {found}\n")
+    print(f"A product of 8192 × 8192 matrices, Tflop/s: {found}\n")
     print("| model | parameters | batch tokens | precision | target tokens/s | use | peak memory, GB |")
-    print("|---|---|---|---|---|---|---|")
-    for precision in ("bf16", "fp32", "fp16"):
-        for workload in sys.argv[2:] or WORKLOADS:
-            tokens, rate = WORKLOADS[workload][2], rates[precision]
-            speed, use, memory, count = throughput(data, precision, workload, rate)
-            cells = [workload, f"{count:,}", f"{tokens:,}", precision, f"{speed:,.0f}", f"{use:.0%}", f"{memory:.2f}"]
+    print("|---|---:|---:|---|---:|---:|---:|")
+    for precision, rate in rates.items():
+        for workload in workloads:
+            if precision != "bf16" and workload not in EVERY_PRECISION:
+                continue
+            tokens = WORKLOADS[workload][2]
+            try:
+                speed, use, memory, count = throughput(data, precision, workload, rate)
+            except torch.cuda.OutOfMemoryError:
+                cells = [workload, "", f"{tokens:,}", precision, "out of memory", "", ""]
+            else:
+                cells = [
+                    workload,
+                    f"{count:,}",
+                    f"{tokens:,}",
+                    precision,
+                    f"{speed:,.0f}",
+                    f"{use:.0%}",
+                    f"{memory:.2f}",
+                ]
             print(f"| {' | '.join(cells)} |", flush=True)
+            torch.cuda.empty_cache()
+
+
+def main() -> None:
+    """Print both tables, or the one that is named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--losses", action="store_true")
+    parser.add_argument("--throughput", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    options = parser.parse_args()
+    data = open_data(options.data)
+    print(f"torch {torch.__version__}, CUDA {torch.version.cuda}, {torch.cuda.get_device_name()}\n")
+    both = options.losses == options.throughput
+    if both or options.losses:
+        compare_losses(data)
+    if both or options.throughput:
+        compare_throughput(data, options.only)
 
 
 if __name__ == "__main__":
