@@ -43,6 +43,17 @@ class StepDecoder(Protocol):
         """Extend each hypothesis by one token."""
 
 
+_NAMESPACES: dict[type, Any] = {}
+
+
+def namespace(array: Array) -> Any:
+    """The array API of an array (`array_namespace`), remembered for its type: a search needs it many times a step."""
+    kind = type(array)
+    if kind not in _NAMESPACES:
+        _NAMESPACES[kind] = array_namespace(array)
+    return _NAMESPACES[kind]
+
+
 def map_rows(tree: Any, function: Callable[[Array], Array]) -> Any:
     """Apply `function` to every array in nested tuples and dicts."""
     if isinstance(tree, dict):
@@ -57,7 +68,7 @@ def select_rows(tree: Any, rows: Array) -> Any:
 
     An ensemble may have arrays of several kinds; `rows` may be of any kind.
     """
-    return map_rows(tree, lambda array: array_namespace(array).take(array, convert(rows, array), axis=0))
+    return map_rows(tree, lambda array: namespace(array).take(array, convert(rows, array), axis=0))
 
 
 def first_array(tree: Any) -> Array:
@@ -69,15 +80,15 @@ def first_array(tree: Any) -> Array:
 
 def convert(array: Array, like: Array) -> Array:
     """The array as the kind and on the device of `like`, without a copy if it is so already."""
-    xp, where = array_namespace(like), device(like)
-    if array_namespace(array) is xp and device(array) == where:
+    xp, where = namespace(like), device(like)
+    if namespace(array) is xp and device(array) == where:
         return array
     return xp.asarray(to_device(array, "cpu") if where == "cpu" else array, device=where)
 
 
 def index_array(values: Sequence[Any], like: Array) -> Array:
     """Integers as an array of the kind and on the device of `like`."""
-    return array_namespace(like).asarray(values, dtype=array_namespace(like).int64, device=device(like))
+    return namespace(like).asarray(values, dtype=namespace(like).int64, device=device(like))
 
 
 def on_host(array: Array) -> Any:

@@ -9,10 +9,10 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 from numpy.typing import NDArray
 
-from nmtcli.models.protocol import Array, index_array
+from nmtcli.models.protocol import Array, index_array, namespace
 
 # Multi-byte characters: ranges of the first and the second byte, and the number of bytes after the first.
 _LEADS = (
@@ -97,17 +97,17 @@ class BytePieces:
         None if there are none.
         """
         parts = self._like(tokens)[tokens[:, :, -1]]
-        if not bool(array_namespace(parts).any(parts)):
+        if not bool(namespace(parts).any(parts)):
             return None
         places, masks = [], []
-        for row, slot in zip(*(part.tolist() for part in array_namespace(parts).nonzero(parts)), strict=True):
+        for row, slot in zip(*(part.tolist() for part in namespace(parts).nonzero(parts)), strict=True):
             span = self._awaited(tokens[row, slot, -MAX_FOLLOWING:].tolist())
             if span is not None:
                 places.append((row, slot))
                 masks.append((self.values >= span[0]) & (self.values <= span[1]))
         if not places:
             return None
-        xp = array_namespace(tokens)
+        xp = namespace(tokens)
         rows, slots = (index_array(part, tokens) for part in zip(*places, strict=True))
         return rows, slots, xp.asarray(np.stack(masks), device=device(tokens))
 
@@ -149,7 +149,7 @@ class BytePieces:
 
     def _like(self, tokens: Array) -> Array:
         """Which tokens are bytes of multi-byte characters [V], as an array like `tokens`."""
-        kind = array_namespace(tokens), device(tokens)
+        kind = namespace(tokens), device(tokens)
         if kind not in self._kinds:
             self._kinds[kind] = kind[0].asarray(self.values >= 0x80, device=kind[1])
         return self._kinds[kind]

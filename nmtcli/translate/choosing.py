@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_torch_array
+from array_api_compat import device, is_torch_array
 
-from nmtcli.models.protocol import Array, index_array, on_host
+from nmtcli.models.protocol import Array, index_array, namespace, on_host
 from nmtcli.translate.constraints import Tracker
 from nmtcli.vocabulary import EOS
 
@@ -48,7 +48,7 @@ class BeamChoice:
 
     def __call__(self, totals: Array, sentences: list[int], tracker: Tracker) -> Continuations:
         """See `Choice`."""
-        xp = array_namespace(totals)
+        xp = namespace(totals)
         batch, beam, size = totals.shape
         slots = beam // self.groups
         chosen: list[Continuations] = []
@@ -76,7 +76,7 @@ class BeamChoice:
 
     def _counts(self, chosen: Continuations, size: int) -> Array:
         """How many hypotheses of this group end in each token, [B, 1, V]."""
-        xp = array_namespace(chosen.token)
+        xp = namespace(chosen.token)
         kept = unfinished(chosen.on_host(), self.width)
         token = np.where(np.isfinite(kept.log_prob), kept.token, size)[:, 0]  # [B, K]; `size` for none
         where = device(chosen.token)
@@ -86,39 +86,46 @@ class BeamChoice:
 
 def unfinished(chosen: Continuations, width: int) -> Continuations:
     """The first `width` continuations of each group without EOS; -inf if there are fewer. NumPy arrays in and out."""
-    log_prob = np.where(chosen.token == EOS, -np.inf, chosen.log_prob).astype(chosen.log_prob.dtype)
-    order = np.argsort(~np.isfinite(log_prob), axis=2, kind="stable")[:, :, :width]
-    return Continuations(*(np.take_along_axis(array, order, axis=2) for array in chosen._replace(log_prob=log_prob)))
-
-
-def _largest(flat: Array, count: int) -> Array:
-    """Indices of the `count` largest values of each row of [B, M], largest first: [B, min(count, M)]."""
-    xp = array_namespace(flat)
-    count = min(count, flat.shape[1])
-    if is_torch_array(flat):
-        return _torch_largest(flat, count)
-    place = flat.argpartition(-count, axis=1)[:, -count:]
-    order = xp.argsort(-xp.take_along_axis(flat, place, axis=1), axis=1, stable=True)
-    return xp.take_along_axis(place, order, axis=1)
+    impossible = (chosen.token == EOS) | ~np.isfinite(chosen.log_prob)
+    if not impossible[:, :, :width].any():
+        return Continuations(*(array[:, :, :width] for array in chosen))
+    log_prob = np.where(impossible, np.float32(-np.inf), chosen.log_prob)
+    order = np.argsort(impossible, axis=2, kind="stable")[:, :, :width]
+    row, group = np.ogrid[: order.shape[0], : order.shape[1]]
+    return Continuations(
+        *(array[row[..., None], group[..., None], order] for array in chosen._replace(log_prob=log_prob))
+    )
 
 
 _BLOCK = 64  # values per block: first the blocks with the largest values are selected,
 _WORTH = 2**12  # in rows of at least this length
 
 
-def _torch_largest(flat: Array, count: int) -> Array:
-    """`_largest` of a tensor. On a CPU, in the `count` blocks with the largest values: 4 to 8 times faster."""
+def _largest(flat: Array, count: int) -> Array:
+    """Indices of the `count` largest values of each row of [B, M], largest first: [B, min(count, M)].
+
+    On a CPU, in the `count` blocks with the largest values: 4 to 8 times faster in PyTorch, 10 times and more in NumPy.
+    """
+    xp = namespace(flat)
     rows, size = flat.shape
-    blocks = size // _BLOCK
-    if flat.device.type != "cpu" or size < _WORTH or blocks < 4 * count:
-        return flat.topk(count).indices
-    whole = flat[:, : blocks * _BLOCK].unflatten(1, (blocks, _BLOCK))
-    best = whole.amax(dim=2).topk(count).indices.sort(dim=1).values  # [B, count], blocks in order
-    xp = array_namespace(flat)
-    place = (best[:, :, None] * _BLOCK + xp.arange(_BLOCK)).flatten(1)
-    rest = xp.arange(blocks * _BLOCK, size).expand(rows, -1)
+    count, blocks = min(count, size), size // _BLOCK
+    if size < _WORTH or blocks < 4 * count or getattr(device(flat), "type", "cpu") != "cpu":
+        return _top(flat, count)
+    whole = xp.reshape(flat[:, : blocks * _BLOCK], (rows, blocks, _BLOCK))
+    best = xp.sort(_top(xp.max(whole, axis=2), count), axis=1)  # [B, count], blocks in order
+    place = xp.reshape(best[:, :, None] * _BLOCK + xp.arange(_BLOCK), (rows, count * _BLOCK))
+    rest = xp.broadcast_to(xp.arange(blocks * _BLOCK, size), (rows, size - blocks * _BLOCK))
     place = xp.concat([place, rest], axis=1)  # [B, count · BLOCK + rest]
-    return place.gather(1, flat.gather(1, place).topk(count).indices)
+    return xp.take_along_axis(place, _top(xp.take_along_axis(flat, place, axis=1), count), axis=1)
+
+
+def _top(values: Array, count: int) -> Array:
+    """`_largest` of all values at once."""
+    if is_torch_array(values):
+        return values.topk(count).indices
+    place = values.argpartition(-count, axis=1)[:, -count:]
+    order = np.argsort(-np.take_along_axis(values, place, axis=1), axis=1, stable=True)
+    return np.take_along_axis(place, order, axis=1)
 
 
 def _allocated(flat: Array, place: Array, size: int, first: int, tracker: Tracker) -> tuple[Array, Array]:
@@ -129,7 +136,7 @@ def _allocated(flat: Array, place: Array, size: int, first: int, tracker: Tracke
     progress form a bank. The order is the best one of each bank, most progress first, then the second best ones, and
     so on, so each bank has its part of any beam. Also returned, [B, M]: which of them are duplicates or impossible.
     """
-    xp = array_namespace(flat)
+    xp = namespace(flat)
     batch, slots = flat.shape[0], flat.shape[1] // size
     start = xp.arange(slots, device=device(flat)) * size
     most_probable = xp.argmax(xp.reshape(flat, (batch, slots, size)), axis=2) + start  # [B, K]
@@ -174,4 +181,4 @@ def _allocated(flat: Array, place: Array, size: int, first: int, tracker: Tracke
 def _joined(parts: tuple[Array, ...]) -> Array:
     """Groups one after the other: [B, G, C]."""
     shortest = min(part.shape[2] for part in parts)  # sizes differ with constraints
-    return array_namespace(parts[0]).concat([part[:, :, :shortest] for part in parts], axis=1)
+    return namespace(parts[0]).concat([part[:, :, :shortest] for part in parts], axis=1)

@@ -4,11 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from array_api_compat import array_namespace
-
 from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.errors import UserError
-from nmtcli.models.protocol import Array, Cache, Memory, Step, convert, first_array
+from nmtcli.models.protocol import Array, Cache, Memory, Step, convert, first_array, namespace
 from nmtcli.translate.runtimes import Runtime
 
 Mean = Literal["probability", "log_probability"]
@@ -74,7 +72,7 @@ class Ensemble:
                 f"the models have target vocabularies of {', '.join(map(str, sorted(sizes)))} tokens",
                 "models of an ensemble must share one target tokenizer",
             )
-        xp = array_namespace(log_probs[0])
+        xp = namespace(log_probs[0])
         pairs = list(zip(self.weights, log_probs, strict=True))
         if self.mean == "log_probability":
             total = sum(weight * member for weight, member in pairs)

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-from nmtcli.models.protocol import Array, index_array
+from nmtcli.models.protocol import Array, index_array, namespace
 from nmtcli.translate.byte_pieces import MAX_FOLLOWING, BytePieces
 from nmtcli.translate.constraints import Tracker, index
 from nmtcli.vocabulary import BOS, EOS, PAD
@@ -24,11 +24,12 @@ def restrict(
 
     `too_short` are the rows that must not end yet; `left` is the number of tokens after the next one in each row: at
     zero, the row must end. In order of precedence: a row at its limit ends, a byte sequence of a character is
-    completed, a forced token is allowed, and a token that advances a constraint may repeat an n-gram.
+    completed, a forced token is allowed, and a token that advances a constraint may repeat an n-gram. A hypothesis
+    that cannot go on ends, although its constraint is not satisfied.
     """
     totals[:, :, PAD] = -math.inf
     totals[:, :, BOS] = -math.inf
-    xp = array_namespace(totals)
+    xp = namespace(totals)
     ending = xp.asarray(totals[:, :, EOS], copy=True)
     places = tracker.places() if tracker.active else None
     forced = index(places.forced, totals) if places and places.forced else None
@@ -58,6 +59,9 @@ def restrict(
     if unfinished:  # without an allowed byte, a forbidden one completes the character
         allowed = totals[unfinished[:2]]
         totals[unfinished[:2]] = xp.where(xp.any(xp.isfinite(allowed), axis=1)[:, None], allowed, rest)
+    if places and any(token == EOS for _, _, token in places.forbidden):
+        dead = xp.max(totals, axis=2) == -math.inf  # all that may follow is forbidden: it ends unsatisfied
+        totals[:, :, EOS] = xp.where(dead, ending, totals[:, :, EOS])
     if rows := [row for row, count in enumerate(left) if count <= 0]:
         totals[rows] = -math.inf
         totals[rows, :, EOS] = ending[rows]
@@ -74,7 +78,7 @@ def _keep_characters_whole(totals: Array, left: Sequence[int], byte_pieces: Byte
 
 def repeats(tokens: Array, size: int) -> tuple[Array, Array, Array]:
     """Row, hypothesis and token of continuations of tokens [B, N, t] that would repeat an n-gram of this size."""
-    xp = array_namespace(tokens)
+    xp = namespace(tokens)
     batch, slots, length = tokens.shape
     following = tokens[:, :, size:]  # [B, N, W]: the last tokens of all n-grams, without BOS
     windows = following.shape[2]

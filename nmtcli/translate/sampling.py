@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 
-from nmtcli.models.protocol import Array
+from nmtcli.models.protocol import Array, namespace
 from nmtcli.translate.choosing import Continuations
 from nmtcli.translate.constraints import Tracker
 
@@ -35,7 +35,7 @@ class SamplingChoice:
 
     def __call__(self, totals: Array, sentences: list[int], tracker: Tracker) -> Continuations:
         """See `Choice`; totals [B, N, V] to N continuations of one group."""
-        xp = array_namespace(totals)
+        xp = namespace(totals)
         slots, size = totals.shape[1:]
         probabilities = self._probabilities(totals)
         order = None
@@ -60,13 +60,13 @@ class SamplingChoice:
 
     def _probabilities(self, totals: Array) -> Array:
         """Unnormalised probabilities of the next tokens [B, N, V], at most 1; zeros for a missing hypothesis."""
-        xp = array_namespace(totals)
+        xp = namespace(totals)
         largest = xp.max(totals, axis=2, keepdims=True)
         return xp.exp((totals - xp.where(xp.isfinite(largest), largest, 0.0)) / self.options.temperature)
 
     def _cut(self, falling: Array) -> Array:
         """Sorted probabilities with zeros for tokens outside top-k and top-p; the first one always stays."""
-        xp = array_namespace(falling)
+        xp = namespace(falling)
         before = xp.cumulative_sum(falling, axis=2, dtype=xp.float64) - falling
         if self.options.top_k is not None:
             rank = xp.arange(falling.shape[2], device=device(falling))

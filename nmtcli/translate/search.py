@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 from numpy.typing import NDArray
 
 from nmtcli.errors import UserError
-from nmtcli.models.protocol import Array, Step, StepDecoder, first_array, index_array, select_rows
+from nmtcli.models.protocol import Array, Step, StepDecoder, first_array, index_array, namespace, select_rows
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.choosing import BeamChoice, Choice, Continuations, unfinished
 from nmtcli.translate.constraints import Constraint, Tracker
@@ -74,7 +74,7 @@ class _Beam:
         if step.attention is None:
             return None
         latest = step.attention[:, :, None, :]
-        return latest if self.attention is None else array_namespace(latest).concat([self.attention, latest], axis=2)
+        return latest if self.attention is None else namespace(latest).concat([self.attention, latest], axis=2)
 
 
 @dataclass
@@ -110,7 +110,7 @@ def coverage(attention: Array, source_length: int) -> float:
     """GNMT's coverage (Wu et al. 2016, eq. 14) of attention [T, S]: 0 if the weights of each source token sum to 1 or
     more, else negative. Sums are at least 1e-6.
     """
-    totals = array_namespace(attention).sum(attention, axis=0)[:source_length].tolist()
+    totals = namespace(attention).sum(attention, axis=0)[:source_length].tolist()
     return sum(math.log(min(max(total, 1e-6), 1.0)) for total in totals)
 
 
@@ -234,7 +234,7 @@ def _search(
 
 def _first_beam(like: Array, count: int, copies: int, keep_log_probs: bool) -> _Beam:
     """`copies` empty hypotheses for each of `count` sentences."""
-    xp, where = array_namespace(like), device(like)
+    xp, where = namespace(like), device(like)
     tokens = xp.full((count, copies, 1), BOS, dtype=xp.int64, device=where)
     sums = np.zeros((count, copies, 1), dtype=np.float32) if keep_log_probs else None
     return _Beam(tokens, xp.zeros((count, copies), dtype=xp.float32, device=where), None, sums)
@@ -288,7 +288,7 @@ def _advance(
     beam: _Beam, attention: Array | None, step: Step, chosen: Continuations, remaining: list[int]
 ) -> tuple[_Beam, Array]:
     """The beam and the cache after the chosen continuations [B', 1, N'] of the rows that remain."""
-    xp, where = array_namespace(beam.tokens), device(beam.tokens)
+    xp, where = namespace(beam.tokens), device(beam.tokens)
     batch, slots, length = beam.tokens.shape
     parent = chosen.parent[:, 0]
     rows = (np.asarray(remaining, dtype=np.int64)[:, None] * slots + parent).ravel()  # the old row of each hypothesis

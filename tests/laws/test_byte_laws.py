@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nmtcli.translate.byte_pieces import BytePieces
@@ -67,6 +67,7 @@ def constraint(kind):
     kind=st.sampled_from(["none", "prefix", "required", "banned", "last byte banned", "both"]),
     ensemble=st.booleans(),
 )
+@example(359, False, 3, 1, [1, 5], 1, 1, "banned", False).via("a sample for which every next token is forbidden")
 def test_every_search_makes_whole_characters(
     seed, as_torch, beam, groups, limits, repeat, shortest, kind, ensemble
 ):  # fmt: skip

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Step
+from nmtcli.translate.choosing import BeamChoice
+from nmtcli.translate.constraints import Tracker
 from nmtcli.translate.search import SearchOptions, beam_search, coverage, length_normalizer
 from nmtcli.vocabulary import BOS, EOS, SPECIAL
 from tests.laws.tables import Table, every_translation, exhaustive, occurrences
@@ -223,3 +226,23 @@ def test_length_normalizer_is_that_of_gnmt():
     assert length_normalizer(1, 0.7) == 1.0
     assert length_normalizer(7, 1.0) == 2.0
     assert math.isclose(length_normalizer(25, 0.6), (30 / 6) ** 0.6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    size=st.integers(1_000, 3_000),
+    width=st.integers(1, 6),
+    possible=st.sampled_from([1.0, 0.5, 0.01]),
+    as_torch=st.booleans(),
+)
+def test_the_most_probable_continuations_of_a_large_vocabulary_are_chosen(seed, size, width, possible, as_torch):
+    generator = np.random.default_rng(seed)
+    totals = generator.permutation(3 * width * size).reshape(3, width, size).astype(np.float32)
+    totals[generator.random(totals.shape) > possible] = -np.inf
+    given_totals = torch.from_numpy(totals.copy()) if as_torch else totals.copy()
+    chosen = BeamChoice(width)(given_totals, [0, 1, 2], Tracker([None] * 3, width)).on_host()
+    for row in range(3):
+        expected = np.sort(totals[row], axis=None)[::-1][: 2 * width]
+        np.testing.assert_array_equal(chosen.log_prob[row, 0], expected)
+        np.testing.assert_array_equal(totals[row, chosen.parent[row, 0], chosen.token[row, 0]], expected)

@@ -209,7 +209,8 @@ def test_thinned_curves_keep_every_peak(values):
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(0, "0"), (0.5, "0.5"), (3 * 1e-4, "0.0003"), (1500, "1,500"), (20_000, "20k"), (2.5e6, "2.5M")]
+    ("value", "words"),
+    [(0, "0"), (0.5, "0.5"), (3 * 1e-4, "0.0003"), (1500, "1,500"), (20_000, "20k"), (2.5e6, "2.5M")],
 )
 def test_axis_labels_are_short(value, words):
     assert short(value) == words
