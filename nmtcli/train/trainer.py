@@ -22,6 +22,7 @@ from nmtcli.train.finetuning import First
 from nmtcli.train.gradients import Gradients
 from nmtcli.train.interrupts import Interrupts, interrupted
 from nmtcli.train.logs import Observer
+from nmtcli.train.memory import release_memory
 from nmtcli.train.meter import Meter
 from nmtcli.train.optimizers import MOMENTS, set_rate
 from nmtcli.train.recovery import Recovery
@@ -166,6 +167,8 @@ class Trainer:
         if state.step % settings.log_every == 0 or state.step == self.total:
             self.learner.skipped.count(state)
             averages = self.meter.read(state, rate)
+            if self.device.type == "cpu":
+                release_memory()
             for observer in self.observers:
                 observer.updated({"step": state.step, "epoch": self.feed.passes, **averages})
 

@@ -1,0 +1,41 @@
+"""Memory of a training on a CPU."""
+
+import ctypes
+import os
+from pathlib import Path
+
+import pytest
+
+from nmtcli.train.memory import limit_kernel_cache, release_memory
+
+CAPACITY = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+BLOCK, BLOCKS = 64 * 1024, 2_000
+
+
+def resident() -> int:
+    """Bytes of this process in memory that belong to no file."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library has no malloc_trim")
+def test_freed_memory_between_blocks_in_use_is_released():
+    malloc, free = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
+    malloc.restype, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    blocks = [malloc(BLOCK) for _ in range(BLOCKS)]
+    for block in blocks:
+        ctypes.memset(block, 1, BLOCK)
+    kept = blocks[::20]
+    for block in set(blocks) - set(kept):
+        free(block)
+    before = resident()
+    release_memory()
+    assert before - resident() > 0.8 * BLOCK * BLOCKS
+    for block in kept:
+        free(block)
+
+
+def test_the_environment_sets_the_number_of_kernels(monkeypatch):
+    monkeypatch.setenv(CAPACITY, "7")
+    limit_kernel_cache()
+    assert os.environ[CAPACITY] == "7"
