@@ -9,7 +9,7 @@ each corpus and model, rows of equal updates with equal batches, one thread each
 - grid: the learning rate halved and doubled;
 - recipe: the settings of the corpus's recipe, model and tokenizer included, where it has one for this kind of model.
 
-`--models additive bahdanau` measures other models that could be the default one.
+`--models additive bahdanau unscaled` measures other models that could be the default one.
 
 A row that is done is kept in WORK and not run again; one that was interrupted goes on. Prints a Markdown table with the
 loss of the automatic row against the best of the others.
@@ -65,6 +65,7 @@ MODELS: dict[str, list[str]] = {
     "transformer-small": ["--preset", "transformer-small"],
     "additive": ["--set", "model.attention.type=additive"],
     "bahdanau": ["--preset", "bahdanau"],
+    "unscaled": ["--set", "model.embedding.scale=false"],
 }
 ROWS = ("automatic", "grid", "recipe")
 

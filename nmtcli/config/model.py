@@ -64,9 +64,9 @@ class EmbeddingConfig(Section):
         " with a joint tokenizer, else target.",
     )
     scale: bool = Field(
-        False,
-        description="Multiply embeddings by the square root of their width, as the Transformer does. Recurrent models:"
-        " attention is learned earlier, but with strong dropout the result is worse (docs/results).",
+        True,
+        description="Multiply embeddings by the square root of their width (Vaswani et al. 2017, section 3.4)."
+        " Recurrent models learn attention earlier with it.",
     )
     zero_start: bool = Field(
         False, description="A zero vector for BOS, the decoder's first input, as in Marian; no trained embedding."

@@ -60,6 +60,11 @@ class Seq2Seq(nn.Module):
             self.source_embedding.weight = self.target_embedding.weight
 
     @property
+    def embedding_scale(self) -> float:
+        """The factor of all embeddings (Vaswani et al. 2017, section 3.4)."""
+        return float(self.config.embedding.size**0.5) if self.config.embedding.scale else 1.0
+
+    @property
     def tied(self) -> dict[str, str]:
         """The further names of tied weights, each with the one that `named_parameters` and files have."""
         match self.config.embedding.tie:
@@ -133,7 +138,7 @@ class Seq2Seq(nn.Module):
         embedded: Tensor = table(ids)
         if self.training and self.config.word_dropout:
             embedded = embedded * dropout_mask(embedded, ids.shape, self.config.word_dropout)[..., None]
-        return embedded * self.config.embedding.size**0.5 if self.config.embedding.scale else embedded
+        return embedded * self.embedding_scale if self.config.embedding.scale else embedded
 
     def _embed_target(self, ids: Tensor) -> Tensor:
         """Target ids [B, T] to embeddings [B, T, E]; BOS to zeros with `zero_start`."""

@@ -73,7 +73,7 @@ class Learner:
             self.first.give_weights(model, tokenizers)
         for vectors, table in zip(self.word_vectors, (model.source_embedding, model.target_embedding), strict=True):
             if vectors is not None and table is not None:
-                vectors.put(table.weight)
+                vectors.put(table.weight, model.embedding_scale)
         freeze(model, self.config.train.freeze, self.config.train.trained_encoder_layers)
         return model.to(self.device)
 

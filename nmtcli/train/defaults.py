@@ -20,8 +20,8 @@ FINETUNING = 10  # times lower a learning rate for weights that are trained alre
 FINETUNING_EPOCHS = 4  # times fewer epochs
 ENCODER_RATE = 5e-5  # of a pretrained encoder (Devlin et al. 2019, A.3: 2e-5 to 5e-5)
 VALIDATIONS = 20  # of a run
-LEAST_DROPOUT = 0.1
-DROPOUT = {"recurrent": (0.15, 0.5), "transformer": (0.1, 0.4)}  # more for each doubling of the epochs, and the most
+DROPOUT = 0.1  # so much more for each doubling of the epochs,
+LEAST_DROPOUT, MOST_DROPOUT = 0.1, 0.4
 _NAMES = ("batch_tokens", "max_updates", "warmup_updates", "learning_rate", "valid_every", "save_every")
 AUTOMATIC = (*(f"train.{name}" for name in _NAMES), "model.dropout")
 
@@ -54,7 +54,7 @@ def automatic(config: Config, data: PreparedData, finetuning: bool) -> dict[str,
     valid_every = settle("valid_every", min(2_500, max(50, _rounded(updates / VALIDATIONS))))
     settle("save_every", min(500, max(1, valid_every // 2)))
     if config.model.dropout == AUTO:
-        settled_values["model.dropout"] = _dropout(config.model, updates / an_epoch)
+        settled_values["model.dropout"] = _dropout(updates / an_epoch)
     return settled_values
 
 
@@ -101,11 +101,10 @@ def _rate(config: Config) -> float:
     return _significant(min(0.004, 0.512 / width))
 
 
-def _dropout(model: ModelConfig, epochs: float) -> float:
-    """The more often a pair is seen, the more; recurrent models need more than Transformers."""
-    slope, most = DROPOUT["recurrent" if _recurrent(model) else "transformer"]
-    rate = slope * math.log2(max(epochs, 1) / 2.5)
-    return round(min(max(rate, LEAST_DROPOUT), most) * 20) / 20  # in steps of 0.05
+def _dropout(epochs: float) -> float:
+    """The more often a pair is seen, the more."""
+    rate = DROPOUT * math.log2(max(epochs, 1) / 2.5)
+    return round(min(max(rate, LEAST_DROPOUT), MOST_DROPOUT) * 20) / 20  # in steps of 0.05
 
 
 def _recurrent(model: ModelConfig) -> bool:

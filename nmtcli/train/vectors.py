@@ -66,10 +66,10 @@ class WordVectors:
         """Whether they are so few that file and vocabulary do not fit together, most likely."""
         return len(self.ids) < _FEW * self.words
 
-    def put(self, table: torch.Tensor) -> None:
-        """Into an embedding [V, E]; other rows stay as they are."""
+    def put(self, table: torch.Tensor, scale: float) -> None:
+        """Into an embedding [V, E] that the model multiplies by `scale`; other rows stay as they are."""
         with torch.no_grad():
-            table[self.ids] = torch.from_numpy(self.vectors).to(table)
+            table[self.ids] = torch.from_numpy(self.vectors).to(table) / scale
 
 
 WordVectorPair = tuple[WordVectors | None, WordVectors | None]  # of the source and of the target, where there are any

@@ -99,18 +99,20 @@ def test_malformed_vector_files_have_file_and_line(tmp_path, words, text, messag
     assert message in error.value.message
 
 
-def test_word_vectors_initialise_a_run_and_a_resume_needs_no_file(data, tmp_path, capsys):
+@pytest.mark.parametrize("scale", [True, False])
+def test_word_vectors_initialise_a_run_and_a_resume_needs_no_file(data, tmp_path, capsys, scale):
     path = tmp_path / "vectors.txt"
     path.write_text("three " + " ".join(["0.5"] * 16) + "\n", "utf-8")
     vectors = [f"model.embedding.source_vectors={path}", f"model.embedding.target_vectors={path}"]
     # one update with a tiny rate: what is saved is what the run began with
-    settings = [*TINY, *vectors, "train.learning_rate=1e-9"]
+    settings = [*TINY, *vectors, "train.learning_rate=1e-9", f"model.embedding.scale={scale}"]
     command = ["train", data, "-o", tmp_path / "run", "--device", "cpu"]
     assert nmt(*command, *overrides(*settings, "train.max_updates=1")) == 0
     assert "vectors for 1 of the" in capsys.readouterr().err
     run = RunDirectory(tmp_path / "run")
     table = load_tensors(run.checkpoint(1) / WEIGHTS)["source_embedding.weight"].numpy()
-    rows = np.isclose(table, 0.5, atol=1e-6).all(axis=1)
+    embedded = table * (4 if scale else 1)  # the square root of the width
+    rows = np.isclose(embedded, 0.5, atol=1e-6).all(axis=1)
     assert rows.sum() == 1
     path.unlink()
     assert nmt(*command, *overrides(*settings, "train.max_updates=2")) == 0
