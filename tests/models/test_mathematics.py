@@ -338,5 +338,6 @@ def test_encoder_directions_equal_the_equations(settings, order, length):
     read = []
     model.encoder.register_forward_pre_hook(lambda _, inputs: read.extend(inputs))
     model.start(torch.tensor(ONCE), torch.tensor([4, 3, 1]))
-    torch.testing.assert_close(read[0], model.source_embedding.weight[torch.tensor(order)])
+    embedded = 6**0.5 * model.source_embedding.weight[torch.tensor(order)]
+    torch.testing.assert_close(read[0], embedded)
     assert read[1].tolist() == length

@@ -19,8 +19,9 @@ LENGTHS = [5, 3, 1]
 
 
 def words(w, source, target):
-    """Embeddings of a sentence pair."""
-    return w["source_embedding.weight"][source], w["target_embedding.weight"][target]
+    """Embeddings of a sentence pair, scaled as in Vaswani et al. 2017, section 3.4."""
+    tables = w["source_embedding.weight"], w["target_embedding.weight"]
+    return tuple(table.shape[1] ** 0.5 * table[ids] for table, ids in zip(tables, (source, target), strict=True))
 
 
 def with_fed(w, layer=0):

@@ -276,7 +276,7 @@ def halfway(data, tmp_path_factory):
     """A run that has learned something and makes mistakes."""
     run = tmp_path_factory.mktemp("halfway") / "run"
     settings = [*TINY, "model.embedding.size=32", "model.encoder.hidden_size=64", "model.decoder.hidden_size=64"]
-    settings += ["model.dropout=0", "train.max_updates=150", "train.learning_rate=0.01", "train.valid_every=150"]
+    settings += ["model.dropout=0", "train.max_updates=60", "train.learning_rate=0.01", "train.valid_every=60"]
     assert nmt("train", data, "-o", run, "--device", "cpu", *overrides(*settings)) == 0
     return run
 
@@ -289,7 +289,7 @@ def test_minimum_risk_training_lowers_the_risk(data, halfway, tmp_path):
     command = ["train", data, "-o", run, "--finetune-from", halfway, "--device", "cpu"]
     assert nmt(*command, *overrides(*(f"train.{setting}" for setting in settings))) == 0
     risks = [record["risk"] for record in records(run, "updated")]
-    assert risks[-1] < 0.97 * risks[0]
+    assert sum(risks[-3:]) < 0.97 * sum(risks[:3])
 
 
 def test_scheduled_sampling_logs_its_probability(data, tmp_path, capsys):
