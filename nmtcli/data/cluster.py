@@ -33,6 +33,7 @@ Result = TypeVar("Result")
 
 PATIENCE = 60.0  # seconds that the scheduler may be without workers
 _CONNECTING = 10.0  # seconds for the first connection
+_TRIES = 5
 _CLOSING = 5.0
 _EVERY = 1.0  # seconds between two looks at the workers
 _ADDRESS = re.compile(r"\w+://.+|[^/\s]+:\d+")
@@ -278,10 +279,7 @@ def connected(scheduler: str, tell: Tell) -> Iterator[Cluster]:
     address = _address(scheduler)
     _silence()
     try:
-        try:
-            client = _client(address)
-        except AssertionError:  # Dask expects its scheduler's first message alone, which a second one may have joined
-            client = _client(address)
+        client = _client(address)
     except Exception as error:  # any other program may answer there
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         where = scheduler if scheduler == address else f"{scheduler} ({address})"
@@ -298,7 +296,15 @@ def connected(scheduler: str, tell: Tell) -> Iterator[Cluster]:
 
 
 def _client(address: str) -> Client:
-    return Client(address, timeout=_CONNECTING, set_as_default=False, name="nmt")
+    """A client, at the last of some tries at the latest.
+
+    Dask's client asserts that its scheduler's first message comes alone, but on a busy machine a second one joins it.
+    """
+    connect = partial(Client, address, timeout=_CONNECTING, set_as_default=False, name="nmt")
+    for _ in range(_TRIES - 1):
+        with suppress(AssertionError):
+            return connect()
+    return connect()
 
 
 def _address(scheduler: str) -> str:
