@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 
 PATIENCE = 60.0  # seconds that the scheduler may be without workers
 _CONNECTING = 10.0  # seconds for the first connection
-_TRIES = 5
+_TRIES = 5  # of a connection
 _CLOSING = 5.0
 _EVERY = 1.0  # seconds between two looks at the workers
 _ADDRESS = re.compile(r"\w+://.+|[^/\s]+:\d+")
@@ -296,7 +296,7 @@ def connected(scheduler: str, tell: Tell) -> Iterator[Cluster]:
 
 
 def _client(address: str) -> Client:
-    """A client, at the last of some tries at the latest.
+    """Connect to the scheduler, in several tries.
 
     Dask's client asserts that its scheduler's first message comes alone, but on a busy machine a second one joins it.
     """
