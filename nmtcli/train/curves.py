@@ -143,7 +143,7 @@ def _cell(value: Any, form: str) -> str:
 
 
 def _turns(run: History) -> Iterator[tuple[int, str]]:
-    """Each event of a run in words, with its update."""
+    """The update and a description of each event of a run."""
     splits = [turn for turn in run.turns if turn["event"] == "split"]
     for turn in run.turns:
         step = turn["step"]
