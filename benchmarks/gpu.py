@@ -35,8 +35,10 @@ WORKLOADS = {  # what: preset, settings, batch tokens
     "bahdanau, 1024": ("bahdanau", WIDE, 32_768),
     "gnmt, 1024": ("gnmt", WIDE, 32_768),
     "transformer-base": ("transformer-base", [], 32_768),
+    "transformer-base, compiled": ("transformer-base", ["train.compile=true"], 32_768),
     "transformer-big": ("transformer-big", [], 16_384),
     "deep-shallow": ("deep-shallow", [], 32_768),
+    "deep-shallow, compiled": ("deep-shallow", ["train.compile=true"], 32_768),
     "hybrid-ssru": ("hybrid-ssru", [], 32_768),
 }
 EVERY_PRECISION = "luong-general", "transformer-base"  # workloads that also run in fp32 and fp16

@@ -102,6 +102,10 @@ class TrainingDisplay(Observer):
         """Warn of a damaged checkpoint, with the update at which training resumes."""
         warn(f"{metrics['reason']}; moved to {metrics['moved']}, resuming from update {metrics['step']:,}")
 
+    def stayed_eager(self, metrics: Metrics) -> None:
+        """Warn that layers are not compiled, with the compiler's reason."""
+        warn(f"train.compile: {metrics['reason']}; layers stay eager, with the same result")
+
     def validating(self, done: int, total: int) -> None:
         """Show the progress of translating the validation set."""
         self.line.validating = (done, total) if done < total else None

@@ -46,6 +46,12 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _compiled_layers_exist(self) -> Self:
+        if self.train.compile and "transformer" not in (self.model.encoder.type, self.model.decoder.type):
+            raise ValueError("train.compile needs an encoder or decoder of type transformer")
+        return self
+
+    @model_validator(mode="after")
     def _coverage_needs_attention(self) -> Self:
         if self.search.coverage_penalty and not self.model.attends:
             raise ValueError("search.coverage_penalty needs a model with attention")

@@ -199,6 +199,11 @@ class TrainConfig(Section):
     precision: Precision = Field(
         "auto", description="Training precision; auto: bf16 where the device has instructions for it, else fp32."
     )
+    compile: bool = Field(
+        False,
+        description="Compile Transformer layers (torch.compile) for training on a GPU with Triton: fewer kernels, after"
+        " a minute at the start. Layers stay eager where the compiler fails.",
+    )
     sharded: bool = Field(
         False,
         description="Shard weights, gradients and optimizer state over the ranks (FSDP2), for models that do not fit on"
@@ -256,10 +261,8 @@ class TrainConfig(Section):
             yield f"guided_alignment needs objective cross_entropy, not {self.objective}"
         yield from self._conflicts_of_encoder()
         yield from self._unused_settings()
-        if self.sharded and (self.scheduled_sampling is not None or self.objective != "cross_entropy"):
-            yield "sharded models cannot be sampled from: set scheduled_sampling null and objective cross_entropy"
-        if self.sharded and self.precision == "fp16":
-            yield "sharded needs precision bf16 or fp32, not fp16"
+        if self.sharded:
+            yield from self._conflicts_of_sharding()
         if self.optimizer == "adam" and self.weight_decay:
             yield "weight_decay is for adamw and sgd: Adam would divide it by the gradient's size; set optimizer=adamw"
         if self.schedule == "noam":
@@ -274,6 +277,14 @@ class TrainConfig(Section):
             key = f"keep_{kind}"
             if int(number) > getattr(self, key):
                 yield f"average {self.average} needs {number} kept checkpoints: set {key}={number}"
+
+    def _conflicts_of_sharding(self) -> Iterator[str]:
+        if self.scheduled_sampling is not None or self.objective != "cross_entropy":
+            yield "sharded models cannot be sampled from: set scheduled_sampling null and objective cross_entropy"
+        if self.precision == "fp16":
+            yield "sharded needs precision bf16 or fp32, not fp16"
+        if self.compile:
+            yield "compile needs whole weights: set sharded false"
 
     def _conflicts_of_encoder(self) -> Iterator[str]:
         frozen = "encoder" in self.freeze

@@ -28,7 +28,7 @@ class Dropout(nn.Module):
         """Any shape; in training a share of the elements is zero and the others are scaled to keep the mean."""
         if not self.training or self.rate == 0:
             return states
-        if states.device.type == "cpu":
+        if states.device.type == "cpu" and not torch.compiler.is_compiling():  # the compiler fuses its own
             return states * dropout_mask(states, states.shape, self.rate)
         return F.dropout(states, self.rate)
 

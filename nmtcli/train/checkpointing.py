@@ -17,6 +17,7 @@ from nmtcli.data.directory import PreparedData
 from nmtcli.errors import DataError
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.averaging import MovingAverage
+from nmtcli.train.compiling import compile_layers
 from nmtcli.train.distributed import Ranks, divided, whole
 from nmtcli.train.finetuning import First
 from nmtcli.train.freezing import freeze
@@ -52,6 +53,8 @@ class Learner:
         self.first, self.word_vectors = first, word_vectors
         self.sharded = config.train.sharded and ranks.size > 1
         self.model = self._new_model()
+        if config.train.compile:
+            compile_layers(self.model)
         loss = TrainingLoss(self.model, config.train.label_smoothing, config.train.guided_alignment)
         self.objective = make_objective(config, loss, data.tokenizers)
         self.parallel = ranks.share(self.objective, self.sharded, device)  # may replace the weights by shards

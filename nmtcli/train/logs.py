@@ -50,6 +50,10 @@ class Observer:
         """A checkpoint is damaged (`reason`) and was `moved`; training resumes from that of `step`."""
         self.record("passed_over", metrics)
 
+    def stayed_eager(self, metrics: Metrics) -> None:
+        """The compiler failed, for `reason`; layers are computed as without `train.compile`."""
+        self.record("stayed_eager", metrics)
+
     def validating(self, done: int, total: int) -> None:
         """`done` of `total` validation sentences are translated."""
 

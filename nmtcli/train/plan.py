@@ -14,6 +14,7 @@ from nmtcli.checkpoint import RunDirectory
 from nmtcli.config import Config
 from nmtcli.data.directory import PreparedData
 from nmtcli.models.seq2seq import parameter_count
+from nmtcli.settings import replaced
 from nmtcli.train.batches import Batch
 from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.optimizers import state_bytes
@@ -55,7 +56,8 @@ class RunPlan:
 def plan_run(config: Config, data: PreparedData, device: torch.device) -> RunPlan:
     """Build the model, run the forward pass of the largest batch of the first epoch, and time a few updates."""
     with TemporaryDirectory(prefix="nmt-plan-") as scratch:  # an empty run: nothing is loaded, nothing is saved
-        trainer = Trainer(config, data, RunDirectory(Path(scratch)), device, ())
+        eager = replaced(config, {"train.compile": False})
+        trainer = Trainer(eager, data, RunDirectory(Path(scratch)), device, ())
     model, plan = trainer.model, trainer.feed.plan
     first = plan.block(0, 0)
     _, target = data.train.lengths(first.rows)

@@ -12,16 +12,17 @@ from nmtcli.checkpoint import RunDirectory
 from nmtcli.config import Config
 from nmtcli.config.section import settled
 from nmtcli.data.directory import PreparedData
-from nmtcli.models.seq2seq import parameter_count
+from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.train.averaging import FinalAverage
 from nmtcli.train.batches import Batch
 from nmtcli.train.checkpointing import Learner
+from nmtcli.train.compiling import compute_or_stay_eager, eager_layers
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.feed import Feed
 from nmtcli.train.finetuning import First
 from nmtcli.train.gradients import Gradients
 from nmtcli.train.interrupts import Interrupts, interrupted
-from nmtcli.train.logs import Observer
+from nmtcli.train.logs import Observer, Sample
 from nmtcli.train.memory import release_memory
 from nmtcli.train.meter import Meter
 from nmtcli.train.optimizers import MOMENTS, set_rate
@@ -135,7 +136,12 @@ class Trainer:
         ):  # the optimizer has not taken its memory yet
             trained = [weight for weight in self.model.parameters() if weight.requires_grad]
             reserved = [torch.empty_like(weight) for weight in trained * MOMENTS[self.config.train.optimizer]]
-        self._compute(self.feed.largest(self.state))
+        largest = self.feed.largest(self.state)
+        if not self.config.train.compile:
+            self._compute(largest)
+        elif reason := compute_or_stay_eager(lambda: self._compute(largest)):
+            for observer in self.observers:
+                observer.stayed_eager({"step": self.state.step, "reason": reason})
         del reserved
         self.learner.parallel.forget()
         self.meter.restart()
@@ -188,7 +194,7 @@ class Trainer:
         if self.state.step == 0:
             return False
         with self.learner.smoothed():
-            measured = self.validator.measure(self.learner.plain_model(), self._on_validating)
+            measured = self._measure(self.learner.plain_model())
         self.meter.restart()
         if measured is None:
             return False
@@ -201,13 +207,17 @@ class Trainer:
             observer.validated(metrics, samples)
         return True
 
+    def _measure(self, model: Seq2Seq) -> tuple[dict[str, Any], list[Sample]] | None:
+        with eager_layers(self.config.train.compile):
+            return self.validator.measure(model, self._on_validating)
+
     def _average(self, selection: str) -> None:
         """Save the average of the last or best checkpoints as another checkpoint. Raises Interrupted."""
         self.ranks.most(0)  # the last checkpoint is written
         average, model = FinalAverage(self.run, selection, self.learner.stopping), self.learner.plain_model()
 
         def measure() -> dict[str, Any] | None:
-            measured = self.validator.measure(model, self._on_validating)
+            measured = self._measure(model)
             return None if measured is None else measured[0]
 
         def write(directory: Path) -> None:
