@@ -197,7 +197,9 @@ class TrainConfig(Section):
         description="Weights & Biases project for the metrics of the run; null for none. Needs wandb.",
     )
     precision: Precision = Field(
-        "auto", description="Training precision; auto: bf16 where the device has instructions for it, else fp32."
+        "auto",
+        description="Training precision; auto: bf16 where the device has instructions for it, else fp16 on a GPU and"
+        " fp32 on a CPU.",
     )
     compile: bool = Field(
         False,
