@@ -6,7 +6,7 @@ TEXTS holds the corpora as `$NMT_DATA` does (multi30k, tatoeba-de-en, pydocs-ko-
 each corpus and model, rows of equal updates with equal batches, one thread each, seed 1, four validations:
 
 - automatic: no other option;
-- grid: the learning rate halved and doubled;
+- grid: other learning rates;
 - recipe: the settings of the corpus's recipe, model and tokenizer included, where it has one for this kind of model.
 
 `--models additive bahdanau unscaled` measures other models that could be the default one.
@@ -67,6 +67,8 @@ MODELS: dict[str, list[str]] = {
     "bahdanau": ["--preset", "bahdanau"],
     "unscaled": ["--set", "model.embedding.scale=false"],
 }
+GRID = {"transformer-small": (0.001, 0.004)}  # learning rates of a model beside the automatic one; else
+OTHER_GRID = (0.003, 0.006)
 ROWS = ("automatic", "grid", "recipe")
 
 
@@ -140,11 +142,10 @@ def rows(
     budget = [*MODELS[model], *equal]
     first = measure(corpus, text, data, work / f"{model}-automatic", budget)
     found = [("automatic", first)]
-    grid = {"rate ÷ 2": first["rate"] / 2, "rate × 2": first["rate"] * 2} if "grid" in kinds else {}
-    for name, rate in grid.items():
+    for rate in GRID.get(model, OTHER_GRID) if "grid" in kinds else ():
         setting = f"train.learning_rate={rate:g}"
         run = work / f"{model}-{setting}"
-        found.append((name, measure(corpus, text, data, run, [*budget, "--set", setting])))
+        found.append(("grid", measure(corpus, text, data, run, [*budget, "--set", setting])))
     if "recipe" in kinds and model in corpus.recipes:
         files: list[str | Path] = [part for file in corpus.recipes[model] for part in ("-c", ROOT / "recipes" / file)]
         prepare(corpus, text, work / f"data-{model}", files)

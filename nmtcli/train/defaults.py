@@ -89,7 +89,7 @@ def _warmup(config: Config, updates: int) -> int:
 
 
 def _rate(config: Config) -> float:
-    """In proportion to 1 / width: 0.003 for recurrent models of 512, 0.002 for Transformers of 256; 1 for sgd."""
+    """In proportion to 1 / width: 0.004 for recurrent models of 512, 0.002 for Transformers of 256; 1 for sgd."""
     if config.train.optimizer == "sgd":
         return 1.0
     model: ModelConfig = config.model
@@ -97,7 +97,7 @@ def _rate(config: Config) -> float:
     if _recurrent(model):
         own = [part.layers for part in (model.encoder, model.decoder) if part.type == "rnn"]
         depth = max(own)
-        return _significant(0.003 * min(1, 512 / width) / math.sqrt(depth))
+        return _significant(0.004 * min(1, 512 / width) / math.sqrt(depth))
     return _significant(min(0.004, 0.512 / width))
 
 
