@@ -160,7 +160,7 @@ def test_dry_run_of_train_prints_the_plan_and_writes_nothing(data, tmp_path, cap
     )
     expected += (
         "embedding.tie all",
-        "learning_rate 0.003",
+        "learning_rate 0.004",
         "largest batch",
         "MB activations",
         "on cpu with 1 thread at",

@@ -83,7 +83,7 @@ def test_given_settings_override_automatic_ones(derive):
 @pytest.mark.parametrize(
     ("preset", "rate", "warmup"),
     [
-        ("luong-general", 0.003, 100),
+        ("luong-general", 0.004, 100),
         ("transformer-tiny", 0.004, 400),
         ("transformer-small", 0.002, 400),
         ("transformer-base", 7e-4, 4000),  # its own
@@ -96,11 +96,11 @@ def test_the_automatic_learning_rate_depends_on_type_and_width(derive, preset, r
 
 def test_wider_models_have_lower_rates_and_sgd_has_its_own(derive):
     wide = ["model.encoder.hidden_size=1024", "model.decoder.hidden_size=1024"]
-    assert derive(30_000, *wide).train.learning_rate == 0.0015
+    assert derive(30_000, *wide).train.learning_rate == 0.002
     assert derive(30_000, "train.optimizer=sgd").train.learning_rate == 1.0
     assert derive(30_000, "train.schedule=noam").train.learning_rate == AUTO
     assert derive(30_000, "train.schedule=noam").train.warmup_updates == 4000
-    assert derive(30_000, "model.encoder.layers=4").train.learning_rate == 0.0015
+    assert derive(30_000, "model.encoder.layers=4").train.learning_rate == 0.002
 
 
 def test_finetuning_has_a_tenth_of_the_rate_and_a_quarter_of_the_epochs(derive):
