@@ -82,7 +82,7 @@ class TrainConfig(Section):
     warmup_updates: OrAuto[Annotated[int, Field(ge=0, le=1_000_000_000)]] = Field(
         AUTO,
         description="Updates in which the learning rate rises from zero to its peak; auto: by the model, at most a"
-        " tenth of all.",
+        " tenth of all, three tenths for Transformers.",
     )
     schedule: Literal[
         "cosine", "linear", "inverse_sqrt", "constant", "noam", "luong5", "luong10", "luong234", "plateau"

@@ -79,13 +79,18 @@ def _epochs(pairs: int) -> float:
 
 
 def _warmup(config: Config, updates: int) -> int:
-    """Long where layers are normalised after the sublayer, as Vaswani et al. 2017; short for recurrent models."""
+    """Long where layers are normalised after the sublayer, as Vaswani et al. 2017; short for recurrent models.
+
+    In a short run a Transformer needs more than a tenth of its updates (docs/results/quality.md, "Automatic settings").
+    """
     if config.train.schedule == "noam":
         return 4_000
     model = config.model
     layered = [part for part in (model.encoder, model.decoder) if part.type != "rnn"]
-    most = 100 if not layered else 4_000 if any(part.norm == "post" for part in layered) else 400
-    return min(most, updates // 10)
+    if not layered:
+        return min(100, updates // 10)
+    most = 4_000 if any(part.norm == "post" for part in layered) else 400
+    return min(most, updates * 3 // 10)
 
 
 def _rate(config: Config) -> float:
