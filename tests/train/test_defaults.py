@@ -94,6 +94,16 @@ def test_the_automatic_learning_rate_depends_on_type_and_width(derive, preset, r
     assert (settings.learning_rate, settings.warmup_updates) == (rate, warmup)
 
 
+@pytest.mark.parametrize(
+    ("preset", "warmup"), [("luong-general", 80), ("transformer-small", 240), ("transformer-base", 240)]
+)
+def test_warm_up_is_a_larger_part_of_a_short_run_of_a_transformer(derive, preset, warmup):
+    assert (
+        derive(30_000, "train.max_updates=800", "train.warmup_updates=auto", preset=preset).train.warmup_updates
+        == warmup
+    )
+
+
 def test_wider_models_have_lower_rates_and_sgd_has_its_own(derive):
     wide = ["model.encoder.hidden_size=1024", "model.decoder.hidden_size=1024"]
     assert derive(30_000, *wide).train.learning_rate == 0.002
