@@ -149,7 +149,16 @@ def test_traceback_option_keeps_message_and_exit_code(arguments, code, capsys):
 
 
 def test_dry_run_of_train_prints_the_plan_and_writes_nothing(data, tmp_path, capsys):
-    command = ("train", data, "-o", tmp_path / "run", "--device", "cpu", "--dry-run", *overrides(*TINY))
+    command = (
+        "train",
+        data,
+        "-o",
+        tmp_path / "run",
+        "--device",
+        "cpu",
+        "--dry-run",
+        *overrides(*TINY, "train.learning_rate=auto"),
+    )
     assert nmt(*command) == 0
     shown = capsys.readouterr().out
     assert len(shown.splitlines()) <= 15
@@ -220,7 +229,13 @@ def test_max_epochs_ends_training_and_update_tokens_accumulate_batches(data, tmp
 
 @pytest.mark.parametrize("kind", ["linear", "inverse_sqrt", "noam", "luong234"])
 def test_training_follows_each_schedule(data, tmp_path, kind):
-    settings = [f"train.schedule={kind}", "train.max_updates=4", "train.warmup_updates=2", "train.valid_every=4"]
+    settings = [
+        "train.learning_rate=auto",
+        f"train.schedule={kind}",
+        "train.max_updates=4",
+        "train.warmup_updates=2",
+        "train.valid_every=4",
+    ]
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*TINY, *settings, "train.log_every=1")) == 0
     rates = [event["learning_rate"] for event in events(tmp_path / "run", "updated")]
     schedule = Schedule.of(load_config(files=[tmp_path / "run" / "config.yaml"]), total=4)
