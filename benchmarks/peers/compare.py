@@ -90,8 +90,9 @@ def main() -> None:
     parser.add_argument("--sentences", type=int, default=500, help="to translate, at most 1,000")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORDS", help="as in: rnn, 'train nmt'")
     options = parser.parse_args()
-    place = Workplace(options.folder.resolve(), options.threads, options.updates)
-    prepare(place, options.corpus, options.sentences)
+    folder = options.folder.resolve()
+    place = Workplace(folder, folder, options.threads, options.updates, save_every=options.updates)
+    prepare(place, options.corpus, VALID, options.sentences)
     tools = [kind(place) for kind in TOOLS]
     path = place.folder / f"results-{options.threads}-threads-{options.updates}-{options.sentences}.jsonl"
     records = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
@@ -116,19 +117,20 @@ def main() -> None:
     print(report(records, failures, versions(tools), vars(options)))
 
 
-def prepare(place: Workplace, corpus: Path, sentences: int) -> None:
-    """Data for nmt; its tokenizer makes the pieces that the others read."""
+def prepare(place: Workplace, corpus: Path, valid: int | None, sentences: int) -> None:
+    """Data for nmt, with so many validation lines; its tokenizer makes the pieces that the others read."""
     place.text.mkdir(parents=True, exist_ok=True)
+    source, target = place.sides
     texts = {
-        (part, side): read(corpus, f"{part}.{side}") for part in ("train", "valid", "test") for side in ("en", "de")
+        (part, side): read(corpus, f"{part}.{side}") for part in ("train", "valid", "test") for side in place.sides
     }
     if not (place.data / "manifest.json").exists():
-        command = [sys.executable, "-m", "nmtcli", "prepare", "-o", str(place.data), "-s", "en", "-t", "de"]
+        command = [sys.executable, "-m", "nmtcli", "prepare", "-o", str(place.data), "-s", source, "-t", target]
         for (part, side), lines in texts.items():
             if part != "test":
                 file = place.text / f"{part}.{side}.txt"
-                write(file, lines if part == "train" else lines[:VALID])
-                command += [f"--{part}-{'source' if side == 'en' else 'target'}", str(file)]
+                write(file, lines if part == "train" else lines[:valid])
+                command += [f"--{part}-{'source' if side == source else 'target'}", str(file)]
         subprocess.run(
             [*command, "--joint", "--vocab-size=8000"], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
         )
@@ -137,9 +139,9 @@ def prepare(place: Workplace, corpus: Path, sentences: int) -> None:
     for (part, side), lines in texts.items():
         pieces = [" ".join(line) for line in tokenizer.encode(lines, out_type=str)]
         write(place.text / f"{part}.{side}", pieces)
-        if (part, side) == ("test", "en"):
+        if (part, side) == ("test", source):
             for name, end in (("start", 1), ("translate", sentences)):
-                write(place.text / f"{name}.en", pieces[:end])
+                write(place.text / f"{name}.{side}", pieces[:end])
                 write(place.text / f"{name}.txt", lines[:end])
 
 

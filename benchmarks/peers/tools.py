@@ -24,9 +24,12 @@ Command = list[str]
 class Workplace:
     """Where everything is, and what holds for all."""
 
-    folder: Path  # has the peers' environments
+    peers: Path  # has their environments
+    folder: Path  # has data, text and runs
     threads: int
     updates: int
+    save_every: int
+    sides: tuple[str, str] = ("en", "de")
 
     @property
     def data(self) -> Path:
@@ -35,7 +38,7 @@ class Workplace:
 
     @property
     def text(self) -> Path:
-        """`pieces`, all there are; train.en, valid.en, test.en and .de in pieces; test.txt as it was."""
+        """`pieces`, all there are; train, valid and test of both languages in pieces; test.txt as it was."""
         return self.folder / "text"
 
     def run(self, tool: str, model: str, precision: str = "fp32") -> Path:
@@ -61,7 +64,7 @@ class Tool:
     @property
     def python(self) -> Path:
         """Of its environment."""
-        return self.place.folder / self.name / "bin" / "python"
+        return self.place.peers / self.name / "bin" / "python"
 
     def program(self, name: str) -> str:
         """One of its commands."""
@@ -88,6 +91,10 @@ class Tool:
             "precision": precision,
             "mixed": str(precision == "bf16").lower(),
             "updates": self.place.updates,
+            "saved": self.place.save_every,
+            "validated": 10**6 if self.place.save_every == self.place.updates else self.place.save_every,
+            "source": self.place.sides[0],
+            "target": self.place.sides[1],
             "every": EVERY,
             "threads": self.place.threads,
             "tokens": BATCH_TOKENS,

@@ -92,7 +92,8 @@ def has_bf16(device: torch.device) -> bool:
 @cache
 def runs_lstm_in(kind: torch.dtype) -> bool:
     """Whether PyTorch has an LSTM kernel for whole sequences in this type on this CPU, with its gradient."""
-    layer = torch.nn.LSTM(8, 8, batch_first=True)
+    with torch.random.fork_rng(devices=[]):  # a training draws the same numbers with and without this probe
+        layer = torch.nn.LSTM(8, 8, batch_first=True)
     try:
         with torch.enable_grad(), torch.autocast("cpu", kind, enabled=kind != torch.float32):
             layer(torch.zeros(2, 2, 8))[0].float().sum().backward()

@@ -1,5 +1,8 @@
 """Dropout with cheap random numbers on a CPU: `bernoulli_` took a tenth of a recurrent training step."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -9,6 +12,7 @@ from torch.nn import functional as F
 from nmtcli.config.section import settled
 
 Share = float | Literal["auto"]
+_thread = threading.local()  # its `generator`, if this thread has its own
 
 
 class Dropout(nn.Module):
@@ -41,7 +45,19 @@ def dropout_mask(like: Tensor, shape: tuple[int, ...], share: float) -> Tensor:
     if like.device.type != "cpu":
         return F.dropout(like.new_ones(shape), share)
     size = torch.Size(shape).numel()
-    random = torch.empty((size + 7) // 8, dtype=torch.int64).random_(-(2**63), None)  # all 64 bits
+    random = torch.empty((size + 7) // 8, dtype=torch.int64).random_(
+        -(2**63), None, generator=getattr(_thread, "generator", None)
+    )  # all 64 bits
     threshold = min(max(round(share * 256), 1), 255)
     kept = (random.view(torch.uint8)[:size] >= threshold).view(shape)
     return kept.to(like.dtype).mul_(256 / (256 - threshold))
+
+
+@contextmanager
+def drawing_from(generator: torch.Generator) -> Iterator[None]:
+    """Context in which the masks of this thread come from `generator` on a CPU, not from the one of all threads."""
+    _thread.generator = generator
+    try:
+        yield
+    finally:
+        del _thread.generator

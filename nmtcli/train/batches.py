@@ -50,6 +50,16 @@ class Batch:
         middle = len(self.source) // 2
         return [self._part(part) for part in (slice(middle), slice(middle, None))] if middle else [self]
 
+    def parts(self, count: int) -> "list[Batch]":
+        """The batch as `count` with about the same tokens, or one a pair; padded like this one, for few shapes."""
+        count = min(count, len(self.source))
+        return [self] if count == 1 else [self._rows(slice(number, None, count)) for number in range(count)]
+
+    def _rows(self, part: slice) -> "Batch":
+        """These pairs with their padding."""
+        tensors = {name: value[part] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tensors, target_tokens=int((tensors["target_output"] != PAD).sum()))
+
     def _part(self, part: slice) -> "Batch":
         length, output = self.source_length[part], self.target_output[part]
         real = output != PAD

@@ -19,6 +19,7 @@ FEWEST, MOST_EPOCHS = 5, 40
 FINETUNING = 10  # times lower a learning rate for weights that are trained already, and
 FINETUNING_EPOCHS = 4  # times fewer epochs
 ENCODER_RATE = 5e-5  # of a pretrained encoder (Devlin et al. 2019, A.3: 2e-5 to 5e-5)
+LONG = 2_000  # updates of a run beyond which the learning rate of recurrent models falls
 VALIDATIONS = 20  # of a run
 DROPOUT = 0.1  # so much more for each doubling of the epochs,
 LEAST_DROPOUT, MOST_DROPOUT = 0.1, 0.4
@@ -50,7 +51,7 @@ def automatic(config: Config, data: PreparedData, finetuning: bool) -> dict[str,
         updates = min(updates, plan.updates(train.max_epochs))
     settle("warmup_updates", _warmup(config, updates))
     if train.schedule != "noam":
-        settle("learning_rate", _rate(config) / (FINETUNING if finetuning else 1))
+        settle("learning_rate", _significant(_rate(config, updates) / (FINETUNING if finetuning else 1)))
     valid_every = settle("valid_every", min(2_500, max(50, _rounded(updates / VALIDATIONS))))
     settle("save_every", min(500, max(1, valid_every // 2)))
     if config.model.dropout == AUTO:
@@ -93,8 +94,11 @@ def _warmup(config: Config, updates: int) -> int:
     return min(most, updates * 3 // 10)
 
 
-def _rate(config: Config) -> float:
-    """In proportion to 1 / width: 0.004 for recurrent models of 512, 0.002 for Transformers of 256; 1 for sgd."""
+def _rate(config: Config, updates: int) -> float:
+    """In proportion to 1 / width: 0.004 for recurrent models of 512, 0.002 for Transformers of 256; 1 for sgd.
+
+    Recurrent models profit from less in long runs: 0.003 for 8,600 updates (docs/results/quality.md).
+    """
     if config.train.optimizer == "sgd":
         return 1.0
     model: ModelConfig = config.model
@@ -102,8 +106,8 @@ def _rate(config: Config) -> float:
     if _recurrent(model):
         own = [part.layers for part in (model.encoder, model.decoder) if part.type == "rnn"]
         depth = max(own)
-        return _significant(0.004 * min(1, 512 / width) / math.sqrt(depth))
-    return _significant(min(0.004, 0.512 / width))
+        return 0.004 * min(1, 512 / width) / math.sqrt(depth) * math.pow(min(1, LONG / updates), 0.2)
+    return min(0.004, 0.512 / width)
 
 
 def _dropout(epochs: float) -> float:

@@ -11,6 +11,7 @@ from nmtcli.train.batches import Batch
 from nmtcli.train.distributed import Parallel, Ranks
 from nmtcli.train.epochs import Purpose, seeds
 from nmtcli.train.precision import MixedPrecision
+from nmtcli.train.threads import BatchThreads
 
 Backward = Callable[[Batch, float], Tensor]
 
@@ -31,13 +32,14 @@ class Gradients:
         seed: int,
         on_split: Callable[[Batch], None],
         log_sums: int = 2,
+        threads: BatchThreads | None = None,
     ) -> None:
         """`on_split` is called with each micro-batch that ran out of memory and will be halved.
 
-        `log_sums` is that of the objective.
+        `log_sums` is that of the objective. `threads` divide each micro-batch, in a process alone on a CPU.
         """
         self.parallel, self.ranks, self.device, self.seed, self.on_split = parallel, ranks, device, seed, on_split
-        self.log_sums = log_sums
+        self.log_sums, self.threads = log_sums, threads
         self.limit: int | None = None  # cells of a micro-batch, once one did not fit
         self.proven = 0  # cells of the largest micro-batch that went through
 
@@ -56,11 +58,17 @@ class Gradients:
         tokens, risky_ranks = self.ranks.sum(sum(batch.target_tokens for batch in micro), risky)
         scale = self.ranks.size / max(tokens, 1)  # the engines divide by the number of ranks
 
-        def backward(batch: Batch, weight: float = 1.0) -> Tensor:
-            with precision.autocast():
-                loss, sums = self.parallel(batch.to(self.device), update)
-            precision.scaler.scale(loss * (scale * weight)).backward()  # type: ignore[no-untyped-call]
-            return torch.cat([loss.detach()[None], sums]) * weight
+        def backward(batch: Batch, weight: float) -> Tensor:
+            def compute(part: Batch) -> tuple[Tensor, Tensor]:
+                with precision.autocast():
+                    loss, sums = self.parallel(part.to(self.device), update)
+                return precision.scaler.scale(loss * (scale * weight)), torch.cat([loss.detach()[None], sums]) * weight
+
+            if self.threads is not None:
+                return self.threads.backward(batch, compute)
+            loss, sums = compute(batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            return sums
 
         self._seed(update)
         if self.parallel.even:

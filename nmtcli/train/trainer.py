@@ -23,12 +23,14 @@ from nmtcli.train.finetuning import First
 from nmtcli.train.gradients import Gradients
 from nmtcli.train.interrupts import Interrupts, interrupted
 from nmtcli.train.logs import Observer, Sample
+from nmtcli.train.loss import TrainingLoss
 from nmtcli.train.memory import release_memory
 from nmtcli.train.meter import Meter
 from nmtcli.train.optimizers import MOMENTS, set_rate
 from nmtcli.train.recovery import Recovery
 from nmtcli.train.schedule import Schedule
 from nmtcli.train.state import TrainState
+from nmtcli.train.threads import BatchThreads
 from nmtcli.train.validation import Validator
 from nmtcli.train.vectors import WordVectorPair
 
@@ -58,7 +60,13 @@ class Trainer:
         self.learner = learner = Learner(config, data, run, device, ranks, first, word_vectors)
         self.model = learner.model
         self.gradients = Gradients(
-            learner.parallel, ranks, device, settings.seed, self._on_split, learner.objective.log_sums
+            learner.parallel,
+            ranks,
+            device,
+            settings.seed,
+            self._on_split,
+            learner.objective.log_sums,
+            self._batch_threads(),
         )
         self.feed = Feed(data, settings, ranks)
         self.validator = Validator(data, config, device, ranks)
@@ -127,6 +135,13 @@ class Trainer:
                     self.meter.restart()
                     saved_step, updates = self.state.step, self.feed.updates(self.state)
                     validation_due = save_due = False
+
+    def _batch_threads(self) -> BatchThreads | None:
+        """The threads that divide micro-batches, where the model and the objective allow it."""
+        train, threads = self.config.train, self.config.train.threads or torch.get_num_threads()
+        alone = self.device.type == "cpu" and self.ranks.size == 1 and not train.compile
+        plain = isinstance(self.learner.objective, TrainingLoss) and self.config.model.encoder.type != "pretrained"
+        return BatchThreads(self.learner.objective, threads) if alone and plain and threads > 1 else None
 
     def _rehearse(self) -> None:
         """Compute the largest batch before the first update, so that a lack of memory shows now."""

@@ -83,7 +83,7 @@ def test_given_settings_override_automatic_ones(derive):
 @pytest.mark.parametrize(
     ("preset", "rate", "warmup"),
     [
-        ("luong-general", 0.004, 100),
+        ("luong-general", 0.0027, 100),
         ("transformer-tiny", 0.004, 400),
         ("transformer-small", 0.002, 400),
         ("transformer-base", 7e-4, 4000),  # its own
@@ -104,18 +104,27 @@ def test_warm_up_is_a_larger_part_of_a_short_run_of_a_transformer(derive, preset
     )
 
 
+@pytest.mark.parametrize(("updates", "rate"), [(100, 0.004), (2_000, 0.004), (8_600, 0.003), (29_000, 0.0023)])
+def test_recurrent_models_have_a_lower_rate_in_a_long_run(derive, updates, rate):
+    assert derive(30_000, f"train.max_updates={updates}").train.learning_rate == rate
+    transformer = derive(30_000, f"train.max_updates={updates}", preset="transformer-small").train
+    assert transformer.learning_rate == 0.002
+
+
 def test_wider_models_have_lower_rates_and_sgd_has_its_own(derive):
+    short = "train.max_updates=800"
     wide = ["model.encoder.hidden_size=1024", "model.decoder.hidden_size=1024"]
-    assert derive(30_000, *wide).train.learning_rate == 0.002
+    assert derive(30_000, short, *wide).train.learning_rate == 0.002
     assert derive(30_000, "train.optimizer=sgd").train.learning_rate == 1.0
     assert derive(30_000, "train.schedule=noam").train.learning_rate == AUTO
     assert derive(30_000, "train.schedule=noam").train.warmup_updates == 4000
-    assert derive(30_000, "model.encoder.layers=4").train.learning_rate == 0.002
+    assert derive(30_000, short, "model.encoder.layers=4").train.learning_rate == 0.002
 
 
 def test_finetuning_has_a_tenth_of_the_rate_and_a_quarter_of_the_epochs(derive):
     new, tuned = derive(30_000), derive(30_000, finetuning=True)
-    assert tuned.train.learning_rate == pytest.approx(new.train.learning_rate / 10)
+    assert tuned.train.learning_rate == pytest.approx(new.train.learning_rate / 10, rel=0.4)  # and rather more in a
+    # run that is short
     assert tuned.train.max_updates == pytest.approx(new.train.max_updates / 4, rel=0.05)
 
 
