@@ -222,7 +222,12 @@ class TrainConfig(Section):
         description="Return to the last checkpoint with half the learning rate, or with a safer precision (fp16 to bf16"
         " to fp32, then lower_rate), five times at most; or stop at once. Stopping saves the batch.",
     )
-    threads: int | None = Field(None, ge=1, le=4_096, description="CPU threads; null for one per core.")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=4_096,
+        description="CPU threads, each with a part of the pairs of a batch; null for one per core.",
+    )
     seed: int = Field(
         1, ge=0, le=9_223_372_036_854_775_807, description="Random seed of weights, dropout and data order."
     )

@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nmtcli.config import Config
 from nmtcli.config.section import settled
@@ -21,6 +22,7 @@ from nmtcli.train.epochs import Epochs
 from nmtcli.train.exposure import by_bucket, count_by_position
 from nmtcli.train.logs import Sample
 from nmtcli.train.loss import TrainingLoss
+from nmtcli.translate.concurrency import each_batch
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.translator import Translator
 
@@ -49,10 +51,11 @@ class Validator:
         No random number is used. The model is left in evaluation mode.
         """
         model.eval()
-        metrics = self._teacher_forced(TrainingLoss(model, self.config.train.label_smoothing))
+        runtime = TorchRuntime(model, self.device)
+        metrics = self._teacher_forced(runtime)
         sources = self.sources[self.ranks.rank :: self.ranks.size]
-        positions = self._by_position(model, lambda: go_on(0, len(sources)))
-        translated = self._translate(model, sources, go_on) if positions is not None else None
+        positions = self._by_position(runtime, lambda: go_on(0, len(sources)))
+        translated = self._translate(runtime, sources, go_on) if positions is not None else None
         if self.ranks.most(int(translated is None)):
             return None
         everyone = self.ranks.gather([translated, positions])
@@ -69,8 +72,10 @@ class Validator:
         samples = list(zip(self.sources, self.references, translations, strict=True))
         return metrics, samples[:SAMPLES]
 
-    def _translate(self, model: Seq2Seq, sources: list[str], go_on: Callable[[int, int], bool]) -> list[str] | None:
-        translator = Translator(TorchRuntime(model, self.device), self.tokenizers, self.config.search)
+    def _translate(
+        self, runtime: TorchRuntime, sources: list[str], go_on: Callable[[int, int], bool]
+    ) -> list[str] | None:
+        translator = Translator(runtime, self.tokenizers, self.config.search)
         translations = [""] * len(sources)
         done = 0
         for rows, candidates in translator.batches(sources):
@@ -81,20 +86,27 @@ class Validator:
                 return None
         return translations
 
-    def _by_position(self, model: Seq2Seq, go_on: Callable[[], bool]) -> list[list[int]] | None:
+    def _by_position(self, runtime: TorchRuntime, go_on: Callable[[], bool]) -> list[list[int]] | None:
         total = torch.zeros(0)
-        for number, rows in enumerate(self._share(self.few)):
-            counts = count_by_position(model, self.few.load(rows).to(self.device))
+
+        def count(rows: Rows) -> Tensor:
+            return count_by_position(runtime.model, self.few.load(rows).to(self.device))
+
+        for number, counts in enumerate(each_batch(runtime, count, self._share(self.few))):
             total = counts if number == 0 else total + counts
             if not go_on():
                 return None
         return total.tolist()
 
-    def _teacher_forced(self, objective: TrainingLoss) -> dict[str, Any]:
-        sums = [0.0] * 4
-        for rows in self._share(self.plan):
+    def _teacher_forced(self, runtime: TorchRuntime) -> dict[str, Any]:
+        objective = TrainingLoss(runtime.model, self.config.train.label_smoothing)
+
+        def evaluate(rows: Rows) -> list[float]:
             batch = self.plan.load(rows)
-            measured = [*objective.evaluate(batch.to(self.device)).tolist(), batch.target_tokens]
+            return [*objective.evaluate(batch.to(self.device)).tolist(), batch.target_tokens]
+
+        sums = [0.0] * 4
+        for measured in each_batch(runtime, evaluate, self._share(self.plan)):
             sums = [total + one for total, one in zip(sums, measured, strict=True)]
         loss, negative_log_prob, correct, tokens = self.ranks.sum(*sums)
         return {
