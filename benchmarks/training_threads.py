@@ -1,4 +1,4 @@
-"""Training on the threads of a CPU: each operation divided among them, as PyTorch does, or the pairs of a batch, as we do.
+"""Training on the threads of a CPU: each operation divided among them, as PyTorch does, or the pairs of a batch.
 
     python benchmarks/training_threads.py DATA [--threads 2] [--updates 20] [--batch-tokens 1280 4096] [--only WORD …]
 

@@ -131,7 +131,8 @@ class Nmt(Tool):
     def train(self, model: str, precision: str) -> Command:
         run = self.place.run(self.name, model, precision)
         config = ["-c", self.settings(model, precision)]
-        return [*self._nmt, "train", str(self.place.data), "-o", str(run), "--device", "cpu", *config]
+        command = [str(self.python), str(HERE / "train_nmt.py"), "train", str(self.place.data), "-o", str(run)]
+        return [*command, "--device", "cpu", *config]
 
     def translate(self, model: str, kind: str, source: Path, output: Path) -> Command:
         lengths = [f"--{end}-length={LENGTH + 1}" for end in ("min", "max")]  # EOS counted
