@@ -98,7 +98,7 @@ def unfinished(chosen: Continuations, width: int) -> Continuations:
 
 
 _BLOCK = 64  # values per block: first the blocks with the largest values are selected,
-_WORTH = 2**12  # in rows of at least this length
+_WORTH = 2**12, 2**14  # in rows of at least this length and arrays of this size
 
 
 def _largest(flat: Array, count: int) -> Array:
@@ -109,7 +109,8 @@ def _largest(flat: Array, count: int) -> Array:
     xp = namespace(flat)
     rows, size = flat.shape
     count, blocks = min(count, size), size // _BLOCK
-    if size < _WORTH or blocks < 4 * count or getattr(device(flat), "type", "cpu") != "cpu":
+    few = size < _WORTH[0] or rows * size < _WORTH[1] or blocks < 4 * count
+    if few or getattr(device(flat), "type", "cpu") != "cpu":
         return _top(flat, count)
     whole = xp.reshape(flat[:, : blocks * _BLOCK], (rows, blocks, _BLOCK))
     best = xp.sort(_top(xp.max(whole, axis=2), count), axis=1)  # [B, count], blocks in order
