@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from nmtcli.models.dropout import drawing_from
 from nmtcli.train.batches import Batch
 
-CELLS = 256  # tokens of both sides that a part has at least: each part reads all weights
+MAX_PARTS = 4  # of a micro-batch: each computes all gradients, and between the operations is Python
+CELLS = 256  # tokens of both sides that a part has at least
 GRADIENT_BYTES = 2**29  # of all parts together
 Loss = Callable[[Batch], tuple[Tensor, Tensor]]  # a part to its loss and what the log needs, a vector
 
 
 class BatchThreads:
-    """Divides micro-batches among `threads` threads, or fewer where gradients are large.
+    """Divides micro-batches among `threads` threads; further ones share the operations of each part.
 
     The parts' gradients are added in the order of the parts, and each part draws its dropout from a generator of its
     own. So the result depends on the number of threads, not on their timing.
@@ -30,7 +31,7 @@ class BatchThreads:
         self.threads = threads
         self.weights = [weight for weight in module.parameters() if weight.requires_grad]
         size = sum(weight.numel() * weight.element_size() for weight in self.weights)
-        self.most = max(1, min(threads, GRADIENT_BYTES // max(1, size)))
+        self.most = max(1, min(threads, MAX_PARTS, GRADIENT_BYTES // max(1, size)))
         self._pool = ThreadPoolExecutor(self.most, thread_name_prefix="part")
 
     def backward(self, batch: Batch, compute: Loss) -> Tensor:
