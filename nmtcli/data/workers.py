@@ -159,6 +159,9 @@ class _Processes(Workers):
             # A worker killed while it sends a result sends a part of it: without a writer nobody waits for the rest.
             if (results := getattr(self._executor, "_result_queue", None)) is not None:
                 results._writer.close()
+            # Python before 3.11.5 also waits until somebody has read all that was to be sent to the workers.
+            if (calls := getattr(self._executor, "_call_queue", None)) is not None:
+                calls._reader.close()
         self._executor.shutdown(cancel_futures=True)
 
     @property
