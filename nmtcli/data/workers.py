@@ -6,6 +6,7 @@ the order of the items, so output files do not depend on the executor or on the 
 
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -159,8 +160,8 @@ class _Processes(Workers):
             # A worker killed while it sends a result sends a part of it: without a writer nobody waits for the rest.
             if (results := getattr(self._executor, "_result_queue", None)) is not None:
                 results._writer.close()
-            # Python before 3.11.5 also waits until somebody has read all that was to be sent to the workers.
-            if (calls := getattr(self._executor, "_call_queue", None)) is not None:
+            # Older versions also wait until somebody has read all that was to be sent to the workers (gh-94777).
+            if sys.version_info < (3, 11, 5) and (calls := getattr(self._executor, "_call_queue", None)) is not None:
                 calls._reader.close()
         self._executor.shutdown(cancel_futures=True)
 
