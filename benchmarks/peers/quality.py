@@ -12,6 +12,7 @@ others. Prints Markdown and draws FOLDER/quality.png. README.md tells what is th
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -185,6 +186,8 @@ def environment(trial: Trial) -> dict[str, str]:
 def train(trial: Trial, budget: float) -> Record:
     """Run the commands, the last one until `budget` CPU seconds are used: checkpoints with their CPU seconds."""
     used, found = 0.0, dict[int, float]()
+    shutil.rmtree(trial.run, ignore_errors=True)
+    trial.run.parent.mkdir(parents=True, exist_ok=True)
     with trial.run.with_name(f"{trial.run.name}.log").open("wb") as log:
         for command in trial.commands():
             process = subprocess.Popen(
