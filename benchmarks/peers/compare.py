@@ -27,11 +27,10 @@ from typing import Any
 import sentencepiece
 from measuring import Line, Measurement, measure
 from report import report
-from tools import MODELS, CTranslate2, Eole, JoeyNMT, Nmt, OpenNMTpy, Tool, Workplace
+from tools import MODELS, ROOT, CTranslate2, Eole, JoeyNMT, Nmt, OpenNMTpy, Tool, Workplace
 
 from nmtcli.vocabulary import SPECIAL
 
-ROOT = Path(__file__).parents[2]
 TOOLS: tuple[type[Tool], ...] = (Eole, OpenNMTpy, JoeyNMT, CTranslate2, Nmt)
 VALID = 32  # lines: the validation at the end of our training is not what is measured
 # JoeyNMT's Transformer reads all of a translation anew at each step: a share of the sentences takes long enough.
@@ -189,15 +188,7 @@ def do(work: Work, place: Workplace, warm_up: int, sentences: int) -> Record:
 
 def call(work: Work, place: Workplace, command: list[str], source: Path | None = None) -> Measurement:
     """Run a command in the same environment for all tools; raises Failed if it fails."""
-    environment = {
-        **{f"{name}_NUM_THREADS": str(place.threads) for name in ("OMP", "MKL")},
-        "OMP_WAIT_POLICY": "PASSIVE",  # as nmt has it: waiting threads do not count as work
-        "CUDA_VISIBLE_DEVICES": "",
-        "HF_HUB_OFFLINE": "1",
-        "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",  # checkpoints of OpenNMT-py and JoeyNMT are pickles
-        "PYTHONPATH": str(ROOT) if work.tool.name == "nmt" else "",
-    }
-    measured = measure(command, environment, place.folder, source, LIMIT)
+    measured = measure(command, work.tool.environment(), place.folder, source, LIMIT)
     if measured.code:
         raise Failed(f"exit code {measured.code}: {last_words(measured)}")
     return measured

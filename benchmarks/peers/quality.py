@@ -24,7 +24,7 @@ from string import Template
 from typing import Any
 
 import sacrebleu
-from compare import ROOT, prepare, read, write
+from compare import prepare, read, write
 from measuring import session_cpu
 from report import NAMES, processor, table
 from ruamel.yaml import YAML
@@ -170,19 +170,6 @@ def trials(peers: Path, corpus: str, threads: int) -> Iterator[Trial]:
             yield Trial(kind(replace(place, save_every=saved)), corpus, settings)
 
 
-def environment(trial: Trial) -> dict[str, str]:
-    """As in compare.py."""
-    return {
-        **os.environ,
-        **{f"{name}_NUM_THREADS": str(trial.tool.place.threads) for name in ("OMP", "MKL")},
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "CUDA_VISIBLE_DEVICES": "",
-        "HF_HUB_OFFLINE": "1",
-        "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",
-        "PYTHONPATH": str(ROOT) if trial.tool.name == "nmt" else "",
-    }
-
-
 def train(trial: Trial, budget: float) -> Record:
     """Run the commands, the last one until `budget` CPU seconds are used: checkpoints with their CPU seconds."""
     used, found = 0.0, dict[int, float]()
@@ -195,7 +182,7 @@ def train(trial: Trial, budget: float) -> Record:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment(trial),
+                env=os.environ | trial.tool.environment(),
                 cwd=trial.tool.place.folder,
                 start_new_session=True,
             )
@@ -229,7 +216,7 @@ def scored(trial: Trial, record: Record, budget: float) -> Iterator[tuple[float,
                 stdin=stdin,
                 stdout=log,
                 stderr=log,
-                env=environment(trial),
+                env=os.environ | trial.tool.environment(),
                 cwd=trial.tool.place.folder,
                 check=True,
             )

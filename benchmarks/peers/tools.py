@@ -12,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 MODELS = ("rnn", "transformer")
 BATCH_TOKENS, BATCH_SENTENCES, BEAM, LENGTH = 4096, 64, 5, 20
 EVERY = 2  # updates between two lines of a training log
@@ -69,6 +70,17 @@ class Tool:
     def program(self, name: str) -> str:
         """One of its commands."""
         return str(self.python.with_name(name))
+
+    def environment(self) -> dict[str, str]:
+        """Variables of its commands, the same for all tools."""
+        return {
+            **{f"{name}_NUM_THREADS": str(self.place.threads) for name in ("OMP", "MKL")},
+            "OMP_WAIT_POLICY": "PASSIVE",  # as nmt has it: waiting threads do not count as work
+            "CUDA_VISIBLE_DEVICES": "",
+            "HF_HUB_OFFLINE": "1",
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",  # checkpoints of OpenNMT-py and JoeyNMT are pickles
+            "PYTHONPATH": str(ROOT) if self.name == "nmt" else "",
+        }
 
     def helps(self) -> list[Command]:
         """Commands that show help."""
