@@ -45,9 +45,9 @@ def dropout_mask(like: Tensor, shape: tuple[int, ...], share: float) -> Tensor:
     if like.device.type != "cpu":
         return F.dropout(like.new_ones(shape), share)
     size = torch.Size(shape).numel()
-    random = torch.empty((size + 7) // 8, dtype=torch.int64).random_(
-        -(2**63), None, generator=getattr(_thread, "generator", None)
-    )  # all 64 bits
+    generator = getattr(_thread, "generator", None)
+    random = torch.empty((size + 7) // 8, dtype=torch.int64)
+    random.random_(-(2**63), None, generator=generator)  # all 64 bits
     threshold = min(max(round(share * 256), 1), 255)
     kept = (random.view(torch.uint8)[:size] >= threshold).view(shape)
     return kept.to(like.dtype).mul_(256 / (256 - threshold))

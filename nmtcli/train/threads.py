@@ -70,8 +70,6 @@ def _unshared(gradients: Sequence[Tensor | None]) -> Iterator[Tensor | None]:
     """The gradients, each in memory of its own: those of the two biases of an LSTM are one tensor, and are added to."""
     places = set()
     for one in gradients:
-        if one is not None and one.data_ptr() in places:
-            yield one.clone()
-        else:
-            yield one
-        places.add(0 if one is None else one.data_ptr())
+        place = None if one is None else one.data_ptr()
+        yield one.clone() if one is not None and place in places else one
+        places.add(place)
