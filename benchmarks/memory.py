@@ -2,10 +2,10 @@
 
     python benchmarks/memory.py DATA [--preset NAME] [-c FILE] [--set KEY=VALUE] [--updates 500 1500 3000]
 
-DATA is made by nmt prepare. Trains without validation and checkpoints, and prints a Markdown table: resident memory
-after each of the given updates, and the peak until then. `shapes` counts the distinct batch shapes (sentences, source
-length, target length): libraries that keep a kernel or a buffer for each shape grow with it. A smaller
-`train.batch_tokens` is quicker. Other programs on the machine do not change the result.
+DATA is made by nmt prepare. Trains as `nmt train` does, but without validation and checkpoints, and prints a Markdown
+table: resident memory after each of the given updates, and the peak until then. `shapes` counts the distinct batch
+shapes (sentences, source length, target length): libraries that keep a kernel or a buffer for each shape grow with it.
+A smaller `train.batch_tokens` is quicker. Other programs on the machine do not change the result.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from nmtcli.checkpoint import RunDirectory
 from nmtcli.data.directory import open_data
 from nmtcli.models.device import open_device
 from nmtcli.settings import load_config
+from nmtcli.train.memory import limit_kernel_cache, release_memory
 from nmtcli.train.run import resolve
 from nmtcli.train.trainer import Trainer
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, nargs="+", default=[100, 500, 1500, 3000])
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    limit_kernel_cache()
     data = open_data(options.data)
     given = [*options.set, f"train.max_updates={max(options.updates)}"]
     base = {"data": data.manifest.data.model_dump()}
@@ -53,6 +55,8 @@ def main() -> None:
         updates = islice(trainer.feed.updates(trainer.state), max(options.updates))
         for step, batches in enumerate(updates, 1):
             trainer.update(batches)
+            if step % config.train.log_every == 0:  # as in `nmt train`
+                release_memory()
             shapes.update((*batch.source.shape, batch.target_input.size(1)) for batch in batches)
             if step in options.updates:
                 figures = memory("VmRSS"), memory("VmHWM"), len(shapes)

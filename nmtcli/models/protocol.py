@@ -86,7 +86,7 @@ def convert(array: Array, like: Array) -> Array:
     return xp.asarray(to_device(array, "cpu") if where == "cpu" else array, device=where)
 
 
-def index_array(values: Sequence[Any], like: Array) -> Array:
+def index_array(values: Sequence[Any] | Array, like: Array) -> Array:
     """Integers as an array of the kind and on the device of `like`."""
     return namespace(like).asarray(values, dtype=namespace(like).int64, device=device(like))
 

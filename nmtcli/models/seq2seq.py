@@ -22,8 +22,6 @@ from nmtcli.models.ssru import SsruDecoder
 from nmtcli.models.transformer import TransformerDecoder, TransformerEncoder
 from nmtcli.vocabulary import BOS, PAD
 
-_ROWS = 96  # rows of the output layer at a time; with fewer, oneDNN spends more time on packing than on multiplying
-
 ENCODERS: dict[str, Callable[[ModelConfig], Encoder]] = {
     "rnn": RecurrentEncoder,
     "transformer": TransformerEncoder,
@@ -147,23 +145,16 @@ class Seq2Seq(nn.Module):
 
     def log_probs(self, features: Tensor) -> Tensor:
         """Features [..., E] to log-probabilities [..., V] in fp32."""
-        if torch.is_inference_mode_enabled():
-            return self._log_probs_in_parts(features)
-        return torch.log_softmax(self.output(features).float(), dim=-1)
+        if not torch.is_inference_mode_enabled():
+            return torch.log_softmax(self.output(features).float(), dim=-1)
+        # Outside inference mode the result is an ordinary tensor, which a search can write into.
+        with torch.inference_mode(mode=False), torch.no_grad():
+            return log_softmax_(self.output(features).float())
 
-    def _log_probs_in_parts(self, features: Tensor) -> Tensor:
-        """`log_probs` as an ordinary tensor, which a search can write into.
 
-        A few rows at a time, so that [rows, V] stays in the CPU's cache from logits to log-probabilities.
-        """
-        rows = features.flatten(0, -2)
-        count = _ROWS if rows.is_cpu else max(len(rows), 1)
-        with torch.inference_mode(mode=False):
-            log_probs = torch.empty(len(rows), self.output.out_features, device=rows.device)
-        for start in range(0, len(rows), count):
-            part = slice(start, start + count)
-            torch.log_softmax(self.output(rows[part]).float(), dim=-1, out=log_probs[part])
-        return log_probs.view(*features.shape[:-1], -1)
+def log_softmax_(logits: Tensor) -> Tensor:
+    """Log-probabilities of logits [..., V], on a CPU in place: a second array of this size costs more than the sums."""
+    return torch.log_softmax(logits, dim=-1, out=logits) if logits.is_cpu else torch.log_softmax(logits, dim=-1)
 
 
 def repeat(source: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,10 +9,7 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from array_api_compat import device
 from numpy.typing import NDArray
-
-from nmtcli.models.protocol import Array, index_array, namespace
 
 # Multi-byte characters: ranges of the first and the second byte, and the number of bytes after the first.
 _LEADS = (
@@ -48,7 +45,7 @@ class BytePieces:
     def __init__(self, values: NDArray[np.int16]) -> None:
         """`values` [V] is the byte of each token, -1 for text."""
         self.values = values
-        self._kinds: dict[object, Array] = {}
+        self._of_several = values >= 0x80  # [V], bytes of characters of several bytes
 
     @classmethod
     def of(cls, tokenizer: Vocabulary) -> "BytePieces | None":
@@ -92,24 +89,20 @@ class BytePieces:
             for left in range(MAX_FOLLOWING)
         ]
 
-    def unfinished(self, tokens: Array) -> tuple[Array, Array, Array] | None:
-        """The hypotheses of tokens [B, N, t] that end inside a character: row, slot, and possible next tokens [K, V];
-        None if there are none.
+    def unfinished(self, tokens: NDArray[np.int64]) -> tuple[list[tuple[int, int]], NDArray[np.bool_]] | None:
+        """The hypotheses of tokens [B, N, t] that end inside a character: K rows and slots, and the possible next
+        tokens [K, V]; None if there are none.
         """
-        parts = self._like(tokens)[tokens[:, :, -1]]
-        if not bool(namespace(parts).any(parts)):
+        parts = self._of_several[tokens[:, :, -1]]
+        if not parts.any():
             return None
         places, masks = [], []
-        for row, slot in zip(*(part.tolist() for part in namespace(parts).nonzero(parts)), strict=True):
+        for row, slot in np.argwhere(parts).tolist():
             span = self._awaited(tokens[row, slot, -MAX_FOLLOWING:].tolist())
             if span is not None:
                 places.append((row, slot))
                 masks.append((self.values >= span[0]) & (self.values <= span[1]))
-        if not places:
-            return None
-        xp = namespace(tokens)
-        rows, slots = (index_array(part, tokens) for part in zip(*places, strict=True))
-        return rows, slots, xp.asarray(np.stack(masks), device=device(tokens))
+        return (places, np.stack(masks)) if places else None
 
     def whole(self, tokens: Sequence[int]) -> list[int]:
         """The positions of tokens that are text or bytes of complete characters."""
@@ -146,13 +139,6 @@ class BytePieces:
 
     def _between(self, low: int, high: int) -> NDArray[np.int64]:
         return np.flatnonzero((self.values >= low) & (self.values <= high))
-
-    def _like(self, tokens: Array) -> Array:
-        """Which tokens are bytes of multi-byte characters [V], as an array like `tokens`."""
-        kind = namespace(tokens), device(tokens)
-        if kind not in self._kinds:
-            self._kinds[kind] = kind[0].asarray(self.values >= 0x80, device=kind[1])
-        return self._kinds[kind]
 
 
 def _spans(ids: NDArray[np.int64]) -> list[Span]:

@@ -30,11 +30,11 @@ class Continuations(NamedTuple):
 class Choice(Protocol):
     """A selection of continuations: by beam search or by sampling."""
 
-    def __call__(self, totals: Array, sentences: list[int], tracker: Tracker) -> Continuations:
-        """The best continuations; totals [B, N, V] are log-probabilities, `sentences` the numbers of the rows.
+    def __call__(self, log_probs: Array, prefix: Array, sentences: list[int], tracker: Tracker) -> Continuations:
+        """The best continuations of hypotheses with log-probabilities `prefix` [B, N]; `sentences` number the rows.
 
-        The first `beam size / groups` of each group form the beam; some of them may end in EOS, so up to twice as many
-        are returned.
+        log_probs [B, N, V] are those of the next token, and may be overwritten. The first `beam size / groups` of each
+        group form the beam; some of them may end in EOS, so up to twice as many are returned.
         """
 
 
@@ -46,10 +46,15 @@ class BeamChoice:
     groups: int = 1
     diversity: float = 0.0
 
-    def __call__(self, totals: Array, sentences: list[int], tracker: Tracker) -> Continuations:
+    def __call__(self, log_probs: Array, prefix: Array, sentences: list[int], tracker: Tracker) -> Continuations:
         """See `Choice`."""
-        xp = namespace(totals)
-        batch, beam, size = totals.shape
+        xp = namespace(log_probs)
+        batch, beam, size = log_probs.shape
+        if self.groups == 1 and not tracker.active:
+            log_prob, place = _largest(log_probs, prefix, 2 * self.width)  # [B, C]
+            return Continuations(*(array[:, None] for array in (log_prob, place // size, place % size)))
+        totals = log_probs
+        totals += prefix[:, :, None]
         slots = beam // self.groups
         chosen: list[Continuations] = []
         counts_before = None  # how often earlier groups chose each token at this step, [B, 1, V]
@@ -58,7 +63,7 @@ class BeamChoice:
             part = totals[:, first : first + slots]
             ranking = part if counts_before is None else part - self.diversity * counts_before
             flat = xp.reshape(ranking, (batch, slots * size))
-            place = _largest(flat, 2 * self.width)  # [B, C]
+            _, place = _largest(ranking, xp.zeros_like(prefix[:, :slots]), 2 * self.width)  # [B, C]
             impossible = None
             if tracker.active:
                 place, impossible = _allocated(flat, place, size, first, tracker)
@@ -97,36 +102,45 @@ def unfinished(chosen: Continuations, width: int) -> Continuations:
     )
 
 
-_BLOCK = 64  # values per block: first the blocks with the largest values are selected,
-_WORTH = 2**12, 2**14  # in rows of at least this length and arrays of this size
+_BLOCK = 32  # values per block: first the blocks with the largest values are selected,
+_WORTH = 2**12, 2**16  # in rows of at least this length and arrays of this size
 
 
-def _largest(flat: Array, count: int) -> Array:
-    """Indices of the `count` largest values of each row of [B, M], largest first: [B, min(count, M)].
+def _largest(values: Array, prefix: Array, count: int) -> tuple[Array, Array]:
+    """The `count` largest sums of values [B, K, V] and prefix [B, K], and their indices into [B, K·V]: [B, C] each.
 
-    On a CPU, in the `count` blocks with the largest values: 4 to 8 times faster in PyTorch, 10 times and more in NumPy.
+    On a CPU, in the `count` blocks with the largest values, which is two to four times as fast. Block j of `blocks` has
+    the values j, j + blocks, j + 2 blocks, …: NumPy is fastest at the maximum over an axis that is not the last.
     """
-    xp = namespace(flat)
-    rows, size = flat.shape
-    count, blocks = min(count, size), size // _BLOCK
-    few = size < _WORTH[0] or rows * size < _WORTH[1] or blocks < 4 * count
-    if few or getattr(device(flat), "type", "cpu") != "cpu":
-        return _top(flat, count)
-    whole = xp.reshape(flat[:, : blocks * _BLOCK], (rows, blocks, _BLOCK))
-    best = xp.sort(_top(xp.max(whole, axis=2), count), axis=1)  # [B, count], blocks in order
-    place = xp.reshape(best[:, :, None] * _BLOCK + xp.arange(_BLOCK), (rows, count * _BLOCK))
-    rest = xp.broadcast_to(xp.arange(blocks * _BLOCK, size), (rows, size - blocks * _BLOCK))
-    place = xp.concat([place, rest], axis=1)  # [B, count · BLOCK + rest]
-    return xp.take_along_axis(place, _top(xp.take_along_axis(flat, place, axis=1), count), axis=1)
+    xp = namespace(values)
+    rows, slots, size = values.shape
+    count, blocks = min(count, slots * size), size // _BLOCK
+    few = slots * size < _WORTH[0] or rows * slots * size < _WORTH[1] or slots * blocks < 4 * count
+    if few or getattr(device(values), "type", "cpu") != "cpu":
+        return _top(xp.reshape(values + prefix[:, :, None], (rows, slots * size)), count)
+    whole = xp.reshape(values[:, :, : blocks * _BLOCK], (rows, slots, _BLOCK, blocks))
+    largest = xp.max(whole, axis=2) + prefix[:, :, None]  # [B, K, blocks]
+    best = xp.sort(_top(xp.reshape(largest, (rows, slots * blocks)), count)[1], axis=1)  # [B, C], blocks in order
+    first = best // blocks * size + best % blocks
+    place = xp.reshape(first[:, :, None] + blocks * xp.arange(_BLOCK), (rows, count * _BLOCK))
+    rest = xp.reshape(xp.arange(slots)[:, None] * size + xp.arange(blocks * _BLOCK, size), (1, -1))
+    place = xp.concat([place, xp.broadcast_to(rest, (rows, rest.shape[1]))], axis=1)  # [B, C · BLOCK + rest]
+    sums = xp.take_along_axis(xp.reshape(values, (rows, slots * size)), place, axis=1)
+    sums += xp.take_along_axis(prefix, place // size, axis=1)
+    log_prob, order = _top(sums, count)
+    return log_prob, xp.take_along_axis(place, order, axis=1)
 
 
-def _top(values: Array, count: int) -> Array:
-    """`_largest` of all values at once."""
+def _top(values: Array, count: int) -> tuple[Array, Array]:
+    """The `count` largest values of each row of [B, M], largest first, and their indices: [B, count] each."""
     if is_torch_array(values):
-        return values.topk(count).indices
+        largest, place = values.topk(count)
+        return largest, place
+    row = np.arange(len(values))[:, None]
     place = values.argpartition(-count, axis=1)[:, -count:]
-    order = np.argsort(-np.take_along_axis(values, place, axis=1), axis=1, stable=True)
-    return np.take_along_axis(place, order, axis=1)
+    largest = values[row, place]
+    order = (-largest).argsort(axis=1, stable=True)
+    return largest[row, order], place[row, order]
 
 
 def _allocated(flat: Array, place: Array, size: int, first: int, tracker: Tracker) -> tuple[Array, Array]:

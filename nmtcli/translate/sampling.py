@@ -33,9 +33,11 @@ class SamplingChoice:
         self.options = options
         self.generators = [np.random.Generator(np.random.Philox(key=[options.seed, number])) for number in numbers]
 
-    def __call__(self, totals: Array, sentences: list[int], tracker: Tracker) -> Continuations:
-        """See `Choice`; totals [B, N, V] to N continuations of one group."""
-        xp = namespace(totals)
+    def __call__(self, log_probs: Array, prefix: Array, sentences: list[int], tracker: Tracker) -> Continuations:
+        """See `Choice`: N continuations of one group."""
+        xp = namespace(log_probs)
+        totals = log_probs
+        totals += prefix[:, :, None]
         slots, size = totals.shape[1:]
         probabilities = self._probabilities(totals)
         order = None

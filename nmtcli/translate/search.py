@@ -64,8 +64,8 @@ class Hypothesis:
 class _Beam:
     """The unfinished hypotheses of a batch, all of length t."""
 
-    tokens: Array  # [B, N, t], from BOS
-    log_prob: Array  # [B, N]; -inf for no hypothesis
+    tokens: NDArray[np.int64]  # [B, N, t], from BOS
+    log_prob: NDArray[np.float32]  # [B, N]; -inf for no hypothesis
     attention: Array | None  # [B, N, t - 1, S]
     sums: NDArray[np.float32] | None = None  # [B, N, t]: log-probabilities of the prefixes, from 0 for BOS
 
@@ -188,21 +188,22 @@ def _search(
     tracker = Tracker(constraints, copies)
     sentences = list(range(count))  # the sentence of each row of the batch
     memory, cache = decoder.start(source, source_length)
-    beam = _first_beam(first_array(source), count, copies, options.keep_log_probs)
+    like = first_array(source)
+    xp, where = namespace(like), device(like)
+    beam = _first_beam(count, copies, options.keep_log_probs)
     if copies > 1:
-        cache = select_rows(cache, index_array([row for row in sentences for _ in range(copies)], beam.tokens))
+        cache = select_rows(cache, index_array([row for row in sentences for _ in range(copies)], like))
     while sentences:
         length = beam.tokens.shape[2]  # of hypotheses after this step, with EOS
-        step = decoder.step(beam.tokens[:, :, -1], memory, cache)
+        step = decoder.step(xp.asarray(beam.tokens[:, :, -1], device=where), memory, cache)
         attention = beam.extended(step) if options.keep_attention or options.coverage_penalty else None
         if options.coverage_penalty and attention is None:
             raise UserError("coverage_penalty needs attention, which this model does not have", "set it to 0")
-        totals = step.log_probs  # the largest array, so it is not copied
-        totals += beam.log_prob[:, :, None]
         left = [longest[sentence] - length for sentence in sentences]
         too_short = [row for row, sentence in enumerate(sentences) if length < shortest[sentence]]
-        restrict(totals, beam.tokens, options.no_repeat_ngram, tracker, too_short, left, options.byte_pieces)
-        chosen = choice(totals, sentences, tracker).on_host()  # [B, G, C]
+        restrict(step.log_probs, beam.tokens, options.no_repeat_ngram, tracker, too_short, left, options.byte_pieces)
+        prefix = xp.asarray(beam.log_prob, device=where)
+        chosen = choice(step.log_probs, prefix, sentences, tracker).on_host()  # [B, G, C]
         for row, group, rank in _finished(chosen, width):
             parent = int(chosen.parent[row, group, rank])
             log_prob = float(chosen.log_prob[row, group, rank])
@@ -224,20 +225,19 @@ def _search(
             length,
             options,
         )
-        beam, cache = _advance(beam, attention, step, chosen, remaining)
+        beam, cache = _advance(beam, attention, step, chosen, remaining, like)
         tracker.advance(remaining, chosen.parent[:, 0], chosen.token[:, 0])
         if len(remaining) < len(sentences):
-            memory = select_rows(memory, index_array(remaining, beam.tokens))
+            memory = select_rows(memory, index_array(remaining, like))
             sentences = [sentences[row] for row in remaining]
     return pools
 
 
-def _first_beam(like: Array, count: int, copies: int, keep_log_probs: bool) -> _Beam:
+def _first_beam(count: int, copies: int, keep_log_probs: bool) -> _Beam:
     """`copies` empty hypotheses for each of `count` sentences."""
-    xp, where = namespace(like), device(like)
-    tokens = xp.full((count, copies, 1), BOS, dtype=xp.int64, device=where)
+    tokens = np.full((count, copies, 1), BOS, dtype=np.int64)
     sums = np.zeros((count, copies, 1), dtype=np.float32) if keep_log_probs else None
-    return _Beam(tokens, xp.zeros((count, copies), dtype=xp.float32, device=where), None, sums)
+    return _Beam(tokens, np.zeros((count, copies), dtype=np.float32), None, sums)
 
 
 def _finished(chosen: Continuations, width: int) -> Iterator[tuple[int, int, int]]:
@@ -269,6 +269,9 @@ def _remaining(
 ) -> tuple[Continuations, list[int]]:
     """The hypotheses of unfinished groups [B', 1, N'], padded to the row with the most, and the rows that remain."""
     live = np.isfinite(chosen.log_prob)
+    if live.all() and not any(pool.finished for groups in pools for pool in groups):
+        everything = (array.reshape(len(pools), 1, -1) for array in chosen)
+        return Continuations(*everything), list(range(len(pools)))
     counts = live.sum(axis=2)  # [B, G]
     best = chosen.log_prob.max(axis=2, initial=-math.inf, where=live).tolist()
     for row, (groups, limit) in enumerate(zip(pools, limits, strict=True)):
@@ -285,25 +288,23 @@ def _remaining(
 
 
 def _advance(
-    beam: _Beam, attention: Array | None, step: Step, chosen: Continuations, remaining: list[int]
+    beam: _Beam, attention: Array | None, step: Step, chosen: Continuations, remaining: list[int], like: Array
 ) -> tuple[_Beam, Array]:
-    """The beam and the cache after the chosen continuations [B', 1, N'] of the rows that remain."""
-    xp, where = namespace(beam.tokens), device(beam.tokens)
+    """The beam and the cache, of arrays `like`, after the chosen continuations [B', 1, N'] of the rows that remain."""
     batch, slots, length = beam.tokens.shape
-    parent = chosen.parent[:, 0]
+    log_prob, parent, token = (array[:, 0] for array in chosen)  # [B', N']
     rows = (np.asarray(remaining, dtype=np.int64)[:, None] * slots + parent).ravel()  # the old row of each hypothesis
-    unchanged = len(rows) == batch * slots and bool((rows == np.arange(len(rows))).all())
-    flat, value, token = (
-        xp.asarray(array, device=where) for array in (rows, chosen.log_prob[:, 0], chosen.token[:, 0])
-    )
-    prefix = xp.take(xp.reshape(beam.tokens, (batch * slots, length)), flat, axis=0)
-    tokens = xp.concat([xp.reshape(prefix, (*parent.shape, length)), token[:, :, None]], axis=2)
+    prefix = beam.tokens.reshape(batch * slots, length)[rows].reshape(*parent.shape, length)
+    tokens = np.concatenate([prefix, token[:, :, None]], axis=2)
+    sums = beam.sums
+    if sums is not None:
+        before = sums.reshape(batch * slots, length)[rows].reshape(*parent.shape, length)
+        sums = np.concatenate([before, log_prob[:, :, None]], axis=2)
+    if len(rows) == batch * slots and (rows == np.arange(len(rows))).all():
+        return _Beam(tokens, log_prob, attention, sums), step.cache
+    xp, flat = namespace(like), index_array(rows, like)
     if attention is not None:
         rest = attention.shape[2:]
         attention = xp.take(xp.reshape(attention, (batch * slots, *rest)), flat, axis=0)
         attention = xp.reshape(attention, (*parent.shape, *rest))
-    sums = beam.sums
-    if sums is not None:
-        before = sums.reshape(batch * slots, length)[rows].reshape(*parent.shape, length)
-        sums = np.concatenate([before, chosen.log_prob[:, 0, :, None]], axis=2)
-    return _Beam(tokens, value, attention, sums), step.cache if unchanged else select_rows(step.cache, flat)
+    return _Beam(tokens, log_prob, attention, sums), select_rows(step.cache, flat)

@@ -231,17 +231,23 @@ def test_length_normalizer_is_that_of_gnmt():
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
-    size=st.integers(1_000, 3_000),
+    size=st.integers(1_000, 9_000),
     width=st.integers(1, 6),
     possible=st.sampled_from([1.0, 0.5, 0.01]),
+    hypotheses=st.sampled_from([1.0, 0.7]),
     as_torch=st.booleans(),
 )
-def test_the_most_probable_continuations_of_a_large_vocabulary_are_chosen(seed, size, width, possible, as_torch):
+def test_the_most_probable_continuations_of_a_large_vocabulary_are_chosen(
+    seed, size, width, possible, hypotheses, as_torch
+):
     generator = np.random.default_rng(seed)
-    totals = generator.permutation(3 * width * size).reshape(3, width, size).astype(np.float32)
-    totals[generator.random(totals.shape) > possible] = -np.inf
-    given_totals = torch.from_numpy(totals.copy()) if as_torch else totals.copy()
-    chosen = BeamChoice(width)(given_totals, [0, 1, 2], Tracker([None] * 3, width)).on_host()
+    log_probs = generator.permutation(3 * width * size).reshape(3, width, size).astype(np.float32)
+    log_probs[generator.random(log_probs.shape) > possible] = -np.inf
+    prefix = generator.integers(0, size, (3, width)).astype(np.float32)
+    prefix[generator.random(prefix.shape) > hypotheses] = -np.inf
+    totals = log_probs + prefix[:, :, None]
+    arrays = map(torch.from_numpy, (log_probs, prefix)) if as_torch else (log_probs, prefix)
+    chosen = BeamChoice(width)(*arrays, [0, 1, 2], Tracker([None] * 3, width)).on_host()
     for row in range(3):
         expected = np.sort(totals[row], axis=None)[::-1][: 2 * width]
         np.testing.assert_array_equal(chosen.log_prob[row, 0], expected)

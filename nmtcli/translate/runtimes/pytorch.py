@@ -7,7 +7,7 @@ from nmtcli.models.device import explain_out_of_memory
 from nmtcli.models.loop import plain_product
 from nmtcli.models.packed import PackedMatrix
 from nmtcli.models.protocol import Array, Cache, Memory, Step
-from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.models.seq2seq import Seq2Seq, log_softmax_
 from nmtcli.translate.concurrency import count_parallel_batches
 from nmtcli.translate.forced import Floats, Ids, shifted
 from nmtcli.vocabulary import PAD
@@ -101,9 +101,6 @@ class ShortlistDecoder:
         inner, masked = memory
         with explain_out_of_memory("--batch-tokens or --beam-size"):
             features, cache, attention = self._runtime.model.advance(self._tokens[tokens], inner, cache)
-            logits = plain_product(features, self._weight, self._bias).float().add_(masked[:, None])
-            with torch.inference_mode(mode=False):
-                log_probs = torch.empty(
-                    logits.shape, device=logits.device
-                )  # a normal tensor, for in-place operations of the search
-            return Step(torch.log_softmax(logits, dim=-1, out=log_probs), cache, attention)
+            with torch.inference_mode(mode=False), torch.no_grad():  # as in `Seq2Seq.log_probs`
+                logits = plain_product(features, self._weight, self._bias).float().add_(masked[:, None])
+                return Step(log_softmax_(logits), cache, attention)
