@@ -300,7 +300,7 @@ class ModelConfig(Section):
     output_bias: bool = Field(False, description="A bias of the output layer, as in Marian.")
     dropout: OrAuto[Annotated[float, Field(ge=0, lt=1)]] = Field(
         AUTO,
-        description="Share of activations dropped in training; auto: 0.1 to 0.5, more the more epochs there are.",
+        description="Share of activations dropped in training; auto: 0.1 to 0.4, more for more epochs.",
     )
     recurrent_dropout: float = Field(
         0.0,

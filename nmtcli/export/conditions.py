@@ -21,7 +21,7 @@ PRECISIONS: dict[ExportFormat, tuple[StoredPrecision, ...]] = {
 
 # Features that CTranslate2, which has its own search, does not support; printed at export.
 CTRANSLATE2_REFUSES = (
-    "terminology, banned and required phrases, prefixes and placeholders, sampling, MBR, beam groups, ensembles"
+    "terminology, banned and required phrases, prefixes, --protect copy, sampling, MBR, beam groups, ensembles"
 )
 
 

@@ -1,5 +1,6 @@
 """The wheel and the sdist: everything that runs, and nothing else."""
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -17,6 +18,16 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist")
     subprocess.run([sys.executable, "-m", "hatchling", "build", "-d", str(folder)], cwd=ROOT, check=True)
     return folder
+
+
+def test_citation_changelog_and_docs_have_this_version():
+    released = __version__.partition(".dev")[0]  # between releases the version is that of the next one
+    citation, changes = ((ROOT / name).read_text() for name in ("CITATION.cff", "CHANGELOG.md"))
+    assert re.search(r"^## (\S+)", changes, re.MULTILINE)[1] == released
+    if released == __version__:
+        assert f"\nversion: {released}\n" in citation
+        assert f"\n## {released} ({re.search(r'^date-released: (.+)', citation, re.MULTILINE)[1]})\n" in changes
+        assert f"nmtcli-{released}-py3" in (ROOT / "docs" / "install.md").read_text()
 
 
 def test_the_wheel_contains_the_whole_package(built):
