@@ -1,7 +1,7 @@
 # make demo   train a small translator and try it     make test   lint, types and tests     make help   all targets
 PYTHON ?= python3
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
+BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := $(PYTHON) -m pip --python $(VENV)/bin/python install -qq --disable-pip-version-check
 
@@ -51,7 +51,7 @@ matrix: $(INSTALLED) ## the fast tests with the oldest and newest PyTorch and ev
 	@PYTHON=$(PYTHON) $(BIN)/python -m tests.matrix -n 2 --dist loadfile $(OPTIONS)
 
 gpu-report: $(INSTALLED) ## speed, memory and exactness on this machine's GPU, in twelve minutes, as Markdown
-	@benchmarks/gpu.sh $(BIN)/python
+	@benchmarks/gpu.sh "$(CURDIR)/$(BIN)/python"
 
 format: $(INSTALLED) ## mend what ruff can mend
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -9,7 +9,7 @@ limit=${LIMIT:-720}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available() and "no CUDA device")'
-printf '#!/bin/sh\nexec %s -m nmtcli "$@"\n' "$(command -v "$python")" > "$work/nmt" && chmod +x "$work/nmt"
+printf '#!/bin/sh\nexec "%s" -m nmtcli "$@"\n' "$(command -v "$python")" > "$work/nmt" && chmod +x "$work/nmt"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" NMT="$work/nmt" PYTHON="$python"
 
 # A titled section of the report: one command, as long as the time left allows.

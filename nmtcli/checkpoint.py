@@ -109,7 +109,7 @@ def read_json(path: Path) -> dict[str, Any]:
         loaded = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot read: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DataError(f"{path}: not valid JSON", "the file is damaged or cut short") from None
     if not isinstance(loaded, dict):
         raise DataError(f"{path}: not a JSON object", "the file is damaged")
@@ -146,7 +146,7 @@ def model_files(path: Path) -> list[Path]:
     endings = {".json", ".jsonl", ".model", ".spm", ".safetensors", ".onnx", ".data", ".bin", ".yaml", ".md"}
     folders = directory, RunDirectory(path).checkpoints
     files = [file for folder in folders for file in folder.rglob("*") if file.suffix in endings]
-    return [*files, path / "config.yaml", path / "metrics.jsonl"]
+    return [*files, *(path / name for name in (*POINTERS, "config.yaml", "fingerprint", "metrics.jsonl"))]
 
 
 def write_model(directory: Path, info: ModelInfo, weights: dict[str, "Tensor"], tokenizers: Tokenizers) -> None:
@@ -187,14 +187,19 @@ def check_export(directory: Path, info: ModelInfo) -> None:
             raise DataError(f"{directory / name}: missing", "the export is not complete; export it again")
         if now != was:
             size = was.get("bytes") if isinstance(was, dict) else None
-            change = f"has {now['bytes']:,} bytes, was written with {size:,}" if now["bytes"] != size else "was changed"
+            known = isinstance(size, int) and size != now["bytes"]
+            change = f"has {now['bytes']:,} bytes, was written with {size:,}" if known else "was changed"
             raise DataError(f"{directory / name}: {change}", "the export is damaged; export it again")
 
 
 def write_trainer_state(directory: Path, state: dict[str, Any], tensors: dict[str, "Tensor"]) -> None:
     """Write the trainer state, which only a resume needs, beside the model in the same directory."""
     save_tensors(directory / TENSORS, tensors)
-    (directory / STATE).write_text(json.dumps(state, indent=2) + "\n", "utf-8")
+    (directory / STATE).write_text(_state_text(state), "utf-8")
+
+
+def _state_text(state: dict[str, Any]) -> str:
+    return json.dumps(state, indent=2) + "\n"
 
 
 def read_trainer_state(directory: Path) -> tuple[dict[str, Any], dict[str, "Tensor"]]:
@@ -335,6 +340,12 @@ class RunDirectory:
             write(directory)
         self.point("last", step)
 
+    def save_state(self, step: int, state: dict[str, Any]) -> None:
+        """Replace the numbers of the trainer state in the checkpoint of an update."""
+        path = self.checkpoint(step) / STATE
+        with writing(path, AGAIN):
+            write_whole(path, _state_text(state).encode())
+
     def move_damaged(self, step: int) -> Path:
         """Rename a damaged checkpoint; returns its new path."""
         path = self.checkpoint(step)
@@ -378,7 +389,7 @@ class RunDirectory:
 
     def _named(self, name: str) -> Path | None:
         path = self.path / name
-        return self.path / path.read_text("utf-8").strip() if path.is_file() else None
+        return self.path / path.read_text("utf-8", "replace").strip() if path.is_file() else None
 
     def prune(self, keep: set[int]) -> None:
         """Delete checkpoints not in `keep`, and the leftovers of a killed save or prune.
@@ -398,13 +409,17 @@ class RunDirectory:
     def select(self, selection: str) -> list[Path]:
         """The checkpoints of `last:N` or `best:N`. Raises UserError if there are too few."""
         kind, _, number = selection.partition(":")
-        if kind not in ("last", "best") or not number.isdigit() or int(number) < 1:
+        if kind not in ("last", "best") or not number.isdecimal() or int(number) < 1:
             raise UserError(f"--average {selection}: write it as last:N or best:N")
         steps = self.steps()
         if not steps:
             raise DataError(f"{self.path}: the run has no checkpoint")
         if kind == "best":
-            best = read_json(self.checkpoint(steps[-1]) / STATE)["best"]
+            best = read_json(self.checkpoint(steps[-1]) / STATE).get("best")
+            if not isinstance(best, list):
+                raise DataError(
+                    f"{self.checkpoint(steps[-1]) / STATE}: has no list of best checkpoints", "it is damaged"
+                )
             steps = sorted(step for *_, step in best[: int(number)] if step in steps)
         chosen = steps[-int(number) :]
         if len(chosen) < int(number):

@@ -86,7 +86,7 @@ $(TRAINED): $(DATA)/manifest.json $(SETTINGS)
 	@touch $@
 
 $(HYPOTHESIS): $(TRAINED) $(TEST_SOURCE)
-	$(NMT) translate -m $(RUN) -i $(TEST_SOURCE) $(TRANSLATE_OPTIONS) -o $@.part && mv $@.part $@
+	$(NMT) translate -m $(RUN) -i $(TEST_SOURCE) $(TRANSLATE_OPTIONS) --overwrite -o $@.part && mv $@.part $@
 
 score: $(HYPOTHESIS)
 	$(NMT) score $(HYPOTHESIS) -r $(TEST_TARGET)

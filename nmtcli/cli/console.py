@@ -1,11 +1,14 @@
 """Terminal output: results on stdout, everything else on stderr."""
 
 import os
+import select
 import sys
 from contextlib import suppress
 
 from rich.console import Console
 from rich.text import Text
+
+from nmtcli.errors import DataError
 
 
 class _Console(Console):
@@ -26,6 +29,21 @@ def discard_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def output_closed() -> bool:
+    """Whether the reader of stdout or stderr, such as head, has closed the pipe."""
+    poller = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # no file, or closed at the start
+            poller.register(stream.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poller.poll(0))
+
+
+def require_stdout() -> None:
+    """Raise DataError if the process was started without standard output."""
+    if sys.stdout is None:
+        raise DataError("standard output is closed", "write it to a file or a pipe")
+
+
 def say(message: str) -> None:
     """Print one line on stderr."""
     stderr.print(Text(message))
@@ -37,8 +55,12 @@ def warn(message: str) -> None:
 
 
 def tell(message: str, *, warning: bool = False) -> None:
-    """Print a message of a library function: the `nmtcli.options.Tell` of the command line."""
-    (warn if warning else say)(message)
+    """Print a message of a library function: the `nmtcli.options.Tell` of the command line.
+
+    Of the ranks of a distributed training the first one of each machine prints it.
+    """
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        (warn if warning else say)(message)
 
 
 def show_error(message: str, hint: str | None = None) -> None:

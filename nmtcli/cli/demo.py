@@ -10,6 +10,7 @@ import typer
 
 from nmtcli.cli.console import say, stderr, stdout
 from nmtcli.cli.options import TRACEBACK, command
+from nmtcli.errors import UserError
 from nmtcli.options import Option
 from nmtcli.paths import as_argument, quoted
 
@@ -70,12 +71,21 @@ def demo(context: typer.Context, options: _Options) -> None:
 
 
 def _write_text(text: Path, settings: Path, pairs: int) -> None:
-    from nmtcli.demo.phrasebook import generate, write
+    """Write text and settings, each file atomically. Raises UserError if a file is there and has other content."""
+    from nmtcli.demo.phrasebook import contents, generate
     from nmtcli.staging import write_whole, writing
 
-    write(generate(seed=1, pairs=pairs), text)
-    with writing(settings):
-        write_whole(settings, (resources.files("nmtcli.demo") / "recipe.yaml").read_bytes())
+    files = {settings: (resources.files("nmtcli.demo") / "recipe.yaml").read_bytes()}
+    files |= {text / name: content for name, content in contents(generate(seed=1, pairs=pairs)).items()}
+    for path, content in files.items():
+        with writing(path):
+            if path.exists() and (not path.is_file() or path.read_bytes() != content):
+                raise UserError(f"{path}: is there, and is not what nmt demo writes", "choose another -o, or move it")
+    for path, content in files.items():
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                write_whole(path, content)
 
 
 def _run(arguments: list[str], context: typer.Context) -> None:

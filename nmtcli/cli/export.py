@@ -67,6 +67,8 @@ def _show(report: "ExportReport", output: Path) -> None:
     comparison = report.comparison
     speed = comparison.sentences_per_second
     table = Table(show_header=False, box=None)
+    table.add_column()
+    table.add_column(overflow="fold")  # paths stay whole
     table.add_row(
         "exported",
         f"{output} ({report.format}, {report.precision}, {report.bytes / 1e6:.1f} MB,"

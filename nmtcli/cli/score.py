@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from nmtcli import strict_json
-from nmtcli.cli.console import discard_stdout, say, tell, warn
+from nmtcli.cli.console import discard_stdout, require_stdout, say, tell, warn
 from nmtcli.cli.options import command
 from nmtcli.cli.score_display import print_details, print_qualities, print_robustness, print_scores
 from nmtcli.options import check_rules
@@ -86,6 +86,7 @@ def _json(result: "TextScores") -> str:
 
 
 def _write_pairs(result: "PairScores", form: str) -> None:
+    require_stdout()
     for sources, targets, scores in result.windows:
         first = result.totals.pairs - len(scores) + 1
         rows = zip(range(first, first + len(scores)), sources, targets, scores, strict=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nmtcli.cli.console import tell
+from nmtcli.cli.console import require_stdout, tell
 from nmtcli.cli.options import command
 from nmtcli.errors import UserError
 from nmtcli.options import Option, Rule, check_rules
@@ -23,6 +23,7 @@ def _plot(runs: list[Path] | None) -> None:
     from nmtcli.train.curves import page
     from nmtcli.train.history import read_history
 
+    require_stdout()
     if sys.stdout.isatty():
         raise UserError("--plot writes a web page to stdout", f"nmt train --plot {quoted(runs[0])} > curves.html")
     require_apart([run / "metrics.jsonl" for run in runs], [PIPE])

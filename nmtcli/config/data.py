@@ -164,7 +164,11 @@ class CorpusConfig(Section):
     @field_validator("columns", mode="before")
     @classmethod
     def _numbers(cls, columns: Any) -> Any:
-        return [str(column) if isinstance(column, int) else column for column in columns or ()] or None
+        if columns is None:
+            return None
+        if not isinstance(columns, list | tuple):
+            raise ValueError("a list of two columns: [NAME, NAME], or numbers from 1: [1, 2]")
+        return [str(column) if isinstance(column, int) else column for column in columns] or None
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

@@ -362,6 +362,14 @@ class ModelConfig(Section):
                 f"decoder.query {decoder.query} needs an attention.type other than none",
             ),
             (
+                attends and decoder.readout == "state" and decoder.query == "state",
+                "decoder.readout state needs a decoder.query other than state: nothing would read the context",
+            ),
+            (
+                recurrent and not attends and decoder.bridge == "backward" and not decoder.context_every_step,
+                "decoder.bridge backward needs attention or context_every_step: nothing would read the forward states",
+            ),
+            (
                 encoder.repeat_source and (attends or not recurrent),
                 "encoder.repeat_source needs a recurrent decoder with attention.type none",
             ),

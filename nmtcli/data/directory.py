@@ -75,7 +75,7 @@ class Manifest(Section):
             ) from None
         except OSError as error:
             raise DataError(f"{path}: cannot read it: {error.strerror}") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DataError(f"{path}: damaged: not JSON", "delete the data directory and prepare it again") from None
         number = tree.get("format") if isinstance(tree, dict) else None
         if isinstance(number, int) and number > FORMAT:

@@ -232,6 +232,8 @@ class File:
             name.encode()
         except UnicodeEncodeError:
             raise DataError(f"{name!a}: the name of the file is not UTF-8", "rename it") from None
+        if "\0" in name:
+            raise DataError(f"{name!a}: not the name of a file: it has a NUL character", "correct the name")
         if "://" not in name or os.path.lexists(folder / name):
             return cls(name, folder / name)
         local = cache / sha256(name)

@@ -336,7 +336,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text("utf-8"))  # type: ignore[no-any-return]
     except OSError as error:
         raise DataError(f"{path}: cannot read it: {error.strerror}", _AGAIN) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DataError(f"{path}: damaged: not JSON", _AGAIN) from None
 
 

@@ -20,14 +20,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations as combinations_of
 from itertools import islice
-from pathlib import Path
 from random import Random
 
 from nmtcli.demo.clauses import COMBINED
 from nmtcli.demo.lexicon import split
 from nmtcli.demo.sentences import OTHERS, Composer, Pair, Sentence
 from nmtcli.demo.words import NONSENSE
-from nmtcli.staging import write_whole, writing
 
 MIN_COUNT = 5
 MIN_PAIRS = 2000
@@ -110,10 +108,10 @@ def generate(seed: int, pairs: int) -> Phrasebook:
     return Phrasebook(train, tuple(islice(held_out, size)), tuple(islice(held_out, size)))
 
 
-def write(phrasebook: Phrasebook, directory: Path) -> None:
-    """Write the six files, each atomically. Raises UserError or ResourceError if that fails."""
-    with writing(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, pairs in (("train", phrasebook.train), ("valid", phrasebook.valid), ("test", phrasebook.test)):
-            for language, lines in (("en", [pair.source for pair in pairs]), ("ko", [pair.target for pair in pairs])):
-                write_whole(directory / f"{name}.{language}", "".join(f"{line}\n" for line in lines).encode())
+def contents(phrasebook: Phrasebook) -> dict[str, bytes]:
+    """The contents of the six files, by name."""
+    files = {}
+    for name, pairs in (("train", phrasebook.train), ("valid", phrasebook.valid), ("test", phrasebook.test)):
+        for language, lines in (("en", [pair.source for pair in pairs]), ("ko", [pair.target for pair in pairs])):
+            files[f"{name}.{language}"] = "".join(f"{line}\n" for line in lines).encode()
+    return files

@@ -128,10 +128,11 @@ class Po:
                 if stripped and message.strings:
                     yield from self._whole(message)
                     message, flags, previous = _Message(0, 0), None, None
-                if match := _FLAGS.match(row):
-                    flags = start + match.end()
-                elif row.startswith("#|") and previous is None:
-                    previous = start
+                match = _FLAGS.match(row)
+                flags = start + match.end() if match else flags
+                previous = start if previous is None and row.startswith("#|") else previous
+                if row.startswith("#~"):  # an obsolete message, whose flags these were
+                    flags = previous = None
                 continue
             match = _ROW.fullmatch(row)
             if match is None or (match[1] is None and not keyword):

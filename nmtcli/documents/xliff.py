@@ -215,4 +215,6 @@ def _element(source: "_Element", content: Content) -> Any:
         for prefix, uri in source.nsmap.items()
     )
     parser = etree.XMLParser(resolve_entities=False, no_network=True, strip_cdata=False)
-    return etree.fromstring(f"<target{names}>{inner}</target>", parser)
+    # entities of the document type must be declared; they stay references
+    entities = "".join(f'<!ENTITY {node.name} "">' for node in source.iter(etree.Entity))
+    return etree.fromstring(f"<!DOCTYPE target [{entities}]><target{names}>{inner}</target>", parser)

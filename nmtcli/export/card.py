@@ -11,7 +11,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, StrictUndefined
 
-from nmtcli.checkpoint import ModelInfo, StoredPrecision
+from nmtcli.checkpoint import ModelInfo, RunDirectory, StoredPrecision
 from nmtcli.config import Config
 from nmtcli.data.directory import PreparedData
 from nmtcli.errors import UserError
@@ -96,13 +96,12 @@ def card_metadata(report: ExportReport, info: ModelInfo, license: str | None, da
 
 def training_settings(origin: Path) -> list[str]:
     """The non-default settings of model and training, `key=value`; none if the checkpoint is not in a run."""
-    for folder in (origin, *origin.parents[:2]):
-        if (folder / "config.yaml").is_file():
-            break
-    else:
+    checkpoints = origin.resolve().parent
+    run = RunDirectory(checkpoints.parent)
+    if checkpoints != run.checkpoints or not (run.path / "config.yaml").is_file():
         return []
     try:
-        config = load_config(files=[folder / "config.yaml"])
+        config = load_config(files=[run.path / "config.yaml"])
     except UserError:
         return []
     changed = changed_settings(Config(), config)

@@ -50,7 +50,8 @@ def settle_search(search: SearchConfig, form: ExportFormat) -> tuple[SearchConfi
     sampling = () if search.method == "beam" else ("method", *SAMPLING_SETTINGS, "mbr_samples", "mbr_metric")
     names = [*sampling, "beam_groups", "beam_diversity", *(["stopping"] if search.stopping == "bound" else [])]
     if form == "marian":
-        names += ["length_normalization", "coverage_penalty", "min_length_factor"]
+        names += ["length_normalization", "coverage_penalty", "min_length", "min_length_factor"]
+        names += ["max_length", "max_length_factor", "max_length_offset"]
     changed = {name: getattr(default, name) for name in names if getattr(search, name) != getattr(default, name)}
     messages = [f"search.{name} {getattr(search, name)} is replaced by {value}" for name, value in changed.items()]
     return SearchConfig.model_validate(search.model_dump() | changed), messages

@@ -28,7 +28,7 @@ def hub_folder(path: Path, files: Sequence[str] | None = None) -> Path:
     assert match is not None
     try:
         from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
     except ImportError:
         raise UserError(f"{path}: no such model", "give a directory, or pip install huggingface_hub") from None
     name, revision = match["name"], match["revision"]
@@ -47,7 +47,7 @@ def hub_folder(path: Path, files: Sequence[str] | None = None) -> Path:
         pass
     try:
         return Path(fetch())
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except Exception as error:  # also those of the HTTP library, which are of many types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"{path}: no such directory, and the Hugging Face Hub does not give a model of this name: {reason}",

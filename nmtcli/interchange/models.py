@@ -5,6 +5,7 @@ The cache is `nmtcli/models` in `$XDG_CACHE_HOME` or `~/.cache`, a model directo
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from nmtcli.checkpoint import INFO, find_model, read_json
@@ -44,8 +45,11 @@ def is_foreign_model(path: Path) -> bool:
 
 def cache_directory() -> Path:
     """The directory of converted models."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "nmtcli" / "models"
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # no HOME, and a user without an entry
+        raise UserError("there is no home directory for converted models", "set XDG_CACHE_HOME") from None
+    return cache / "nmtcli" / "models"
 
 
 def _converted(folder: Path) -> Path:
@@ -62,7 +66,8 @@ def _converted(folder: Path) -> Path:
         output.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(output.parent, os.O_RDONLY)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be converting it
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may be converting it
         if not (output / INFO).is_file():
             with staged(output, _HINT) as directory:
                 convert(folder, directory, digest)

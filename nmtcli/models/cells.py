@@ -46,7 +46,7 @@ class RecurrentLayer(nn.Module):
     def zero_state(self, like: Tensor) -> State:
         """The zero state [N, H] for inputs [N, ...]."""
         zeros = like.new_zeros(like.size(0), self.hidden_size)
-        return (zeros, zeros) if self.cell == "lstm" else (zeros,)
+        return (zeros, precise(zeros)) if self.cell == "lstm" else (zeros,)
 
     def forward(
         self, inputs: Tensor, state: State | None = None, length: Tensor | None = None, mask: Tensor | None = None
@@ -247,6 +247,11 @@ class FusedGruGates(torch.autograd.Function):
         grad_recurrent = grad_projected.clone()
         grad_recurrent[:, 2 * size :].mul_(reset)
         return grad_projected, grad_recurrent, grad_hidden.to(hidden.dtype)
+
+
+def precise(cell: Tensor) -> Tensor:
+    """A cell state in fp32 at least: it sums over all positions."""
+    return cell.to(torch.promote_types(cell.dtype, torch.float32))
 
 
 def last_of(sequence: Tensor, length: Tensor) -> Tensor:

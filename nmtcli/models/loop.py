@@ -126,7 +126,9 @@ class _Product(torch.autograd.Function):
         """The gradients of inputs and base."""
         inputs, matrix = ctx.saved_tensors
         (grad,) = grads
-        ctx.uses.append((inputs, grad))
+        if ctx.needs_input_grad[1]:
+            # Detached: with its graph, the inputs of a step would hold the list that holds them.
+            ctx.uses.append((inputs.detach(), grad))
         grad_inputs = torch.matmul(grad, matrix.transpose(-1, -2) if ctx.transposed else matrix)
         grad_base = None
         if ctx.base_shape is not None:

@@ -80,7 +80,7 @@ class PrepareOptions:
     def beside_merge(self) -> bool:
         """Whether an option is given that --merge does not use."""
         return any(
-            getattr(self, one.name) not in (one.default, None, False)
+            (type(getattr(self, one.name)), getattr(self, one.name)) != (type(one.default), one.default)
             for one in fields(self)
             if one.name not in ("output", "merge")
         )

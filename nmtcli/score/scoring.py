@@ -93,7 +93,6 @@ class AlignmentScores:
 class PairScores:
     """Scores of sentence pairs by a model, computed lazily: `windows` can be iterated once."""
 
-    count: int  # of all pairs
     windows: Iterator[tuple[list[str], list[str], list[PairScore | None]]]  # sources, targets, scores
     totals: PairTotals  # of the windows so far
 
@@ -271,7 +270,7 @@ def _score_pairs(
     totals = PairTotals()
     windows = _windows(_open_scorer(options, model, links), pairs, links, totals, count, on_progress)
     if gold is None:
-        return PairScores(count, windows, totals)
+        return PairScores(windows, totals)
     return AlignmentScores([str(model)], [_judge_pairs(windows, gold)], totals)
 
 

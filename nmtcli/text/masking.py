@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from nmtcli.text.edits import Edit, edited
+from nmtcli.text.edits import Edit
 from nmtcli.text.inline import Violation
 from nmtcli.text.spans import KINDS, Kind, Scanner, Span
 from nmtcli.text.versions import Versions
@@ -84,12 +84,6 @@ def pair_edits(shared: Sequence[tuple[str, Span, Span]]) -> tuple[list[Edit], li
     """The edits of each side, in order, that put the symbols of `shared_spans` in place of the spans."""
     of_target = sorted(Edit(span.start, span.end, name) for name, _, span in shared)
     return [Edit(span.start, span.end, name) for name, span, _ in shared], of_target
-
-
-def mask_pair(source: str, target: str, scanner: Scanner, kinds: Collection[Kind] = KINDS) -> tuple[str, str]:
-    """Mask the spans that both sides of a training pair have, each with one symbol on both sides."""
-    of_source, of_target = pair_edits(shared_spans(source, target, scanner, kinds))
-    return edited(source, of_source), edited(target, of_target)
 
 
 def plant(

@@ -111,11 +111,6 @@ def punctuation(text: str, symbols: Sequence[str] = ()) -> list[Edit]:
     return edits if edited(text, edits).strip() else []
 
 
-def without_final_punctuation(text: str, symbols: Sequence[str] = ()) -> str:
-    """The text without the marks at its end; see `final_punctuation`."""
-    return edited(text, final_punctuation(text, symbols))
-
-
 def final_punctuation(text: str, symbols: Sequence[str] = ()) -> list[Edit]:
     """The edit that removes the marks at the end of the text, also before a closing quote; none if nothing is left."""
     edits = [Edit(*match.span(), "") for match in _matches(_FINAL_MARK, text, symbols)]

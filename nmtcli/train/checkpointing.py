@@ -34,8 +34,8 @@ from nmtcli.train.vectors import WordVectorPair
 class Learner:
     """A model in training: objective, optimizer, loss scale, moving average, adversary, `TrainState`, `EarlyStopping`.
 
-    A checkpoint has all of these. The data and the random numbers follow from the seed and the position in the data,
-    so that a resume is exact, also with another number of ranks.
+    A checkpoint has all of these. The data and the random numbers follow from the seed, the update and the rank, so
+    that a resume with as many ranks is exact; with another number, only the masks of dropout are others.
     """
 
     def __init__(
@@ -50,7 +50,8 @@ class Learner:
     ) -> None:
         """See `Trainer`."""
         self.config, self.data, self.run, self.device, self.ranks = config, data, run, device, ranks
-        self.first, self.word_vectors = first, word_vectors
+        # A resumed run has weights of its own.
+        self.first, self.word_vectors = None if run.steps() else first, word_vectors
         self.sharded = config.train.sharded and ranks.size > 1
         self.model = self._new_model()
         if config.train.compile:
@@ -112,33 +113,45 @@ class Learner:
         """The model in one piece: itself, or a copy where its weights are sharded. All ranks must call this."""
         if not self.sharded:
             return self.model
-        copy = self._new_model()
-        checkpoint.put_weights(copy, self._whole_weights(), self.run.path)
+        copy = Seq2Seq(self.config.model, len(self.data.tokenizers.source), len(self.data.tokenizers.target))
+        weights = checkpoint.model_weights(copy.to(self.device))
+        for name, shards in checkpoint.model_weights(self.model).items():
+            weights[name].copy_(whole(shards))
         return copy
 
     def save(self) -> None:
         """Write a checkpoint, update the pointers, delete checkpoints no longer kept. All ranks must call this."""
         self.skipped.count(self.state)
         with self.smoothed():
-            weights = self._whole_weights()
+            weights = self._gathered(checkpoint.model_weights(self.model))
             if self.ema is not None:  # the swap back must not change them
                 weights = {name: weight.clone() for name, weight in weights.items()}
         tensors = optimizer_tensors(self.optimizer) | (self.ema.tensors() if self.ema else {})
         tensors |= self.adversary.tensors() if self.adversary else {}
-        tensors = {name: whole(tensor) for name, tensor in tensors.items()}
+        tensors = self._gathered(tensors)
         if not self.ranks.first:  # every rank has contributed its shards
             return
 
         def write(directory: Path) -> None:
             self.write_model(directory, weights)
-            state = {**asdict(self.state), **self.stopping.state(), "scaler": self.precision.state()}
-            checkpoint.write_trainer_state(directory, state, tensors)
+            checkpoint.write_trainer_state(directory, self._numbers(), tensors)
 
         self.run.save(self.state.step, write)
         if self.stopping.best_step is not None:
             self.run.point("best", self.run.checkpoint(self.stopping.best_step))
         last = self.run.steps()[-self.config.train.keep_last :]
         self.run.prune({*last, *(one.step for one in self.stopping.best)})
+
+    def save_validation(self) -> None:
+        """Add the last validation to the checkpoint of this update, which was saved without it."""
+        if self.ranks.first:
+            self.run.save_state(self.state.step, self._numbers())
+            if self.stopping.best_step is not None:
+                self.run.point("best", self.run.checkpoint(self.stopping.best_step))
+
+    def _numbers(self) -> dict[str, Any]:
+        """The state of a checkpoint that is no tensor, for JSON."""
+        return {**asdict(self.state), **self.stopping.state(), "scaler": self.precision.state()}
 
     def write_model(self, directory: Path, weights: dict[str, Tensor]) -> None:
         """Write a model of this run with the given weights."""
@@ -175,9 +188,17 @@ class Learner:
             best = stopping.best_step
             self.run.point("best", None if best is None else self.run.checkpoint(best))
 
-    def _whole_weights(self) -> dict[str, Tensor]:
-        """The weights in one piece, by name. All ranks must call this."""
-        return {name: whole(weight) for name, weight in checkpoint.model_weights(self.model).items()}
+    def _gathered(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors in one piece on the first rank, nothing on others. All ranks must call this.
+
+        Shards are gathered one tensor at a time and leave the device at once: together they would not fit.
+        """
+        gathered = {}
+        for name, tensor in tensors.items():
+            one = whole(tensor)
+            if self.ranks.first:
+                gathered[name] = one.cpu() if self.sharded else one
+        return gathered
 
     def _put_weights(self, weights: dict[str, Tensor], path: Path) -> None:
         """Copy whole weights, which were read from `path`, into the model."""

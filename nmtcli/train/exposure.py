@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.train.batches import Batch
+from nmtcli.train.loss import in_chunks
 from nmtcli.vocabulary import EOS, PAD
 
 LAST = (5, 10, 20, 40)  # position of each bucket but the last, counted from 1
@@ -46,7 +47,8 @@ def teacher_forced(model: Seq2Seq, batch: Batch) -> Tensor:
     """Where [B, T] the likeliest token after the true prefix is the true one; False on padding."""
     real = batch.target_output != PAD
     features = model(batch.source, batch.source_length, batch.target_input)[real]  # [M, E]
-    right = likeliest(model.log_probs(features)) == batch.target_output[real]
+    chosen = torch.cat([likeliest(model.log_probs(some)) for some in in_chunks(features)])
+    right = chosen == batch.target_output[real]
     return torch.zeros_like(real).masked_scatter(real, right)
 
 

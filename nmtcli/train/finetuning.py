@@ -7,7 +7,7 @@ from typing import Self
 
 import torch
 
-from nmtcli.checkpoint import RunDirectory, check_export, load_model, model_weights, read_info
+from nmtcli.checkpoint import NewerFormat, RunDirectory, check_export, load_model, model_weights, read_info
 from nmtcli.config import Config, ModelConfig
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
@@ -40,9 +40,9 @@ class FirstModel:
 
         Raises DataError where there is no model or its weights cannot be trained.
         """
-        run = RunDirectory(output)
-        steps = run.steps()
-        directory = run.checkpoint(steps[-1]) if steps else local_model(path)
+        directory = _newest_readable(RunDirectory(output))
+        resumed = directory is not None
+        directory = directory or local_model(path)
         info = read_info(directory)
         if info.kind != "pytorch":
             raise DataError(
@@ -57,7 +57,7 @@ class FirstModel:
             )
         # the weights come from the model, not from its word vectors
         embedding = info.model.embedding.model_copy(update={"source_vectors": None, "target_vectors": None})
-        foreign = path if not steps and is_foreign_model(path) else None
+        foreign = path if not resumed and is_foreign_model(path) else None
         return cls(directory, info.model.model_copy(update={"embedding": embedding}), foreign)
 
     def check(self, config: Config, data: PreparedData, extend: bool = False) -> list[str]:
@@ -139,6 +139,26 @@ class FirstEncoder:
         with torch.no_grad():
             for name, weight in model.encoder.model.named_parameters():
                 weight.copy_(weights[name])
+
+
+def _newest_readable(run: RunDirectory) -> Path | None:
+    """The newest checkpoint whose settings and tokenizers can be read; the resume moves damaged ones away.
+
+    Raises DataError if there are only others, or one of a newer format.
+    """
+    failed: DataError | None = None
+    for step in reversed(run.steps()):
+        try:
+            read_info(run.checkpoint(step))
+            Tokenizers.load(run.checkpoint(step))
+            return run.checkpoint(step)
+        except NewerFormat:
+            raise
+        except DataError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    return None
 
 
 First = FirstModel | FirstEncoder  # what a run starts from, if not from random weights only

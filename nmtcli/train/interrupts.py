@@ -4,6 +4,7 @@ With several ranks, one Ctrl-C may reach each twice, from the terminal and the l
 """
 
 import signal
+import threading
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -21,6 +22,8 @@ class Interrupts:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
+        if threading.current_thread() is not threading.main_thread():
+            return self  # only the main thread receives signals
         for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN or number == signal.SIGINT:  # under nohup, a hang-up is none
                 self._before[number] = signal.signal(number, self._note)

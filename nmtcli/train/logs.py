@@ -31,7 +31,7 @@ class Observer:
         """An event by its name."""
 
     def started(self, metrics: Metrics) -> None:
-        """Training starts or resumes: `step`, `total`, `epoch`, sizes, resolved settings."""
+        """Training starts: `step`, `total`, `epoch`, `parameters`, `pairs`, `ranks`, `device`, `precision`."""
         self.record("started", metrics)
 
     def updated(self, metrics: Metrics) -> None:

@@ -91,6 +91,11 @@ class FusedSmoothedLoss(torch.autograd.Function):
         return *scaled, None, None, None
 
 
+def in_chunks(rows: Tensor) -> tuple[Tensor, ...]:
+    """[M, …] in parts of as many rows as may have logits [M', V] at once."""
+    return torch.split(rows, (CPU_ROWS if rows.is_cpu else GPU_ROWS)[0])
+
+
 def guided_alignment_loss(attention: Tensor, alignment: Tensor) -> Tensor:
     """Cross entropy of attention [B, T, S] against an alignment [B, T, S], summed over target tokens with links.
 
@@ -144,10 +149,13 @@ class TrainingLoss(nn.Module):
     def evaluate(self, batch: Batch) -> Tensor:
         """Sums over the real target tokens [3]: label-smoothed loss, negative log-probability, correct predictions."""
         features, targets = self._real_positions(self._decode(batch), batch)
-        log_probs = self.model.log_probs(features)  # [M, V]
-        negative_log_prob = -log_probs.gather(1, targets[:, None]).sum()
-        loss = (1 - self.smoothing) * negative_log_prob - self.smoothing * log_probs.mean(dim=1).sum()
-        return torch.stack([loss, negative_log_prob, (log_probs.argmax(dim=1) == targets).sum()])
+        sums = torch.zeros(3, device=features.device)
+        for some, true in zip(in_chunks(features), in_chunks(targets), strict=True):
+            log_probs = self.model.log_probs(some)  # [M', V]
+            negative_log_prob = -log_probs.gather(1, true[:, None]).sum()
+            loss = (1 - self.smoothing) * negative_log_prob - self.smoothing * log_probs.mean(dim=1).sum()
+            sums += torch.stack([loss, negative_log_prob, (log_probs.argmax(dim=1) == true).sum()])
+        return sums
 
     def _decode(self, batch: Batch, need_attention: bool = False) -> Decoded:
         return self.model.decode(batch.source, batch.source_length, batch.target_input, need_attention)

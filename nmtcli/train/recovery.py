@@ -10,6 +10,7 @@ from nmtcli.train.precision import safer
 from nmtcli.train.state import TrainState
 
 RECOVERIES = 5  # at most, in a run
+FEW = 2  # skipped updates in a row
 
 
 class Recovery:
@@ -34,6 +35,10 @@ class Recovery:
         """Whether the last update was applied and left finite weights."""
         return self.learner.skipped.in_a_row == 0 and self.learner.is_finite()
 
+    def is_saveable(self) -> bool:
+        """Whether the weights are finite and only few updates were skipped, as fp16 does when its scale grows."""
+        return self.learner.skipped.in_a_row <= FEW and self.learner.is_finite()
+
     def recover(self, batches: Sequence[Batch]) -> dict[str, Any]:
         """Go back to a checkpoint as `train.on_divergence` says; returns a report. All ranks must call this.
 
@@ -42,7 +47,10 @@ class Recovery:
         """
         learner, settings, state, run = self.learner, self.learner.config.train, self.learner.state, self.learner.run
         step = state.step
-        reason = f"{learner.skipped.in_a_row} updates in a row, up to {step:,}, had gradients that are not finite"
+        skipped = learner.skipped.in_a_row
+        reason = f"{skipped} updates in a row, up to {step:,}, had gradients that are not finite"
+        if not skipped:
+            reason = f"weights are not finite after update {step:,}"
         steps = run.steps()
         if settings.on_divergence == "stop" or state.recoveries >= RECOVERIES:
             self._give_up(batches, reason)
@@ -59,7 +67,8 @@ class Recovery:
             learner.load(run.checkpoint(kept[-1]))
         else:
             learner.restart()
-        learner.set_precision(precision)
+        if precision != learner.state.precision:  # else the loss scale of the checkpoint goes on
+            learner.set_precision(precision)
         learner.skipped.reset(0)
         state = learner.state
         state.recoveries, state.rate_scale, state.diverged_at, state.returned_to = (

@@ -26,8 +26,8 @@ from nmtcli.train.precision import resolve_precision
 _APPEARING = 30.0  # seconds in which a file of another machine must appear
 DROPOUTS = {f"model.{key}" for key in ("dropout", "recurrent_dropout", "word_dropout")}  # shape no weight
 _OF_ENCODER = "architecture", "special_ids", "layers", "hidden_size"  # settings that a pretrained encoder decides
-# Settings that may change when a run is resumed: they decide what is logged and saved or how long it
-# lasts, or have no effect on it.
+# Settings that may change when a run is resumed: they decide what is logged and saved or how long it lasts, or, as
+# the number of threads does, only roundings and the masks of dropout.
 FREE = {
     *(f"train.{key}" for key in ("max_updates", "max_epochs", "patience", "valid_every", "save_every")),
     *(f"train.{key}" for key in ("keep_last", "keep_best", "average", "log_every", "valid_sentences")),
@@ -74,7 +74,10 @@ def resolve(
     config = replaced(config, {"model.embedding.tie": tie})
     check_freeze(config)
     threads = config.train.threads or torch.get_num_threads()
-    return replaced(config, {"train.precision": _precision(config, before, device), "train.threads": threads})
+    precision = _precision(config, before, device)
+    if config.train.sharded and precision == "fp16":  # chosen by auto: shards have no loss scaling
+        precision = "fp32"
+    return replaced(config, {"train.precision": precision, "train.threads": threads})
 
 
 def _with_encoder(config: Config, data: PreparedData, before: Config | None) -> Config:

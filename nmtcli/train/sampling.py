@@ -1,6 +1,6 @@
 """Tokens drawn from a model's own distribution, by the step protocol.
 
-All chance comes from torch's generator on the CPU, whatever the device: its state is in the checkpoint.
+All random numbers come from torch's generator on the CPU, whatever the device; each update seeds it.
 """
 
 from collections.abc import Iterator

@@ -109,13 +109,12 @@ class Trainer:
                 validated = new and sound and self._validate()
                 signal = self.ranks.most(self.interrupts.received or 0)
                 if signal:
-                    sound = sound and self.recovery.is_sound()
+                    sound = self.recovery.is_saveable()
                 reason = self._stop_reason()
                 if self.state.step != saved_step and sound and (validated or signal or reason or save_due):
-                    self.learner.save()
-                    for observer in self.observers:
-                        observer.saved(self.run.checkpoint(self.state.step))
-                    saved_step = self.state.step
+                    saved_step = self._save()
+                elif validated:  # again after a resume, of a checkpoint that was saved without
+                    self.learner.save_validation()
                 if sound:
                     validation_due = save_due = False
                 if signal:
@@ -135,6 +134,13 @@ class Trainer:
                     self.meter.restart()
                     saved_step, updates = self.state.step, self.feed.updates(self.state)
                     validation_due = save_due = False
+
+    def _save(self) -> int:
+        """Write a checkpoint; returns its update."""
+        self.learner.save()
+        for observer in self.observers:
+            observer.saved(self.run.checkpoint(self.state.step))
+        return self.state.step
 
     def _batch_threads(self) -> BatchThreads | None:
         """The threads that divide micro-batches, where the model and the objective allow it."""

@@ -51,7 +51,7 @@ class Validator:
         No random number is used. The model is left in evaluation mode.
         """
         model.eval()
-        runtime = TorchRuntime(model, self.device)
+        runtime = TorchRuntime(model, self.device, "search.batch_tokens or search.beam_size")
         metrics = self._teacher_forced(runtime)
         sources = self.sources[self.ranks.rank :: self.ranks.size]
         positions = self._by_position(runtime, lambda: go_on(0, len(sources)))

@@ -58,7 +58,7 @@ class Ensemble:
     def step(self, tokens: Array, memory: Memory, cache: Cache) -> Step:
         """See `StepDecoder.step`."""
         steps = [
-            member.step(convert(tokens, first_array(states[0])), *states)
+            member.step(convert(tokens, first_array(states[1])), *states)
             for member, *states in zip(self.members, memory, cache, strict=True)
         ]
         log_probs = self._average([convert(step.log_probs, tokens) for step in steps])

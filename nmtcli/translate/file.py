@@ -16,9 +16,9 @@ from nmtcli.data.files import as_text, compressor, estimated_size, opened
 from nmtcli.documents.document import Document
 from nmtcli.documents.formats import is_document, open_document
 from nmtcli.documents.tmx import tmx
-from nmtcli.errors import Interrupted, signal_of
+from nmtcli.errors import Interrupted, UserError, signal_of
 from nmtcli.options import Tell
-from nmtcli.paths import PIPE, file_format
+from nmtcli.paths import PIPE, file_format, quoted
 from nmtcli.staging import write_output
 from nmtcli.translate.alignment import AttentionMap, write_attention
 from nmtcli.translate.formats import attention_json, json_text
@@ -72,7 +72,7 @@ def translate_one(
     with ExitStack() as stack:
         reader, document, size = _reader(options, tell, stack)
         if regular and not options.resume and not options.overwrite:
-            refuse_unfinished(output)
+            refuse_unfinished(output, whole)
         settings = job.settings() | {"input_format": options.input_format} if regular else {}
         resumed = read_progress(output, settings) if options.resume else None
         if resumed is not None:
@@ -109,11 +109,21 @@ def _reader(
 ) -> tuple[LineReader | SegmentReader, Document | None, Callable[[], int | None]]:
     """The reader of the input, the document if it is one, and what gives its size in bytes."""
     if is_document(options.source):
+        if options.stream or options.input_format != "auto":
+            raise UserError(
+                f"{options.source}: is a document, which --stream and --input-format exclude",
+                f"leave them out; for its lines as text: nmt translate … < {quoted(options.source)}",
+            )
         document = open_document(options.source)
         segments = SegmentReader(document, options.source)
         return segments, document, lambda: segments.size
     file = stack.enter_context(opened(options.source))
     if typed := file.isatty():
+        if options.several_workers:
+            raise UserError(
+                "sentences typed at a terminal are translated one by one, not by several workers",
+                "leave --processes, --devices and --scheduler out, or give a file by -i FILE",
+            )
         tell("type one sentence per line; Ctrl-D ends the input")
     lines = as_text(file, options.source)
     return LineReader(lines, options.input_format, wait=not (options.stream or typed)), None, partial(_size, lines)

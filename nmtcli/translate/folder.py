@@ -15,13 +15,14 @@ from nmtcli.data.digests import checksum
 from nmtcli.documents.formats import ENDINGS, is_document, open_document
 from nmtcli.errors import DataError, Interrupted, UserError
 from nmtcli.options import Tell
-from nmtcli.paths import PIPE
+from nmtcli.paths import PIPE, require_apart
 from nmtcli.staging import write_output, writing
 from nmtcli.translate.file import FileProgress, OnWritten, TranslatedFile, translate_one
 from nmtcli.translate.job import Job, TranslateWindows
+from nmtcli.translate.job_options import files_read
 from nmtcli.translate.lines import Report
 from nmtcli.translate.options import TranslateOptions
-from nmtcli.translate.outputs import check_settings, record_path
+from nmtcli.translate.outputs import check_settings, collected_path, record_path
 from nmtcli.version import __version__
 
 TEXTS = (".txt", ".text")
@@ -76,7 +77,18 @@ def check_folder(options: TranslateOptions) -> list[Path]:
             mistakes.append(error.message)
     if mistakes:
         raise DataError("\n".join(mistakes), "correct these files, or move them to another folder")
-    return [path.relative_to(source) for path in chosen]
+    files = [path.relative_to(source) for path in chosen]
+    _require_apart(options, files)
+    return files
+
+
+def _require_apart(options: TranslateOptions, files: Sequence[Path]) -> None:
+    """Raise UserError if a file that would be written is one that is read, such as a link to it."""
+    targets = [options.output / file for file in files]
+    beside = [record_path(target) for target in targets]
+    beside += [collected_path(target) for target in targets if is_document(target)]
+    written = [*targets, *beside, record_path(options.output.resolve())]
+    require_apart([*files_read(options), *(options.source / file for file in files)], written)
 
 
 def translate_folder(
@@ -93,7 +105,7 @@ def translate_folder(
     """
     source, output = options.source, options.output
     _tell_others(source, files, tell)
-    record = record_path(output)
+    record = record_path(output.resolve())
     settings = job.settings() | {"input_format": options.input_format}
     done = _read(record, output, settings, options)
     sizes = {file: (source / file).stat().st_size for file in files}
@@ -109,6 +121,8 @@ def translate_folder(
             write_output(record, done.model_dump_json().encode() + b"\n")
             one = replace(options, source=source / file, output=target)
             one = replace(one, resume=options.resume and record_path(target).exists(), overwrite=not one.resume)
+            if is_document(file):
+                one = replace(one, input_format="auto")
 
             def moved(progress: FileProgress, size: int = sizes[file], start: int = before, base: int = lines) -> None:
                 share = (start + size * (progress.share or 0)) / total

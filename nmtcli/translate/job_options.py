@@ -101,11 +101,10 @@ def gpus_of(devices: str | None) -> list[str]:
 def check_paths(options: TranslateOptions) -> None:
     """Raise UserError or DataError for an output that cannot be written or is an input or another output."""
     output, alignment, attention = options.output, options.alignment, options.attention
-    files = (options.source, options.terminology, options.ban, options.dictionary, options.protect_patterns)
-    read = [path for path in files if path is not None]
     if attention is not None and attention != PIPE and file_format(attention) not in {".json", ".jsonl"}:
         check_attention_path(attention)
-    if PIPE in read and sys.stdin is None:
+    inputs = files_read(options)
+    if PIPE in inputs and sys.stdin is None:
         raise DataError("standard input is closed", "give a file by -i FILE")
     if output == PIPE and sys.stdout is None:
         raise DataError("standard output is closed", "give a file by -o FILE")
@@ -116,8 +115,14 @@ def check_paths(options: TranslateOptions) -> None:
         if not options.source.is_dir():  # a folder makes its output
             check_output(path)
     records = [record_path(output)] if output != PIPE and (not output.exists() or output.is_file()) else []
-    inputs = [*read, *(file for model in options.models for file in model_files(model))]
     require_apart(inputs, [*named, *records, *([PIPE] if PIPE in (output, alignment) else [])])
+
+
+def files_read(options: TranslateOptions) -> list[Path]:
+    """The input files of a translation, and the files of the models and their runs."""
+    files = (options.source, options.terminology, options.ban, options.dictionary, options.protect_patterns)
+    read = [path for path in files if path is not None]
+    return [*read, *(file for model in options.models for file in model_files(model))]
 
 
 def collects(options: TranslateOptions) -> bool:

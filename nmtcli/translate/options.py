@@ -218,6 +218,11 @@ class TranslateOptions(_SettingOptions):  # type: ignore[misc]
     ] = False
 
     @property
+    def several_workers(self) -> bool:
+        """Whether other processes or machines translate."""
+        return (self.processes or 1) > 1 or "," in (self.devices or "") or self.scheduler is not None
+
+    @property
     def attention_format(self) -> Literal["all lines", "heat maps"] | None:
         """`all lines` for a .jsonl file, compressed or not; other formats have the attention of the first lines."""
         if self.attention is None:
@@ -242,9 +247,9 @@ RULES: tuple[Rule[TranslateOptions], ...] = (
         "use --alignment FILE, or --format tsv or jsonl",
     ),
     Rule(
-        lambda o: o.stream and (o.processes or 1) > 1,
-        "--stream and --processes exclude each other",
-        "leave --processes out",
+        lambda o: o.stream and o.several_workers,
+        "--stream excludes several --processes and --devices",
+        "leave them out",
     ),
     Rule(lambda o: o.resume and o.output == PIPE, "--resume needs an output file", "give -o FILE"),
     Rule(

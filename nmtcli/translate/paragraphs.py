@@ -85,13 +85,21 @@ class Paragraphs:
     """Divides lines by the settings of `handling`, and joins their translations."""
 
     def __init__(
-        self, tokenizers: Tokenizers, handling: LineHandling, languages: tuple[str, str], constrained: bool
+        self,
+        tokenizers: Tokenizers,
+        handling: LineHandling,
+        languages: tuple[str, str],
+        constrained: bool,
+        sampled: bool = False,
     ) -> None:
         """`languages` are those of the model; `constrained`: its search knows lexical constraints.
 
+        `sampled`: candidates are random samples, in random order.
+
         Raises UserError for settings that the model does not support.
         """
-        self._tokenizers, self._handling, self._constrained = tokenizers, handling, constrained
+        self._tokenizers, self._handling = tokenizers, handling
+        self._constrained, self._sampled = constrained, sampled
         self.source_language = handling.source_language or languages[0]
         self.target_language = handling.target_language or languages[1]
         self._tag = self._language_tag()
@@ -174,9 +182,8 @@ class Paragraphs:
         lost = treatment == "refused" or "contradiction" in problems
         if lost or not any(one.candidates for one in translations):
             return Translation(source, (), treatment, tuple(sorted(problems)), content=None if lost else ())
-        joined = [
-            self._joined(paragraph, chosen, translations, attention, alignment) for chosen in _best(pools, n_best)
-        ]
+        choices = _in_order(pools, n_best) if self._sampled or len(pools) == 1 else _best(pools, n_best)
+        joined = [self._joined(paragraph, chosen, translations, attention, alignment) for chosen in choices]
         best, _, violations = joined[0]
         content: Content | None = joined[0][1]
         problems |= {_PROBLEMS[violation.kind] for violation in violations}
@@ -314,6 +321,12 @@ def _tokens(chosen: Sequence[Candidate]) -> tuple[tuple[str, float], ...] | None
     if all(one.tokens is None for one in chosen):
         return None
     return tuple(token for one in chosen for token in one.tokens or ())
+
+
+def _in_order(pools: Sequence[Sequence[Candidate]], number: int) -> list[tuple[Candidate, ...]]:
+    """The first candidates of each pool, the second, and so on; the last of a pool that has fewer."""
+    most = min(number, max(map(len, pools)))
+    return [tuple(pool[min(rank, len(pool) - 1)] for pool in pools) for rank in range(most)]
 
 
 def _best(pools: Sequence[Sequence[Candidate]], number: int) -> list[tuple[Candidate, ...]]:

@@ -15,7 +15,16 @@ from array_api_compat import device
 from numpy.typing import NDArray
 
 from nmtcli.errors import UserError
-from nmtcli.models.protocol import Array, Step, StepDecoder, first_array, index_array, namespace, select_rows
+from nmtcli.models.protocol import (
+    Array,
+    Step,
+    StepDecoder,
+    first_array,
+    index_array,
+    namespace,
+    on_host,
+    select_rows,
+)
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.choosing import BeamChoice, Choice, Continuations, unfinished
 from nmtcli.translate.constraints import Constraint, Tracker
@@ -211,7 +220,8 @@ def _search(
             weights = None if attention is None else attention[row, parent]
             score = hypothesis_score(log_prob, length, weights, source_lengths[sentences[row]], options)
             rule = tracker.rule(row, parent)
-            kept = weights if options.keep_attention else None
+            # A copy: a view would keep the attention of the whole batch.
+            kept = np.array(on_host(weights)) if options.keep_attention and weights is not None else None
             of_tokens = None
             if beam.sums is not None:
                 of_tokens = tuple(np.diff(beam.sums[row, parent], append=np.float32(log_prob)).tolist())
@@ -258,7 +268,11 @@ def hypothesis_score(
 
 
 def _ranked(entries: list[tuple[int, Hypothesis]]) -> list[Hypothesis]:
-    """The hypotheses that satisfy the constraint, best first; if there are none, all, most progress first."""
+    """The hypotheses that satisfy the constraint, best first; if there are none, all, most progress first.
+
+    Groups may find the same one; it is kept once.
+    """
+    entries = list({hypothesis.tokens: (progress, hypothesis) for progress, hypothesis in entries}.values())
     if any(hypothesis.satisfied for _, hypothesis in entries):
         entries = [(0, hypothesis) for _, hypothesis in entries if hypothesis.satisfied]
     return [hypothesis for _, hypothesis in sorted(entries, key=lambda entry: (-entry[0], -entry[1].score))]

@@ -166,7 +166,8 @@ class Translator:
     def paragraphs(self) -> Paragraphs:
         """Divides lines and joins their translations. Raises UserError for settings that the model does not support."""
         constrained = self.search.method == "beam" and not isinstance(self.runtime, Searcher)
-        return Paragraphs(self.tokenizers, self.handling, self.languages, constrained)
+        sampled = self.search.method == "sampling"
+        return Paragraphs(self.tokenizers, self.handling, self.languages, constrained, sampled)
 
     @cached_property
     def byte_pieces(self) -> BytePieces | None:

@@ -213,3 +213,18 @@ def test_a_removed_setting_is_ignored_with_one_warning(data, tmp_path, capsys, p
     settings = overrides(*TINY, "train.max_updates=1")
     assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", *settings, *given) == 0
     assert capsys.readouterr().err.count("train.cuda_graphs has no effect since 0.2.0 and is ignored") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["model.decoder.readout=state"], "decoder.readout state needs a decoder.query other than state"),
+        (
+            ["model.attention.type=none", "model.decoder.bridge=backward"],
+            "decoder.bridge backward needs attention or context_every_step",
+        ),
+    ],
+)
+def test_models_with_weights_that_nothing_reads_are_refused(settings, words):
+    with pytest.raises(UserError, match=words):
+        load_config(overrides=settings)

@@ -257,6 +257,9 @@ def test_nothing_outside_the_file_is_read(write, tmp_path):
     document = open_document(write("a.xlf", text.replace("the <x", "&e; <x")))
     assert b"secret<" not in document.write(identity(document))
     assert "secret" not in "".join(segment.text for segment in document.segments)
+    written = document.write([transfer(segment.content, "a b c d", []) for segment in document.segments], "de")
+    assert written.count(b"&e;") == 2  # in source and target
+    assert b"secret<" not in written
 
 
 @pytest.mark.parametrize("name", SAMPLES)

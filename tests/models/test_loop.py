@@ -1,5 +1,7 @@
 """The fast training loop against its plain reference: losses and gradients."""
 
+import gc
+import weakref
 from itertools import repeat
 
 import pytest
@@ -118,3 +120,47 @@ def test_products_are_not_deferred_without_gradients():
     with torch.no_grad():
         assert list(loop.loop_products(2)) == [plain_product] * 2
     assert all(isinstance(product, DeferredProduct) for product in loop.loop_products(2))
+
+
+class Traced(torch.autograd.Function):
+    """The identity; its node keeps `alive` for as long as the graph is kept."""
+
+    @staticmethod
+    def forward(ctx, inputs, alive):
+        ctx.alive = alive
+        return inputs.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad, None
+
+
+class Alive:
+    pass
+
+
+def loop_of(steps, matrix, state, alive):
+    for product in loop.loop_products(steps):
+        state = Traced.apply(torch.tanh(product(state, matrix)), alive)
+    return state.sum()
+
+
+def test_a_frozen_matrix_keeps_no_graph():
+    """The recorded uses would be a cycle that Python cannot see, if nothing cleared them."""
+    alive = Alive()
+    kept = weakref.ref(alive)
+    loop_of(4, torch.randn(3, 3), torch.randn(2, 3, requires_grad=True), alive).backward()
+    del alive
+    assert kept() is None
+
+
+def test_a_backward_pass_that_fails_keeps_no_graph():
+    alive = Alive()
+    kept = weakref.ref(alive)
+    state = torch.randn(2, 3, requires_grad=True)
+    state.register_hook(lambda grad: 1 / 0)  # after all steps, before the matrix has its gradient
+    with pytest.raises(ZeroDivisionError):
+        loop_of(4, torch.randn(3, 3, requires_grad=True), state, alive).backward()
+    del alive
+    gc.collect()
+    assert kept() is None

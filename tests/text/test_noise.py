@@ -6,16 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nmtcli.text.edits import edited
 from nmtcli.text.noise import (
+    final_punctuation,
     lower_start,
     title,
     typos,
     upper,
-    without_final_punctuation,
     without_punctuation,
 )
 from nmtcli.text.spans import Scanner
 from tests.text.test_spans import PIECES
+
+
+def without_final_punctuation(text, symbols=()):
+    return edited(text, final_punctuation(text, symbols))
+
 
 WORDS = ["hello", "Don't", "ÉCOLE", "straße", "안녕하세요", "你好", "مرحبا", " ", " ", "。", "?", "2de"]
 TEXTS = st.lists(st.sampled_from([*PIECES, *WORDS]), max_size=12).map("".join)

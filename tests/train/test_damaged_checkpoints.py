@@ -6,9 +6,10 @@ import shutil
 import pytest
 
 from nmtcli.checkpoint import RunDirectory, find_model
-from tests.conftest import nmt
+from tests.conftest import TINY, nmt, overrides
 from tests.train.runs import MORE, events, train
 
+TRAIN = [setting for setting in TINY if setting.startswith("train.")]
 DAMAGE = {
     "weights cut short": lambda newest: (newest / "model.safetensors").write_bytes(b"short"),
     "no weights": lambda newest: (newest / "model.safetensors").unlink(),
@@ -65,3 +66,15 @@ def test_a_damaged_model_error_names_another_checkpoint(run, tmp_path, capsys):
     (tmp_path / "in").write_text("one\n")
     assert nmt("translate", "-m", run, "-i", tmp_path / "in") == 3
     assert f"-m {RunDirectory(run).checkpoint(9)}" in capsys.readouterr().err.replace("step-0000006", "step-0000009")
+
+
+@pytest.mark.parametrize("damage", ["weights cut short", "no config"])
+def test_a_fine_tuned_run_is_resumed_from_the_checkpoint_before(data, trained, tmp_path, damage, capsys):
+    run = tmp_path / "run"
+    first = ["--finetune-from", trained]
+    short = ["train.max_updates=9", "train.keep_last=9", "train.schedule=constant"]
+    assert nmt("train", data, "-o", run, "--device", "cpu", *first, *overrides(*TRAIN, *short)) == 0
+    DAMAGE[damage](RunDirectory(run).checkpoint(9))
+    assert nmt("train", data, "-o", run, "--device", "cpu", *first, *overrides(*TRAIN, *MORE)) == 0
+    assert [event["step"] for event in events(run, "started")] == [0, 6]
+    assert "damaged-step-0000009" in capsys.readouterr().err

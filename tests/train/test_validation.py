@@ -1,9 +1,11 @@
 """Validation scores of real translations."""
 
+import json
+
 import pytest
 import torch
 
-from nmtcli.checkpoint import find_model, load_model
+from nmtcli.checkpoint import RunDirectory, find_model, load_model
 from nmtcli.data.directory import open_data
 from nmtcli.metrics.scores import Variant, score_corpus
 from nmtcli.models.seq2seq import Seq2Seq
@@ -11,6 +13,7 @@ from nmtcli.settings import load_config
 from nmtcli.train.distributed import Ranks
 from nmtcli.train.validation import SAMPLES, Validator
 from tests.conftest import TINY, model_config
+from tests.train.runs import events, train
 
 
 def test_exact_match_is_the_share_of_translations_equal_to_their_reference(data):
@@ -55,3 +58,16 @@ def test_bleu_in_training_uses_characters_for_scripts_without_spaces(language):
 
 def test_bleu_in_training_is_plain_bleu_for_scripts_with_spaces():
     assert all(Variant.in_training(language, lowercase=False) == Variant() for language in ("de", "ko", "target"))
+
+
+def test_a_validation_after_the_last_checkpoint_is_kept(data, run):
+    """Another set to validate on: the finished run is validated again, and has a best checkpoint by it."""
+    more = ["train.max_updates=9", "train.keep_last=9", "train.schedule=constant", "train.valid_sentences=3"]
+    assert train(data, run, *more) == 0
+    last = RunDirectory(run).checkpoint(9)
+    state = json.loads((last / "state.json").read_text())
+    assert state["validated_step"] == 9 and [entry[2] for entry in state["best"]] == [9]
+    assert RunDirectory(run).pointer("best") == last
+    validations = len(events(run, "validated"))
+    assert train(data, run, *more) == 0
+    assert len(events(run, "validated")) == validations

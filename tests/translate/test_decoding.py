@@ -1,6 +1,10 @@
 """Decoding settings: the effect of each on the search."""
 
+from itertools import chain
+
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -8,6 +12,7 @@ from pydantic import ValidationError
 from nmtcli.config import SearchConfig
 from nmtcli.metrics.scores import expected_scores, score_sentences
 from nmtcli.translate.decoding import decode, length_limits, search_options
+from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import SearchOptions, beam_search
 from nmtcli.translate.translator import Translator
 from tests.laws.tables import Table
@@ -122,3 +127,30 @@ def test_a_trained_model_translates_by_any_method(trained, settings):
     assert found[1] == []
     assert found[0]
     assert found[2]
+
+
+def test_samples_keep_their_random_order(trained):
+    """Ranked by score, the first would be the best of n, not a sample."""
+    translator = Translator.load(trained, "cpu", method="sampling")
+    pools = [one.candidates for one in translator.translate(["one two three", "four five"] * 10, n_best=5)]
+    scores = [[candidate.score for candidate in pool] for pool in pools]
+    assert any(one != sorted(one, reverse=True) for one in scores)
+    first = [one.text for one in translator.translate(["one two three", "four five"] * 10, n_best=1)]
+    assert len(first) == 20
+
+
+def test_diverse_groups_return_a_translation_once(tiny_model):
+    runtime = TorchRuntime(tiny_model(), torch.device("cpu"))
+    source, length = runtime.array(np.array([[4, 5, 6]])), runtime.array(np.array([3]))
+    options = SearchOptions(4, n_best=4, groups=4, diversity=1e-6)
+    (pool,) = beam_search(runtime, source, length, [6], options)
+    assert len({one.tokens for one in pool}) == len(pool)
+
+
+def test_the_attention_of_a_hypothesis_is_a_copy(tiny_model):
+    runtime = TorchRuntime(tiny_model(), torch.device("cpu"))
+    source, length = runtime.array(np.array([[4, 5, 6]] * 8)), runtime.array(np.array([3] * 8))
+    pools = beam_search(runtime, source, length, [6] * 8, SearchOptions(4, n_best=4, keep_attention=True))
+    for hypothesis in chain.from_iterable(pools):
+        assert isinstance(hypothesis.attention, np.ndarray)
+        assert hypothesis.attention.base is None

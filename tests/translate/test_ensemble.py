@@ -40,3 +40,15 @@ def test_an_ensemble_is_a_runtime(runtimes, trained):
     lines = ["one two three", "", "four five", "nine " * 9]
     expected, found = plain.translate(lines, n_best=2), both.translate(lines, n_best=2, attention=True)
     assert [[c.text for c in own.candidates] for own in found] == [[c.text for c in own.candidates] for own in expected]
+
+
+def test_models_without_attention_can_be_an_ensemble(tiny_model):
+    """Their memory is empty: the state is all that there is."""
+    settings = ["model.attention.type=none", "model.decoder.bridge=mean"]
+    members = [TorchRuntime(tiny_model(*settings, seed=seed), torch.device("cpu")) for seed in (0, 1)]
+    source, length = np.array([[4, 5, 6], [7, 8, 2]]), np.array([3, 2])
+    ensemble = Ensemble([members[0], members[0]])
+    found = beam_search(ensemble, ensemble.array(source), ensemble.array(length), [6, 6], SearchOptions(2))
+    alone = beam_search(members[0], members[0].array(source), members[0].array(length), [6, 6], SearchOptions(2))
+    assert [pool[0].tokens for pool in found] == [pool[0].tokens for pool in alone]
+    assert beam_search(Ensemble(members), ensemble.array(source), ensemble.array(length), [6, 6], SearchOptions(2))

@@ -39,7 +39,8 @@ class JsonLines(FileReader):
 
     def check(self) -> None:
         """Parse the first non-blank line. Raises DataError."""
-        start = self.data.check().removeprefix(b"\xef\xbb\xbf")
+        self.data.check()
+        start = next(self.data.blocks())[0].removeprefix(b"\xef\xbb\xbf")
         number = start[: len(start) - len(start.lstrip())].count(b"\n") + 1
         first = start.lstrip().split(b"\n", 1)[0]
         try:

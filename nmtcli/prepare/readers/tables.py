@@ -111,19 +111,33 @@ class Parquet(FileReader):
     def check(self) -> None:
         """Read the first row. Raises DataError."""
         self.data.check_there()
-        first = next(self._records(), None)
+        first = next((record for record in self._records() if isinstance(record, dict)), None)
         if first is None:
             raise DataError(f"{self.name}: has no rows")
         self.sides.check(first, self.name)
 
     def blocks(self) -> Iterator[TextBlock]:
         """All rows."""
-        return text_blocks((pair_or_error(self.sides.find, record) for record in self._records()), self.name)
+        rows = (one if isinstance(one, str) else pair_or_error(self.sides.find, one) for one in self._records())
+        return text_blocks(rows, self.name)
 
-    def _records(self) -> Iterator[dict[str, Any]]:
+    def _records(self) -> Iterator[dict[str, Any] | str]:
+        """The rows, or what is wrong with a row."""
         with self.data.readable(), self.data.path.open("rb") as file:
             try:
                 for batch in pa.parquet.ParquetFile(file).iter_batches(batch_size=_BATCH):
-                    yield from batch.to_pylist()
+                    try:
+                        yield from batch.to_pylist()
+                    except UnicodeDecodeError:
+                        yield from (_record(batch.slice(row, 1)) for row in range(batch.num_rows))
             except pa.ArrowException as error:
                 raise DataError(f"{self.name}: cannot read it: {str(error).splitlines()[0]}") from None
+
+
+def _record(row: pa.RecordBatch) -> dict[str, Any] | str:
+    """The only row of a batch, or the error in it."""
+    try:
+        record: dict[str, Any] = row.to_pylist()[0]
+    except UnicodeDecodeError as error:
+        return f"not UTF-8: {error.reason}"
+    return record

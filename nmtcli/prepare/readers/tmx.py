@@ -78,7 +78,10 @@ class TmxBlock:
                 there = ", ".join(dict.fromkeys(code for code, _ in segments)) or "none"
                 return f"no segment in {language} (languages: {there})", 0
             segment = next(segment for code, segment in segments if code == match)
-            sides.append(_text(segment, self.codes))
+            try:
+                sides.append(_text(segment, self.codes))
+            except RecursionError:
+                return "elements nested too deeply", 0
             codes += 0 if self.codes else sum(_name(child) in _CODES for child in segment.iter())
         return (sides[0], sides[1]), codes
 
@@ -140,7 +143,7 @@ class Tmx(FileReader):
             try:
                 decoder = codecs.getincrementaldecoder(_WIDER.get(encoding, encoding))("replace")
                 yield _NO_XML.sub("\ufffd", decoder.decode(start))
-            except (LookupError, AttributeError):
+            except (LookupError, AttributeError, AssertionError, TypeError, UnicodeError):  # also codecs not of text
                 raise DataError(f"{self.name}: unknown encoding {encoding}", "convert it to UTF-8") from None
             while chunk := file.read(_CHUNK):
                 yield _NO_XML.sub("\ufffd", decoder.decode(chunk))

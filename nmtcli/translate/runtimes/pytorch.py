@@ -18,8 +18,9 @@ _FORCED_ROWS = 128  # of the output layer, in forced decoding
 class TorchRuntime:
     """Runs a model on a device without gradients. On a CPU, parallel batches divide PyTorch's threads."""
 
-    def __init__(self, model: Seq2Seq, device: torch.device) -> None:
-        self.model = model.to(device)
+    def __init__(self, model: Seq2Seq, device: torch.device, limits: str = "--batch-tokens or --beam-size") -> None:
+        """`limits` are the options to lower when memory runs out."""
+        self.model, self.limits = model.to(device), limits
         self.device = device
         self._threads = torch.get_num_threads()
         self.parallel_batches = count_parallel_batches(self._threads) if device.type == "cpu" else 1
@@ -35,13 +36,13 @@ class TorchRuntime:
     @torch.inference_mode()
     def start(self, source: Tensor, source_length: Tensor) -> tuple[Memory, Cache]:
         """See `StepDecoder.start`."""
-        with explain_out_of_memory("--batch-tokens"):
+        with explain_out_of_memory(self.limits):
             return self.model.start(source, source_length)
 
     @torch.inference_mode()
     def step(self, tokens: Tensor, memory: Memory, cache: Cache) -> Step:
         """See `StepDecoder.step`."""
-        with explain_out_of_memory("--batch-tokens or --beam-size"):
+        with explain_out_of_memory(self.limits):
             return self.model.step(tokens, memory, cache)
 
     @torch.inference_mode()
@@ -99,7 +100,7 @@ class ShortlistDecoder:
     def step(self, tokens: Tensor, memory: Memory, cache: Cache) -> Step:
         """See `StepDecoder.step`."""
         inner, masked = memory
-        with explain_out_of_memory("--batch-tokens or --beam-size"):
+        with explain_out_of_memory(self._runtime.limits):
             features, cache, attention = self._runtime.model.advance(self._tokens[tokens], inner, cache)
             with torch.inference_mode(mode=False), torch.no_grad():  # as in `Seq2Seq.log_probs`
                 logits = plain_product(features, self._weight, self._bias).float().add_(masked[:, None])
