@@ -1,6 +1,7 @@
 """Model directories: clear errors for damage, retention keeps the best checkpoint, averages are means."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from nmtcli import checkpoint
-from nmtcli.checkpoint import RunDirectory, average_weights, find_model, load_model
+from nmtcli.checkpoint import RunDirectory, average_weights, find_model, load_model, model_files, read_info
 from nmtcli.data.batching import Sentences
 from nmtcli.errors import DataError, UserError
 from nmtcli.train.batches import make_batch
@@ -133,3 +134,22 @@ def test_retention_keeps_the_best_and_the_last(trained):
     state = checkpoint.read_json(run.pointer("last") / "state.json")
     assert {step for *_, step in state["best"]} <= set(run.steps())
     assert run.steps()[-1] == state["step"] == 12
+
+
+def test_pointers_and_fingerprint_are_files_of_a_model(trained):
+    assert {trained / "best", trained / "last", trained / "fingerprint"} <= set(model_files(trained))
+
+
+def test_damaged_numbers_are_reported(model, trained, tmp_path, capsys):
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "best").write_bytes(b"\xff")
+    assert nmt("translate", "-m", run, "-i", os.devnull) == 3
+    newest = RunDirectory(run).checkpoint(RunDirectory(run).steps()[-1])
+    (newest / "state.json").write_text("{}")
+    with pytest.raises(DataError, match="no list of best checkpoints"):
+        RunDirectory(run).select("best:1")
+    with pytest.raises(UserError, match="write it as last:N"):
+        RunDirectory(run).select("last:²")
+    (newest / "config.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match="not valid JSON"):
+        read_info(newest)

@@ -9,7 +9,6 @@ from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type
 import typer
 from typer.core import TyperCommand
 
-from nmtcli.cli.console import output_closed
 from nmtcli.errors import Interrupted, signal_of
 from nmtcli.options import Option
 
@@ -58,10 +57,6 @@ def _with_options(function: Command[Values], options: type[Values]) -> Callable[
         values = {name: tuple(value or ()) if name in repeatable else value for name, value in given.items()}
         try:
             function(context, options(**values))
-        except BrokenPipeError as error:  # Typer would exit with code 1
-            if not output_closed():
-                raise RuntimeError("a pipe of nmt itself was closed") from error
-            raise BrokenPipeError from None
         except KeyboardInterrupt as stop:  # Typer would exit without a message
             number = signal_of(stop)
             message = f"{number.name}: stopped; nothing was written"

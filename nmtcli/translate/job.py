@@ -57,6 +57,11 @@ class Job(ModelOptions):
     token_scores: bool = False  # in the output
     heat_maps: int = 0  # number of lines, from the first, whose attention is kept
 
+    @cached_property
+    def _digests(self) -> str:
+        """The models and their contents; read once for all files of a folder."""
+        return ", ".join(f"{model.name} {digest_model(model)}" for model in self.models)
+
     def settings(self) -> dict[str, Any]:
         """All settings that the output depends on, as plain values."""
         handling, attention = self.handling, self.selected_attention
@@ -64,7 +69,7 @@ class Job(ModelOptions):
         terms = sorted((source, list(targets)) for source, targets in handling.terms.items())
         names = ("mean", "device", "quantize", "shortlist", "n_best", "alignment", "attention", "token_scores")
         return {
-            "model": ", ".join(f"{model.name} {digest_model(model)}" for model in self.models),
+            "model": self._digests,
             "weights": self.weights and list(self.weights),
             **{name: getattr(self, name) for name in names},
             **self.search,

@@ -447,3 +447,9 @@ def test_attention_of_a_model_without_attention_is_refused(data, tmp_path, capsy
     assert nmt("translate", "-m", tmp_path / "run", "-i", os.devnull, "--attention", picture) == 2
     assert "the model has no attention" in capsys.readouterr().err
     assert not picture.exists()
+
+
+def test_several_workers_exclude_a_stream(trained, capsys):
+    for more in (["--processes", "2"], ["--devices", "0,1"]):
+        assert nmt("translate", "-m", trained, "--stream", *more, "-i", os.devnull) == 2
+        assert "--stream excludes several --processes and --devices" in capsys.readouterr().err

@@ -52,3 +52,14 @@ def test_an_existing_page_is_replaced_whole(tmp_path, monkeypatch):
     assert nmt("score", "hypothesis", "-r", "reference", "--report", "page.html") == 0
     assert Path("page.html").read_text().startswith("<!doctype html>")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hypothesis", "page.html", "reference"]
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "text/train.en"])
+def test_demo_does_not_overwrite_a_changed_file(tmp_path, name, capsys):
+    arguments = ["demo", "-o", tmp_path / "demo", "--text-only", "--pairs", "2000"]
+    assert nmt(*arguments) == 0
+    assert nmt(*arguments) == 0  # the same text again
+    (tmp_path / "demo" / name).write_text("mine")
+    assert nmt(*arguments) == 2
+    assert "is not what nmt demo writes" in capsys.readouterr().err
+    assert (tmp_path / "demo" / name).read_text() == "mine"

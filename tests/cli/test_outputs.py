@@ -151,3 +151,30 @@ def test_full_device_gives_exit_code_4(arguments, place, trained, capsys):
     own = ["-m", trained, "-i", place / "in"] if verb == "translate" else [place / "in", "-r", place / "in"]
     assert nmt(verb, *own, option, path) == 4
     assert Path(path).is_char_device()
+
+
+def closed_early(*arguments):
+    """The exit code and the messages of a command whose reader closes the pipe at once."""
+    command = [sys.executable, "-m", "nmtcli", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.close()
+        told = process.stderr.read()
+    return process.returncode, told
+
+
+def test_a_page_or_document_whose_reader_left_is_no_error(trained, tmp_path):
+    code, told = closed_early("train", "--plot", trained)
+    assert code == 0, told
+    (tmp_path / "x.md").write_text("One two.\n")
+    code, told = closed_early("translate", "-m", trained, "-i", tmp_path / "x.md", "-b", "1", "--max-length", "3")
+    assert code == 0, told
+
+
+@pytest.mark.parametrize("verb", ["train", "score"])
+def test_a_closed_standard_output_is_reported(verb, trained, corpus):
+    pairs = f"-m {trained} --source {corpus}/valid.words --target {corpus}/valid.digits"
+    arguments = f"train --plot {trained}" if verb == "train" else f"score {pairs}"
+    command = f"exec {sys.executable} -m nmtcli {arguments} >&-"
+    done = subprocess.run(["bash", "-c", command], check=False, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 3, done.stderr
+    assert "standard output is closed" in done.stderr

@@ -228,3 +228,8 @@ def test_a_removed_setting_is_ignored_with_one_warning(data, tmp_path, capsys, p
 def test_models_with_weights_that_nothing_reads_are_refused(settings, words):
     with pytest.raises(UserError, match=words):
         load_config(overrides=settings)
+
+
+@pytest.mark.parametrize("columns", ["3", "de", "12", "{source: de, target: en}"])
+def test_columns_that_are_no_list_are_refused(columns):
+    assert "a list of two columns" in message(overrides=[f"data.train=[{{path: a.tsv, columns: {columns}}}]"])

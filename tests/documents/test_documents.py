@@ -287,3 +287,18 @@ def test_the_dash_of_a_speaker_stays(tmp_path):
     assert [segment.text for segment in document.segments] == ["Where?", "Here."]
     written = document.write([("Wo?",), ("Hier.",)]).decode()
     assert written.endswith("- Wo?\n– Hier.\n")
+
+
+def test_a_rule_at_the_start_of_a_crlf_file_is_read_at_once(write):
+    """Each line had two readings as front matter: sixty lines would take years."""
+    document = open_document(write("a.md", "---\r\n" + "text\r\n" * 60))
+    assert len(document.segments) == 1
+
+
+def test_flags_of_an_obsolete_message_are_not_those_of_the_next(write):
+    head = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n\n'
+    old = '#, fuzzy\n#~ msgid "a"\n#~ msgstr "b"\n\n'
+    document = open_document(write("a.po", f'{head}{old}msgid "one"\nmsgstr ""\n'))
+    written = document.write([segment.content for segment in document.segments], "de").decode()
+    assert old in written
+    assert '#, fuzzy\nmsgid "one"\nmsgstr "one"' in written

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from nmtcli.checkpoint import find_model, load_model, read_info
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import CheckFailed
 from nmtcli.export import checking, exporter
+from nmtcli.export.card import training_settings
 from nmtcli.export.checking import LEAST_MATCH, Probes, Speed, compare
 from nmtcli.export.exporter import check_export
 from nmtcli.export.onnx import export_onnx
@@ -229,3 +231,13 @@ def test_every_type_of_decoder_exports(tmp_path, settings, kind):
                     assert left[0].attention is None is right[0].attention
                 else:
                     np.testing.assert_allclose(left[0].attention, right[0].attention, atol=1e-5)
+
+
+def test_the_card_has_no_settings_of_another_project(trained, onnx, tmp_path, monkeypatch):
+    assert training_settings(find_model(trained))
+    monkeypatch.chdir(find_model(trained).parent)
+    assert training_settings(Path(find_model(trained).name))  # a relative path
+    other = tmp_path / "model"
+    other.mkdir()
+    (tmp_path / "config.yaml").write_text("train:\n  learning_rate: 0.5\n")
+    assert training_settings(other) == []

@@ -141,3 +141,11 @@ def test_json_output_is_valid_json(number):
 def test_usual_keys_of_pairs_are_known(names, tmp_path):
     content = json.dumps({"id": 1, **dict(zip(names, ("one", "eins"), strict=True))}).encode() + b"\n"
     assert pairs_of(open_corpus(tmp_path, path=write(tmp_path / "x.jsonl", content)).reader) == [("one", "eins")]
+
+
+def test_a_first_line_of_more_than_a_megabyte_is_read(tmp_path):
+    long = "a" * 2**21
+    content = json.dumps({"source": long, "target": "b"}) + '\n{"source": "c", "target": "d"}\n'
+    corpus = open_corpus(tmp_path, path=write(tmp_path / "x.jsonl", content.encode()))
+    corpus.reader.check()
+    assert pairs_of(corpus) == [(long, "b"), ("c", "d")]

@@ -76,3 +76,9 @@ def test_data_of_other_settings_is_not_merged(parts, corpus, data, tmp_path, cap
     assert nmt("prepare", "-o", tmp_path / "x", "--merge", parts[0], "--dry-run") == 2
     assert nmt("prepare", "-o", tmp_path / "x", "--merge", parts[0], *train) == 2
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("option", [["--separate"], ["--joint"], ["--vocab-size", "50"], ["-s", "en"]])
+def test_options_that_merge_does_not_use_are_refused(option, tmp_path, capsys):
+    assert nmt("prepare", "-o", tmp_path / "all", "--merge", tmp_path / "part", *option) == 2
+    assert "--merge" in capsys.readouterr().err

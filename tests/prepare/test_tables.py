@@ -209,3 +209,14 @@ def test_a_data_set_path_is_not_a_glob_pattern(tmp_path):
         (tmp_path / name / "train.jsonl").write_text(f'{{"source": "{name}", "target": "x"}}\n', "utf-8")
     corpus = open_corpus(tmp_path, hub=str(tmp_path / "books[1]"))
     assert pairs_of(corpus.reader) == [("books[1]", "x")]
+
+
+def test_invalid_utf8_in_parquet_drops_only_its_row(tmp_path):
+    def column(*values: bytes):
+        return pa.array(values, pa.binary()).cast(pa.string(), safe=False)
+
+    table = pa.table({"source": column(b"one", b"\xff", b"three"), "target": column(b"eins", b"zwei", b"drei")})
+    pa.parquet.write_table(table, tmp_path / "x.parquet")
+    pairs, reasons = read(tmp_path, "x.parquet", (tmp_path / "x.parquet").read_bytes())
+    assert pairs == [("one", "eins"), ("three", "drei")]
+    assert len(reasons) == 1 and reasons[0].startswith("not UTF-8")

@@ -179,3 +179,17 @@ def test_units_may_cross_block_boundaries(tmp_path):
 def test_files_that_are_not_tmx_are_refused(content, words, tmp_path):
     with pytest.raises(DataError, match=words):
         read(tmp_path, content)
+
+
+@pytest.mark.parametrize("encoding", ["hex", "zlib", "rot13", "base64", "undefined"])
+def test_codecs_that_are_no_encodings_are_refused(encoding, tmp_path):
+    content = tmx(GOOD, declaration=f'<?xml version="1.0" encoding="{encoding}"?>')
+    with pytest.raises(DataError, match=f"unknown encoding {encoding}"):
+        read(tmp_path, content)
+
+
+def test_elements_in_each_other_without_end_drop_only_their_unit(tmp_path):
+    deep = unit(("en", "<hi>" * 3000 + "x" + "</hi>" * 3000), ("de", "y"))
+    pairs, reasons, _ = read(tmp_path, tmx(deep, GOOD))
+    assert [pair for pair in pairs if pair == ("house", "Haus")]
+    assert len(reasons) == 1

@@ -181,3 +181,39 @@ def test_what_is_not_translated_keeps_its_text(trained, tmp_path, capsys):
     assert nmt(*command(trained, tmp_path / "in.md", tmp_path / "out.md", *options)) == 3
     assert "line 1: more than 6 tokens, not translated" in capsys.readouterr().err
     assert (tmp_path / "out.md").read_text().startswith("One two three four five six seven.\n\n")
+
+
+@pytest.mark.parametrize("link", ["hard link", "symbolic link"])
+@pytest.mark.parametrize("name", ["e.txt", "b.md"])
+def test_a_folder_of_links_to_the_input_is_refused(trained, folder, tmp_path, capsys, link, name):
+    """Before any file is written: the input would be lost."""
+    target = tmp_path / "out" / name
+    target.parent.mkdir()
+    (target.hardlink_to if link == "hard link" else target.symlink_to)(folder / name)
+    assert nmt(*command(trained, folder, tmp_path / "out")) == 2
+    assert "is the same file as" in capsys.readouterr().err
+    assert (folder / name).read_text() == FILES[name]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_a_folder_is_translated_into_the_working_directory(trained, folder, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path / "out")
+    assert nmt(*command(trained, folder, ".")) == 0
+    assert (tmp_path / "out" / "e.txt").read_text().count("\n") == 3
+
+
+def test_a_file_named_like_the_collected_lines_is_kept(trained, folder, tmp_path, capsys):
+    mine = tmp_path / "out.md.lines"
+    mine.write_text("mine")
+    assert nmt(*command(trained, folder / "b.md", tmp_path / "out.md")) == 2
+    assert "out.md.lines: exists" in capsys.readouterr().err
+    assert mine.read_text() == "mine"
+    assert nmt(*command(trained, folder / "b.md", tmp_path / "out.md", "--overwrite")) == 0
+
+
+@pytest.mark.parametrize("option", [["--stream"], ["--input-format", "text"]])
+def test_options_for_lines_are_refused_for_a_document(trained, folder, tmp_path, capsys, option):
+    assert nmt(*command(trained, folder / "b.md", tmp_path / "out.md", *option)) == 2
+    assert "which --stream and --input-format exclude" in capsys.readouterr().err
+    assert not (tmp_path / "out.md").exists()
