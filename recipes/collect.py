@@ -1,7 +1,7 @@
 """Results of recipes, written down: `python collect.py [RESULT.json …]`.
 
 `make check` writes work/result*.json. This adds them (all that lie in recipes/*/work, unless some are given) to
-docs/results/recipes.jsonl, a line for each recipe, row, seed, hardware and commit, and writes the table of
+docs/results/recipes.jsonl, a line for each recipe, row, seed, hardware and number of updates, and writes the table of
 docs/results/quality.md between the lines <!-- recipes --> anew: newest figures of a row, with the mean and the spread
 of its seeds.
 """
@@ -51,8 +51,9 @@ def table(results: list[dict]) -> str:
         seconds = [result["training"]["seconds"] for result in seeds if result["training"]]
         done = " and ".join(sorted({f"{result['training']['updates']:,}" for result in seeds if result["training"]}))
         updates = f"{done} of {training['scheduled']:,} updates" if training else ""
-        for number, figure in enumerate(last["figures"]):
-            scores = [result["figures"][number]["score"] for result in seeds]
+        for figure in last["figures"]:
+            signature = figure["signature"]
+            scores = [one["score"] for result in seeds for one in result["figures"] if one["signature"] == signature]
             shown = f"{scores[0]:.2f}"
             if len(scores) > 1:
                 each = ", ".join(f"{score:.2f}" for score in scores)

@@ -14,6 +14,7 @@ written into `sources.txt` with the first fetch, and every later one is held to 
 
 import gzip
 import hashlib
+import io
 import shutil
 import sys
 import tarfile
@@ -90,14 +91,10 @@ def content(url: str, archives: Path) -> Iterator[bytes]:
 
 def plain(stream: BinaryIO) -> Iterator[bytes]:
     """The content of a stream, decompressed if it is gzip."""
-    first = stream.read(BLOCK)
-    if first[:2] == b"\x1f\x8b":
-        whole = gzip.decompress(first + stream.read())
-        yield from (whole[start : start + BLOCK] for start in range(0, len(whole), BLOCK))
-        return
-    while first:
-        yield first
-        first = stream.read(BLOCK)
+    buffered = io.BufferedReader(stream, BLOCK)
+    content: BinaryIO = gzip.GzipFile(fileobj=buffered) if buffered.peek(2)[:2] == b"\x1f\x8b" else buffered
+    while block := content.read(BLOCK):
+        yield block
 
 
 def hub(place: str) -> Iterator[bytes]:

@@ -240,7 +240,7 @@ class Shards:
         return Sentences(ids, lengths)
 
     def texts(self) -> list[TextPair]:
-        """The original text of every row. Only validation splits keep it."""
+        """The text of every row, the source with the tag of its corpus. Only validation splits keep it."""
         pairs: list[TextPair] = []
         for _, batch, _ in self._record_batches():
             sides = (batch.column(name).to_pylist() for name in _TEXT_COLUMNS)

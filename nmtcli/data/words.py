@@ -50,7 +50,7 @@ def word_numbers(parts: Iterable[str]) -> tuple[list[int], int]:
     for part in parts:
         first: int | None = None
         for character in part:
-            if character == " ":
+            if character.isspace():
                 inside = False
                 continue
             word += not inside

@@ -17,6 +17,26 @@ _INLINE = {
     "font", "i", "img", "ins", "kbd", "label", "mark", "q", "rp", "rt", "ruby", "s", "samp", "small", "span",
     "strike", "strong", "sub", "sup", "time", "tt", "u", "var", "wbr",
 }  # fmt: skip
+# Elements whose end tag may be left out, and what ends them then, beside the end of what they stand in (HTML, 13.1.2.4)
+_CELLS = {"td", "th", "tr", "thead", "tbody", "tfoot"}
+_FOLLOWERS = {
+    "li": {"li"},
+    "dt": {"dt", "dd"},
+    "dd": {"dt", "dd"},
+    "option": {"option", "optgroup"},
+    "optgroup": {"optgroup"},
+    "td": _CELLS,
+    "th": _CELLS,
+    "tr": _CELLS - {"td", "th"},
+    "thead": {"tbody", "tfoot"},
+    "tbody": {"tbody", "tfoot"},
+    "tfoot": {"tbody"},
+    "p": {
+        "address", "article", "aside", "blockquote", "details", "div", "dl", "fieldset", "figcaption", "figure",
+        "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hgroup", "hr", "main", "menu", "nav", "ol",
+        "p", "pre", "section", "table", "ul",
+    },
+}  # fmt: skip
 _CODE = {"code", "kbd", "samp", "tt", "var"}  # inline elements whose text is not translated
 _SKIPPED = {"script", "style", "pre", "textarea", "template", "svg", "math", "object", "iframe"}
 
@@ -81,8 +101,9 @@ def places(text: str, name: str, first: int = 1) -> Iterator[Place]:
     for event, following in zip(events.found, [*events.found[1:], events.found[-1]], strict=True):
         raw = text[event.start : following.start]
         if skipped:
-            skipped = _still_skipped(skipped, event)
-            if skipped or event.kind == "close":
+            ended = _ends_by_itself(skipped, event)
+            skipped = [] if ended else _still_skipped(skipped, event)
+            if skipped or (event.kind == "close" and not ended):
                 continue
         if (event.kind in ("open", "close") and event.name in _INLINE) or event.kind in (
             "text",
@@ -151,10 +172,22 @@ class _Events(HTMLParser):
 
 
 def _still_skipped(stack: list[str], event: _Event) -> list[str]:
-    """The open elements of a skipped one after this event; empty at its end."""
-    if event.kind == "open" and event.name == stack[0] and event.name not in VOID_ELEMENTS:
+    """The open elements in and with a skipped one after this event; empty at its end."""
+    if event.kind == "open" and event.name not in VOID_ELEMENTS:
         return [*stack, event.name]
-    return stack[:-1] if event.kind == "close" and event.name == stack[0] else stack
+    if event.kind == "close" and event.name in stack:
+        return stack[: len(stack) - 1 - stack[::-1].index(event.name)]
+    return stack
+
+
+def _ends_by_itself(stack: list[str], event: _Event) -> bool:
+    """Whether a skipped element without an end tag ends before this event, as the end tags of some may be left out."""
+    followers = _FOLLOWERS.get(stack[0])
+    if followers is None:
+        return False
+    if event.kind == "close":
+        return event.name not in stack and event.name not in _INLINE
+    return event.kind == "open" and len(stack) == 1 and event.name in followers
 
 
 def _place(run: Sequence[tuple[_Event, str]], text: str, lines: Lines, first: int) -> Iterator[Place]:

@@ -43,6 +43,9 @@ def _segment(content: Content) -> str:
     return "".join(parts)
 
 
+_INVALID = frozenset("\ufffe\uffff") | {chr(point) for point in range(0xD800, 0xE000)}
+
+
 def _valid(text: str) -> str:
     """A text without characters that XML cannot have."""
-    return "".join(one for one in text if one >= " " and not "\ud800" <= one <= "\udfff" and one not in "\ufffe\uffff")
+    return "".join(one for one in text if one in "\t\n" or (one >= " " and one not in _INVALID))

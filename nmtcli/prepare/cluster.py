@@ -27,7 +27,7 @@ from nmtcli.options import Tell
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.cleaning.rules import EXAMPLES, Example, active_rules, text_rules
 from nmtcli.prepare.corpus import Corpora, Corpus, named, open_corpus, require_text
-from nmtcli.prepare.encoding import BlockWork, SideCounts, write_split
+from nmtcli.prepare.encoding import BlockWork, SideCounts, with_limit_of_encoder, write_split
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
 from nmtcli.prepare.pipeline import (
     Job,
@@ -265,6 +265,7 @@ class _Run:
             split.several_sentences += found.several_sentences
             done += sum(map(len, found.rows))
             self.on_progress(f"encoding {TRAIN}", done, len(split.verdicts))
+        split.rules = with_limit_of_encoder(split.rules, split.verdicts)
         return total, tuple(sizes)
 
     def read_valid(self, directory: Path) -> SplitRead:

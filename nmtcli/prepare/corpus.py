@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from posixpath import commonprefix
+from tempfile import NamedTemporaryFile
 
 from nmtcli.config import AugmentConfig, CorpusConfig, DataConfig
 from nmtcli.data.digests import sha256
@@ -173,7 +174,10 @@ def _fetch_pairs(corpus: CorpusConfig, sides: Sides, cache: Path, on_progress: O
     options = {"name": corpus.hub_config, "split": corpus.split, "revision": corpus.hub_revision}
     path = cache / f"{sha256(corpus.model_dump_json())}.jsonl"
     stage = f"fetching {corpus.hub}"
-    copy_pairs(corpus.hub, options, sides, path, lambda row: on_progress(stage, row, None))
+    if not path.exists():  # with a cluster, another task may have fetched it, or be fetching it
+        with NamedTemporaryFile(dir=cache, delete=False) as partial:
+            copy_pairs(corpus.hub, options, sides, Path(partial.name), lambda row: on_progress(stage, row, None))
+        Path(partial.name).rename(path)
     return File(corpus.hub, path)
 
 

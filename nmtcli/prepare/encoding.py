@@ -125,7 +125,7 @@ class EncodingTask:
         lost_links = self._lost_links(rows, plain, masked, stays, good)
         kept, copies = self._with_copies(kept, ready)
         between_tokens, link_counts = self._token_links(kept, ready.tag)
-        texts_of_split = None if self._training else (kept.pairs.sources, kept.pairs.targets)
+        texts_of_split = None if self._training else (kept.tagged, kept.pairs.targets)  # as a model must read them
         batch = record_batch(kept.source, kept.target, texts_of_split, self._size, between_tokens)
         of_kept = [counts for number, counts in spans.items() if good[number]]
         return EncodedBlock(
@@ -264,9 +264,14 @@ def write_split(
             split.several_sentences += result.several_sentences
             done += len(result.verdicts)
             on_progress(f"encoding {split.name}", done, len(split.verdicts))
-    if code(TOO_MANY_TOKENS) in split.verdicts and TOO_MANY_TOKENS not in split.rules:  # the encoder's limit, not ours
-        split.rules = (*split.rules, TOO_MANY_TOKENS)
+    split.rules = with_limit_of_encoder(split.rules, split.verdicts)
     return total
+
+
+def with_limit_of_encoder(rules: tuple[str, ...], verdicts: Verdicts) -> tuple[str, ...]:
+    """The rules, and the one about tokens if a pretrained encoder has applied it and no setting has."""
+    applied = TOO_MANY_TOKENS not in rules and code(TOO_MANY_TOKENS) in verdicts
+    return (*rules, TOO_MANY_TOKENS) if applied else rules
 
 
 def sample_rows(verdicts: Verdicts, size: int, seed: int) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":

@@ -38,8 +38,10 @@ _RUNNING_MARKS = ("IDEOGRAPHIC", "FULLWIDTH")
 
 
 def in_word(character: str) -> bool:
-    """Whether a character is a letter or digit of a script with spaces between words."""
-    return character.isalnum() and not unicodedata.name(character, "").startswith(_RUNNING)
+    """Whether a character is a letter, digit or combining mark of a script with spaces between words."""
+    if not character or not (character.isalnum() or unicodedata.category(character)[0] == "M"):
+        return False
+    return not unicodedata.name(character, "").startswith(_RUNNING)
 
 
 @dataclass(frozen=True)

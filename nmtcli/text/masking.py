@@ -4,17 +4,18 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 
 from nmtcli.text.edits import Edit
 from nmtcli.text.inline import Violation
+from nmtcli.text.marks import marks
 from nmtcli.text.spans import KINDS, Kind, Scanner, Span
 from nmtcli.text.versions import Versions
 
 MOST = 9  # symbols of one kind, and so masked spans of one kind in a text
 
 _LETTERS = "A-Za-z0-9\u00c0-\u024f"
-_NAME = re.compile(r"\b[^\W\d_]{3,}\b")  # words of letters
 _SYMBOL = re.compile(rf"__(?:{'|'.join(KINDS).upper()})(?:_[2-9])?__")
 
 
@@ -86,6 +87,12 @@ def pair_edits(shared: Sequence[tuple[str, Span, Span]]) -> tuple[list[Edit], li
     return [Edit(span.start, span.end, name) for name, span, _ in shared], of_target
 
 
+@cache
+def _end() -> str:
+    """The pattern of the end of a word, which no combining mark follows."""
+    return rf"\b(?![{marks()}])"
+
+
 def plant(
     source: str, target: str, kinds: Sequence[Kind], drawn: Random, kept: Collection[str] = ()
 ) -> tuple[str, str] | None:
@@ -94,7 +101,7 @@ def plant(
     So a model learns to translate symbols in place of which its training text has few spans. A name has an initial
     capital and is not a part of the symbols `kept`.
     """
-    names = [_NAME.findall(side) for side in (source, target)]
+    names = [re.findall(rf"\b[^\W\d_]{{3,}}{_end()}", side) for side in (source, target)]
     both = [
         name
         for name in names[0]
@@ -107,7 +114,7 @@ def plant(
     new = symbol(drawn.choice(kinds), 1)
     if new in source or new in target:
         return None
-    name = re.compile(rf"\b{re.escape(drawn.choice(both))}\b")
+    name = re.compile(rf"\b{re.escape(drawn.choice(both))}{_end()}")
     return name.sub(new, source, count=1), name.sub(new, target, count=1)
 
 

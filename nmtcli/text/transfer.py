@@ -9,14 +9,15 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise
 
 from nmtcli.text.inline import Content, Tag, merged, partners, plain
+from nmtcli.text.marks import marks
 from nmtcli.text.versions import Range, word_ranges
 
 Link = tuple[int, int]  # source word, target word
 
-_TOKEN = re.compile(r"\w+|[^\w\s]")
 _SYMBOL = re.compile(r"__\w+__")
 _HALF_INSIDE = 0.01  # weight of a target token that is aligned both inside and outside an element
 
@@ -140,11 +141,17 @@ def _aligned(
     return _Cells(source_cells, target_cells, target_links)
 
 
+@cache
+def _token() -> re.Pattern[str]:
+    """A word with its combining marks, or another character."""
+    return re.compile(rf"\w[\w{marks()}]*|[^\w\s]")
+
+
 def _tokens(text: str, words: Sequence[Range]) -> list[tuple[int, int, int]]:
     """Words and punctuation marks apart: start, end, and the number of the word it is a part of (-1 for none)."""
     starts = [start for start, _ in words]
     tokens: list[tuple[int, int, int]] = []
-    for match in _TOKEN.finditer(text):
+    for match in _token().finditer(text):
         start, end = match.span()
         first, last = bisect_right(starts, start), bisect_left(starts, end)
         for begin, stop in pairwise([start, *starts[first:last], end]):

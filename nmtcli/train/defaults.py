@@ -45,8 +45,8 @@ def automatic(config: Config, data: PreparedData, finetuning: bool) -> dict[str,
     plan = BatchPlan.training(data, train.model_copy(update={"batch_tokens": batch_tokens}))
     pairs, an_epoch = plan.epochs.pairs(1), plan.updates(1)
     passes = _epochs(pairs) / (FINETUNING_EPOCHS if finetuning else 1)
-    total = an_epoch * passes if train.max_epochs is None else plan.updates(train.max_epochs)
-    updates = settle("max_updates", _rounded(total))
+    total = _rounded(an_epoch * passes) if train.max_epochs is None else plan.updates(train.max_epochs)
+    updates = settle("max_updates", total)
     if train.max_epochs is not None:
         updates = min(updates, plan.updates(train.max_epochs))
     settle("warmup_updates", _warmup(config, updates))

@@ -129,7 +129,11 @@ def _automatic(config: Config, data: PreparedData, before: Config | None, finetu
     if before is None:
         return automatic(config, data, finetuning)
     values = {key: value_of(before, key) for key in AUTOMATIC if value_of(config, key) == AUTO}
-    return {key: value for key, value in values.items() if value != AUTO}
+    values = {key: value for key, value in values.items() if value != AUTO}
+    updates = "train.max_updates"
+    if updates in values and config.train.max_epochs not in (None, before.train.max_epochs):
+        values[updates] = automatic(replaced(config, values | {updates: AUTO}), data, finetuning)[updates]
+    return values
 
 
 def _precision(config: Config, before: Config | None, device: torch.device) -> Precision:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from nmtcli.checkpoint import read_json
 from nmtcli.config.section import Section
-from nmtcli.data.digests import checksum
+from nmtcli.data.digests import checksum_of
 from nmtcli.documents.formats import ENDINGS, is_document, open_document
 from nmtcli.errors import DataError, Interrupted, UserError
 from nmtcli.options import Tell
@@ -113,7 +113,7 @@ def translate_folder(
     lines = count = 0
     reports: dict[Path, Report] = {}
     for file in files:
-        digest = checksum((source / file).read_bytes()).hexdigest()
+        digest = checksum_of(source / file)
         target = output / file
         if done.files.get(str(file)) != digest or not target.exists():
             with writing(target):

@@ -224,3 +224,10 @@ def test_attention_map_in_the_terminal():
     assert "do not fit in 10 columns" in terminal_map(
         AttentionMap(["▁a"] * 9, ["▁x"], np.ones((1, 9), np.float32), ""), 10
     )
+
+
+@pytest.mark.parametrize("space", [" ", "\u00a0", "\u3000"])
+def test_any_space_divides_words_as_split_does(space):
+    numbers, count = word_numbers([f"a{space}", "b", f"{space}c"])
+    assert (numbers, count) == ([0, 1, 2], 3)
+    assert len(f"a{space}b{space}c".split()) == count

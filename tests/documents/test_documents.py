@@ -302,3 +302,19 @@ def test_flags_of_an_obsolete_message_are_not_those_of_the_next(write):
     written = document.write([segment.content for segment in document.segments], "de").decode()
     assert old in written
     assert '#, fuzzy\nmsgid "one"\nmsgstr "one"' in written
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ('<ul><li translate="no">A<li>One two<li>Three</ul><p>Four five</p>', ["One two", "Three", "Four five"]),
+        ('<ul><li translate="no">A<ul><li>in it</ul>B<li>One</ul><p>Two</p>', ["One", "Two"]),
+        ('<table><tr><td translate="no">A<td>One<tr><td>Two</table>', ["One", "Two"]),
+        ('<p translate="no">A <b>B</b><p>One', ["One"]),
+        ('<div translate="no"><p>A<p>B</div><p>One', ["One"]),
+        ('<div><p translate="no">A</div>One', ["One"]),
+    ],
+)
+def test_an_element_that_is_not_translated_ends_without_its_end_tag(body, found, write):
+    document = open_document(write("a.html", f"<html><body>{body}</body></html>\n"))
+    assert [segment.text for segment in document.segments] == found

@@ -43,3 +43,8 @@ def test_tags_become_codes():
         ("ph", None, "<br/>"),
     ]
     assert target.text == "Ein <Wort>"
+
+
+def test_a_tab_stays_a_tab():
+    written = "".join(tmx([(("a\tb",), ("c\td",))], "en", "de"))
+    assert "<seg>a\tb</seg>" in written and "<seg>c\td</seg>" in written

@@ -1,5 +1,7 @@
 """Cleaning rules: which pairs each drops and keeps, their order, and that each can be switched off."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from nmtcli.config import CleaningConfig, DataConfig
 from nmtcli.errors import UserError
 from nmtcli.prepare.cleaning.characters import Texts
 from nmtcli.prepare.cleaning.duplicates import Duplicates, pair_hashes
-from nmtcli.prepare.cleaning.held_out import HeldOut
+from nmtcli.prepare.cleaning.held_out import HeldOut, HeldOutSide
 from nmtcli.prepare.cleaning.rules import EXAMPLES, RULES, active_rules, code, judge, text_rules
 from nmtcli.prepare.readers.records import TextBlock
 
@@ -205,3 +207,22 @@ def test_pair_hashes_depend_on_the_side(pairs):
     assert len(set(pair_hashes(*sides).tolist())) == len(pairs)
     if pairs[0][0] != pairs[0][1]:
         assert pair_hashes(*sides)[0] != pair_hashes(*sides[::-1])[0]
+
+
+def test_long_lines_of_unspaced_scripts_are_held_out_with_blanks_too():
+    lines = ["使用 Python 编程的经验非常有用而且很有意思", "日本語の文章は\u3000空白がなくても読めます", "短い"]
+    side = HeldOutSide.of(lines, None)
+    assert side.has_line(Texts(lines)).tolist() == [True, True, False]
+
+
+def test_words_of_an_ngram_keep_their_combining_marks():
+    side = HeldOutSide.of(["हिन्दी भाषा है"], 3)
+    assert side.ngrams == {"हिन्दी भाषा है"}
+    assert HeldOutSide.of(["tie\u0302\u0301ng Vie\u0323\u0302t"], 2).ngrams == {"tiếng việt"}
+
+
+def test_decomposed_letters_are_of_their_script():
+    text = unicodedata.normalize("NFD", "Tiếng Việt rất đẹp và dễ học")
+    config = CleaningConfig(source_scripts=["latin"], min_script_share=0.9)
+    (rule,) = [one for one in text_rules(DataConfig(cleaning=config), HELD_OUT) if one.name == "wrong-script"]
+    assert not rule.source(Texts([text])).any()

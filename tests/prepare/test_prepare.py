@@ -357,6 +357,15 @@ def test_corpora_of_a_config_file_with_names_and_tags(files, tmp_path, capsys):
     assert all(row[: len(tag)] == tag for row in sentences.rows()[120:])
     assert "real" in capsys.readouterr().out
 
+    tagged = config.read_text() + f"  valid: [{{path: {tmp_path / 'back.jsonl'}, tag: <bt>}}]\n"
+    write(tmp_path / "tagged.yaml", [tagged, "  cleaning: {held_out: false}"])
+    assert run(["prepare", "-o", str(tmp_path / "tagged"), "-c", str(tmp_path / "tagged.yaml")]) == ExitCode.DONE
+    valid_of = open_data(tmp_path / "tagged")
+    texts = [pair.source for pair in valid_of.valid.texts()]  # what validation translates is what the ids say
+    assert all(text.startswith("<bt> ") for text in texts)
+    ids, _ = valid_of.valid.gather(np.arange(len(texts)))
+    assert list(map(list, ids.rows())) == valid_of.tokenizers.source.encode(texts)
+
     other = command(tmp_path / "plain", files)
     assert run(other) == ExitCode.DONE
     reuse = [*command(tmp_path / "x", valid), "-c", str(config), "--tokenizer", str(tmp_path / "plain")]

@@ -193,3 +193,13 @@ def test_elements_in_each_other_without_end_drop_only_their_unit(tmp_path):
     pairs, reasons, _ = read(tmp_path, tmx(deep, GOOD))
     assert [pair for pair in pairs if pair == ("house", "Haus")]
     assert len(reasons) == 1
+
+
+def test_an_ampersand_in_cdata_is_text(tmp_path):
+    pairs, reasons, _ = read(tmp_path, tmx(unit(("en", "<![CDATA[Tom & Jerry]]> &"), ("de", "Tom &amp; Jerry &"))))
+    assert pairs == [("Tom & Jerry &", "Tom & Jerry &")] and not reasons
+
+
+def test_a_code_between_words_that_end_in_a_mark_becomes_a_space(tmp_path):
+    pairs, _, _ = read(tmp_path, tmx(unit(("en", "हिन्दी<ph/>भाषा"), ("de", "a"))))
+    assert pairs == [("हिन्दी भाषा", "a")]

@@ -139,3 +139,8 @@ def test_only_names_that_both_sides_have_once_are_replaced():
     assert plant("Tom met Mary.", "Tom traf Maria.", ["url"], Random(1)) == ("__URL__ met Mary.", "__URL__ traf Maria.")
     assert plant("Tom met Tom.", "Tom traf Tom.", ["url"], Random(1)) is None
     assert plant("Thomas", "Tom", ["url"], Random(1)) is None
+
+
+def test_a_name_before_a_combining_mark_is_not_cut():
+    pairs = {plant("My Jose\u0301 and Tom", "Mi Jose\u0301 y Tom", ["url"], Random(seed)) for seed in range(20)}
+    assert pairs == {("My Jose\u0301 and __URL__", "Mi Jose\u0301 y __URL__")}

@@ -120,3 +120,10 @@ def test_a_single_tag_between_blanks_stays_between_blanks():
     ):
         result = transfer(("He comes ", tag, " tomorrow"), translation, [(0, 0), (1, 1), (2, 2)])
         assert written(result) == expected
+
+
+@pytest.mark.parametrize("word", ["हिन्दी", "Jose\u0301", "עִבְרִית", "नमस्\u200dते"])
+def test_combining_marks_stay_with_their_word(word):
+    content = ("I like ", Tag("<b>", "open", "b"), word, Tag("</b>", "close", "b"), " now")
+    links = [(n, n) for n in range(4)]
+    assert transfer(content, f"I like {word} now", links) == content

@@ -52,3 +52,12 @@ def test_an_unavailable_precision_names_the_option(data, run, capsys):
     assert "the run was trained in fp16" in told and "--allow-changes" in told
 
     assert f"--precision {resolve_precision('auto', torch.device('cpu'))}" in told
+
+
+def test_more_epochs_go_on_to_their_end(data, tmp_path):
+    """The number of updates that auto chose follows from the epochs, at a resume too."""
+    updates = []
+    for epochs in (1, 2):
+        assert train(data, tmp_path / "run", "train.max_updates=auto", f"train.max_epochs={epochs}") == 0
+        updates.append(events(tmp_path / "run", "stopped")[-1]["step"])
+    assert updates[1] == 2 * updates[0]

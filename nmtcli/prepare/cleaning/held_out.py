@@ -1,18 +1,21 @@
 """Text that must not be trained on: lines and n-grams of the validation and test corpora."""
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
 from nmtcli.prepare.cleaning.characters import Mask, Texts
+from nmtcli.text.marks import marks
 
 _WORDS, _CHARACTERS = 5, 15  # shorter lines, such as "Thank you very much.", do not indicate leakage
 # In scripts without spaces each character counts as a word.
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+_UNSPACED_CHARACTER = re.compile(f"[{_UNSPACED}]")
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -65,13 +68,20 @@ class HeldOut:
 
 def _long_enough(text: str) -> bool:
     words = len(text.split())
-    return words >= _WORDS or (words == 1 and len(text) >= _CHARACTERS)
+    long = words == 1 and len(text) >= _CHARACTERS
+    return words >= _WORDS or long or len(_UNSPACED_CHARACTER.findall(text)) >= _CHARACTERS
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    """A word with its combining marks, or a character of a script without spaces."""
+    return re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}](?:[^\W{_UNSPACED}]|[{marks()}])*")
 
 
 def _ngrams(text: str, n: int | None) -> Iterable[str]:
     """All n-grams of words, ignoring case and punctuation."""
     if n is None:
         return
-    words = _WORD.findall(text.casefold())
+    words = _word().findall(unicodedata.normalize("NFC", text.casefold()))
     for start in range(len(words) - n + 1):
         yield " ".join(words[start : start + n])

@@ -306,9 +306,10 @@ def _outside(scripts: Sequence[str] | None, names: Sequence[str], share: float) 
         return lambda texts: np.zeros(len(texts.texts), np.bool_)
     allowed = np.zeros(256, np.bool_)
     allowed[[FIRST_SCRIPT + names.index(name) for name in scripts]] = True
+    combining = FIRST_SCRIPT + names.index("combining")
 
     def outside(texts: Texts) -> Mask:
-        letters = texts.count(texts.kinds >= FIRST_SCRIPT)
+        letters = texts.count((texts.kinds >= FIRST_SCRIPT) & (texts.kinds != combining))  # marks are of any script
         return texts.count(allowed[texts.kinds]) < share * letters
 
     return outside

@@ -38,6 +38,7 @@ _MARKS = {
     "<\0".encode("latin-1"): "utf-16-le",
     "\0<".encode("latin-1"): "utf-16-be",
 }
+_CDATA = re.compile(r"(<!\[CDATA\[.*?\]\]>)", re.DOTALL)  # where an ampersand is text
 # encodings that are declared for text in a larger encoding
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc-kr": "cp949", "iso-8859-1": "cp1252"}
 
@@ -66,7 +67,9 @@ class TmxBlock:
     def _pair(self, unit: str) -> tuple[Pair | str, int]:
         """Both sides or the error in the unit, and the number of inline codes that were removed."""
         try:
-            (element,) = ElementTree.fromstring(f"<r{self.namespaces}>{_REFERENCE.sub(_character, unit)}</r>")
+            parts = _CDATA.split(unit)
+            parts[::2] = (_REFERENCE.sub(_character, part) for part in parts[::2])
+            (element,) = ElementTree.fromstring(f"<r{self.namespaces}>{''.join(parts)}</r>")
         except (ElementTree.ParseError, ValueError) as error:
             return f"not XML: {error}", 0
         segments = list(_segments(element))
