@@ -84,6 +84,8 @@ def warn_of_lines(report: "Report", options: "TranslateOptions", lines: int, fil
         "overlong": "longer than a megabyte, not translated",
         "malformed": 'not a JSON object with text under "source" and valid constraints, not translated',
         "violation": "protected text or tags were lost, not translated because of --on-violation fail",
+        "not-numbers": "not translated: the log-probabilities of the model are NaN or infinite. It is damaged, or"
+        " overflows in this precision",
         "contradiction": "contradictory constraints, or constraints with sampling; not translated",
     }
     for kind, sentence in warnings.items():

@@ -6,7 +6,7 @@ Both translate the same lines: validation text with the decoding settings of the
 import time
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,10 +17,10 @@ from nmtcli.config import SearchConfig
 from nmtcli.data.batching import Sentences, pad
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
-from nmtcli.metrics.scores import Score, score_corpus
+from nmtcli.metrics.scores import Score, Variant, score_corpus
 from nmtcli.models.protocol import Array, Cache, Memory, Step
 from nmtcli.models.quantized import pack_floats
-from nmtcli.models.seq2seq import Seq2Seq
+from nmtcli.models.seq2seq import Seq2Seq, log_softmax_
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.decoding import decode
 from nmtcli.translate.runtimes import Runtime, Searcher
@@ -49,6 +49,7 @@ class Probes:
     name: str
     sources: list[str]
     references: list[str] | None = None
+    variant: Variant = field(default_factory=Variant)  # of the scores
 
     @classmethod
     def random(cls, tokenizer: Tokenizer) -> "Probes":
@@ -63,7 +64,8 @@ class Probes:
         """The first lines of a validation set."""
         pairs = data.valid.texts()[:TEXT_PROBES]
         name = f"the first {len(pairs)} lines of the validation set"
-        return cls(name, [pair.source for pair in pairs], [pair.target for pair in pairs])
+        variant = Variant.in_training(data.manifest.target_language, data.manifest.data.tokenizer.lowercase)
+        return cls(name, [pair.source for pair in pairs], [pair.target for pair in pairs], variant)
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def compare(
     source = Translator(comparable, tokenizers or export.tokenizers, search)
     translated, speeds = _translated([source, replace(export, search=search)], probes)
     pairs = list(zip(*translated, strict=True))
-    same = [(one, other) for one, other in pairs if one.text == other.text]
+    same = [(one, other) for one, other in pairs if one.text == other.text and "not-numbers" not in other.problems]
     lengths = [len(ids) + 1 for ids in export.tokenizers.target.encode([one.text for one, _ in same])]
     differences = [
         abs(one.candidates[0].log_prob - other.candidates[0].log_prob) / length
@@ -154,10 +156,10 @@ def compare(
         if one.candidates and not one.problems  # a repaired translation does not have the search's log-probability
     ]
     texts = [[one.text for one in translations] for translations in translated]
-    (bleu,) = score_corpus(texts[1], [texts[0]], ("bleu",))
+    (bleu,) = score_corpus(texts[1], [texts[0]], ("bleu",), variant=probes.variant)
     scores: list[tuple[Score, ...]] = [(), ()]
     if probes.references is not None:
-        scores = [tuple(score_corpus(hypotheses, [probes.references])) for hypotheses in texts]
+        scores = [tuple(score_corpus(one, [probes.references], variant=probes.variant)) for one in texts]
     return Comparison(
         probes=probes.name,
         sentences=len(pairs),
@@ -194,10 +196,15 @@ class _WithoutPadding:
     """A PyTorch model in which the probability of PAD and BOS, which are never output, goes to the other tokens."""
 
     runtime: Runtime
-    parallel_batches = 1
+
+    @property
+    def parallel_batches(self) -> int:
+        """See `Shared`."""
+        return self.runtime.parallel_batches
 
     def share(self, batches: int) -> None:
-        """See `Shared`: nothing to do for one batch at a time."""
+        """See `Shared`."""
+        self.runtime.share(batches)
 
     def array(self, values: NDArray[np.int64]) -> Array:
         """See `Runtime`."""
@@ -210,9 +217,8 @@ class _WithoutPadding:
     def step(self, tokens: Array, memory: Memory, cache: Cache) -> Step:
         """See `StepDecoder.step`."""
         step = self.runtime.step(tokens, memory, cache)
-        log_probs = step.log_probs.clone()
-        log_probs[..., [PAD, BOS]] = -torch.inf
-        return replace(step, log_probs=torch.log_softmax(log_probs, dim=-1))
+        step.log_probs[..., [PAD, BOS]] = -torch.inf
+        return replace(step, log_probs=log_softmax_(step.log_probs))
 
 
 class _LikeCTranslate2(_WithoutPadding):

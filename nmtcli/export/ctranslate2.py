@@ -75,7 +75,7 @@ def specification(model: Seq2Seq, tokenizers: Tokenizers) -> "TransformerSpec":
             alignment_heads=config.decoder.heads,
         ),
     )
-    spec.config.layer_norm_epsilon = 1e-5
+    spec.config.layer_norm_epsilon = 1e-5  # PyTorch's default, which all models here have
     spec.config.add_source_eos = True
     spec.register_source_vocabulary(_pieces(tokenizers.source))
     spec.register_target_vocabulary(_pieces(tokenizers.target))

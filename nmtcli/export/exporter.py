@@ -4,7 +4,6 @@ The run is never modified. The export is opened and compared with the original m
 `force`, does the directory appear.
 """
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from nmtcli import checkpoint
+from nmtcli import checkpoint, strict_json
 from nmtcli.checkpoint import (
     CARD,
     REPORT,
@@ -89,14 +88,12 @@ def export(options: ExportOptions) -> ExportReport:
             convert(directory, opened, info.data_fingerprint)
         else:
             write_export(model, info, tokenizers, directory)
-        shortlist = None
         if data and options.vocabulary_shortlist:
-            shortlist = Shortlist.learn(data.train, info.source_size, info.target_size)
-            shortlist.save(directory)
+            Shortlist.learn(data.train, info.source_size, info.target_size).save(directory)
         start = time.perf_counter()
         engine = open_engine(opened, read_info(opened), "cpu")
         seconds = time.perf_counter() - start
-        translator = Translator(engine, Tokenizers.load(opened), info.search, shortlist=shortlist)
+        translator = Translator(engine, Tokenizers.load(opened), info.search)  # without the shortlist, as by default
         other_ids = tokenizers if form == "marian" else None
         comparison = check_export(model, translator, info, probes, options.force, other_ids)
         files = file_digests(directory)
@@ -115,7 +112,7 @@ def export(options: ExportOptions) -> ExportReport:
             replaced=replaced,
             files=files,
         )
-        (directory / REPORT).write_text(json.dumps(asdict(report), indent=2) + "\n", "utf-8")
+        (directory / REPORT).write_text(strict_json.dumps(asdict(report), indent=2) + "\n", "utf-8")
         (directory / CARD).write_text(model_card(report, info, origin, options.license, data), "utf-8")
         if form == "argos":
             with staged_file(output) as file:

@@ -22,6 +22,8 @@ _SMALL = 1024  # numbers; smaller weights stay in fp32
 def reduce_precision(path: Path, precision: Literal["int8", "fp16"]) -> None:
     """Rewrite the graph in `path` in place."""
     model = onnx.load(path)
+    for large in path.parent.glob(f"{path.name}*.data"):  # weights beside a large graph, which are in memory now
+        large.unlink()
     if precision == "fp16":
         _halve(model.graph)
         onnx.save(model, path)

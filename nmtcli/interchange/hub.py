@@ -57,5 +57,7 @@ def hub_folder(path: Path, files: Sequence[str] | None = None) -> Path:
 
 def _has_weights(folder: Path) -> bool:
     """Whether a folder of the cache has more than single files that another program fetched."""
-    kinds = ("*.safetensors", "*.onnx", "*/model.bin")
-    return (folder / "config.json").is_file() and any(any(folder.glob(kind)) for kind in kinds)
+    weights = ("*.safetensors", "*.onnx", "*/model.bin")
+    tokenizers = ("*.spm", "*.model", "tokenizer.json", "vocab.*")
+    kinds = any(any(folder.glob(kind)) for kind in weights), any(any(folder.glob(kind)) for kind in tokenizers)
+    return (folder / "config.json").is_file() and all(kinds)

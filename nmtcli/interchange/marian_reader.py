@@ -6,6 +6,7 @@ than in transformers, the padding piece gets no probability.
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,10 @@ def convert(folder: Path, output: Path, fingerprint: str) -> None:
         if max(vocabulary.values()) >= len(table):
             raise DataError(f"{folder / WEIGHTS}: has {len(table):,} embeddings, too few for the vocabulary")
     tie = "none" if not tables.tied else "all" if tables.shared and tokenizers.joint else "target"
-    start = tables.target[settings.get("decoder_start_token_id", target_vocabulary[PAD_PIECE])]
+    first = settings.get("decoder_start_token_id", target_vocabulary[PAD_PIECE])
+    if not isinstance(first, int) or not 0 <= first < len(tables.target):
+        raise DataError(f"{folder / CONFIG}: decoder_start_token_id {first} is no row of the embeddings")
+    start = tables.target[first]
     model = _model_settings(folder, settings, tie, zero_start=not start.any())
     weights = _weights(folder, tensors, tables, (source, target), model)
     if start.any():
@@ -239,10 +243,11 @@ def _search_settings(folder: Path, settings: Mapping[str, Any]) -> SearchConfig:
     given = {**settings, **_read_if_there(folder / GENERATION)}
     ours = {"num_beams": "beam_size", "length_penalty": "length_penalty", "no_repeat_ngram_size": "no_repeat_ngram"}
     values = {name: given[theirs] for theirs, name in ours.items() if given.get(theirs) is not None}
-    try:
-        return SearchConfig.model_validate({"length_normalization": "average", **values})
-    except ValidationError:
-        return SearchConfig(length_normalization="average")
+    search = SearchConfig(length_normalization="average")
+    for name, value in values.items():
+        with suppress(ValidationError):  # a setting that ours cannot have keeps its default
+            search = SearchConfig.model_validate(search.model_dump() | {name: value})
+    return search
 
 
 def languages(folder: Path) -> tuple[str, str]:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from nmtcli.models.positions import SinusoidalPositions
 
-NORM_EPSILON = 1e-5  # of every layer normalisation on both sides
 BIAS = "final_logits_bias"  # [1, V]
 POSITIONS = tuple(f"model.{half}.embed_positions.weight" for half in ("encoder", "decoder"))
 SHARED, SOURCE, TARGET = "model.shared.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"

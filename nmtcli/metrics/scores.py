@@ -211,17 +211,19 @@ def score_sentences(
     return [float(scorer.sentence_score(hypothesis, [reference]).score) for hypothesis, reference in pairs]
 
 
-def expected_scores(samples: Sequence[str], metric: Literal["chrf", "bleu"] = "chrf") -> list[float]:
+def expected_scores(
+    samples: Sequence[str], metric: Literal["chrf", "bleu"] = "chrf", target_language: str = ""
+) -> list[float]:
     """The mean score (0 to 100) of each sample against all samples, itself included: minimum Bayes risk decoding.
 
     For samples from the model this estimates the expected score of each (Eikema and Aziz 2022); the highest one has
     minimum risk. Equal texts are scored once; time is quadratic in the number of different texts.
     """
     counts = Counter(samples)
-    texts = list(counts)
+    texts, variant = list(counts), Variant.in_training(target_language, lowercase=False)
     score = {}
     for hypothesis in texts:
-        scores = score_sentences([hypothesis] * len(texts), texts, metric)
+        scores = score_sentences([hypothesis] * len(texts), texts, metric, variant)
         score[hypothesis] = sum(counts[text] * one for text, one in zip(texts, scores, strict=True)) / len(samples)
     return [score[text] for text in samples]
 
@@ -239,9 +241,8 @@ def check_seed() -> None:
 def _score(metric: Metric, hypotheses: Sequence[str], bootstrap: int) -> Score:
     result = metric.corpus_score(hypotheses, None, n_bootstrap=bootstrap)
     signature = str(metric.get_signature())
-    # only sacreBLEU's JSON has the interval; it omits the mean if all resamples scored zero
     report = json.loads(result.format(width=6, signature=signature, is_json=True))
-    mean, spread = report.get("confidence_mean", 0.0), report.get("confidence_var", 0.0)
+    mean, spread = float(result._mean), float(result._ci)  # the JSON lacks a mean that is zero or negative
     return Score(
         name=result.name,
         value=float(result.score),

@@ -6,8 +6,8 @@ such products then fits in 16 bits, the accumulator of CPUs without VNNI. So sum
 product of a row depends neither on other rows nor on the kernel. The fastest kernel that is exact on this CPU is used.
 torch's dynamically quantized Linear has one scale for all rows: a translation would depend on the rest of its batch.
 
-bf16 and fp16: the numbers are rounded. If the CPU has instructions for the type, inputs are rounded too, and sums are
-fp32; otherwise the products are fp32. All results are fp32.
+bf16 and fp16: the numbers are rounded. If the device has instructions for the type, inputs and products are rounded
+too, and sums are fp32; otherwise the products are fp32. All results have the type fp32.
 """
 
 import math

@@ -25,7 +25,7 @@ def select_attention(config: ModelConfig, choice: AttentionChoice) -> AttentionC
     heads = attention_heads(config)
     if not heads:
         raise UserError("the model has no attention", "use a model with model.attention.type other than none")
-    layer = choice.layer or max(len(heads) - 1, 1)
+    layer = max(len(heads) - 1, 1) if choice.layer is None else choice.layer
     if not 1 <= layer <= len(heads):
         valid = f"1 to {len(heads)}" if len(heads) > 1 else "1 only"
         raise UserError(f"attention layer {layer}: the model has {valid}", "leave it out for the default layer")

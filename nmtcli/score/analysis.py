@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
+from nmtcli.errors import UserError
 from nmtcli.metrics.scores import Score, Variant, score_corpus, score_sentences
 
 SHOWN = 10  # sentences in a list of the worst or the most different
@@ -69,26 +70,37 @@ class Analysis:
     different: list[Sentence]  # with the largest difference between two systems, largest first; empty for one system
 
 
+@dataclass(frozen=True)
+class _Scoring:
+    """How sentences of a bucket are scored together."""
+
+    variant: Variant
+    metrics: Sequence[str]
+
+
 def analyse(
     systems: Sequence[Lines],
     references: Sequence[Lines],
     source: Lines | None = None,
     training: Iterable[str] | None = None,
     variant: Variant | None = None,
+    metrics: Sequence[str] = ("bleu", "chrf"),
 ) -> Analysis:
     """Analyse systems, each given by its translations; `training` is the target side of the training text.
 
+    Buckets have those of `metrics` that are BLEU or chrF, which are fast; chrF if none is.
+
     BLEU and chrF use all references; scores of sentences and words the first one.
     """
-    variant = variant or Variant()
+    scoring = _Scoring(variant or Variant(), [name for name in ("bleu", "chrf") if name in metrics] or ["chrf"])
     reference = references[0]
     by_length = [("source length", source), ("reference length", reference)]
     breakdowns = [
-        _by_length(title, lines, systems, references, variant) for title, lines in by_length if lines is not None
+        _by_length(title, lines, systems, references, scoring) for title, lines in by_length if lines is not None
     ]
     if training is not None:
-        breakdowns += _by_frequency(training, systems, references, variant)
-    scores = [score_sentences(system, reference, "chrf", variant) for system in systems]
+        breakdowns += _by_frequency(training, systems, references, scoring)
+    scores = [score_sentences(system, reference, "chrf", scoring.variant) for system in systems]
     columns = list(zip(*scores, strict=True))  # one per sentence
 
     def sentence(row: int) -> Sentence:
@@ -116,7 +128,7 @@ def length_edges(lengths: Sequence[int]) -> list[int]:
 
 
 def _by_length(
-    title: str, lines: Lines, systems: Sequence[Lines], references: Sequence[Lines], variant: Variant
+    title: str, lines: Lines, systems: Sequence[Lines], references: Sequence[Lines], scoring: _Scoring
 ) -> Breakdown:
     words = has_words(lines)
     lengths = [len(line.split()) if words else len(line) for line in lines]
@@ -126,24 +138,27 @@ def _by_length(
         rows[bisect_right(edges, length)].append(row)
     labels = [_range(min(lengths[row] for row in part), max(lengths[row] for row in part)) for part in rows]
     parts = zip(labels, rows, strict=True)
-    buckets = [_bucket(label, part, systems, references, variant) for label, part in parts]
+    buckets = [_bucket(label, part, systems, references, scoring) for label, part in parts]
     return Breakdown(title, "words" if words else "characters", "sentences", buckets)
 
 
 def _bucket(
-    label: str, rows: Sequence[int], systems: Sequence[Lines], references: Sequence[Lines], variant: Variant
+    label: str, rows: Sequence[int], systems: Sequence[Lines], references: Sequence[Lines], scoring: _Scoring
 ) -> Bucket:
     part = [[reference[row] for row in rows] for reference in references]
-    scored = [score_corpus([system[row] for row in rows], part, variant=variant) for system in systems]
+    scored = [
+        score_corpus([system[row] for row in rows], part, scoring.metrics, variant=scoring.variant)
+        for system in systems
+    ]
     by_metric: list[tuple[Score, ...]] = list(zip(*scored, strict=True))
     return Bucket(label, len(rows), {scores[0].name: [score.value for score in scores] for scores in by_metric})
 
 
 def _by_frequency(
-    training: Iterable[str], systems: Sequence[Lines], references: Sequence[Lines], variant: Variant
+    training: Iterable[str], systems: Sequence[Lines], references: Sequence[Lines], scoring: _Scoring
 ) -> list[Breakdown]:
     """Sentences by the rarest word of their reference, and words by their frequency in the training text."""
-    cut = _words(variant)
+    cut = _words(scoring.variant)
     reference = [cut(line) for line in references[0]]
     translated = [[cut(line) for line in system] for system in systems]
     vocabulary = set(chain(*reference, *(words for lines in translated for words in lines)))
@@ -157,7 +172,7 @@ def _by_frequency(
             rows[min(kind[word] for word in words)].append(row)
     labels = [*(_range(low, high - 1) for low, high in pairwise(_FREQUENCIES)), f"{_FREQUENCIES[-1]:,}+"]
     sentences = [
-        _bucket(label, part, systems, references, variant) for label, part in zip(labels, rows, strict=True) if part
+        _bucket(label, part, systems, references, scoring) for label, part in zip(labels, rows, strict=True) if part
     ]
     counts = Counter(kind[word] for words in reference for word in words)
     scores = [_word_scores(lines, reference, kind) for lines in translated]
@@ -174,8 +189,11 @@ def _by_frequency(
 
 
 def _words(variant: Variant) -> Callable[[str], list[str]]:
-    """The function that splits a line into words like BLEU."""
-    tokenizer = variant.bleu().tokenizer
+    """The function that splits a line into words like BLEU; if that needs a missing package, like BLEU in training."""
+    try:
+        tokenizer = variant.bleu().tokenizer
+    except UserError:
+        tokenizer = Variant.in_training(variant.target_language, variant.lowercase).bleu().tokenizer
 
     def cut(line: str) -> list[str]:
         words: list[str] = tokenizer(line.lower() if variant.lowercase else line).split()

@@ -158,6 +158,16 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
         "standard input can be read only once",
         "give a file for every alignment but one",
     ),
+    _texts(
+        lambda o: o.device != "auto" and not o.model and "comet" not in o.metrics,
+        "--device {o.device} is of no use: only COMET and models compute on a device",
+        "leave it out",
+    ),
+    Rule(
+        lambda o: o.work == "pairs by --model" and o.gold_alignment is not None and o.form != "tsv",
+        "--format is for scores of pairs, not for their alignment",
+        "leave --format or --gold-alignment out",
+    ),
     Rule(
         lambda o: o.perturb and not o.model,
         "--perturb tests a model",

@@ -51,12 +51,14 @@ class PairScorer:
         """A score for each pair, in order; None if the source is empty after normalisation."""
         tokenizers = self._tokenizers.source, self._tokenizers.target
         source_ids, target_ids = tokenizers[0].encode(list(sources)), tokenizers[1].encode(list(targets))
+        longest = tokenizers[0].max_tokens  # of a pretrained encoder, which reads no more
+        source_ids = [ids[:longest] for ids in source_ids]
         scores: list[PairScore | None] = [None] * len(sources)
         pairs = zip(source_ids, target_ids, strict=True)
         lengths = [_rounded(max(map(len, pair)) + 1) if pair[0] else 0 for pair in pairs]
         for rows in length_batches(lengths, self._batch_tokens):
             batch = [source_ids[row] for row in rows], [target_ids[row] for row in rows]
-            scored = score_ids(self._forced, *batch, attention=links)
+            scored = score_ids(self._forced, *batch, attention=links, longest=longest)
             for row, (log_probs, weights) in zip(rows, scored, strict=True):
                 pieces = [*tokenizers[1].pieces(target_ids[row]), "</s>"]
                 linked = None
@@ -69,12 +71,22 @@ class PairScorer:
 
 
 def score_ids(
-    forced: Forced, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], attention: bool = False
+    forced: Forced,
+    sources: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+    attention: bool = False,
+    longest: int | None = None,
 ) -> Iterator[tuple[list[float], Floats | None]]:
-    """One batch of ids without EOS: log-probabilities [T] and attention [T, S] of each pair, with those of EOS."""
-    (source, source_length), (target, target_length) = (
-        pad(Sentences.of(side), after=EOS, padded_length=_rounded) for side in (sources, targets)
-    )
+    """One batch of ids without EOS: log-probabilities [T] and attention [T, S] of each pair, with those of EOS.
+
+    Sources are padded to `longest` tokens and EOS at most.
+    """
+
+    def within(size: int) -> int:
+        return _rounded(size) if longest is None else min(_rounded(size), longest + 1)
+
+    source, source_length = pad(Sentences.of(sources), after=EOS, padded_length=within)
+    target, target_length = pad(Sentences.of(targets), after=EOS, padded_length=_rounded)
     log_probs, weights = forced(source, source_length, target, attention)
     for row, (read, written) in enumerate(zip(source_length.tolist(), target_length.tolist(), strict=True)):
         yield log_probs[row, :written].tolist(), None if weights is None else weights[row, :written, :read]

@@ -145,7 +145,7 @@ def _score_texts(options: ScoreOptions, tell: Tell) -> TextScores:
     analysis = None
     if options.details or options.report:
         training = _training_lines(options.train_target) if options.train_target else None
-        analysis = analyse(lines, streams, source.lines if source else None, training, variant)
+        analysis = analyse(lines, streams, source.lines if source else None, training, variant, options.metrics)
     scored = TextScores(systems, references, scores, advice, comparison, analysis, minima)
     if options.report and analysis:
         _write_report(options.report, scored, analysis)

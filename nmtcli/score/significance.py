@@ -4,6 +4,7 @@ Paired bootstrap resampling (Koehn 2004) and approximate randomisation (Riezler 
 the first one.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -11,6 +12,7 @@ from typing import Literal
 from sacrebleu.metrics.base import Metric
 from sacrebleu.significance import PairedTest, Result
 
+from nmtcli.errors import UserError
 from nmtcli.metrics.scores import check_seed
 
 Method = Literal["bootstrap", "randomization"]
@@ -52,6 +54,9 @@ def compare(systems: Sequence[Sequence[str]], metrics: Mapping[str, Metric], met
     SACREBLEU_SEED is not a seed.
     """
     check_seed()
+    seed = os.environ.get("SACREBLEU_SEED", "").strip()
+    if seed.isdecimal() and int(seed) == 0:
+        raise UserError("SACREBLEU_SEED is 0, which sacreBLEU's significance tests take for no seed", "set another one")
     named = [(str(number), translations) for number, translations in enumerate(systems)]
     signatures, columns = PairedTest(named, metrics, references=None, test_type=_SACREBLEU[method])()
     rows: list[dict[str, Compared]] = [{} for _ in systems]

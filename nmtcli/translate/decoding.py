@@ -27,12 +27,14 @@ def decode(
     numbers: Sequence[int] | None = None,
     constraints: Sequence[Constraint | None] | None = None,
     byte_pieces: BytePieces | None = None,
+    target_language: str = "",
 ) -> list[list[Hypothesis]]:
     """At most `n_best` hypotheses of each sentence by `config.method`; exactly `n_best` with method sampling.
 
     source and source_length are passed to the decoder; length limits depend on `lengths`, in source tokens. `numbers`
     seed the sampling of each sentence (their lines in the file); `detokenize` makes the texts that minimum Bayes risk
-    compares. Constraints with required phrases need method beam. `byte_pieces` are those of the target vocabulary.
+    compares by the metric for `target_language`. Constraints with required phrases need method beam. `byte_pieces` are
+    those of the target vocabulary.
     """
     options = search_options(config, n_best, keep_attention, byte_pieces, keep_log_probs)
     shortest, longest = length_limits(config, lengths)
@@ -55,18 +57,18 @@ def decode(
         constraints=constraints,
     )
     if config.method == "mbr":
-        return [minimum_bayes_risk(pool, detokenize, config)[:n_best] for pool in samples]
+        return [minimum_bayes_risk(pool, detokenize, config, target_language)[:n_best] for pool in samples]
     return samples
 
 
 def minimum_bayes_risk(
-    samples: Sequence[Hypothesis], detokenize: Detokenizer, config: SearchConfig
+    samples: Sequence[Hypothesis], detokenize: Detokenizer, config: SearchConfig, target_language: str = ""
 ) -> list[Hypothesis]:
     """Samples of one sentence, each text once, by expected metric; that is their `score`."""
     from nmtcli.metrics.scores import expected_scores  # noqa: PLC0415 - imports sacreBLEU
 
     texts = detokenize(hypothesis.tokens for hypothesis in samples)
-    scores = expected_scores(texts, config.mbr_metric)
+    scores = expected_scores(texts, config.mbr_metric, target_language)
     different = {text: (score, one) for text, score, one in zip(texts, scores, samples, strict=True)}
     ranked = sorted(different.values(), key=lambda pair: -pair[0])
     return [replace(hypothesis, score=score) for score, hypothesis in ranked]

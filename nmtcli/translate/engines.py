@@ -84,7 +84,7 @@ class ModelOptions:
                     f"{directory}: a CTranslate2 model cannot be a member of an ensemble",
                     "use the run of the export, or export it to onnx",
                 )
-        if self.shortlist and (len(infos) > 1 or first.kind != "pytorch"):
+        if self.shortlist and (len(infos) > 1 or self.weights is not None or first.kind != "pytorch"):
             raise UserError("a vocabulary shortlist needs a single PyTorch model", "leave the shortlist out")
         return Models(directories, infos, settings)
 

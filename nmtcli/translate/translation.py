@@ -21,13 +21,15 @@ OnViolation = Literal["keep", "source", "fail"]
 Treatment = Literal["split", "cut", "refused"]
 # unmet: the translation does not satisfy all constraints; unwritable: the target tokenizer cannot write a required
 # text; contradiction: the constraints are contradictory, and there is no translation; incomplete: bytes by CTranslate2
-# that are not a character were removed. The others are violations of protected spans and tags: see `Violation`;
+# that are not a character were removed; not-numbers: the model gave no log-probability that is a number, and there is
+# no translation. The others are violations of protected spans and tags: see `Violation`;
 # kept-source: the source text was written instead; violation: there is no translation
 Problem = Literal[
     "unmet",
     "unwritable",
     "contradiction",
     "incomplete",
+    "not-numbers",
     "missing-span",
     "repeated-span",
     "added-span",

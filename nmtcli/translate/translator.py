@@ -255,6 +255,8 @@ class Translator:
                 problems[row].add("unmet")
             if any(hypothesis.repaired for pool in pools for hypothesis in pool):
                 problems[row].add("incomplete")
+            if not all(pools):  # a search ends with a hypothesis, unless all were NaN or infinite
+                problems[row].add("not-numbers")
             words, name = self.handling.dictionary, self.attention_name
             assembler = Assembler(self.tokenizers, line, words, attention, alignment, name, token_scores)
             candidates = assembler.candidates(pools)
@@ -368,6 +370,7 @@ class Translator:
             keep_attention=keep_attention,
             keep_log_probs=token_scores,
             numbers=[sentence.number for sentence in sentences],
+            target_language=self.languages[1],
             constraints=constraints,
             byte_pieces=byte_pieces,
         )

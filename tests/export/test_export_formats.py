@@ -232,8 +232,10 @@ def test_a_vocabulary_shortlist_is_exported(trained, data, tmp_path, capsys):
     output = tmp_path / "model"
     assert nmt("export", trained, "-o", output, "--vocabulary-shortlist") == 2
     assert "needs --format safetensors and the training data" in capsys.readouterr().err
-    assert nmt("export", trained, "-o", output, "--vocabulary-shortlist", "--data", data, "--force") == 0
+    # without --force: the check translates as nmt translate does by default, without the shortlist
+    assert nmt("export", trained, "-o", output, "--vocabulary-shortlist", "--data", data) == 0
     assert "--shortlist" in capsys.readouterr().out
+    assert json.loads((output / "export.json").read_text())["comparison"]["match_rate"] == 1.0
     assert len(Translator.load(output, "cpu", shortlist=True).translate(LINES)) == len(LINES)
 
 

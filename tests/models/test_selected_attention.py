@@ -101,3 +101,8 @@ def test_a_missing_attention_layer_or_head_is_refused_before_work(transformer, o
     ):
         assert nmt("translate", "-m", model, "-i", tmp_path / "absent", *options) == 2
         assert words in " ".join(capsys.readouterr().err.split())
+
+
+def test_layer_zero_is_refused():
+    with pytest.raises(UserError, match="attention layer 0"):
+        select_attention(model_config(), AttentionChoice(layer=0))

@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from sacrebleu.metrics import CHRF
 
 from nmtcli.cli import run
 from nmtcli.errors import UserError
-from nmtcli.metrics.scores import Variant, score_corpus, split_pair
+from nmtcli.metrics.scores import Variant, _score, score_corpus, split_pair
 from nmtcli.metrics.texts import Text, read_text, warnings
 
 REFERENCE = [
@@ -294,3 +295,30 @@ def test_language_pairs_in_any_spelling(pair, languages, tokenizer):
     assert split_pair(pair) == languages
     if languages:
         assert Variant(target_language=languages[1]).tokenizer == tokenizer
+
+
+def test_a_negative_score_has_its_interval():
+    class Lower(CHRF):
+        def _compute_score_from_stats(self, stats):
+            score = super()._compute_score_from_stats(stats)
+            score.score = float(score.score) - 200
+            return score
+
+    (score,) = [_score(Lower(references=[["a b c d", "e f g h", "i j"]]), ["a b c", "e f", "x"], 100)]
+    assert score.value < 0 and score.low < score.value < score.high < 0
+
+
+def test_details_use_the_metrics_that_are_scored(files, capsys, monkeypatch):
+    """BLEU for Japanese needs a package, chrF does not."""
+
+    def missing(self, *arguments, **more):
+        raise UserError("no package")
+
+    monkeypatch.setattr(Variant, "bleu", missing)
+    assert run(["score", "hyp", "-r", "ref", "--metric", "chrf", "--details"]) == 0
+    assert "BLEU" not in capsys.readouterr().out
+
+
+def test_a_device_without_a_model_is_refused(files, capsys):
+    assert run(["score", "hyp", "-r", "ref", "--device", "cpu"]) == 2
+    assert "--device cpu is of no use" in capsys.readouterr().err

@@ -385,3 +385,10 @@ def test_comet_has_intervals_and_paired_tests_like_any_metric(comet, files, caps
 def test_lowercase_reaches_the_analysis():
     plain, lower = (analyse([HYPOTHESIS], [REFERENCE], variant=Variant(lowercase=flag)) for flag in (False, True))
     assert math.fsum(lower.sentence_scores[0]) > math.fsum(plain.sentence_scores[0])
+
+
+def test_the_seed_zero_is_refused_for_significance_tests(files, capsys, monkeypatch):
+    files(other=REFERENCE)
+    monkeypatch.setenv("SACREBLEU_SEED", "0")
+    assert run(["score", "hyp", "other", "-r", "ref", "--paired", "bootstrap"]) == 2
+    assert "SACREBLEU_SEED is 0" in capsys.readouterr().err

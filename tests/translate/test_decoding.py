@@ -154,3 +154,26 @@ def test_the_attention_of_a_hypothesis_is_a_copy(tiny_model):
     for hypothesis in chain.from_iterable(pools):
         assert isinstance(hypothesis.attention, np.ndarray)
         assert hypothesis.attention.base is None
+
+
+@pytest.fixture
+def broken(trained):
+    """A model whose output layer has a weight that is no number."""
+    translator = Translator.load(trained, "cpu")
+    bias = torch.full((len(translator.tokenizers.target),), float("nan"))
+    translator.runtime.model.output.bias = torch.nn.Parameter(bias)
+    return translator
+
+
+def test_a_model_that_gives_no_numbers_is_reported(broken):
+    found, empty = broken.translate(["one two", ""])
+    assert found.text == "" and found.problems == ("not-numbers",)
+    assert empty.problems == ()
+
+
+def test_minimum_bayes_risk_by_bleu_compares_characters_without_spaces():
+    """As one word each, the three that share all but a character would have nothing in common."""
+    samples = ["今日はとても良い天気です", "今日はとても良い天気だ", "今日は良い天気です", "猫", "猫"]
+    by_word, by_character = (expected_scores(samples, "bleu", language) for language in ("", "ja"))
+    assert samples[int(np.argmax(by_word))] == "猫"
+    assert samples[int(np.argmax(by_character))] == samples[0]

@@ -144,3 +144,8 @@ def test_shortlist_command_and_its_errors(listed, trained, onnx, tmp_path, capsy
     (tmp_path / SHORTLIST).write_bytes((listed / SHORTLIST).read_bytes()[:-9])
     with pytest.raises(DataError, match="damaged or cut short"):
         Shortlist.load(tmp_path, info.source_size, info.target_size)
+
+
+def test_a_shortlist_excludes_weights(trained):
+    with pytest.raises(UserError, match="needs a single PyTorch model"):
+        Translator.load(trained, "cpu", weights=[1.0], shortlist=True)

@@ -155,7 +155,8 @@ class CTranslate2Runtime:
                 if byte_pieces is not None:
                     within = [one.whole(byte_pieces) for one in within]
                 different = list({one.tokens: one for one in reversed(within)}.values())  # cutting makes some equal
-                candidates[row] = different if altered else _ranked(different, lengths[row], options)[:n_best]
+                rescored = any(one.unscored for one in different)  # their log-probabilities are of other hypotheses
+                candidates[row] = different if rescored else _ranked(different, lengths[row], options)[:n_best]
         self._score(sentences, candidates)
         ranked = [_ranked(pool, length, options)[:n_best] for pool, length in zip(candidates, lengths, strict=True)]
         hypotheses = [[one.hypothesis(options.keep_attention) for one in pool] for pool in ranked]
