@@ -138,6 +138,8 @@ def prepare(place: Workplace, corpus: Path, valid: int | None, sentences: int) -
     for (part, side), lines in texts.items():
         pieces = [" ".join(line) for line in tokenizer.encode(lines, out_type=str)]
         write(place.text / f"{part}.{side}", pieces)
+        if part == "valid":
+            write(place.text / f"few.{side}", pieces[:10])
         if (part, side) == ("test", source):
             for name, end in (("start", 1), ("translate", sentences)):
                 write(place.text / f"{name}.{side}", pieces[:end])

@@ -239,7 +239,7 @@ def write_raw(place: Workplace, corpus: Path) -> None:
 
 
 def report(records: list[Record], budget: float) -> str:
-    """A table: BLEU at equal CPU times, the number of commands and of lines of settings."""
+    """A table: BLEU at equal CPU times, the number of commands and of settings given."""
     times = [budget * number / POINTS for number in range(1, POINTS + 1)]
     rows = []
     for one in records:
@@ -248,7 +248,14 @@ def report(records: list[Record], budget: float) -> str:
             values = [bleu for cpu, bleu in one["bleu"] if cpu <= limit]
             cells.append(f"{values[-1]:.1f}" if values else "–")
         rows.append(
-            [one["corpus"], one["settings"], NAMES[one["tool"]], *cells, str(one["commands"]), str(one["lines"])]
+            [
+                one["corpus"],
+                one["settings"],
+                NAMES[one["tool"]],
+                *cells,
+                str(one["commands"]),
+                str(one["settings_given"]),
+            ]
         )
     columns = [
         "corpus",
@@ -256,10 +263,15 @@ def report(records: list[Record], budget: float) -> str:
         "tool",
         *(f"{limit / 60:.0f} min" for limit in times),
         "commands",
-        "settings, lines",
+        "settings given",
     ]
     days = sorted({time.strftime("%F", time.gmtime(one["when"])) for one in records})
     return f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, {processor()}. CPU minutes.\n\n{table(columns, rows)}\n"
+
+
+def count_settings(tree: Any) -> int:
+    """The number of values in a settings file; a list is one."""
+    return sum(map(count_settings, tree.values())) if isinstance(tree, dict) else 1
 
 
 def draw(records: list[Record], path: Path) -> None:
@@ -299,21 +311,19 @@ def main() -> None:
             if not wanted or trial.name in {one["name"] for one in records}:
                 continue
             print(trial.name, file=sys.stderr, flush=True)
-            if not (raw_text(trial.tool.place) / "test.target").exists():
+            if not (done := raw_text(trial.tool.place) / "prepared").exists():
                 write_raw(trial.tool.place, options.texts / corpus)
                 prepare(trial.tool.place, options.texts / corpus, 500, 1)
+                done.touch()
             record = train(trial, budget)
             commands = trial.commands()
-            settings = (
-                0
-                if trial.own and isinstance(trial.tool, Nmt)
-                else Path(trial.settings_file()).read_text("utf-8").count("\n")
-            )
+            written = not (trial.own and isinstance(trial.tool, Nmt))
+            settings = count_settings(json.loads(Path(trial.settings_file()).read_text("utf-8"))) if written else 0
             whole = {"name": trial.name, "corpus": corpus, "settings": trial.settings, "tool": trial.tool.name}
             whole |= {
                 "bleu": list(scored(trial, record, budget)),
                 "commands": len(commands) + 1,
-                "lines": settings,
+                "settings_given": settings,
                 **record,
             }
             records.append(whole)
