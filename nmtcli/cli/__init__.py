@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nmtcli.cli.console import discard_stdout, output_closed, show_error
+from nmtcli.cli.console import discard_stdout, file_of_stdout, output_closed, show_error
 from nmtcli.cli.demo import demo
 from nmtcli.cli.export import export
 from nmtcli.cli.options import TRACEBACK, LateCommand
@@ -135,13 +135,15 @@ def _stopping() -> Iterator[None]:
 
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit code; errors are printed on stderr."""
+    before = file_of_stdout()
     try:
         code = int(app(arguments, prog_name="nmt", obj=arguments, standalone_mode=False) or 0)
         _flush()
     except SystemExit as stop:  # Typer, when a pipe was closed
         if traceback_requested(arguments):
             traceback.print_exc()
-        code = _report(BrokenPipeError() if output_closed() else RuntimeError(f"{stop.__context__!r}"))
+        closed = output_closed() or file_of_stdout() != before  # rich has replaced it
+        code = _report(BrokenPipeError() if closed else RuntimeError(f"{stop.__context__!r}"))
     except Exception as error:
         if traceback_requested(arguments):
             traceback.print_exc()

@@ -29,6 +29,14 @@ def discard_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def file_of_stdout() -> tuple[int, int] | None:
+    """What stdout is, to notice that it was replaced; None if it is no file."""
+    with suppress(OSError, ValueError, AttributeError):
+        status = os.fstat(sys.stdout.fileno())
+        return status.st_dev, status.st_ino
+    return None
+
+
 def output_closed() -> bool:
     """Whether the reader of stdout or stderr, such as head, has closed the pipe."""
     poller = select.poll()

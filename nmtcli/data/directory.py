@@ -48,6 +48,7 @@ class Manifest(Section):
     several_sentences: float | None = None  # share of training sources with several sentences; None: prepared before
     train: SplitSize
     valid: SplitSize
+    hubs: tuple[str, ...] = ()  # data sets of the Hugging Face Hub that the training text is from
 
     @property
     def source_language(self) -> str:

@@ -67,7 +67,6 @@ def model_card(
 def card_metadata(report: ExportReport, info: ModelInfo, license: str | None, data: PreparedData | None) -> str:
     """The metadata of the card, in YAML: languages, licence, task, library, data sets of the Hub, metrics, scores."""
     languages = [re.split("[-_]", code)[0] for code in (info.source_language, info.target_language)]
-    corpora = data.manifest.data.train if data else ()
     scores = [
         EvalResult(
             task_type="translation",
@@ -86,7 +85,7 @@ def card_metadata(report: ExportReport, info: ModelInfo, license: str | None, da
         pipeline_tag="translation",
         library_name=_LIBRARIES.get(report.format, "nmtcli"),
         tags=["nmtcli", "translation"],
-        datasets=list(dict.fromkeys(corpus.hub for corpus in corpora if corpus.hub)) or None,
+        datasets=list(data.manifest.hubs) or None if data else None,
         metrics=list(dict.fromkeys(score.metric_type for score in scores)) or None,
         model_name=f"{info.source_language}-{info.target_language}" if scores else None,
         eval_results=scores or None,

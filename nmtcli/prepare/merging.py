@@ -34,6 +34,7 @@ def merge(output: Path, parts: Sequence[Path]) -> Manifest:
             "fingerprint": identity,
             "several_sentences": _mean_share([data.manifest for data in opened]),
             "corpora": tuple(corpus for data in opened for corpus in data.manifest.corpora),
+            "hubs": tuple(dict.fromkeys(hub for data in opened for hub in data.manifest.hubs)),
             "train": SplitSize(
                 pairs=sum(size.pairs for size in sizes),
                 source_tokens=sum(size.source_tokens for size in sizes),

@@ -295,6 +295,7 @@ def make_manifest(config: DataConfig, tokenizers: Tokenizers, identity: str, rep
         several_sentences=report.train.several_sentences,
         train=_size(report.train),
         valid=_size(report.valid),
+        hubs=tuple(dict.fromkeys(one.hub for one in config.train if one.hub and not Path(one.hub).exists())),
     )
 
 

@@ -178,3 +178,8 @@ def test_a_closed_standard_output_is_reported(verb, trained, corpus):
     done = subprocess.run(["bash", "-c", command], check=False, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 3, done.stderr
     assert "standard output is closed" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["score", "--help"]])
+def test_help_whose_reader_left_is_no_error(arguments):
+    assert closed_early(*arguments) == (0, "")

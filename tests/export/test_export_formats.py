@@ -13,7 +13,6 @@ from huggingface_hub import ModelCard, ModelCardData
 from ruamel.yaml import YAML
 
 from nmtcli.checkpoint import file_digests, find_model, read_info
-from nmtcli.config.data import CorpusConfig
 from nmtcli.data.directory import open_data
 from nmtcli.export.card import ExportReport, card_metadata, training_settings
 from nmtcli.export.checking import Comparison
@@ -295,9 +294,7 @@ def test_the_metadata_has_languages_and_data_sets_with_codes_only(trained, data,
     written = json.loads((tmp_path / "model" / "export.json").read_text())
     written["comparison"] = Comparison(**written["comparison"] | {"export_scores": []})
     prepared = open_data(data)
-    corpus = CorpusConfig(hub="somebody/texts")
-    settings = prepared.manifest.data.model_copy(update={"train": (corpus, corpus)})
-    prepared = replace(prepared, manifest=prepared.manifest.model_copy(update={"data": settings}))
+    prepared = replace(prepared, manifest=prepared.manifest.model_copy(update={"hubs": ("somebody/texts",)}))
     metadata = ModelCardData(**YAML(typ="safe").load(card_metadata(ExportReport(**written), info, None, prepared)))
     assert metadata.language == languages
     assert metadata.datasets == ["somebody/texts"]

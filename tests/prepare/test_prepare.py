@@ -427,3 +427,13 @@ def test_a_tokenizer_must_know_the_symbols(files, tmp_path, capsys):
     more = ["--tokenizer", tmp_path / "one", "--set", 'data.tokenizer.symbols=["<name>"]']
     assert run(command(tmp_path / "two", files, *more)) == ExitCode.USAGE
     assert "has no symbol <name>" in capsys.readouterr().err
+
+
+def test_data_sets_of_the_hub_are_in_the_manifest(files, tmp_path, monkeypatch):
+    source, target = corpus(120, seed=1)
+    rows = [{"source": one, "target": other} for one, other in zip(source, target, strict=True)]
+    monkeypatch.setattr("nmtcli.prepare.readers.hub._stream", lambda name, options: iter(rows))
+    config = write(tmp_path / "data.yaml", ["data:", "  train: [{hub: somebody/texts}]"])
+    valid = {option: path for option, path in files.items() if "valid" in option}
+    assert run([*command(tmp_path / "data", valid), "-c", str(config)]) == ExitCode.DONE
+    assert open_data(tmp_path / "data").manifest.hubs == ("somebody/texts",)
