@@ -312,7 +312,7 @@ class RunDirectory:
     def steps(self) -> list[int]:
         """The updates that have a checkpoint, in order. Each is complete: it was renamed into place."""
         names = (path.name.removeprefix("step-") for path in self.checkpoints.glob("step-*"))
-        return sorted(int(name) for name in names if name.isdigit())
+        return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -416,7 +416,7 @@ class RunDirectory:
             raise DataError(f"{self.path}: the run has no checkpoint")
         if kind == "best":
             best = read_json(self.checkpoint(steps[-1]) / STATE).get("best")
-            if not isinstance(best, list):
+            if not isinstance(best, list) or not all(isinstance(entry, list) and entry for entry in best):
                 raise DataError(
                     f"{self.checkpoint(steps[-1]) / STATE}: has no list of best checkpoints", "it is damaged"
                 )

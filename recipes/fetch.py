@@ -19,6 +19,7 @@ import shutil
 import sys
 import tarfile
 import urllib.request
+import zlib
 from collections.abc import Iterable, Iterator
 from functools import reduce
 from operator import getitem
@@ -47,7 +48,7 @@ def fetch(sources: Path, target: Path) -> None:
             print(f"fetching {url}", file=sys.stderr)
             try:
                 found = copy(content(url, target.parent / "archives"), file)
-            except (OSError, tarfile.TarError, KeyError) as error:
+            except (OSError, EOFError, zlib.error, tarfile.TarError, KeyError) as error:
                 sys.exit(f"{url}: cannot fetch: {error}; put the text under $NMT_DATA instead (see README.md)")
             if digest == UNKNOWN:
                 record(sources, target.name, url, found)

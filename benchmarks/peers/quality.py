@@ -254,7 +254,7 @@ def report(records: list[Record], budget: float) -> str:
                 NAMES[one["tool"]],
                 *cells,
                 str(one["commands"]),
-                str(one["settings_given"]),
+                str(one.get("settings_given", "–")),
             ]
         )
     columns = [

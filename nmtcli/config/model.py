@@ -334,6 +334,22 @@ class ModelConfig(Section):
         """Whether the model has attention to the source."""
         return self.decoder.type != "rnn" or self.attention.type != "none"
 
+    def unread_weights(self) -> list[str]:
+        """What a new run must not have: weights that nothing reads. Models of older versions may have some."""
+        decoder = self.decoder
+        if decoder.type != "rnn":
+            return []
+        messages = []
+        if self.attends and decoder.readout == decoder.query == "state":
+            messages.append(
+                "decoder.readout state needs a decoder.query other than state: nothing would read the context"
+            )
+        if not self.attends and decoder.bridge == "backward" and not decoder.context_every_step:
+            messages.append(
+                "decoder.bridge backward needs attention or context_every_step: nothing would read the forward states"
+            )
+        return messages
+
     def _rules(self) -> list[tuple[bool, str]]:
         """Conditions that are errors, each with its message."""
         encoder, decoder, attention = self.encoder, self.decoder, self.attention
@@ -360,14 +376,6 @@ class ModelConfig(Section):
             (
                 recurrent and not attends and decoder.query != "state",
                 f"decoder.query {decoder.query} needs an attention.type other than none",
-            ),
-            (
-                attends and decoder.readout == "state" and decoder.query == "state",
-                "decoder.readout state needs a decoder.query other than state: nothing would read the context",
-            ),
-            (
-                recurrent and not attends and decoder.bridge == "backward" and not decoder.context_every_step,
-                "decoder.bridge backward needs attention or context_every_step: nothing would read the forward states",
             ),
             (
                 encoder.repeat_source and (attends or not recurrent),

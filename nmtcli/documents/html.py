@@ -101,9 +101,8 @@ def places(text: str, name: str, first: int = 1) -> Iterator[Place]:
     for event, following in zip(events.found, [*events.found[1:], events.found[-1]], strict=True):
         raw = text[event.start : following.start]
         if skipped:
-            ended = _ends_by_itself(skipped, event)
-            skipped = [] if ended else _still_skipped(skipped, event)
-            if skipped or (event.kind == "close" and not ended):
+            skipped, inside = _still_skipped(skipped, event, raw.endswith("/>"))
+            if inside:
                 continue
         if (event.kind in ("open", "close") and event.name in _INLINE) or event.kind in (
             "text",
@@ -171,23 +170,37 @@ class _Events(HTMLParser):
         self._add("other")
 
 
-def _still_skipped(stack: list[str], event: _Event) -> list[str]:
-    """The open elements in and with a skipped one after this event; empty at its end."""
-    if event.kind == "open" and event.name not in VOID_ELEMENTS:
-        return [*stack, event.name]
-    if event.kind == "close" and event.name in stack:
-        return stack[: len(stack) - 1 - stack[::-1].index(event.name)]
-    return stack
+def _still_skipped(stack: list[str], event: _Event, closed: bool) -> tuple[list[str], bool]:
+    """The open elements in and with a skipped one after this event, none at its end; and whether the event is its own.
+
+    `closed`: a tag that is start and end. An element whose end tag may be left out ends at what may follow it, and at
+    the end of what it stands in.
+    """
+    if event.kind == "open":
+        while (place := _ended_by(event.name, stack)) is not None:
+            stack = stack[:place]
+        if not stack:
+            return [], False
+        return (stack if closed or event.name in VOID_ELEMENTS else [*stack, event.name]), True
+    if event.kind != "close":
+        return stack, True
+    if event.name in stack:
+        place = len(stack) - 1 - stack[::-1].index(event.name)
+        inside = stack[place + 1 :]
+        crossed = event.name in _INLINE and not _INLINE.issuperset(inside)  # an end tag without its start tag in there
+        return (stack if crossed else stack[:place]), True
+    ends = event.name not in _INLINE and all(name in _INLINE or name in _FOLLOWERS for name in stack)
+    return ([], False) if ends else (stack, True)
 
 
-def _ends_by_itself(stack: list[str], event: _Event) -> bool:
-    """Whether a skipped element without an end tag ends before this event, as the end tags of some may be left out."""
-    followers = _FOLLOWERS.get(stack[0])
-    if followers is None:
-        return False
-    if event.kind == "close":
-        return event.name not in stack and event.name not in _INLINE
-    return event.kind == "open" and len(stack) == 1 and event.name in followers
+def _ended_by(name: str, stack: Sequence[str]) -> int | None:
+    """The place of the innermost element that ends before a start tag, with all that is open in it."""
+    for place in reversed(range(len(stack))):
+        if name in _FOLLOWERS.get(stack[place], ()):
+            return place
+        if stack[place] not in _INLINE and stack[place] not in _FOLLOWERS:
+            return None
+    return None
 
 
 def _place(run: Sequence[tuple[_Event, str]], text: str, lines: Lines, first: int) -> Iterator[Place]:

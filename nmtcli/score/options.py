@@ -158,11 +158,6 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
         "standard input can be read only once",
         "give a file for every alignment but one",
     ),
-    _texts(
-        lambda o: o.device != "auto" and not o.model and "comet" not in o.metrics,
-        "--device {o.device} is of no use: only COMET and models compute on a device",
-        "leave it out",
-    ),
     Rule(
         lambda o: o.work == "pairs by --model" and o.gold_alignment is not None and o.form != "tsv",
         "--format is for scores of pairs, not for their alignment",
@@ -219,5 +214,10 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
         lambda o: "comet" in o.metrics and not (o.source or o.test_set),
         "--metric comet needs the source",
         "add --source FILE",
+    ),
+    _texts(
+        lambda o: o.device != "auto" and not o.model and "comet" not in o.metrics,
+        "--device {o.device} is of no use: only COMET and models compute on a device",
+        "leave it out",
     ),
 )

@@ -88,9 +88,9 @@ def pair_edits(shared: Sequence[tuple[str, Span, Span]]) -> tuple[list[Edit], li
 
 
 @cache
-def _end() -> str:
-    """The pattern of the end of a word, which no combining mark follows."""
-    return rf"\b(?![{marks()}])"
+def _ends() -> tuple[str, str]:
+    """The patterns of the start and the end of a word, beside which there is no combining mark."""
+    return rf"(?<![{marks()}])\b", rf"\b(?![{marks()}])"
 
 
 def plant(
@@ -101,7 +101,8 @@ def plant(
     So a model learns to translate symbols in place of which its training text has few spans. A name has an initial
     capital and is not a part of the symbols `kept`.
     """
-    names = [re.findall(rf"\b[^\W\d_]{{3,}}{_end()}", side) for side in (source, target)]
+    start, end = _ends()
+    names = [re.findall(rf"{start}[^\W\d_]{{3,}}{end}", side) for side in (source, target)]
     both = [
         name
         for name in names[0]
@@ -114,7 +115,7 @@ def plant(
     new = symbol(drawn.choice(kinds), 1)
     if new in source or new in target:
         return None
-    name = re.compile(rf"\b{re.escape(drawn.choice(both))}{_end()}")
+    name = re.compile(rf"{start}{re.escape(drawn.choice(both))}{end}")
     return name.sub(new, source, count=1), name.sub(new, target, count=1)
 
 

@@ -124,11 +124,12 @@ class FinalAverage:
         names = [directory.name for directory in parts]
         if not parts:
             return None
-        if (record := self._record()) is None or record["checkpoints"] != names:
+        record = self._record()
+        if record is None or record["checkpoints"] != names or record.get("measure") != self.stopping.measure:
             with averaged(model, parts):
                 if (metrics := measure()) is None:
                     return None
-                record = {"checkpoints": names, **metrics}
+                record = {"checkpoints": names, "measure": self.stopping.measure, **metrics}
                 if writing:
                     self._write(record, write)
         best = self.stopping.best

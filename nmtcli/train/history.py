@@ -66,7 +66,7 @@ def read_history(run: Path, name: str | None = None) -> History:
 def _record(line: str) -> Metrics | None:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     known = isinstance(record, dict) and isinstance(record.get("event"), str) and isinstance(record.get("step"), int)
     return record if known else None

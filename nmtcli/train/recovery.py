@@ -67,7 +67,7 @@ class Recovery:
             learner.load(run.checkpoint(kept[-1]))
         else:
             learner.restart()
-        if precision != learner.state.precision:  # else the loss scale of the checkpoint goes on
+        if not kept or precision != learner.state.precision:  # else the loss scale of the checkpoint goes on
             learner.set_precision(precision)
         learner.skipped.reset(0)
         state = learner.state

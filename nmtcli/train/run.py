@@ -19,7 +19,7 @@ from nmtcli.settings import changed_settings, dump_config, keys, load_config, re
 from nmtcli.staging import write_whole, writing
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.defaults import AUTOMATIC, ENCODER_RATE, automatic
-from nmtcli.train.distributed import Ranks
+from nmtcli.train.distributed import Ranks, launched
 from nmtcli.train.freezing import check_freeze, encoder_is_frozen
 from nmtcli.train.precision import resolve_precision
 
@@ -72,10 +72,12 @@ def resolve(
     if tie == "auto":
         tie = "all" if data.tokenizers.joint else "target"
     config = replaced(config, {"model.embedding.tie": tie})
+    if before is None and (unread := config.model.unread_weights()):
+        raise UserError("\n".join(f"model: {message}" for message in unread), "change one of the two settings")
     check_freeze(config)
     threads = config.train.threads or torch.get_num_threads()
     precision = _precision(config, before, device)
-    if config.train.sharded and precision == "fp16":  # chosen by auto: shards have no loss scaling
+    if config.train.sharded and launched() and precision == "fp16":  # chosen by auto: shards have no loss scaling
         precision = "fp32"
     return replaced(config, {"train.precision": precision, "train.threads": threads})
 

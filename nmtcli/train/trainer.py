@@ -109,11 +109,12 @@ class Trainer:
                 validated = new and sound and self._validate()
                 signal = self.ranks.most(self.interrupts.received or 0)
                 if signal:
-                    sound = self.recovery.is_saveable()
+                    put_off = validation_due and not sound  # a save now would skip that validation
+                    sound = not put_off and self.recovery.is_saveable()
                 reason = self._stop_reason()
                 if self.state.step != saved_step and sound and (validated or signal or reason or save_due):
                     saved_step = self._save()
-                elif validated:  # again after a resume, of a checkpoint that was saved without
+                elif validated and self.state.step == saved_step:  # after a resume, of a checkpoint saved without it
                     self.learner.save_validation()
                 if sound:
                     validation_due = save_due = False

@@ -55,7 +55,7 @@ class Assembler:
         for part, part_weights, columns in zip(parts, weights, self._columns, strict=True):
             new, numbers, count = self._part(part, part_weights, columns)
             between = joint(text, new)
-            before = len(text.split(" ")) if text else 0
+            before = len(text.split())
             if between == "" and text and count:
                 before -= 1  # its first word continues the last one
             text += between + new

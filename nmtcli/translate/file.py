@@ -26,7 +26,14 @@ from nmtcli.translate.job import Job, TranslateWindows
 from nmtcli.translate.job_options import collects, max_heat_maps
 from nmtcli.translate.lines import LineReader, Report
 from nmtcli.translate.options import TranslateOptions
-from nmtcli.translate.outputs import OutputFiles, collected_path, read_progress, record_path, refuse_unfinished
+from nmtcli.translate.outputs import (
+    OutputFiles,
+    collected_path,
+    read_progress,
+    record_path,
+    refuse_collected,
+    refuse_unfinished,
+)
 from nmtcli.translate.segments import SegmentReader, collected
 
 
@@ -71,8 +78,10 @@ def translate_one(
     files |= {"attention": options.attention} if options.attention and job.attention else {}
     with ExitStack() as stack:
         reader, document, size = _reader(options, tell, stack)
+        if regular and whole and not options.overwrite:
+            refuse_collected(output)
         if regular and not options.resume and not options.overwrite:
-            refuse_unfinished(output, whole)
+            refuse_unfinished(output)
         settings = job.settings() | {"input_format": options.input_format} if regular else {}
         resumed = read_progress(output, settings) if options.resume else None
         if resumed is not None:

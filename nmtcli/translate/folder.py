@@ -22,7 +22,7 @@ from nmtcli.translate.job import Job, TranslateWindows
 from nmtcli.translate.job_options import files_read
 from nmtcli.translate.lines import Report
 from nmtcli.translate.options import TranslateOptions
-from nmtcli.translate.outputs import check_settings, collected_path, record_path
+from nmtcli.translate.outputs import check_settings, collected_path, record_path, refuse_collected
 from nmtcli.version import __version__
 
 TEXTS = (".txt", ".text")
@@ -78,6 +78,9 @@ def check_folder(options: TranslateOptions) -> list[Path]:
     if mistakes:
         raise DataError("\n".join(mistakes), "correct these files, or move them to another folder")
     files = [path.relative_to(source) for path in chosen]
+    for file in files if not options.overwrite else ():
+        if is_document(file):
+            refuse_collected(output / file)
     _require_apart(options, files)
     return files
 

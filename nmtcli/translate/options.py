@@ -247,7 +247,7 @@ RULES: tuple[Rule[TranslateOptions], ...] = (
         "use --alignment FILE, or --format tsv or jsonl",
     ),
     Rule(
-        lambda o: o.stream and o.several_workers,
+        lambda o: o.stream and o.several_workers and o.scheduler is None,
         "--stream excludes several --processes and --devices",
         "leave them out",
     ),

@@ -83,18 +83,20 @@ def check_settings(output: Path, before: Mapping[str, Any], here: Mapping[str, A
         raise UserError("\n".join(changed), "give the same options and model, or start again with --overwrite")
 
 
-def refuse_unfinished(output: Path, collects: bool) -> None:
-    """Raise UserError if `output` is an interrupted translation, whose lines would be lost.
-
-    If it `collects` its translations in a file beside it, also if that file is not of a translation.
-    """
+def refuse_collected(output: Path) -> None:
+    """Raise UserError if the file in which translations are collected exists and is not of a translation."""
     record, collected = record_path(output), collected_path(output)
+    if collected.exists() and not record.exists():
+        raise UserError(
+            f"{collected}: exists, and is no interrupted translation (no {record.name})",
+            "move it, or replace it with --overwrite",
+        )
+
+
+def refuse_unfinished(output: Path) -> None:
+    """Raise UserError if `output` is an interrupted translation, whose lines would be lost."""
+    record = record_path(output)
     if not record.exists():
-        if collects and collected.exists():
-            raise UserError(
-                f"{collected}: exists, and is no interrupted translation (no {record.name})",
-                "move it, or replace it with --overwrite",
-            )
         return
     try:
         lines = Progress.model_validate(read_json(record)).lines

@@ -179,7 +179,7 @@ class Paragraphs:
         source = paragraph.request.source
         empty = Candidate("", 0.0, 0.0)
         pools = [one.candidates or (empty,) for one in translations]
-        lost = treatment == "refused" or "contradiction" in problems
+        lost = treatment == "refused" or not problems.isdisjoint({"contradiction", "not-numbers"})
         if lost or not any(one.candidates for one in translations):
             return Translation(source, (), treatment, tuple(sorted(problems)), content=None if lost else ())
         choices = _in_order(pools, n_best) if self._sampled or len(pools) == 1 else _best(pools, n_best)

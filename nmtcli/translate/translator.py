@@ -370,7 +370,7 @@ class Translator:
             keep_attention=keep_attention,
             keep_log_probs=token_scores,
             numbers=[sentence.number for sentence in sentences],
-            target_language=self.languages[1],
+            target_language=self.paragraphs.target_language,
             constraints=constraints,
             byte_pieces=byte_pieces,
         )

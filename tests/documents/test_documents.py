@@ -313,6 +313,10 @@ def test_flags_of_an_obsolete_message_are_not_those_of_the_next(write):
         ('<p translate="no">A <b>B</b><p>One', ["One"]),
         ('<div translate="no"><p>A<p>B</div><p>One', ["One"]),
         ('<div><p translate="no">A</div>One', ["One"]),
+        ('<div translate="no"><b><div>x</b></div>in</div><p>One', ["One"]),
+        ('<ul><li translate="no"><p>A<li>One</ul>', ["One"]),
+        ('<p translate="no">A <span/>b<p>One two<p>Three', ["One two", "Three"]),
+        ('<p translate="no">A <b>b<p>One', ["One"]),
     ],
 )
 def test_an_element_that_is_not_translated_ends_without_its_end_tag(body, found, write):

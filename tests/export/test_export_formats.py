@@ -13,9 +13,11 @@ from huggingface_hub import ModelCard, ModelCardData
 from ruamel.yaml import YAML
 
 from nmtcli.checkpoint import file_digests, find_model, read_info
+from nmtcli.config import SearchConfig
 from nmtcli.data.directory import open_data
 from nmtcli.export.card import ExportReport, card_metadata, training_settings
 from nmtcli.export.checking import Comparison
+from nmtcli.export.conditions import settle_search
 from nmtcli.export.onnx_precision import reduce_precision
 from nmtcli.settings import load_config
 from nmtcli.translate.runtimes.ctranslate2 import int8_may_saturate
@@ -448,3 +450,23 @@ sys.exit(run(sys.argv[1:]))
     else:
         assert done.returncode == 2
         assert "the package torch is not installed" in done.stderr
+
+
+@pytest.mark.parametrize("setting", ["min_length", "max_length", "max_length_factor", "max_length_offset"])
+def test_length_limits_that_marianmt_has_not_are_reported(setting):
+    search = SearchConfig.model_validate({setting: 7, "length_normalization": "average"})
+    settled, messages = settle_search(search, "marian")
+    assert getattr(settled, setting) == getattr(SearchConfig(), setting)
+    assert [message.split()[0] for message in messages] == [f"search.{setting}"]
+
+
+def test_weights_beside_a_large_graph_go_when_it_is_reduced(onnx, tmp_path):
+    """Above 1.5 GB PyTorch saves them in a file of their own; the reduced graph has them inside."""
+    import onnx as library
+
+    model = library.load(onnx / STEP_FILE)
+    library.save(model, tmp_path / "x.onnx", save_as_external_data=True, location="x.onnx.data", size_threshold=0)
+    assert (tmp_path / "x.onnx.data").is_file()
+    reduce_precision(tmp_path / "x.onnx", "fp16")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
+    library.load(tmp_path / "x.onnx")

@@ -229,3 +229,13 @@ def test_incomplete_utf8_is_removed_and_the_rest_rescored(pair, beam):
             assert one.attention.shape == (len(one.tokens), len(sentence) + 1)
             (log_probs,) = engine.log_probs([sentence], [one.tokens[:-1]])
             assert one.log_prob == pytest.approx(sum(log_probs), abs=1e-3)
+
+
+def test_hypotheses_cut_at_the_limit_are_ranked_by_their_own_scores(pair):
+    """The best of the whole beam is the one that a search for more candidates finds too."""
+    _, directory = pair
+    engine = CTranslate2Runtime(directory, "fp32", "cpu", 1)
+    given, config = sentences(), SearchConfig(beam_size=4, max_length=5)
+    one, several = (engine.search(given, config, count, False) for count in (1, 4))
+    for best, pool in zip(one, several, strict=True):
+        assert best[0].score == max(other.score for other in pool)

@@ -144,3 +144,4 @@ def test_only_names_that_both_sides_have_once_are_replaced():
 def test_a_name_before_a_combining_mark_is_not_cut():
     pairs = {plant("My Jose\u0301 and Tom", "Mi Jose\u0301 y Tom", ["url"], Random(seed)) for seed in range(20)}
     assert pairs == {("My Jose\u0301 and __URL__", "Mi Jose\u0301 y __URL__")}
+    assert plant("the E\u0301COLE", "die E\u0301COLE", ["url"], Random(0)) is None

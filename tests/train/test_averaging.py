@@ -12,6 +12,7 @@ from nmtcli.checkpoint import RunDirectory, find_model, load_model
 from nmtcli.train.averaging import FinalAverage, MovingAverage, averaged
 from nmtcli.train.stopping import EarlyStopping, Validation
 from tests.conftest import TINY, nmt, overrides
+from tests.train.runs import train as train_shortly
 
 
 def drift(model, seed):
@@ -183,3 +184,14 @@ def test_averaged_checkpoints_are_the_newest_or_the_best(trained, tmp_path, sele
     shutil.rmtree(average.directory)
     assert average.make(model, lambda: measure(1.5), lambda directory: (directory / "config.json").write_text("{}"))
     assert run.pointer("best") == average.directory
+
+
+def test_an_average_is_measured_again_for_another_set_of_sentences(data, tmp_path):
+    run, average = tmp_path / "run", ["train.average=last:2", "train.keep_last=9"]
+    assert train_shortly(data, run, *average) == 0
+    record = run / "checkpoints" / "average" / "average.json"
+    first = json.loads(record.read_text())
+    assert train_shortly(data, run, *average, "train.valid_sentences=3") == 0
+    again = json.loads(record.read_text())
+    assert first["checkpoints"] == again["checkpoints"]
+    assert (first["measure"], again["measure"]) == ("bleu of 10 sentences", "bleu of 3 sentences")

@@ -1,12 +1,17 @@
 """Gradients that are not finite: updates are skipped, training returns to an earlier checkpoint or stops."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from nmtcli.checkpoint import RunDirectory
+from nmtcli.train.checkpointing import SkippedUpdates
+from nmtcli.train.interrupts import Interrupts
 from nmtcli.train.loss import TrainingLoss
+from nmtcli.train.recovery import FEW, Recovery
 from tests.laws.test_training_laws import assert_same_run, weights
 from tests.train.runs import break_updates, events, ordinary, train
 
@@ -119,3 +124,25 @@ def test_skipped_updates_at_the_end_are_divergence(data, tmp_path, monkeypatch, 
     break_updates(monkeypatch, set(range(7, 20)))
     assert train(data, tmp_path / "run", "train.max_skipped=5", "train.on_divergence=stop") == 5
     assert RunDirectory(tmp_path / "run").steps() == [3, 6]
+
+
+def test_few_skipped_updates_do_not_keep_a_signal_from_saving():
+    """fp16 skips an update whenever its loss scale was too large."""
+    skipped, finite = SkippedUpdates(torch.device("cpu")), True
+    recovery = Recovery(SimpleNamespace(skipped=skipped, is_finite=lambda: finite), total=100)
+    for in_a_row in range(FEW + 2):
+        assert recovery.is_saveable() == (in_a_row <= FEW)
+        skipped.add(torch.tensor(False))
+    skipped.add(torch.tensor(True))
+    assert recovery.is_saveable()
+    finite = False
+    assert not recovery.is_saveable()
+
+
+def test_signals_are_left_alone_outside_the_main_thread():
+    def enter():
+        with Interrupts() as interrupts:
+            return interrupts.received
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(enter).result() is None

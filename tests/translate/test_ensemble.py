@@ -51,4 +51,5 @@ def test_models_without_attention_can_be_an_ensemble(tiny_model):
     found = beam_search(ensemble, ensemble.array(source), ensemble.array(length), [6, 6], SearchOptions(2))
     alone = beam_search(members[0], members[0].array(source), members[0].array(length), [6, 6], SearchOptions(2))
     assert [pool[0].tokens for pool in found] == [pool[0].tokens for pool in alone]
-    assert beam_search(Ensemble(members), ensemble.array(source), ensemble.array(length), [6, 6], SearchOptions(2))
+    both = beam_search(Ensemble(members), ensemble.array(source), ensemble.array(length), [6, 6], SearchOptions(2))
+    assert all(np.isfinite(one.log_prob) for pool in both for one in pool) and all(both)

@@ -113,7 +113,7 @@ class Parquet(FileReader):
         self.data.check_there()
         first = next((record for record in self._records() if isinstance(record, dict)), None)
         if first is None:
-            raise DataError(f"{self.name}: has no rows")
+            raise DataError(f"{self.name}: has no row that can be read")
         self.sides.check(first, self.name)
 
     def blocks(self) -> Iterator[TextBlock]:

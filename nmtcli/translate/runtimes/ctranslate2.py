@@ -323,7 +323,7 @@ def _vocabulary(folder: Path, side: str) -> list[str]:
     path = path if path.is_file() else folder / f"{side}_vocabulary.json"
     try:
         return list(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot read: {error}", "export the model again") from None
 
 
