@@ -139,7 +139,9 @@ def run(arguments: list[str]) -> int:
     try:
         code = int(app(arguments, prog_name="nmt", obj=arguments, standalone_mode=False) or 0)
         _flush()
-    except SystemExit as stop:  # Typer, when a pipe was closed
+    except SystemExit as stop:
+        if stop.code != 1:  # of shell completion; 1 is Typer's answer to a closed pipe
+            raise
         if traceback_requested(arguments):
             traceback.print_exc()
         closed = output_closed() or file_of_stdout() != before  # rich has replaced it

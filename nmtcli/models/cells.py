@@ -46,7 +46,7 @@ class RecurrentLayer(nn.Module):
     def zero_state(self, like: Tensor) -> State:
         """The zero state [N, H] for inputs [N, ...]."""
         zeros = like.new_zeros(like.size(0), self.hidden_size)
-        return (zeros, precise(zeros)) if self.cell == "lstm" else (zeros,)
+        return (zeros, zeros) if self.cell == "lstm" else (zeros,)
 
     def forward(
         self, inputs: Tensor, state: State | None = None, length: Tensor | None = None, mask: Tensor | None = None
@@ -122,7 +122,7 @@ class RecurrentLayer(nn.Module):
             recurrent = self.norms["hidden"](product(hidden, weight_hh)) + bias_hh
             if self.cell == "gru":
                 return (gru_gates(projected, recurrent, state[0]),)
-            return lstm_gates(projected + recurrent, state[1], self.norms["cell"])
+            return lstm_gates(projected + recurrent, precise(state[1]), self.norms["cell"])
         if self.cell == "gru":
             recurrent = product(hidden, weight_hh, bias_hh)
             if projected.requires_grad or recurrent.requires_grad:
@@ -130,9 +130,9 @@ class RecurrentLayer(nn.Module):
             return (gru_gates(projected, recurrent, state[0]),)
         gates = product(hidden, weight_hh, projected)
         if gates.requires_grad:
-            fused: State = FusedLstmGates.apply(gates, state[1])  # type: ignore[no-untyped-call]
+            fused: State = FusedLstmGates.apply(gates, precise(state[1]))  # type: ignore[no-untyped-call]
             return fused
-        return lstm_gates(gates, state[1])
+        return lstm_gates(gates, precise(state[1]))
 
 
 class PartsNorm(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nmtcli.config import ModelConfig
 from nmtcli.models.attention import Attention
-from nmtcli.models.cells import RecurrentLayer, flip_index, last_of, precise, take
+from nmtcli.models.cells import RecurrentLayer, flip_index, last_of, take
 from nmtcli.models.dropout import Dropout, dropout_mask
 from nmtcli.models.interfaces import Decoded, Encoded, State
 from nmtcli.models.loop import Product, compute_dtype, loop_products, plain_product
@@ -90,7 +90,7 @@ class Bridge(nn.Module):
     def forward(self, encoded: Encoded) -> tuple[State, ...]:
         """The initial state of each layer, [B, H] each part."""
         if self.kind == "copy":
-            return tuple((hidden, *map(precise, cell)) for hidden, *cell in encoded.finals)
+            return encoded.finals
         summary = encoded.summary
         if self.kind == "zero":
             hidden = summary.new_zeros(summary.size(0), self.layers, self.size)

@@ -174,7 +174,8 @@ def _fetch_pairs(corpus: CorpusConfig, sides: Sides, cache: Path, on_progress: O
     options = {"name": corpus.hub_config, "split": corpus.split, "revision": corpus.hub_revision}
     path = cache / f"{sha256(corpus.model_dump_json())}.jsonl"
     stage = f"fetching {corpus.hub}"
-    if not path.exists():  # with a cluster, another task may have fetched it, or be fetching it
+    # With a cluster, another task may have fetched it, or be fetching it. A local folder may have changed.
+    if not path.exists() or Path(corpus.hub).exists():
         with NamedTemporaryFile(dir=cache, delete=False) as partial:
             copy_pairs(corpus.hub, options, sides, Path(partial.name), lambda row: on_progress(stage, row, None))
         Path(partial.name).rename(path)

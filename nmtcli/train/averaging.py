@@ -136,7 +136,7 @@ class FinalAverage:
         improved = not best or self.stopping.validation(record, 0).rank < best[0].rank
         if improved and writing:
             write_whole(self.run.path / "best", f"checkpoints/{AVERAGE}\n".encode())
-        return {**record, "improved": improved}
+        return {key: value for key, value in record.items() if key != "measure"} | {"improved": improved}
 
     def _record(self) -> dict[str, Any] | None:
         path = self.directory / RECORD

@@ -126,7 +126,7 @@ def test_attention_is_a_distribution_over_real_source_tokens(tiny_model, setting
             assert hypothesis.attention is None
             continue
         assert hypothesis.attention.shape == (len(hypothesis.tokens), source.shape[1])
-        total = hypothesis.attention.sum(dim=1)
+        total = torch.as_tensor(hypothesis.attention.sum(axis=1))
         if model.config.attention.window == "local-p":  # times a Gaussian
             assert bool(((total > 0) & (total <= 1 + 1e-6)).all())
         else:
