@@ -49,7 +49,8 @@ def dropout_mask(like: Tensor, shape: tuple[int, ...], share: float) -> Tensor:
     random = torch.empty((size + 7) // 8, dtype=torch.int64)
     random.random_(-(2**63), None, generator=generator)  # all 64 bits
     threshold = min(max(round(share * 256), 1), 255)
-    kept = (random.view(torch.uint8)[:size] >= threshold).view(shape)
+    # 1 for bytes of at least the threshold. A comparison and the conversion of its result are five times slower.
+    kept = random.view(torch.uint8)[:size].clamp_(threshold - 1, threshold).sub_(threshold - 1).view(shape)
     return kept.to(like.dtype).mul_(256 / (256 - threshold))
 
 

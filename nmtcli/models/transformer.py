@@ -5,7 +5,6 @@ Dropout as in the paper (section 5.4): on embeddings with positions, and on the 
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -20,7 +19,7 @@ from nmtcli.models.positions import SinusoidalPositions
 from nmtcli.models.protocol import Cache, Memory
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": partial(F.relu, inplace=True),
+    "relu": F.relu,
     "gelu": F.gelu,
     "silu": F.silu,
 }

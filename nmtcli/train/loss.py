@@ -20,8 +20,8 @@ from nmtcli.vocabulary import PAD
 
 _LEAST = 1e-12  # lower bound of a weight, which is zero outside a local window
 ROUND_ROWS = 64
-# Rows whose products are made at once, and rows whose softmax stays in a CPU's cache; a GPU must be filled.
-CPU_ROWS, GPU_ROWS = (1024, 128), (8192, 8192)
+CPU_ROWS, GPU_ROWS = 1024, 8192  # whose logits exist at once; a GPU must be filled
+CACHED = 1 << 18  # logits whose softmax in fp32 stays in a CPU's cache
 
 
 class FusedSmoothedLoss(torch.autograd.Function):
@@ -47,38 +47,41 @@ class FusedSmoothedLoss(torch.autograd.Function):
         Beside it, without gradient: the negative log-probability and the number of correct tokens, [2].
         """
         size, real = weight.size(0), features.size(0)
-        chunk_rows, piece_rows = CPU_ROWS if features.is_cpu else GPU_ROWS
         # Zero rows up to a round number: oneDNN makes and keeps a kernel for each shape, and `real` is seldom twice
         # the same.
         inputs = F.pad(features.to(dtype), (0, 0, 0, -real % ROUND_ROWS))
-        targets, table = F.pad(targets, (0, len(inputs) - real)), weight.to(dtype)
+        targets, table = F.pad(targets, (0, len(inputs) - real))[:, None], weight.to(dtype)
         grad_features = torch.empty_like(inputs)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
         offset = None if bias is None else bias.to(dtype)
         loss, sums = torch.zeros((), device=features.device), torch.zeros(2, device=features.device)
-        grad = inputs.new_empty(min(chunk_rows, len(inputs)), size)  # of the logits, [M', V]
+        chunk_rows = min(CPU_ROWS if features.is_cpu else GPU_ROWS, len(inputs))
+        piece_rows = max(1, CACHED // size) if features.is_cpu else chunk_rows
+        room = torch.empty(min(piece_rows, chunk_rows), size) if features.is_cpu else None
+        products = inputs.new_empty(chunk_rows, size)  # [M', V]: the logits, then their gradient
         for start in range(0, len(inputs), chunk_rows):
             chunk = inputs[start : start + chunk_rows]
+            grad = products[: len(chunk)]
+            if offset is None:
+                torch.mm(chunk, table.t(), out=grad)
+            else:
+                torch.addmm(offset, chunk, table.t(), out=grad)
             for at in range(0, len(chunk), piece_rows):
-                piece = slice(start + at, start + min(at + piece_rows, len(chunk)))
-                target, count = targets[piece, None], max(0, real - piece.start)  # of the rows that are not padding
-                logits = F.linear(inputs[piece], table, offset)
-                log_probs = torch.log_softmax(logits, dim=1, dtype=torch.float32)  # [M'', V]
-                correct = log_probs.gather(1, target)
-                loss -= (1 - smoothing) * correct[:count].sum() + smoothing / size * log_probs[:count].sum()
-                right = correct >= log_probs.amax(dim=1, keepdim=True)  # [M'', 1]
+                logits = grad[at : at + piece_rows]  # [M'', V]
+                target = targets[start + at :][: len(logits)]  # [M'', 1]
+                count = max(0, real - start - at)  # of the rows that are not padding
+                correct, total, right, slope = _softmax(logits, target, room)
+                loss -= (1 - smoothing) * correct[:count].sum() + smoothing / size * total[:count].sum()
                 sums += torch.cat([-correct, right], dim=1)[:count].sum(dim=0)
                 # softmax minus the smoothed target distribution
-                slope = log_probs.exp_().sub_(smoothing / size)
-                slope.scatter_add_(1, target, torch.full_like(correct, smoothing - 1))
+                slope.sub_(smoothing / size).scatter_add_(1, target, torch.full_like(correct, smoothing - 1))
                 slope[count:] = 0
-                grad[at : at + len(slope)] = slope
-            used = grad[: len(chunk)]
-            torch.mm(used, table, out=grad_features[start : start + len(chunk)])
-            grad_weight += used.t() @ chunk
+                logits.copy_(slope)
+            torch.mm(grad, table, out=grad_features[start : start + len(chunk)])
+            grad_weight += grad.t() @ chunk
             if grad_bias is not None:
-                grad_bias += used.sum(dim=0, dtype=torch.float32)
+                grad_bias += grad.sum(dim=0, dtype=torch.float32)
         grad_bias = None if bias is None or grad_bias is None else grad_bias.to(bias.dtype)
         ctx.save_for_backward(grad_features[:real].to(features.dtype), grad_weight.to(weight.dtype), grad_bias)
         ctx.mark_non_differentiable(sums)
@@ -91,9 +94,29 @@ class FusedSmoothedLoss(torch.autograd.Function):
         return *scaled, None, None, None
 
 
+def _softmax(logits: Tensor, target: Tensor, room: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """logits [M, V] and target [M, 1] to what the loss needs, in fp32 and, with `room` [≥ M, V], in its memory.
+
+    Log-probability of the target, sum of all log-probabilities, whether no token has a higher one, each [M, 1]; softmax
+    [M, V].
+    """
+    if room is None:
+        log_probs = torch.log_softmax(logits, dim=1, dtype=torch.float32)
+        correct = log_probs.gather(1, target)
+        total, right = log_probs.sum(dim=1, keepdim=True), correct >= log_probs.amax(dim=1, keepdim=True)
+        return correct, total, right, log_probs.exp_()
+    # A CPU's log_softmax is slower than these passes over numbers in its cache.
+    numbers = room[: len(logits)].copy_(logits)
+    numbers.sub_(numbers.amax(dim=1, keepdim=True))
+    correct, total = numbers.gather(1, target), numbers.sum(dim=1, keepdim=True)
+    norm = numbers.exp_().sum(dim=1, keepdim=True)
+    log_norm = norm.log()
+    return correct - log_norm, total - logits.size(1) * log_norm, correct >= 0, numbers.mul_(1 / norm)
+
+
 def in_chunks(rows: Tensor) -> tuple[Tensor, ...]:
     """[M, …] in parts of as many rows as may have logits [M', V] at once."""
-    return torch.split(rows, (CPU_ROWS if rows.is_cpu else GPU_ROWS)[0])
+    return torch.split(rows, CPU_ROWS if rows.is_cpu else GPU_ROWS)
 
 
 def guided_alignment_loss(attention: Tensor, alignment: Tensor) -> Tensor:

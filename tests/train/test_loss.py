@@ -24,7 +24,8 @@ def plain_smoothed_loss(features, weight, bias, targets, smoothing):
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("biased", [False, True], ids=["", "bias"])
 def test_fused_loss_equals_pytorch(monkeypatch, rows, smoothing, biased):
-    monkeypatch.setattr(loss_module, "CPU_ROWS", (rows, 3))
+    monkeypatch.setattr(loss_module, "CPU_ROWS", rows)
+    monkeypatch.setattr(loss_module, "CACHED", 3 * 17)  # three rows
     torch.manual_seed(0)
     features, weight = torch.randn(23, 8, requires_grad=True), torch.randn(17, 8, requires_grad=True)
     targets = torch.randint(0, 17, (23,))
@@ -38,6 +39,19 @@ def test_fused_loss_equals_pytorch(monkeypatch, rows, smoothing, biased):
     found = torch.autograd.grad(fused * 0.37, trained)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1, 1e3])
+def test_the_softmax_in_a_cpus_cache_is_that_of_pytorch(dtype, scale):
+    torch.manual_seed(0)
+    logits, target = (scale * torch.randn(5, 40)).to(dtype), torch.randint(0, 40, (5, 1))
+    logits[0, target[0]] = logits[0].max() + 1
+    logits[1] = 2.0  # a tie: no token has a higher probability
+    plain, cached = (loss_module._softmax(logits, target, room) for room in (None, torch.empty(6, 40)))
+    assert plain[2][:2].all()
+    for ours, theirs in zip(cached, plain, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
