@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as `nmt train` does
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.settings import load_config
 from nmtcli.train.batches import Batch
 from nmtcli.train.loss import TrainingLoss
+from nmtcli.train.memory import keep_freed_memory
 from nmtcli.train.precision import MixedPrecision
 
 SENTENCES, LENGTH, VOCABULARY, DROPOUT = 160, 25, 8192, 0.3
@@ -308,6 +310,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    keep_freed_memory()
     torch.manual_seed(0)
     batch = make_batch()
     rates = {"fp32": gemm_rate(torch.float32), "bf16": gemm_rate(torch.bfloat16)}

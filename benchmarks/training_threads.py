@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as `nmt train` does
 
 import torch
 
@@ -26,6 +27,7 @@ from nmtcli.train.batches import Batch, BatchPlan
 from nmtcli.train.distributed import Parallel, Ranks
 from nmtcli.train.gradients import Gradients
 from nmtcli.train.loss import TrainingLoss
+from nmtcli.train.memory import keep_freed_memory
 from nmtcli.train.optimizers import make_optimizer, set_rate
 from nmtcli.train.precision import MixedPrecision
 from nmtcli.train.threads import BatchThreads
@@ -72,6 +74,7 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, nargs="+", default=[1_280, 4_096])
     parser.add_argument("--only", nargs="+", default=[], metavar="WORD", help="of a row, as in: RNN, bf16")
     options = parser.parse_args()
+    keep_freed_memory()
     data = open_data(options.data)
     print(
         f"torch {torch.__version__}, Python {platform.python_version()},"

@@ -88,10 +88,8 @@ def _main(
 
 def main() -> None:
     """Run `nmt` with the arguments of this process and exit."""
-    # To be set before torch is imported. Spinning OpenMP threads collapse on a busy machine; tensors of 2 MB and more
-    # in huge pages make training and translation on a CPU faster.
+    # Spinning OpenMP threads collapse on a busy machine; must be set before torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal shows ? for an arrow

@@ -1,5 +1,6 @@
 """`nmt train`: train a model on a data directory, in a run directory."""
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,8 @@ _RULES: tuple[Rule[_CommandOptions], ...] = (
 @command(lambda: _CommandOptions)
 def train(context: typer.Context, options: _CommandOptions) -> None:
     """Train a model. Run the same command again to resume it."""
+    # Tensors of 2 MB and more in huge pages, for a tenth more speed on a CPU; must be set before torch is imported.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     from nmtcli.train.options import RULES
 
     check_rules(options, RULES)

@@ -1,6 +1,5 @@
 """Choice and setup of the device."""
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,10 +11,6 @@ from nmtcli.errors import UserError, memory_ran_out, out_of_memory
 from nmtcli.models.packed import onednn_fp32, product_of
 
 DeviceName = Literal["auto", "cpu", "cuda"]
-
-# Options of glibc's mallopt(3): blocks up to 32 MB, the most it allows, come from the heap, which never shrinks by
-# itself and grows by 64 MB at once.
-MALLOC = {-3: 32 << 20, -1: 2**31 - 1, -2: 64 << 20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD
 
 
 def open_device(
@@ -55,20 +50,7 @@ def open_device(
         # Peaked distributions produce denormals, which x86 computes many times slower.
         torch.set_flush_denormal(True)
         choose_matmul()
-        keep_freed_memory()
     return device
-
-
-def keep_freed_memory() -> None:
-    """Let the C library reuse freed memory; by default glibc returns large blocks to the operating system.
-
-    A training step frees and allocates hundreds of megabytes in blocks of a few, and each page that is new costs a
-    microsecond. Other C libraries do not have the function.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option, value in MALLOC.items():
-            mallopt(option, value)
 
 
 def choose_matmul() -> str:

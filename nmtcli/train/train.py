@@ -18,7 +18,7 @@ from nmtcli.train.curves import CurvesPage
 from nmtcli.train.distributed import joined, local_rank
 from nmtcli.train.finetuning import First, FirstEncoder, FirstModel
 from nmtcli.train.logs import Observer, WandbLog, open_logs
-from nmtcli.train.memory import limit_kernel_cache
+from nmtcli.train.memory import keep_freed_memory, limit_kernel_cache
 from nmtcli.train.options import RULES, TrainOptions
 from nmtcli.train.run import automatic_values, open_run, require_shared, resolve, settings_of
 from nmtcli.train.trainer import Trainer
@@ -70,6 +70,7 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
     """Read and check everything that a training needs. Raises UserError and DataError."""
     check_rules(options, RULES)
     limit_kernel_cache()
+    keep_freed_memory()
     output = options.output
     data = open_data(options.data)
     first: First | None = None

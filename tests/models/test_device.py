@@ -1,9 +1,6 @@
 """Devices and precisions: true fp32, and errors for a missing GPU or too little memory."""
 
-import ctypes
 import os
-import subprocess
-import sys
 from functools import cache
 
 import pytest
@@ -101,22 +98,3 @@ def test_out_of_memory_message_names_the_setting_to_change(error):
     assert "train.batch_tokens" in found.value.hint
     with pytest.raises(RuntimeError, match="other"), explain_out_of_memory("x"):
         raise RuntimeError("other")
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library has no mallopt")
-def test_freed_memory_of_tensors_is_reused():
-    program = """
-import resource, torch
-from nmtcli.models.device import open_device
-open_device("cpu")
-before = None
-for _ in range(20):
-    tensors = [torch.ones(2 << 20) for _ in range(4)]  # 8 MB each
-    del tensors
-    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    before = faults if before is None else before  # after the first: its pages are new
-print(faults - before)
-"""
-    plain = {**os.environ, "THP_MEM_ALLOC_ENABLE": "0"}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=plain)
-    assert int(done.stdout) < 1000  # 19 times 32 MB are 155,648 pages of 4 kB

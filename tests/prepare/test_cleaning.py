@@ -226,3 +226,12 @@ def test_decomposed_letters_are_of_their_script():
     config = CleaningConfig(source_scripts=["latin"], min_script_share=0.9)
     (rule,) = [one for one in text_rules(DataConfig(cleaning=config), HELD_OUT) if one.name == "wrong-script"]
     assert not rule.source(Texts([text])).any()
+
+
+def test_lines_that_differ_in_composed_accents_only_are_held_out_and_duplicates():
+    composed, decomposed = (
+        Texts([unicodedata.normalize(form, "Tiếng Việt rất đẹp và dễ học")]) for form in ("NFC", "NFD")
+    )
+    assert composed.texts != decomposed.texts
+    assert composed.hashes.tolist() == decomposed.hashes.tolist()  # what duplicates are found by
+    assert HeldOutSide.of(composed.texts, None).has_line(decomposed).all()

@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,21 @@ def test_the_environment_sets_the_number_of_kernels(monkeypatch):
     monkeypatch.setenv(CAPACITY, "7")
     limit_kernel_cache()
     assert os.environ[CAPACITY] == "7"
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library has no mallopt")
+def test_freed_memory_of_tensors_is_reused():
+    program = """
+import resource, torch
+from nmtcli.train.memory import keep_freed_memory
+keep_freed_memory()
+for number in range(20):
+    tensors = [torch.ones(2 << 20) for _ in range(4)]  # 8 MB each
+    del tensors
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    before = faults if number < 10 else before  # until the heap has grown
+print(faults - before)
+"""
+    plain = {**os.environ, "THP_MEM_ALLOC_ENABLE": "0"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=plain)
+    assert int(done.stdout) < 1000  # ten times 32 MB are 81,920 pages of 4 kB

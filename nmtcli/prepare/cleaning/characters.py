@@ -99,8 +99,9 @@ class Texts:
 
     @cached_property
     def hashes(self) -> npt.NDArray[np.uint64]:
-        """A 64-bit hash of each text."""
-        return np.fromiter(hashes(self.encoded), np.uint64, len(self.texts))
+        """A 64-bit hash of each text, the same for composed and decomposed accents."""
+        composed = (unicodedata.normalize("NFC", text).encode() for text in self.texts)
+        return np.fromiter(hashes(composed), np.uint64, len(self.texts))
 
     def rows(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The number of the text of each position in `codes`."""
