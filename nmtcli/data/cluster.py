@@ -33,7 +33,8 @@ Result = TypeVar("Result")
 
 PATIENCE = 60.0  # seconds that the scheduler may be without workers
 _CONNECTING = 10.0  # seconds for the first connection
-_TRIES = 5  # of a connection
+_TRIES = 5  # of a connection, and to read a scheduler's file
+_WRITING = 0.25  # seconds between two of these
 _CLOSING = 5.0
 _EVERY = 1.0  # seconds between two looks at the workers
 _ADDRESS = re.compile(r"\w+://.+|[^/\s]+:\d+")
@@ -313,7 +314,7 @@ def _address(scheduler: str) -> str:
     if _ADDRESS.fullmatch(scheduler) and not path.exists():
         return scheduler
     try:
-        address = json.loads(path.read_text("utf-8"))["address"]
+        address = _written(path)["address"]
     except FileNotFoundError:
         raise UserError(
             f"--scheduler {scheduler}: no such file, and not an address",
@@ -326,6 +327,15 @@ def _address(scheduler: str) -> str:
             f"--scheduler {scheduler}: not a file of a Dask scheduler", "make it: dask scheduler --scheduler-file FILE"
         ) from None
     return str(address)
+
+
+def _written(path: Path) -> Any:
+    """The content of a scheduler's file, which Dask writes in place: one that is not whole is read again."""
+    for _ in range(_TRIES - 1):
+        with suppress(ValueError):
+            return json.loads(path.read_text("utf-8"))
+        time.sleep(_WRITING)
+    return json.loads(path.read_text("utf-8"))
 
 
 def _silence() -> None:

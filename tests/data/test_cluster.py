@@ -119,6 +119,14 @@ def test_a_first_message_that_dask_does_not_expect_is_tried_again(two, monkeypat
         assert found.workers_count == 2
 
 
+def test_a_file_that_the_scheduler_is_still_writing_is_read_again(two, tmp_path, monkeypatch):
+    whole, file = two.file.read_text(), tmp_path / "scheduler.json"
+    file.write_text(whole[: len(whole) // 2])
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: file.write_text(whole))
+    with connected(str(file), silent) as found:
+        assert found.workers_count == 2
+
+
 def test_a_scheduler_without_nmtcli_is_named(tmp_path, without):
     with (
         cluster(tmp_path / "bare", scheduler=without) as made,
