@@ -1,7 +1,7 @@
 """The table and the figures of the rows that are finished: `python ladder.py work plain bahdanau …`.
 
-Reads work/ROW (run, translations, score.json) and work/test, writes work/ladder.md, ladder.png, length.png and
-curves.png. All scores are sacreBLEU's.
+Reads work/seedN/ROW (run, translations, score.json) of every seed, and work/test; writes work/ladder.md, ladder.png,
+length.png and curves.png. All scores are sacreBLEU's; figures of a row are means over its seeds.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean, median, stdev
 from typing import Any
 
 from nmtcli.checkpoint import STATE, RunDirectory, read_json
@@ -51,10 +51,9 @@ class Test:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One finished row."""
+class Run:
+    """One finished training of a row."""
 
-    name: str
     config: Config
     started: dict[str, Any]  # the event of metrics.jsonl: parameters, pairs, precision, torch
     passes: float  # over the data
@@ -65,6 +64,32 @@ class Row:
     scores: list[dict[str, Any]]  # BLEU and chrF on the test set
     translations: dict[int, list[str]]  # by captions joined
 
+    def curve(self) -> tuple[list[float], list[float]]:
+        """Millions of target tokens and validation loss; updates are of nearly the same number of tokens."""
+        tokens = [event["step"] * self.tokens / self.updates / 1e6 for event in self.validated]
+        return tokens, [event["loss"] for event in self.validated]
+
+    def bleu_by_length(self, test: Test) -> list[float]:
+        """BLEU of each quarter of the test set."""
+        found = []
+        for part in quarters(test.words):
+            inside = [number for number, length in enumerate(test.words) if length in part]
+            translations = [self.translations[1][number] for number in inside]
+            found.append(bleu(translations, [test.references[number] for number in inside]))
+        return found
+
+    def bleu_by_joined(self, tests: dict[int, Test]) -> list[float]:
+        """BLEU with 1, 2 and 3 captions a line."""
+        return [bleu(self.translations[n], tests[n].references) for n in JOINED]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model, trained with one seed or more."""
+
+    name: str
+    runs: list[Run]  # in the order of their seeds
+
     @property
     def paper(self) -> str:
         """Up to the colon, the first line."""
@@ -74,26 +99,39 @@ class Row:
     @property
     def family(self) -> str:
         """The family of the model: how information passes from source to target."""
-        model = self.config.model
+        model = self.runs[0].config.model
         if model.decoder.type != "rnn":
             return "self-attention"
         return "one vector" if model.attention.type == "none" else "recurrent attention"
 
+    def bleu(self) -> list[float]:
+        """Test BLEU of each seed."""
+        return [run.scores[0]["value"] for run in self.runs]
+
     def curve(self) -> tuple[list[float], list[float]]:
-        """Millions of target tokens and validation loss; updates are of nearly the same number of tokens."""
-        tokens = [event["step"] * self.tokens / self.updates / 1e6 for event in self.validated]
-        return tokens, [event["loss"] for event in self.validated]
+        """Millions of target tokens and validation loss."""
+        tokens, losses = zip(*(run.curve() for run in self.runs), strict=True)
+        return means(tokens), means(losses)
 
 
 def read_row(work: Path, name: str) -> Row:
-    """A finished row."""
-    folder = work / name
+    """A row with all seeds that are finished."""
+    folders = sorted((file.parent for file in work.glob(f"seed*/{name}/score.json")), key=seed_of)
+    return Row(name, [read_run(folder) for folder in folders])
+
+
+def seed_of(folder: Path) -> int:
+    """The number in `work/seed3/bahdanau`."""
+    return int(folder.parent.name.removeprefix("seed"))
+
+
+def read_run(folder: Path) -> Run:
+    """A finished training."""
     run = RunDirectory(folder / "run")
     state = read_json(run.checkpoint(run.steps()[-1]) / STATE)
     events = read_events(run.path / "metrics.jsonl")
     (score,) = read_json(folder / "score.json")["systems"]
-    return Row(
-        name=name,
+    return Run(
         config=load_config(files=[run.path / "config.yaml"]),
         started=next(event for event in events if event["event"] == "started"),
         passes=next(event["epoch"] for event in reversed(events) if event["event"] == "updated"),
@@ -104,6 +142,11 @@ def read_row(work: Path, name: str) -> Row:
         scores=score["scores"],
         translations={n: read_text(folder / f"{n}.{TARGET}").lines for n in JOINED},
     )
+
+
+def means(lists: Sequence[Sequence[float]]) -> list[float]:
+    """The mean of the first values, of the second ones and so on."""
+    return [mean(values) for values in zip(*lists, strict=True)]
 
 
 def read_events(path: Path) -> list[dict[str, Any]]:
@@ -130,21 +173,6 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     return score.value
 
 
-def bleu_by_length(row: Row, test: Test) -> list[float]:
-    """BLEU of each quarter of the test set."""
-    found = []
-    for part in quarters(test.words):
-        inside = [number for number, length in enumerate(test.words) if length in part]
-        translations = [row.translations[1][number] for number in inside]
-        found.append(bleu(translations, [test.references[number] for number in inside]))
-    return found
-
-
-def bleu_by_joined(row: Row, tests: dict[int, Test]) -> list[float]:
-    """BLEU with 1, 2 and 3 captions a line."""
-    return [bleu(row.translations[n], tests[n].references) for n in JOINED]
-
-
 def table(rows: list[Row], tests: dict[int, Test]) -> str:
     """The rows as a Markdown table, and how it was measured."""
     parts = quarters(tests[1].words)
@@ -154,30 +182,37 @@ def table(rows: list[Row], tests: dict[int, Test]) -> str:
         "parameters",
         "training, minutes",
         "target tokens/s",
-        "best validation BLEU",
-        "test BLEU (95 %)",
+        "validation BLEU",
+        "test BLEU ± deviation (seeds)",
         "chrF2",
         f"BLEU, sources of at most {parts[0][-1]} / at least {parts[-1][0]} words",
         "BLEU, 2 / 3 captions joined",
     )
     lines = [cells(head), "|---|---|" + "---:|" * (len(head) - 2)]
     for row in rows:
-        of_bleu, of_chrf = row.scores
-        by_length, by_joined = bleu_by_length(row, tests[1]), bleu_by_joined(row, tests)
+        by_length = means([run.bleu_by_length(tests[1]) for run in row.runs])
+        by_joined = means([run.bleu_by_joined(tests) for run in row.runs])
         values = (
             row.name,
             row.paper,
-            f"{row.started['parameters']:,}",
-            f"{row.seconds / 60:.1f}",
-            f"{row.tokens / row.seconds:,.0f}",
-            f"{max(event['bleu'] for event in row.validated):.1f}",
-            f"{of_bleu['value']:.1f} ({of_bleu['low']:.1f}–{of_bleu['high']:.1f})",
-            f"{of_chrf['value']:.1f}",
+            f"{row.runs[0].started['parameters']:,}",
+            f"{mean(run.seconds for run in row.runs) / 60:.1f}",
+            f"{sum(run.tokens for run in row.runs) / sum(run.seconds for run in row.runs):,.0f}",
+            f"{mean(max(event['bleu'] for event in run.validated) for run in row.runs):.1f}",
+            with_deviation(row.bleu()),
+            f"{mean(run.scores[1]['value'] for run in row.runs):.1f}",
             f"{by_length[0]:.1f} / {by_length[-1]:.1f}",
             f"{by_joined[1]:.1f} / {by_joined[2]:.1f}",
         )
         lines.append(cells(values))
     return "\n".join([*lines, "", *notes(rows, tests), ""])
+
+
+def with_deviation(values: Sequence[float]) -> str:
+    """Mean, standard deviation and each value; of one value the value alone."""
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{mean(values):.1f} ± {stdev(values):.1f} ({', '.join(f'{value:.1f}' for value in values)})"
 
 
 def cells(values: Sequence[str]) -> str:
@@ -187,15 +222,19 @@ def cells(values: Sequence[str]) -> str:
 
 def notes(rows: list[Row], tests: dict[int, Test]) -> list[str]:
     """Budget, search and signatures, a line each."""
-    first = rows[0]
+    runs = [run for row in rows for run in row.runs]
+    first = runs[0]
     train, search = first.config.train, first.config.search
-    minutes = [row.seconds / 60 for row in rows]
+    minutes = [run.seconds / 60 for run in runs]
+    interval = median((run.scores[0]["high"] - run.scores[0]["low"]) / 2 for run in runs)
+    seeds = sorted({run.config.train.seed for run in runs})
     return [
-        f"Budget of each row: {first.passes:.2f} passes over {first.started['pairs']:,} pairs, {first.updates:,}"
+        f"Budget of each training: {first.passes:.2f} passes over {first.started['pairs']:,} pairs, {first.updates:,}"
         f" updates, {first.tokens / 1e6:.2f} M target tokens; {min(minutes):.1f} to {max(minutes):.1f} minutes"
         f" of updates, median {median(minutes):.1f}. {train.threads} thread,"
         f" {train.precision} on {first.started['device']},"
-        f" torch {first.started['torch']}, seed {train.seed}.",
+        f" torch {first.started['torch']}, seeds {', '.join(map(str, seeds))}. Means over the seeds; the deviation is"
+        f" the standard deviation. The 95 % interval of one score is ± {interval:.1f} BLEU (bootstrap, median).",
         "",
         f"Checkpoint of the best validation {train.valid_metric} (of {train.valid_sentences} sentences), beam"
         f" {search.beam_size}, length penalty {search.length_penalty:g}. The joined lines are the same test set with"
@@ -224,19 +263,23 @@ def draw(rows: list[Row], tests: dict[int, Test], work: Path) -> None:
 
 
 def draw_ladder(plt: Any, rows: list[Row]) -> Any:
-    """BLEU of each row with its interval, in the table's order."""
+    """BLEU of each row in the table's order: every seed, the mean and the standard deviation."""
     figure, axes = plt.subplots(figsize=(6.5, 0.32 * len(rows) + 1.2))
     for place, row in enumerate(rows):
-        score = row.scores[0]
-        colour = FAMILIES[row.family]
-        axes.plot([score["low"], score["high"]], [place, place], color=colour, linewidth=2, solid_capstyle="butt")
-        axes.plot(score["value"], place, "o", color=colour, markersize=6)
+        scores, colour = row.bleu(), FAMILIES[row.family]
+        axes.plot(scores, [place] * len(scores), "o", color=colour, markersize=4, alpha=0.45, markeredgewidth=0)
+        spread = stdev(scores) if len(scores) > 1 else 0
+        axes.errorbar(mean(scores), place, xerr=spread, fmt="|", color=colour, markersize=10, capsize=3)
         axes.annotate(
-            f"{score['value']:.1f}", (score["high"], place), (5, 0), textcoords="offset points", va="center_baseline"
+            f"{mean(scores):.1f}",
+            (max(*scores, mean(scores) + spread), place),
+            (6, 0),
+            textcoords="offset points",
+            va="center_baseline",
         )
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("BLEU, test 2016, with 95 % interval")
+    axes.set_xlabel("BLEU, test 2016: seeds, mean and standard deviation")
     axes.grid(axis="x", color="#ececec")
     axes.set_axisbelow(True)
     drawn = [family for family in FAMILIES if any(row.family == family for row in rows)]
@@ -256,8 +299,8 @@ def draw_lengths(plt: Any, rows: list[Row], tests: dict[int, Test]) -> Any:
     left.set(xlabel="words in the source, quarters of the lines", ylabel="BLEU", title="test 2016")
     right.set_xticks(range(len(JOINED)), [f"{n}\n{mean(tests[n].words):.0f} words" for n in JOINED])
     right.set(xlabel="captions on a line, mean length", title="the same captions joined")
-    by_length = {row.name: bleu_by_length(row, tests[1]) for row in rows}
-    by_joined = {row.name: bleu_by_joined(row, tests) for row in rows}
+    by_length = {row.name: means([run.bleu_by_length(tests[1]) for run in row.runs]) for row in rows}
+    by_joined = {row.name: means([run.bleu_by_joined(tests) for run in row.runs]) for row in rows}
     draw_lines(left, rows, {name: (range(len(parts)), values) for name, values in by_length.items()}, labels=False)
     draw_lines(right, rows, {name: (range(len(JOINED)), values) for name, values in by_joined.items()})
     left.set_ylim(bottom=0)
@@ -316,14 +359,14 @@ def apart(values: Sequence[float], least: float) -> list[float]:
 
 def main(work: Path, names: list[str]) -> None:
     """Table and figures of those rows that are finished."""
-    finished = [name for name in names if (work / name / "score.json").is_file()]
-    if missing := [name for name in names if name not in finished]:
+    found = [read_row(work, name) for name in names]
+    rows = [row for row in found if row.runs]
+    if missing := [row.name for row in found if not row.runs]:
         print(f"not finished, left out: {', '.join(missing)}", file=sys.stderr)
-    if not finished:
+    if not rows:
         raise UserError(f"{work}: no row is finished", "make row ROW=bahdanau")
-    rows = [read_row(work, name) for name in finished]
-    if len({row.updates for row in rows}) > 1:
-        budgets = ", ".join(f"{row.name} {row.updates:,}" for row in rows)
+    if len({run.updates for row in rows for run in row.runs}) > 1:
+        budgets = ", ".join(f"{row.name} {run.updates:,}" for row in rows for run in row.runs)
         raise UserError(f"{work}: rows with different budgets cannot be compared; updates: {budgets}")
     tests = {
         n: Test(*(read_text(work / "test" / f"{n}.{language}").lines for language in (SOURCE, TARGET))) for n in JOINED

@@ -1,19 +1,22 @@
-"""How far does a gradient reach? `python gradient_path.py WORK ROW… [--fresh]`
+"""How far does a gradient reach? `python gradient_path.py LADDER WORK ROW… [--fresh] [--check]`
 
 For each sentence of the test text, and each model: the norm of the gradient of the last target token's loss with
 respect to the embedding of each source token. The distance of a source token is the number of recurrent steps from it
 to the last target token in a model with one vector: to the end of the source, then along the target.
 
-Each model is measured untrained, with a few seeds, and trained if WORK/ROW/run is finished. The distances are the same
-for all models. Reads WORK/ROW/run, WORK/ROW/1.de and 2.de (translations), WORK/test and WORK/data; the ladder of
-recipes/attention-ladder leaves the same files. Writes WORK/gradient-path.md and WORK/gradient-path.png.
+Each model is measured untrained, with a few seeds, and trained with every seed for which LADDER/seedN/ROW is finished,
+the work folder of recipes/attention-ladder: `run`, the translations 1.de and 2.de. The test text is LADDER/test, the
+tokenizers are those of LADDER/data. Writes WORK/gradient-path.md and WORK/gradient-path.png. With --check it exits with
+5 where an untrained model is outside of expected.json.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import torch
@@ -34,7 +37,8 @@ from nmtcli.train.batches import Batch, make_batch
 from nmtcli.vocabulary import EOS, PAD
 
 HERE = Path(__file__).parent
-LADDER = HERE.parent / "attention-ladder" / "rows"
+LADDER = HERE.parent / "attention-ladder"
+EXPECTED, FAILED = HERE / "expected.json", 5
 SOURCE, TARGET = "en", "de"
 JOINED = (1, 2)  # captions joined to one line
 SEEDS = (1, 2, 3)  # of untrained models
@@ -141,22 +145,13 @@ class Row:
     name: str
     fresh: Curve
     trained: Curve | None
-    by_length: list[float]  # BLEU of each quarter of the test set by source length, then of joined captions
-    bleu: float | None
+    by_length: list[float]  # mean BLEU of each quarter of the test set by source length, then of joined captions
+    bleu: list[float]  # of each seed
 
 
-def row_file(name: str) -> Path:
-    """The settings of a row: of this recipe or of the ladder."""
-    own = HERE / "rows" / f"{name}.yaml"
-    return own if own.is_file() else LADDER / f"{name}.yaml"
-
-
-def row_config(name: str, work: Path) -> ModelConfig:
-    """The model of a row: of its run if it is finished, else of the files."""
-    saved = work / name / "run" / "config.yaml"
-    if saved.is_file():
-        return load_config(files=[saved]).model
-    model = load_config(files=[HERE / "base.yaml", row_file(name)]).model
+def row_config(name: str) -> ModelConfig:
+    """The model of a row of the ladder."""
+    model = load_config(files=[LADDER / "base.yaml", LADDER / "rows" / f"{name}.yaml"]).model
     return model.model_copy(update={"embedding": model.embedding.model_copy(update={"tie": "all"})})
 
 
@@ -188,20 +183,30 @@ Texts = dict[int, tuple[list[str], list[str]]]  # sources and references, by cap
 def read_row(name: str, work: Path, texts: Texts, tokenizers: Tokenizers, fresh_only: bool) -> Row:
     """Measure one row; a model that is not trained has its untrained curve only."""
     batches = make_batches(texts[1], tokenizers)
-    config, sizes = row_config(name, work), (len(tokenizers.source), len(tokenizers.target))
+    config, sizes = row_config(name), (len(tokenizers.source), len(tokenizers.target))
     fresh = measure([fresh_model(config, sizes, seed) for seed in SEEDS], batches)
-    files = [work / name / f"{n}.{TARGET}" for n in JOINED]
-    if fresh_only or not all(file.is_file() for file in files):
-        return Row(name, fresh, None, [], None)
-    trained = measure([load_model(find_model(work / name / "run"))], batches)
-    translations = [read_text(file).lines for file in files]
+    seeds = sorted(folder for folder in work.glob(f"seed*/{name}") if finished(folder))
+    if fresh_only or not seeds:
+        return Row(name, fresh, None, [], [])
+    trained = measure([load_model(find_model(folder / "run")) for folder in seeds], batches)
+    translations = [[read_text(folder / f"{n}.{TARGET}").lines for n in JOINED] for folder in seeds]
+    by_length = [mean(values) for values in zip(*(bleu_by_length(one, texts) for one in translations), strict=True)]
+    return Row(name, fresh, trained, by_length, [bleu(one[0], texts[1][1]) for one in translations])
+
+
+def finished(folder: Path) -> bool:
+    """Whether a row of the ladder is trained, and has translated all texts that are read here."""
+    return all((folder / f"{n}.{TARGET}").is_file() for n in JOINED)
+
+
+def bleu_by_length(translations: Sequence[list[str]], texts: Texts) -> list[float]:
+    """BLEU of each quarter of the test set by source length, then of joined captions."""
     words = [len(line.split()) for line in texts[1][0]]
-    by_length = []
+    values = []
     for part in quarters(words):
         inside = [number for number, length in enumerate(words) if length in part]
-        by_length.append(bleu([translations[0][n] for n in inside], [texts[1][1][n] for n in inside]))
-    by_length.append(bleu(translations[1], texts[2][1]))
-    return Row(name, fresh, trained, by_length, bleu(translations[0], texts[1][1]))
+        values.append(bleu([translations[0][n] for n in inside], [texts[1][1][n] for n in inside]))
+    return [*values, bleu(translations[1], texts[2][1])]
 
 
 def length_names(texts: Texts) -> list[str]:
@@ -219,10 +224,28 @@ def table(rows: Sequence[Row], names: Sequence[str]) -> str:
     for row in rows:
         cells = [f"{row.name} ({legend(row.name)})", f"{row.fresh.reach:.2g}"]
         cells += ["–" if row.trained is None else f"{row.trained.reach:.2g}"]
-        cells += ["–" if row.bleu is None else f"{row.bleu:.1f}"]
+        cells += [with_deviation(row.bleu)]
         cells += [f"{value:.1f}" for value in row.by_length] or ["–"] * len(names)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
+
+
+def with_deviation(values: Sequence[float]) -> str:
+    """Mean and standard deviation of the seeds."""
+    if not values:
+        return "–"
+    return f"{mean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+
+
+def shortfalls(rows: Sequence[Row], expected: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Untrained models whose gradient does not reach as far as expected, or farther."""
+    found = []
+    for row in rows:
+        for figure in expected[row.name]:
+            if abs(row.fresh.reach - figure["score"]) > figure["tolerance"]:
+                limits = f"{figure['score']} ± {figure['tolerance']} ({figure['source']})"
+                found.append(f"{row.name}, untrained: {FAR} / {NEAR} {row.fresh.reach:.2g}, expected {limits}")
+    return found
 
 
 def legend(name: str) -> str:
@@ -269,26 +292,32 @@ def line(panel: Any, name: str, x: Sequence[float], y: Sequence[float], marker: 
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description="Gradients by distance, and BLEU by length, of the models in WORK.")
-    parser.add_argument("work", type=Path, metavar="WORK")
+    parser = argparse.ArgumentParser(description="Gradients by distance, and BLEU by length, of models of the ladder.")
+    parser.add_argument("ladder", type=Path, metavar="LADDER", help="the work folder of recipes/attention-ladder")
+    parser.add_argument("work", type=Path, metavar="WORK", help="where table and figure are written")
     parser.add_argument("rows", nargs="+", metavar="ROW")
     parser.add_argument("--fresh", action="store_true", help="untrained models only")
+    parser.add_argument("--check", action="store_true", help="exit with 5 where a model is outside of expected.json")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     work: Path = options.work
-    tokenizers = open_data(work / "data").tokenizers
+    tokenizers = open_data(options.ladder / "data").tokenizers
     texts: Texts = {}
     for n in JOINED:
-        source, target = (read_text(work / "test" / f"{n}.{language}").lines for language in (SOURCE, TARGET))
+        source, target = (read_text(options.ladder / "test" / f"{n}.{language}").lines for language in (SOURCE, TARGET))
         texts[n] = source, target
-    rows = [read_row(name, work, texts, tokenizers, options.fresh) for name in options.rows]
+    rows = [read_row(name, options.ladder, texts, tokenizers, options.fresh) for name in options.rows]
     if untrained := [row.name for row in rows if row.trained is None and not options.fresh]:
         print(f"not trained, only measured as they begin: {', '.join(untrained)}", file=sys.stderr)
     names = length_names(texts)
     text = table(rows, names)
+    work.mkdir(parents=True, exist_ok=True)
     (work / "gradient-path.md").write_text(text, "utf-8")
     print(text)
     draw(rows, names, work / "gradient-path.png")
+    if options.check and (found := shortfalls(rows, json.loads(EXPECTED.read_text("utf-8")))):
+        print("\n".join(found), file=sys.stderr)
+        raise SystemExit(FAILED)
 
 
 if __name__ == "__main__":

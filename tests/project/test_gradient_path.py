@@ -2,13 +2,14 @@
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
 import sys
 
 import pytest
 import torch
 
-from nmtcli.settings import load_tree
 from nmtcli.vocabulary import PAD
 from tests.conftest import ROOT, nmt
 from tests.laws.test_training_laws import tiny_batch
@@ -80,16 +81,32 @@ def test_one_vector_loses_far_tokens_and_attention_keeps_them(tiny_model):
     assert reach["reversed"] > 10
 
 
-def test_rows_are_files_and_listed_everywhere():
+def test_rows_are_those_of_the_ladder_and_have_an_expected_gradient():
     named = re.search(r"^ROWS \?= (.*)$", (RECIPE / "Makefile").read_text("utf-8"), re.MULTILINE)[1].split()
     assert list(recipe.LINES) == named
-    assert all(recipe.row_file(name).is_file() for name in named)
-    own = {file.stem for file in (RECIPE / "rows").glob("*.yaml")}
-    assert own <= set(named)
-    assert not own & {file.stem for file in recipe.LADDER.glob("*.yaml")}
-    for name in own:
-        assert load_tree(files=[recipe.row_file(name)])[0].keys() == {"model"}
-    assert set(json.loads((RECIPE / "expected.json").read_text("utf-8"))) <= set(named)
+    assert {file.stem for file in (recipe.LADDER / "rows").glob("*.yaml")} > set(named)
+    assert list(json.loads((RECIPE / "expected.json").read_text("utf-8"))) == named
+
+
+def test_gradient_check_names_models_that_reach_less_or_farther_than_expected(capsys):
+    fresh = recipe.Curve(1, quarters=[1.0, 1.0, 1.0, 2.0], tokens=[1, 1, 1, 1])
+    row = recipe.Row("plain", fresh, None, [], [])
+    for score, fails in ((0.45, False), (0.3, True), (0.7, True)):
+        figure = {"score": score, "tolerance": 0.1, "source": "made up"}
+        found = recipe.shortfalls([row], {"plain": [figure]})
+        line = f"plain, untrained: first quarter / last quarter 0.5, expected {score} ± 0.1 (made up)"
+        assert found == [line] * fails
+
+
+@pytest.mark.parametrize(("target", "trains"), [("all", True), ("check", False)])
+def test_gradient_path_has_the_ladder_make_what_is_missing(target, trains, tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "NMT_DATA"}
+    command = ["make", "-n", target, f"WORK={tmp_path}/own", f"LADDER_WORK={tmp_path}/ladder", "NMT=nmt", "SEEDS=1 2"]
+    done = subprocess.run(command, cwd=RECIPE, check=True, capture_output=True, text=True, env=environment)
+    assert f"nmt prepare -o {tmp_path}/ladder/data" in done.stdout
+    assert (f"nmt train {tmp_path}/ladder/data -o {tmp_path}/ladder/seed2/plain-twice/run" in done.stdout) == trains
+    assert f"gradient_path.py {tmp_path}/ladder {tmp_path}/own plain" in done.stdout
+    assert not any(tmp_path.iterdir())
 
 
 def test_gradient_table_and_figure_show_untrained_and_trained_rows(
@@ -105,17 +122,19 @@ def test_gradient_table_and_figure_show_untrained_and_trained_rows(
         for joined in (1, 2):
             groups = [lines[start : start + joined] for start in range(0, len(lines), joined)]
             (tmp_path / "test" / f"{joined}.{name}").write_text("".join(" ".join(group) + "\n" for group in groups))
-    (tmp_path / "bahdanau").mkdir()
-    (tmp_path / "bahdanau" / "run").symlink_to(trained)
-    for joined in (1, 2):
-        source, translation = tmp_path / "test" / f"{joined}.en", tmp_path / "bahdanau" / f"{joined}.de"
-        assert nmt("translate", "-m", trained, "-i", source, "-o", translation) == 0
-    recipe.main([str(tmp_path), "plain", "bahdanau"])
+    for seed in (1, 2):
+        folder = tmp_path / f"seed{seed}" / "bahdanau"
+        folder.mkdir(parents=True)
+        (folder / "run").symlink_to(trained)
+        for joined in (1, 2):
+            source, translation = tmp_path / "test" / f"{joined}.en", folder / f"{joined}.de"
+            assert nmt("translate", "-m", trained, "-i", source, "-o", translation) == 0
+    work = tmp_path / "own"
+    recipe.main([str(tmp_path), str(work), "plain", "bahdanau"])
     assert "not trained, only measured as they begin: plain" in capsys.readouterr().err
-    plain, attention = [
-        line.split(" | ") for line in (tmp_path / "gradient-path.md").read_text("utf-8").splitlines()[2:]
-    ]
+    plain, attention = [line.split(" | ") for line in (work / "gradient-path.md").read_text("utf-8").splitlines()[2:]]
     assert plain[0] == "| plain (one vector)"
     assert plain[2:4] == ["–", "–"]
     assert float(attention[1]) > 0 < float(attention[2])
-    assert (tmp_path / "gradient-path.png").read_bytes().startswith(b"\x89PNG")
+    assert attention[3].endswith(" ± 0.0")  # the same run twice
+    assert (work / "gradient-path.png").read_bytes().startswith(b"\x89PNG")

@@ -6,6 +6,7 @@ import re
 import subprocess
 from itertools import pairwise
 from pathlib import Path
+from statistics import mean, stdev
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.conftest import ROOT, TINY, nmt, overrides
 
 LADDER = ROOT / "recipes" / "attention-ladder"
 FILES = sorted((LADDER / "rows").glob("*.yaml"), key=lambda file: file.stem)
+RUNS = ("seed1/plain", "seed2/plain", "seed1/attention-general")
 each_row = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 
 
@@ -30,8 +32,7 @@ def ladder():
 @each_row
 def test_a_row_sets_only_its_model_and_cites_its_paper(file):
     tree, _ = load_tree(files=[file])
-    assert tree.keys() <= {"model", "train"}
-    assert tree.get("train", {}).keys() <= {"learning_rate", "warmup_updates"}
+    assert tree.keys() == {"model"}
     assert "hidden_size" not in str(tree["model"]), "widths are base.yaml's"
     assert re.match(r"# [^:]+ \d{4}[^:]*: ", file.read_text("utf-8"))
 
@@ -53,7 +54,7 @@ def test_makefile_and_readme_list_every_row_in_one_order():
 
 @pytest.fixture(scope="module")
 def finished(corpus, data, trained, tmp_path_factory):
-    """Two rows as the Makefile leaves them, of real runs: sources, translations, scores."""
+    """Two rows as the Makefile leaves them, one with two seeds, of real runs: sources, translations, scores."""
     work = tmp_path_factory.mktemp("ladder")
     (work / "test").mkdir()
     for side, name in (("words", "en"), ("digits", "de")):
@@ -61,54 +62,61 @@ def finished(corpus, data, trained, tmp_path_factory):
         for joined in (1, 2, 3):
             groups = [lines[start : start + joined] for start in range(0, len(lines) - joined + 1, joined)]
             (work / "test" / f"{joined}.{name}").write_text("".join(" ".join(group) + "\n" for group in groups))
-    for row in ("plain", "attention-general"):
-        (work / row).mkdir()
-    (work / "attention-general" / "run").symlink_to(trained)
-    row = ["-c", LADDER / "rows" / "plain.yaml", "--device", "cpu", *overrides(*TINY)]
-    assert nmt("train", data, "-o", work / "plain" / "run", *row) == 0
-    for row in ("plain", "attention-general"):
+    for run in RUNS:
+        (work / run).mkdir(parents=True)
+    (work / "seed1" / "attention-general" / "run").symlink_to(trained)
+    row = ["-c", LADDER / "rows" / "plain.yaml", "--device", "cpu"]
+    for seed in (1, 2):
+        settings = overrides(*TINY, f"train.seed={seed}")
+        assert nmt("train", data, "-o", work / f"seed{seed}" / "plain" / "run", *row, *settings) == 0
+    for run in RUNS:
         for joined in (1, 2, 3):
-            source, translation = work / "test" / f"{joined}.en", work / row / f"{joined}.de"
-            assert nmt("translate", "-m", work / row / "run", "-i", source, "-o", translation) == 0
+            source, translation = work / "test" / f"{joined}.en", work / run / f"{joined}.de"
+            assert nmt("translate", "-m", work / run / "run", "-i", source, "-o", translation) == 0
     return work
 
 
-def score_rows(work, capsys):
-    for row in ("plain", "attention-general"):
+def score_runs(work, capsys):
+    for run in RUNS:
         capsys.readouterr()
-        assert nmt("score", work / row / "1.de", "-r", work / "test" / "1.de", "--metric", "bleu,chrf", "--json") == 0
-        (work / row / "score.json").write_text(capsys.readouterr().out)
+        assert nmt("score", work / run / "1.de", "-r", work / "test" / "1.de", "--metric", "bleu,chrf", "--json") == 0
+        (work / run / "score.json").write_text(capsys.readouterr().out)
 
 
 def test_table_and_figures_show_the_scores_of_the_runs(ladder, finished, capsys):
-    score_rows(finished, capsys)
+    score_runs(finished, capsys)
     ladder.main(finished, ["plain", "attention-general", "transformer"])
     assert "not finished, left out: transformer" in capsys.readouterr().err
     text = (finished / "ladder.md").read_text("utf-8")
     rows = {line.split(" | ")[0].removeprefix("| "): line.split(" | ") for line in text.splitlines()[2:4]}
     assert list(rows) == ["plain", "attention-general"]
+    reference = (finished / "test" / "1.de").read_text("utf-8").splitlines()
     for name, cells in rows.items():
-        started = json.loads((finished / name / "run" / "metrics.jsonl").read_text("utf-8").splitlines()[0])
+        folders = [finished / run for run in RUNS if run.endswith(name)]
+        started = json.loads((folders[0] / "run" / "metrics.jsonl").read_text("utf-8").splitlines()[0])
         assert cells[2] == f"{started['parameters']:,}"
-        pair = [(finished / part / "1.de").read_text("utf-8").splitlines() for part in (name, "test")]
-        bleu, chrf = score_corpus(pair[0], [pair[1]])
-        assert cells[6].startswith(f"{bleu.value:.1f} (")
-        assert cells[7] == f"{chrf.value:.1f}"
+        scores = [score_corpus((one / "1.de").read_text("utf-8").splitlines(), [reference]) for one in folders]
+        bleu, chrf = ([score.value for score in values] for values in zip(*scores, strict=True))
+        each = ", ".join(f"{value:.1f}" for value in bleu)
+        spread = f" ± {stdev(bleu):.1f} ({each})" if len(bleu) > 1 else ""
+        assert cells[6] == f"{mean(bleu):.1f}{spread}"
+        assert cells[7] == f"{mean(chrf):.1f}"
     assert rows["plain"][1] == "Sutskever et al. 2014"
-    assert "12 updates" in text and "BLEU|nrefs:1" in text
+    assert "12 updates" in text and "seeds 1, 2" in text and "BLEU|nrefs:1" in text
     for figure in ("ladder", "length", "curves"):
         assert (finished / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_rows_of_different_budgets_are_refused(ladder, finished, data, tmp_path, capsys):
-    score_rows(finished, capsys)
-    for part in ("test", "plain"):
+    score_runs(finished, capsys)
+    for part in ("test", "seed2"):
         (tmp_path / part).symlink_to(finished / part)
-    (tmp_path / "bahdanau").mkdir()
+    other = tmp_path / "seed1" / "bahdanau"
+    other.mkdir(parents=True)
     for file in ("1.de", "2.de", "3.de", "score.json"):
-        (tmp_path / "bahdanau" / file).symlink_to(finished / "plain" / file)
+        (other / file).symlink_to(finished / "seed1" / "plain" / file)
     shorter = overrides(*TINY, "train.max_updates=6")
-    assert nmt("train", data, "-o", tmp_path / "bahdanau" / "run", "--device", "cpu", *shorter) == 0
+    assert nmt("train", data, "-o", other / "run", "--device", "cpu", *shorter) == 0
     with pytest.raises(ladder.UserError, match="plain 12, bahdanau 6"):
         ladder.main(tmp_path, ["plain", "bahdanau"])
 
