@@ -213,13 +213,13 @@ def length_names(texts: Texts) -> list[str]:
     """The names of the points of `by_length`."""
     parts = quarters([len(line.split()) for line in texts[1][0]])
     joined = [len(line.split()) for line in texts[2][0]]
-    return [*(f"{part[0]}–{part[-1]}" for part in parts), f"two captions ({sum(joined) / len(joined):.0f})"]
+    return [*(f"{part[0]}–{part[-1]}" for part in parts), f"two captions ({mean(joined):.0f} words)"]
 
 
 def table(rows: Sequence[Row], names: Sequence[str]) -> str:
     """The rows as a Markdown table."""
     heads = ["model", f"untrained: {FAR} / {NEAR}", f"trained: {FAR} / {NEAR}", "test BLEU"]
-    heads += [f"BLEU, {name} words" for name in names]
+    heads += [*(f"BLEU, {name} words" for name in names[:-1]), f"BLEU, {names[-1]}"]
     lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
     for row in rows:
         cells = [f"{row.name} ({legend(row.name)})", f"{row.fresh.reach:.2g}"]
@@ -254,33 +254,38 @@ def legend(name: str) -> str:
 
 
 def draw(rows: Sequence[Row], names: Sequence[str], path: Path) -> None:
-    """Three panels: gradients of untrained and of trained models by distance, and BLEU by source length."""
+    """Panels: gradients of untrained and of trained models by distance, and BLEU by source length."""
     import matplotlib.pyplot as plt  # noqa: PLC0415 - an extra, and slow to import
 
     plt.switch_backend("agg")
     plt.rcParams |= {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10}
     plt.rcParams |= {"axes.titlelocation": "left", "figure.dpi": 144}
-    figure, panels = plt.subplots(1, 3, figsize=(12, 4.2), layout="constrained")
     trained = [row for row in rows if row.trained is not None]
+    width, columns = (12, 3) if trained else (5, 1)
+    figure, panels = plt.subplots(1, columns, figsize=(width, 4.2), layout="constrained", squeeze=False)
+    gradients = panels[0][:2]
     for row in rows:
-        line(panels[0], row.name, *row.fresh.points())
-    for row in trained:
-        assert row.trained is not None
-        line(panels[1], row.name, *row.trained.points())
-        line(panels[2], row.name, range(len(names)), row.by_length, marker="o")
-    panels[0].set_title("gradient at source tokens, untrained")
-    panels[1].set_title("gradient at source tokens, trained")
-    for panel in panels[:2]:
+        line(gradients[0], row.name, *row.fresh.points())
+    gradients[0].set(
+        title="gradient at source tokens, untrained", ylabel="gradient norm (1: mean of all source tokens)"
+    )
+    for panel in gradients:
         panel.set(yscale="log", xlabel="steps to the last target token, with one vector")
-    panels[0].set_ylabel("gradient norm (1: mean of all source tokens)")
-    panels[1].sharey(panels[0])
-    panels[2].set(title="BLEU by source length", xlabel="words in the source (quarters of the test set)")
-    panels[2].set_xticks(range(len(names)), [name.replace(" (", "\n(") for name in names], fontsize=8)
-    panels[2].set_ylim(bottom=0)
-    for panel in panels:
+    if trained:
+        lengths = panels[0][2]
+        for row in trained:
+            assert row.trained is not None
+            line(gradients[1], row.name, *row.trained.points())
+            line(lengths, row.name, range(len(names)), row.by_length, marker="o")
+        gradients[1].set_title("gradient at source tokens, trained")
+        gradients[1].sharey(gradients[0])
+        lengths.set(title="BLEU by source length", xlabel="words in the source (quarters of the test set)")
+        lengths.set_xticks(range(len(names)), [name.replace(" (", "\n(") for name in names], fontsize=8)
+        lengths.set_ylim(bottom=0)
+    for panel in panels[0]:
         panel.grid(axis="y", color="#ececec")
         panel.set_axisbelow(True)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(*gradients[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False)
     figure.savefig(path, facecolor="white")
     plt.close(figure)
 
