@@ -175,12 +175,12 @@ def onednn_fp32() -> bool:
 
     On AMD CPUs with AVX-512, MKL uses half of the register width and oneDNN is 2.2 times as fast. The CPU model
     decides, not a measurement: all processes then give the same bits, and a resumed run stays exact. A check makes sure
-    that the products are fp32, since oneDNN computes them in bf16 on CPUs with AMX.
+    that the products are fp32, since oneDNN computes them in bf16 on CPUs with AMX (PyTorch 2.11 only large ones).
     """
     features: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     if "AMD" not in str(features.get("cpu_name")) or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return False
-    inputs, matrix = _example()
+    inputs, matrix = _example(rows=512)
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
@@ -221,10 +221,10 @@ def product_of(kind: torch.dtype) -> str:
     return next((name for name in ("packed", "plain") if seconds.get(name, math.inf) < seconds[single]), single)
 
 
-def _example() -> tuple[Tensor, Tensor]:
-    """Inputs [64, 256] and a matrix [768, 256]."""
+def _example(rows: int = 64) -> tuple[Tensor, Tensor]:
+    """Inputs [rows, 256] and a matrix [768, 256]."""
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(64, 256, generator=generator), torch.randn(768, 256, generator=generator)
+    return torch.randn(rows, 256, generator=generator), torch.randn(768, 256, generator=generator)
 
 
 def _error(product: Tensor, inputs: Tensor, matrix: Tensor) -> float:
