@@ -183,8 +183,9 @@ class ClusterWorkers(Workers):
         """See `Workers`. Raises ResourceError for a lost scheduler, and for an item that loses several workers."""
         try:
             return self._wait(future)
-        except KilledWorker:
+        except (KilledWorker, TypeError):
             # Dask counts a lost worker against all items that waited there; alone, an item shows whether it is to blame
+            # Dask's executor makes a TypeError of a result whose worker is lost just then
             for _, other in others:
                 self._wait_for_end(other)
         try:

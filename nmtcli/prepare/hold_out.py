@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmtcli.config import DataConfig
+from nmtcli.data.digests import hashes
 from nmtcli.data.files import File
 from nmtcli.data.workers import local_workers
 from nmtcli.errors import DataError, UserError
@@ -24,7 +25,8 @@ from nmtcli.prepare.corpus import Corpora, Corpus
 from nmtcli.prepare.readers.lines import LinePairs
 from nmtcli.prepare.rows import Block, OnProgress
 
-_CANDIDATE = np.dtype([("rank", np.uint64), ("pair", np.uint64), ("row", np.int64)])
+# `spelling` tells texts apart that differ in the composition of their accents only, for which the others are equal.
+_CANDIDATE = np.dtype([("rank", np.uint64), ("pair", np.uint64), ("spelling", np.uint64), ("row", np.int64)])
 
 Candidates = np.ndarray[tuple[int], np.dtype[np.void]]
 
@@ -44,6 +46,8 @@ class RankingTask:
         candidates = np.empty(len(kept), _CANDIDATE)
         candidates["rank"] = ranks(source.hashes[kept], self._seed)
         candidates["pair"], candidates["row"] = pair_hashes(source.hashes, target.hashes)[kept], kept
+        spelled = (np.fromiter(hashes(side.encoded), np.uint64, len(side.texts)) for side in (source, target))
+        candidates["spelling"] = pair_hashes(*spelled)[kept]
         return lowest(candidates, self._size), block.size
 
 
@@ -57,7 +61,7 @@ def ranks(hashes: npt.NDArray[np.uint64], seed: int) -> npt.NDArray[np.uint64]:
 
 def lowest(candidates: Candidates, size: int) -> Candidates:
     """The `size` sources with the lowest ranks, in order, each with the pair of the lowest hash."""
-    candidates = np.sort(candidates, order=("rank", "pair", "row"))
+    candidates = np.sort(candidates, order=("rank", "pair", "spelling", "row"))
     new = np.ones(len(candidates), np.bool_)
     new[1:] = candidates["rank"][1:] != candidates["rank"][:-1]
     return candidates[new][:size]

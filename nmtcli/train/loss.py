@@ -21,7 +21,7 @@ from nmtcli.vocabulary import PAD
 _LEAST = 1e-12  # lower bound of a weight, which is zero outside a local window
 ROUND_ROWS = 64
 CPU_ROWS, GPU_ROWS = 1024, 8192  # whose logits exist at once; a GPU must be filled
-CACHED = 1 << 18  # logits whose softmax in fp32 stays in a CPU's cache
+CACHED = 1 << 18  # logits whose softmax in fp32 stays in the cache of a CPU core
 
 
 class FusedSmoothedLoss(torch.autograd.Function):
@@ -55,10 +55,12 @@ class FusedSmoothedLoss(torch.autograd.Function):
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         grad_bias = None if bias is None else torch.zeros_like(bias, dtype=torch.float32)
         offset = None if bias is None else bias.to(dtype)
-        loss, sums = torch.zeros((), device=features.device), torch.zeros(2, device=features.device)
-        chunk_rows = min(CPU_ROWS if features.is_cpu else GPU_ROWS, len(inputs))
-        piece_rows = max(1, CACHED // size) if features.is_cpu else chunk_rows
-        room = torch.empty(min(piece_rows, chunk_rows), size) if features.is_cpu else None
+        loss, sums = (features.new_zeros(shape, dtype=torch.float32) for shape in ((), (2,)))
+        chunk_rows = min(CPU_ROWS if features.is_cpu else GPU_ROWS, max(1, len(inputs)))
+        piece_rows, room = chunk_rows, None
+        if features.is_cpu:
+            piece_rows = min(max(1, CACHED * torch.get_num_threads() // size), chunk_rows)
+            room = features.new_empty(piece_rows, size, dtype=torch.float32)
         products = inputs.new_empty(chunk_rows, size)  # [M', V]: the logits, then their gradient
         for start in range(0, len(inputs), chunk_rows):
             chunk = inputs[start : start + chunk_rows]

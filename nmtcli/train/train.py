@@ -18,7 +18,7 @@ from nmtcli.train.curves import CurvesPage
 from nmtcli.train.distributed import joined, local_rank
 from nmtcli.train.finetuning import First, FirstEncoder, FirstModel
 from nmtcli.train.logs import Observer, WandbLog, open_logs
-from nmtcli.train.memory import keep_freed_memory, limit_kernel_cache
+from nmtcli.train.memory import keep_freed_memory, limit_kernel_cache, release_memory
 from nmtcli.train.options import RULES, TrainOptions
 from nmtcli.train.run import automatic_values, open_run, require_shared, resolve, settings_of
 from nmtcli.train.trainer import Trainer
@@ -52,6 +52,8 @@ class Training:
         """See `train`."""
         run, settings, fingerprint = RunDirectory(self.options.output), self.settings, self.data.manifest.fingerprint
         with ExitStack() as stack:
+            if self.device.type == "cpu":
+                stack.callback(release_memory)
             ranks = stack.enter_context(joined(self.device))
             everyone: list[Observer] = []
             if ranks.first:
@@ -70,7 +72,6 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
     """Read and check everything that a training needs. Raises UserError and DataError."""
     check_rules(options, RULES)
     limit_kernel_cache()
-    keep_freed_memory()
     output = options.output
     data = open_data(options.data)
     first: First | None = None
@@ -81,6 +82,8 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
     for warning in removed_settings(options.config, options.overrides):
         tell(warning, warning=True)
     device = open_device(options.device, given.train.threads, local_rank())
+    if device.type == "cpu":
+        keep_freed_memory()
     before = settings_of(output) if (output / "config.yaml").exists() else None
     settings = resolve(given, data, device, before, finetuning=trained is not None)
     if before is None and (values := automatic_values(given, settings)):

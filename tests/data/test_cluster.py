@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections import deque
+from concurrent.futures import Future
 
 import pytest
 
@@ -51,6 +53,16 @@ def test_an_item_that_kills_its_workers_is_named(two):
         with pytest.raises(ResourceError, match=r"^item die: 2 workers were killed one after the other") as caught:
             next(results)
         assert caught.value.exit_code == ExitCode.RESOURCES
+
+
+def test_a_result_that_dask_loses_on_its_way_is_computed_again(two):
+    """`distributed.cfexecutor` fails to unpack a result whose worker dies before the status of its future is read."""
+    lost = Future()
+    lost.set_exception(TypeError("cannot unpack non-iterable int object"))
+    with connected(str(two.file), silent) as found, found.workers(TextLength, name) as workers:
+        assert workers.result("aaa", lost, deque()) == 3
+        with pytest.raises(TypeError, match="has no len"):  # of the task itself
+            next(workers.map([5]))
 
 
 def test_gpus_are_resources_of_workers(two):

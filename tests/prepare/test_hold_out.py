@@ -77,6 +77,19 @@ def test_held_out_sources_are_not_in_training_and_are_reported(pairs, tmp_path, 
     assert len(open_data(tmp_path / "data").valid) == 30
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+def test_held_out_text_of_two_spellings_does_not_depend_on_their_order(tmp_path, seed):
+    composed = [(f"caf\u00e9 {number}", f"Caf\u00e9 {number}") for number in range(60)]
+    decomposed = [(f"cafe\u0301 {number}", f"Cafe\u0301 {number}") for number in range(60)]
+    mixed = random.Random(seed).sample([*composed, *decomposed], 120)
+    found = []
+    for name, text in (("one", mixed), ("other", mixed[::-1])):
+        assert prepare(write(tmp_path / name, text), tmp_path / f"{name}-data", "--hold-out", 20) == 0
+        found.append(drawn(tmp_path / f"{name}-data", "valid"))
+    assert found[0] == found[1]
+    assert len({source for source, _ in found[0]}) == 20
+
+
 def test_held_out_text_depends_on_the_seed_and_not_on_order_or_processes(pairs, tmp_path):
     shuffled = random.Random(1).sample(pairs, len(pairs))
     one, other = write(tmp_path / "one", pairs), write(tmp_path / "other", shuffled)

@@ -41,6 +41,31 @@ def test_fused_loss_equals_pytorch(monkeypatch, rows, smoothing, biased):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+def test_fused_loss_does_not_depend_on_the_default_type_and_device():
+    torch.manual_seed(0)
+    features, weight, targets = torch.randn(23, 8), torch.randn(17, 8), torch.randint(0, 17, (23,))
+    plain, plain_sums = plain_smoothed_loss(features, weight, None, targets, 0.1)
+    try:
+        torch.set_default_dtype(torch.bfloat16)
+        torch.set_default_device("meta")
+        fused, sums = FusedSmoothedLoss.apply(features, weight, None, targets, 0.1, torch.float32)
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+    torch.testing.assert_close(sums, plain_sums, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-4)
+
+
+def test_fused_loss_of_no_tokens_is_zero():
+    features, weight = torch.randn(0, 8, requires_grad=True), torch.randn(17, 8, requires_grad=True)
+    fused, sums = FusedSmoothedLoss.apply(features, weight, None, torch.empty(0, dtype=torch.long), 0.1, torch.float32)
+    fused.backward()
+    assert fused == 0
+    assert not sums.any()
+    assert features.grad.shape == (0, 8)
+    assert not weight.grad.any()
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("scale", [1, 1e3])
 def test_the_softmax_in_a_cpus_cache_is_that_of_pytorch(dtype, scale):

@@ -43,9 +43,7 @@ def test_the_environment_sets_the_number_of_kernels(monkeypatch):
     assert os.environ[CAPACITY] == "7"
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library has no mallopt")
-def test_freed_memory_of_tensors_is_reused():
-    program = """
+PAGE_FAULTS = """
 import resource, torch
 from nmtcli.train.memory import keep_freed_memory
 keep_freed_memory()
@@ -56,6 +54,21 @@ for number in range(20):
     before = faults if number < 10 else before  # until the heap has grown
 print(faults - before)
 """
-    plain = {**os.environ, "THP_MEM_ALLOC_ENABLE": "0"}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=plain)
-    assert int(done.stdout) < 1000  # ten times 32 MB are 81,920 pages of 4 kB
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library has no mallopt")
+@pytest.mark.parametrize(
+    ("setting", "reused"),
+    [
+        ({}, True),
+        ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
+        ({"GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=131072"}, False),
+    ],
+    ids=["", "trim", "tunables"],
+)
+def test_freed_memory_of_tensors_is_reused_unless_the_user_has_set_malloc(setting, reused):
+    malloc = {name: value for name, value in os.environ.items() if "MALLOC" not in name and name != "GLIBC_TUNABLES"}
+    environment = {**malloc, "THP_MEM_ALLOC_ENABLE": "0", **setting}
+    command = [sys.executable, "-c", PAGE_FAULTS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert (int(done.stdout) < 1000) == reused  # ten times 32 MB are 81,920 pages of 4 kB
