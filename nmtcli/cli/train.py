@@ -70,8 +70,8 @@ _RULES: tuple[Rule[_CommandOptions], ...] = (
 @command(lambda: _CommandOptions)
 def train(context: typer.Context, options: _CommandOptions) -> None:
     """Train a model. Run the same command again to resume it."""
-    # Tensors of 2 MB and more in huge pages, for a tenth more speed on a CPU; must be set before torch is imported. Torch
-    # warns where the kernel has none.
+    # Tensors of 2 MB and more in huge pages, for a tenth more speed on a CPU; must be set before torch is imported, and
+    # makes it warn where the kernel has none.
     if Path("/sys/kernel/mm/transparent_hugepage").exists():
         os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     from nmtcli.train.options import RULES
