@@ -9,6 +9,7 @@ not counted. `make gpu-report` runs this with the tests and recipes.
 """
 
 import argparse
+import gc
 import tempfile
 import time
 from pathlib import Path
@@ -58,12 +59,17 @@ def losses(data: PreparedData, device: str, precision: str) -> list[float]:
     updates, found = made.feed.updates(made.state), []
     for _ in range(UPDATES):
         made.update(next(updates))
-        found.append(made.meter.read(made.ranks)["loss"])
+        found.append(made.meter.read(made.state, 0.0)["loss"])
     return found
 
 
 def throughput(data: PreparedData, precision: str, workload: str, rate: float) -> tuple[float, float, float, int]:
-    """Target tokens/s, use of a device that makes `rate` operations a second, peak GPU memory in GB, parameters."""
+    """Target tokens/s, use of a device that makes `rate` operations a second, peak GPU memory in GB, parameters.
+
+    Raises torch.OutOfMemoryError also where the trainer would halve the batches.
+    """
+    gc.collect()  # trainers have cycles
+    torch.cuda.empty_cache()
     preset, settings, tokens = WORKLOADS[workload]
     settings = [*settings, f"train.batch_tokens={tokens}", f"train.precision={precision}"]
     made = trainer(data, "cuda", *settings, preset=preset)
@@ -77,6 +83,8 @@ def throughput(data: PreparedData, precision: str, workload: str, rate: float) -
     for batches in measured:
         made.update(batches)
     torch.cuda.synchronize()
+    if made.meter.splits:
+        raise torch.OutOfMemoryError(f"{workload}: batches had to be halved")
     seconds = time.perf_counter() - start
     source = sum(int(batch.source_length.sum()) for batches in measured for batch in batches)
     target = sum(batch.target_tokens for batches in measured for batch in batches)
@@ -126,7 +134,7 @@ def compare_throughput(data: PreparedData, workloads: list[str]) -> None:
             tokens = WORKLOADS[workload][2]
             try:
                 speed, use, memory, count = throughput(data, precision, workload, rate)
-            except torch.cuda.OutOfMemoryError:
+            except torch.OutOfMemoryError:
                 cells = [workload, "", f"{tokens:,}", precision, "out of memory", "", ""]
             else:
                 cells = [

@@ -3,13 +3,14 @@
 # recipes from text to score (Multi30k where $NMT_DATA has it), translation by precision and batch size, the gpu tests.
 # Usage: benchmarks/gpu.sh [PYTHON], or make gpu-report. Takes twelve minutes; what does not fit is left out and named.
 set -euo pipefail
+python=$(command -v "${1:-python3}")
+case $python in /*) ;; *) python=$PWD/$python ;; esac
 cd "$(dirname "$0")/.."
-python=${1:-python3}
 limit=${LIMIT:-720}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 "$python" -c 'import torch, sys; sys.exit(not torch.cuda.is_available() and "no CUDA device")'
-printf '#!/bin/sh\nexec "%s" -m nmtcli "$@"\n' "$(command -v "$python")" > "$work/nmt" && chmod +x "$work/nmt"
+printf '#!/bin/sh\nexec "%s" -m nmtcli "$@"\n' "$python" > "$work/nmt" && chmod +x "$work/nmt"
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}" NMT="$work/nmt" PYTHON="$python"
 
 # A titled section of the report: one command, as long as the time left allows.
@@ -42,7 +43,8 @@ export -f recipe translations
 export work
 
 echo "## GPU report of $(date -u +%F), commit $(git rev-parse --short HEAD 2> /dev/null || echo '?')"
-make -s -C recipes/phrasebook prepare WORK="$work/phrasebook" TEXT="$work/text" > /dev/null 2>&1
+make -s -C recipes/phrasebook prepare WORK="$work/phrasebook" TEXT="$work/text" > "$work/prepared" 2>&1 ||
+    { echo "recipes/phrasebook prepare failed"; tail -n 5 "$work/prepared"; exit 1; }
 data=$work/phrasebook/data
 section "Losses against the CPU" "$python" benchmarks/gpu.py "$data" --losses
 section "Training throughput" "$python" benchmarks/gpu.py "$data" --throughput

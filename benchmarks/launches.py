@@ -116,7 +116,10 @@ class _Gpu(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, named = getattr(func, "__name__", ""), kwargs or {}
         if name in ("lstm", "gru"):
-            hidden: Tensor = _CudnnLayer.apply(*map(self._half, (args[0], *args[2])))  # type: ignore[no-untyped-call]
+            layer = args[0], *args[2]
+            if self.dtype is not None:  # whatever the type of autocast
+                layer = tuple(one.to(torch.float16) for one in layer)
+            hidden: Tensor = _CudnnLayer.apply(*layer)  # type: ignore[no-untyped-call]
             last = hidden[:, -1][None]
             return (hidden, last) if name == "gru" else (hidden, last, last.float())
         if func is F.dropout:
@@ -145,7 +148,7 @@ def pretended_gpu(precision: str) -> Iterator[None]:
     kinds = ["cuda", "cpu", "meta"]
     with (
         _Gpu(None),
-        patch("torch.autocast", lambda *_, **__: _Gpu(dtype)),
+        patch("torch.autocast", lambda *_, enabled=True: _Gpu(dtype if enabled else None)),
         patch("torch.is_autocast_enabled", lambda *_: _ACTIVE[-1] is not None),
         patch("torch._C._is_any_autocast_enabled", lambda *_: _ACTIVE[-1] is not None),
         patch("torch.get_autocast_dtype", lambda *_: _ACTIVE[-1]),

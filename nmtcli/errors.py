@@ -62,6 +62,7 @@ _OUT_OF_MEMORY = (
     "bad_alloc",
     "bad allocation",
     "alloc_failed",
+    "allocation_failed",
     "can't start new thread",
 )
 

@@ -62,33 +62,47 @@ class RecurrentLayer(nn.Module):
         if inputs.is_cpu and torch.is_autocast_enabled("cpu") and not runs_lstm_in(torch.get_autocast_dtype("cpu")):
             with torch.autocast("cpu", enabled=False):
                 return self._whole(inputs.float(), tuple(part.float() for part in state), length)
+        if not inputs.is_cpu and torch.is_autocast_enabled("cuda"):
+            dtype = torch.get_autocast_dtype("cuda")
+            # PyTorch's autocast runs cuDNN's recurrent layers in fp16 even in bf16, which has no loss scaling: small
+            # gradients would become zero.
+            with torch.autocast("cuda", enabled=False):
+                return self._whole(inputs.to(dtype), state, length, [weight.to(dtype) for weight in self._weights()])
         return self._whole(inputs, state, length)
 
-    def _whole(self, inputs: Tensor, state: State, length: Tensor | None) -> tuple[Tensor, State | None]:
-        """`forward` by PyTorch's kernel for whole sequences."""
+    def _weights(self) -> list[Tensor]:
+        """weight_ih, weight_hh, bias_ih, bias_hh."""
+        return list(self.rnn.all_weights[0])
+
+    def _whole(
+        self, inputs: Tensor, state: State, length: Tensor | None, weights: list[Tensor] | None = None
+    ) -> tuple[Tensor, State | None]:
+        """`forward` by PyTorch's kernel for whole sequences. `weights`, of the inputs' type, replace the layer's."""
         initial = tuple(part.to(inputs.dtype)[None].contiguous() for part in state)  # [1, B, H] each
+        weights = self._weights() if weights is None else weights
+        options = True, 1, 0.0, self.training, False, True  # biases, one layer, no dropout, one direction, [B, L, E]
         if self.cell == "gru":
-            hidden, _ = self.rnn(inputs, initial[0])
+            hidden, _ = torch.gru(inputs, initial[0], weights, *options)
             return hidden, None if length is None else (last_of(hidden, length),)
         if length is None:
-            hidden, _ = self.rnn(inputs, initial)
+            hidden, _, _ = torch.lstm(inputs, initial, weights, *options)
             return hidden, None
-        return self._keep_cell(inputs, initial, length)
+        inputs, weights = self._with_padding_flag(inputs, weights, length)
+        hidden, _, cell = torch.lstm(inputs, initial, weights, *options)
+        return hidden, (last_of(hidden, length), cell[0])
 
-    def _keep_cell(self, inputs: Tensor, initial: State, length: Tensor) -> tuple[Tensor, State]:
-        """The fused LSTM with the cell state at the last real position.
+    def _with_padding_flag(self, inputs: Tensor, weights: list[Tensor], length: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Inputs and weights of an LSTM whose last cell state is that of the last real position.
 
         The kernel returns the cell state after the padding. So padding sets a flag, an additional input whose fixed
         weights close the input gate and open the forget gate: the cell state stays unchanged over the padding.
         """
         padding = torch.arange(inputs.size(1), device=inputs.device)[None] >= length[:, None]  # [B, L]
-        weight_ih, weight_hh, bias_ih, bias_hh = self.rnn.all_weights[0]
+        weight_ih, *others = weights
         flag_weight = weight_ih.new_zeros(4, self.hidden_size)
         flag_weight[0], flag_weight[1] = -1e4, 1e4
         flagged = torch.cat([inputs, padding[..., None].to(inputs.dtype)], dim=-1)
-        weights = [torch.cat([weight_ih, flag_weight.view(-1, 1)], dim=1), weight_hh, bias_ih, bias_hh]
-        hidden, _, cell = torch.lstm(flagged, initial, weights, True, 1, 0.0, self.training, False, True)
-        return hidden, (last_of(hidden, length), cell[0])
+        return flagged, [torch.cat([weight_ih, flag_weight.view(-1, 1)], dim=1), *others]
 
     def _loop(
         self, inputs: Tensor, state: State, length: Tensor | None, mask: Tensor | None

@@ -1,5 +1,6 @@
 """Choice and setup of the device."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -35,6 +36,8 @@ def open_device(
         if precision == "int8":
             raise UserError("int8 needs a CPU", "use bf16 or fp16 on a GPU, or --device cpu")
         device = torch.device("cuda", number)
+        # True of weights that are cast for each batch, and no fault.
+        warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk")
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("highest")  # true fp32, no TF32; bf16 is the fast option
         torch.backends.cudnn.allow_tf32 = False

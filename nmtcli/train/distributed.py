@@ -110,8 +110,15 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         if not (isinstance(error, dist.DistError) or any(word in str(error) for word in LOST)):
             raise
         raise RankLost(
-            f"rank {rank()}: another rank ended", "run the same command to resume from the last checkpoint"
+            f"rank {rank()}: another rank ended, or the connection failed: {_reason(error)}",
+            "run the same command to resume from the last checkpoint",
         ) from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """The line of an error of gloo or NCCL that says most."""
+    _, _, last = str(error).partition("Last error:")  # of NCCL
+    return (last.strip() or str(error) or type(error).__name__).splitlines()[0]
 
 
 class Parallel:

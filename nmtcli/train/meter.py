@@ -25,11 +25,15 @@ class Meter:
         self.norm: Tensor | float = 0.0
         self.tokens = self.updates = 0
         self.seconds = self.waiting = 0.0
-        self.clock = time.perf_counter()
+        self.clock = self.asked = time.perf_counter()
+
+    def data_asked(self) -> None:
+        """The batches of an update are asked for."""
+        self.asked = time.perf_counter()
 
     def data_ready(self) -> None:
         """The batches of an update are loaded."""
-        self.waiting += time.perf_counter() - self.clock
+        self.waiting += time.perf_counter() - self.asked
 
     def update_done(self, sums: Tensor, tokens: int, norm: Tensor) -> float:
         """Count an update of `tokens` target tokens on all ranks; `sums` are those of this rank (`Gradients.compute`).

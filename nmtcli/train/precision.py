@@ -42,6 +42,8 @@ class MixedPrecision:
         self.fixed = precision != "fp16"  # the scale stays one
         self.sharded = sharded
         self.scaler = torch.amp.GradScaler(device.type, init_scale=2.0**16, enabled=not self.fixed)
+        if not self.fixed:
+            self.scaler.scale(torch.zeros((), device=device))  # makes the scale, also of a rank without pairs
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context of a forward pass."""

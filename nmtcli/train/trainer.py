@@ -126,7 +126,9 @@ class Trainer:
                     for observer in self.observers:
                         observer.stopped({"step": self.state.step, "reason": reason})
                     return reason
+                self.meter.data_asked()
                 batches = next(updates)
+                self.meter.data_ready()
                 self.update(batches)
                 if self.recovery.diverged():
                     report = self.recovery.recover(batches)
@@ -176,7 +178,6 @@ class Trainer:
 
     def update(self, batches: list[Batch]) -> None:
         """One update of the weights from one or several batches, as if they were one."""
-        self.meter.data_ready()
         state, settings = self.state, self.config.train
         rate = self.schedule.rate(state.step + 1, state.rate_scale)
         set_rate(self.learner.optimizer, rate, self.encoder_share)
@@ -191,9 +192,11 @@ class Trainer:
         if self.learner.ema is not None:
             self.learner.ema.update(state.step)
         state.target_tokens += tokens
+        logged = state.step % settings.log_every == 0 or state.step == self.total
+        if logged:
+            self.learner.skipped.count(state)  # waits for a GPU, which belongs to the time of these updates
         state.seconds += self.meter.update_done(sums, tokens, torch.where(applied, norm, 0.0))
-        if state.step % settings.log_every == 0 or state.step == self.total:
-            self.learner.skipped.count(state)
+        if logged:
             averages = self.meter.read(state, rate)
             if self.device.type == "cpu":
                 release_memory()

@@ -125,6 +125,7 @@ ALLOCATIONS = [
     RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 9"),
     RuntimeError("std::bad_alloc"),
     RuntimeError("CUDA failed with error out of memory"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
     OSError(errno.ENOMEM, "Cannot allocate memory"),
 ]
 FUNCTIONS = {

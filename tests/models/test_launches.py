@@ -3,8 +3,10 @@ values (benchmarks/launches.py).
 """
 
 import pytest
+import torch
 
 from benchmarks.launches import (
+    META,
     PRESETS,
     batch_of,
     make_trainer,
@@ -14,6 +16,8 @@ from benchmarks.launches import (
     pretended_gpu,
 )
 from nmtcli.data.directory import open_data
+from nmtcli.models.cells import RecurrentLayer
+from nmtcli.train.precision import DTYPES
 
 # Launches of an update of 5 tokens in bf16, as counted; fewer are welcome, and then the budget follows.
 BUDGET = {
@@ -57,3 +61,19 @@ def test_no_value_is_read_in_the_other_precisions(data, preset, precision):
         trainer = make_trainer(open_data(data), preset, precision)
         batch = batch_of(2, 4)
         assert min(of_update(trainer, batch), of_validation(trainer, batch), of_search_step(trainer, batch)) > 0
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+@pytest.mark.parametrize("length", [None, [2, 3]], ids=["", "length"])
+def test_recurrent_layers_run_in_the_precision_of_autocast_on_a_gpu(cell, precision, length):
+    """PyTorch's own autocast would run them in fp16, also where the loss is not scaled."""
+    dtype = DTYPES[precision]
+    with pretended_gpu(precision):
+        layer = RecurrentLayer(8, 8, cell).to(META)
+        lengths = None if length is None else torch.tensor(length, device=META)
+        with torch.autocast("cuda", dtype):
+            hidden, _ = layer(torch.zeros(2, 3, 8, device=META), None, lengths)
+        assert hidden.dtype == dtype
+        hidden.float().sum().backward()
+        assert all(weight.grad.dtype == torch.float32 for weight in layer.parameters())

@@ -56,7 +56,7 @@ def test_json_without_text_is_refused(trained, tmp_path, capsys):
         ('\n\ufeff\n{"id": 1}\n', 3),
         ('{"source": "one", "weight": NaN}\n', 1),
         ('{"source": "one", "weight": ' + "9" * 5000 + "}\n", 1),
-        ('{"source": "one", "x": ' + "[" * 5000 + "]" * 5000 + "}\n", 1),
+        ('{"source": "one", "x": ' + "[" * 100_000 + "]" * 100_000 + "}\n", 1),
         ('{"source": "one"\n', 1),
         ('{"source": 5}\n', 1),
         ('[\n{"source": "one"},\n]\n', 1),

@@ -12,7 +12,7 @@ import torch.multiprocessing
 from torch import nn
 
 from nmtcli.data.batching import Sentences
-from nmtcli.errors import ResourceError
+from nmtcli.errors import RankLost, ResourceError
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.settings import load_config
 from nmtcli.train.batches import Batch, make_batch, share
@@ -153,6 +153,26 @@ def test_two_ranks_equal_one_for_each_preset_also_out_of_memory(tmp_path):
         assert losses[name] == pytest.approx(loss, rel=1e-5)
     assert not any(splits[0])
     assert all(splits[1][: len(complete_presets())])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[transport/tcp/pair.cc] Connection closed by peer [127.0.0.1]:9", "Connection closed by peer"),
+        ("NCCL error in: NCCLUtils.cpp:9\nLast error:\nno space in /dev/shm\n", "no space in /dev/shm"),
+    ],
+)
+def test_a_lost_rank_or_connection_is_reported_with_its_reason(monkeypatch, text, reason):
+    def fail(*_, **__):
+        raise RuntimeError(text)
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.distributed, "init_process_group", fail)
+    with (
+        pytest.raises(RankLost, match=f"^rank 0: another rank ended, or the connection failed: .*{reason}"),
+        joined(CPU),
+    ):
+        pass
 
 
 def test_a_rank_without_pairs_takes_part():

@@ -114,6 +114,14 @@ def test_evaluation_gives_the_loss_that_training_minimises(tiny_model):
     assert negative_log_prob.item() > 0
 
 
+def test_a_rank_without_pairs_in_its_first_update_steps_in_fp16():
+    precision = MixedPrecision("fp16", torch.device("cpu"))
+    weight = torch.nn.Parameter(torch.ones(3))
+    weight.grad = torch.zeros(3)
+    assert precision.step(torch.optim.SGD([weight], lr=0.5), clip_norm=2.0) == 0
+    assert precision.state()["_growth_tracker"] == 1
+
+
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD])
 @pytest.mark.parametrize("way", ["at once", "sharded", "scaled"])
 def test_an_update_that_is_not_finite_is_not_applied(kind, way):

@@ -9,7 +9,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,13 +175,14 @@ class CTranslate2Runtime:
     def log_probs(self, sentences: Sequence[Tokens], targets: Sequence[Tokens]) -> list[list[float]]:
         """The log-probabilities of the tokens of given translations, and of their EOS; ids without EOS."""
         _lengths([*sentences, *targets], "leave out longer pairs")
-        scored = self._model.score_batch(
-            [self._read(sentence) for sentence in sentences],
-            [[self._target[token] for token in target] for target in targets],
-            max_input_length=0,
-            max_batch_size=SCORED_TOKENS,
-            batch_type="tokens",
-        )
+        with found_libraries():
+            scored = self._model.score_batch(
+                [self._read(sentence) for sentence in sentences],
+                [[self._target[token] for token in target] for target in targets],
+                max_input_length=0,
+                max_batch_size=SCORED_TOKENS,
+                batch_type="tokens",
+            )
         return [result.log_probs for result in scored]
 
     def _score(self, sentences: Sequence[Tokens], candidates: Sequence[Sequence[_Candidate]]) -> None:
@@ -212,19 +214,20 @@ class CTranslate2Runtime:
         # It returns the best finished hypotheses by its length normalisation, which is that of average; 0.7 is closest
         # to gnmt at the lengths of sentences. With 0 it would stop when the most probable hypothesis is finished.
         penalty = max(options.length_penalty * (0.7 if options.length_normalization == "gnmt" else 1.0), 1e-6)
-        results = self._model.translate_batch(
-            [self._read(sentence) for sentence in sentences],
-            beam_size=beam,
-            num_hypotheses=beam,
-            length_penalty=penalty,
-            no_repeat_ngram_size=options.no_repeat_ngram,
-            max_input_length=0,
-            min_decoding_length=min(shortest, longest) - 1,
-            max_decoding_length=longest,
-            return_scores=True,
-            return_end_token=True,
-            return_attention=attends,
-        )
+        with found_libraries():
+            results = self._model.translate_batch(
+                [self._read(sentence) for sentence in sentences],
+                beam_size=beam,
+                num_hypotheses=beam,
+                length_penalty=penalty,
+                no_repeat_ngram_size=options.no_repeat_ngram,
+                max_input_length=0,
+                min_decoding_length=min(shortest, longest) - 1,
+                max_decoding_length=longest,
+                return_scores=True,
+                return_end_token=True,
+                return_attention=attends,
+            )
         first = self._first_attention(sentences) if attends and beam > 1 else None
         pools = []
         for row, result in enumerate(results):
@@ -242,14 +245,15 @@ class CTranslate2Runtime:
         """The attention of the first token of each translation, [1, S]; with a beam, CTranslate2 confuses it between
         the sentences of a batch."""
         sources = [self._read(sentence) for sentence in sentences]
-        results = self._model.translate_batch(
-            sources,
-            beam_size=1,
-            max_decoding_length=1,
-            max_input_length=0,
-            return_end_token=True,
-            return_attention=True,
-        )
+        with found_libraries():
+            results = self._model.translate_batch(
+                sources,
+                beam_size=1,
+                max_decoding_length=1,
+                max_input_length=0,
+                return_end_token=True,
+                return_attention=True,
+            )
         return [_attention(result.attention[0]) for result in results]
 
     def _read(self, sentence: Tokens) -> list[str]:
@@ -267,6 +271,17 @@ def _attention(weights: Sequence[Sequence[float]]) -> NDArray[np.float32]:
     """Weights [T, S]; CTranslate2 omits that of the source EOS."""
     given = np.asarray(weights, np.float32).reshape(len(weights), -1)
     return np.concatenate([given, np.maximum(1 - given.sum(axis=1, keepdims=True), 0)], axis=1)
+
+
+@contextmanager
+def found_libraries() -> Iterator[None]:
+    """Raises UserError where CTranslate2 does not find a library of CUDA, which it loads at the first product only."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "cannot be loaded" not in str(error):
+            raise
+        raise UserError(f"CTranslate2 on a GPU: {error}", "install this library, or use --device cpu") from None
 
 
 def _open(folder: Path, precision: StoredPrecision, device: str, threads: int, number: int) -> "ctranslate2.Translator":
