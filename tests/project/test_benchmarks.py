@@ -4,10 +4,12 @@ import ast
 from importlib import import_module
 
 import pytest
+import torch
 
 from benchmarks import gpu
 from nmtcli.data.directory import open_data
-from tests.conftest import ROOT
+from nmtcli.train.meter import Meter
+from tests.conftest import ROOT, TINY
 
 SCRIPTS = sorted(path for folder in ("benchmarks", "docs", "recipes") for path in (ROOT / folder).rglob("*.py"))
 
@@ -27,3 +29,19 @@ def test_losses_of_the_gpu_report_are_those_of_each_update(data, monkeypatch):
     found = gpu.losses(open_data(data), "cpu", "fp32")
     assert len(found) == 3
     assert found[2] < found[0]
+
+
+def test_throughput_of_the_gpu_report_is_measured_and_batches_that_do_not_fit_are_refused(data, monkeypatch):
+    """On the CPU: what asks for the GPU's memory is left out."""
+    for name in ("empty_cache", "reset_peak_memory_stats", "synchronize"):
+        monkeypatch.setattr(gpu.torch.cuda, name, lambda: None)
+    monkeypatch.setattr(gpu.torch.cuda, "max_memory_allocated", lambda: 2e9)
+    monkeypatch.setattr(gpu, "open_device", lambda name: torch.device("cpu"))
+    monkeypatch.setattr(gpu, "MEASURED", 2)
+    monkeypatch.setattr(gpu, "WORKLOADS", {"small": (None, TINY, 100)})
+    speed, use, memory, parameters = gpu.throughput(open_data(data), "fp32", "small", 1e9)
+    assert min(speed, use, parameters) > 0
+    assert memory == 2
+    monkeypatch.setattr(Meter, "splits", property(lambda self: 1, lambda self, value: None), raising=False)
+    with pytest.raises(torch.OutOfMemoryError, match="small"):
+        gpu.throughput(open_data(data), "fp32", "small", 1e9)
