@@ -5,7 +5,7 @@ respect to the embedding of each source token. The distance of a source token is
 to the last target token in a model with one vector: to the end of the source, then along the target.
 
 Each model is measured untrained, with a few seeds, and trained with every seed for which LADDER/seedN/ROW is finished,
-the work folder of recipes/attention-ladder: `run`, the translations 1.de and 2.de. The test text is LADDER/test, the
+the work folder of recipes/attention-ladder: `run`, 1.de and 2.de, score.json. The test text is LADDER/test, the
 tokenizers are those of LADDER/data. Writes WORK/gradient-path.md and WORK/gradient-path.png. With --check it exits with
 5 where an untrained model is outside of expected.json.
 """
@@ -185,18 +185,13 @@ def read_row(name: str, work: Path, texts: Texts, tokenizers: Tokenizers, fresh_
     batches = make_batches(texts[1], tokenizers)
     config, sizes = row_config(name), (len(tokenizers.source), len(tokenizers.target))
     fresh = measure([fresh_model(config, sizes, seed) for seed in SEEDS], batches)
-    seeds = sorted(folder for folder in work.glob(f"seed*/{name}") if finished(folder))
+    seeds = sorted(file.parent for file in work.glob(f"seed*/{name}/score.json"))
     if fresh_only or not seeds:
         return Row(name, fresh, None, [], [])
     trained = measure([load_model(find_model(folder / "run")) for folder in seeds], batches)
     translations = [[read_text(folder / f"{n}.{TARGET}").lines for n in JOINED] for folder in seeds]
     by_length = [mean(values) for values in zip(*(bleu_by_length(one, texts) for one in translations), strict=True)]
     return Row(name, fresh, trained, by_length, [bleu(one[0], texts[1][1]) for one in translations])
-
-
-def finished(folder: Path) -> bool:
-    """Whether a row of the ladder is trained, and has translated all texts that are read here."""
-    return all((folder / f"{n}.{TARGET}").is_file() for n in JOINED)
 
 
 def bleu_by_length(translations: Sequence[list[str]], texts: Texts) -> list[float]:

@@ -126,6 +126,7 @@ def test_gradient_table_and_figure_show_untrained_and_trained_rows(
         folder = tmp_path / f"seed{seed}" / "bahdanau"
         folder.mkdir(parents=True)
         (folder / "run").symlink_to(trained)
+        (folder / "score.json").touch()  # the row is finished
         for joined in (1, 2):
             source, translation = tmp_path / "test" / f"{joined}.en", folder / f"{joined}.de"
             assert nmt("translate", "-m", trained, "-i", source, "-o", translation) == 0
