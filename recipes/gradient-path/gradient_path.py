@@ -4,10 +4,10 @@ For each sentence of the test text, and each model: the norm of the gradient of 
 respect to the embedding of each source token. The distance of a source token is the number of recurrent steps from it
 to the last target token in a model with one vector: to the end of the source, then along the target.
 
-Each model is measured untrained, with a few seeds, and trained with every seed for which LADDER/seedN/ROW is finished,
-the work folder of recipes/attention-ladder: `run`, 1.de and 2.de, score.json. The test text is LADDER/test, the
-tokenizers are those of LADDER/data. Writes WORK/gradient-path.md and WORK/gradient-path.png. With --check it exits with
-5 where an untrained model is outside of expected.json.
+LADDER is the work folder of recipes/attention-ladder. Each model is measured untrained, with a few seeds, and trained
+with every seed for which LADDER/seedN/ROW is finished: `run`, 1.de, 2.de and score.json. The test text is LADDER/test,
+the tokenizers are those of LADDER/data. Writes WORK/gradient-path.md and WORK/gradient-path.png. With --check it exits
+with 5 where an untrained model is outside of expected.json.
 """
 
 import argparse
