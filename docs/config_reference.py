@@ -15,7 +15,7 @@ HEADER = """# Settings
 This page lists every setting of `nmt` with its default, for users who write a config file. `make docs` generates it
 from the code. Give settings in YAML files (`-c FILE`) or one by one (`--set train.learning_rate=3e-4`). `--set`
 overrides files, later files override earlier ones, and all of them override a preset. `nmt train` writes the settings
-of a run to its `config.yaml`, with every `auto` and null resolved.
+of a run to its `config.yaml`, with every `auto` resolved.
 """
 
 

@@ -102,6 +102,7 @@ def _write_pairs(result: "PairScores", form: str) -> None:
 def _render(line: int, source: str, target: str, score: "PairScore | None", form: str) -> str:
     """The output line of a pair."""
     from nmtcli.metrics.alignment import format_links
+    from nmtcli.translate.formats import json_text
 
     if form == "pharaoh":
         return format_links(score.links) if score else ""
@@ -116,16 +117,17 @@ def _render(line: int, source: str, target: str, score: "PairScore | None", form
     else:
         record |= {"log_prob": score.log_prob, "per_token": score.per_token, "perplexity": score.perplexity}
         record |= {"tokens": score.pieces, "token_log_probs": score.log_probs}
-    return strict_json.dumps(record)
+    return json_text(record)
 
 
 def _print_totals(totals: "PairTotals") -> None:
     from nmtcli.metrics import perplexity
 
     if totals.scored < totals.pairs:
+        missing = totals.pairs - totals.scored
         warn(
-            f"{totals.pairs - totals.scored:,} pairs have no score: no source text, or not UTF-8;"
-            f" the first one is pair {totals.first_unscored:,}"
+            f"{missing:,} pair{'s have' if missing > 1 else ' has'} no score: no source text, not UTF-8, or too long"
+            f" for the model; the first one is pair {totals.first_unscored:,}"
         )
     if totals.tokens:
         ppl = perplexity(totals.log_prob / totals.tokens)

@@ -64,6 +64,11 @@ _RULES: tuple[Rule[_CommandOptions], ...] = (
     Rule(
         lambda o: o.verbose and not o.dry_run, "--verbose needs --dry-run", "nmt train DATA -o RUN --dry-run --verbose"
     ),
+    Rule(
+        lambda o: o.verify_resume > 0 and o.dry_run,
+        "--verify-resume and --dry-run exclude each other: the test of the resume trains",
+        "leave out one of them",
+    ),
 )
 
 

@@ -86,7 +86,8 @@ def warn_of_lines(report: "Report", options: "TranslateOptions", lines: int, fil
         "violation": "protected text or tags were lost, not translated because of --on-violation fail",
         "not-numbers": "not translated: the log-probabilities of the model are NaN or infinite. It is damaged, or"
         " overflows in this precision",
-        "contradiction": "contradictory constraints, or constraints with sampling; not translated",
+        "contradiction": "contradictory constraints, or constraints with sampling or a CTranslate2 model; not"
+        " translated",
     }
     for kind, sentence in warnings.items():
         if kind in report.tallies:

@@ -179,13 +179,22 @@ class CorpusConfig(Section):
             raise ValueError("a corpus is either source and target, or path, or hub")
         if self.alignment is not None and not pair:
             raise ValueError("alignment needs source and target: it is line-aligned with them")
+        for owner, given, names in (
+            ("hub", self.hub is not None, ("hub_config", "hub_revision", "split")),
+            ("path", self.path is not None, ("format",)),
+            ("path or hub", not pair, ("columns",)),
+        ):
+            for name in names if not given else ():
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name} needs {owner}")
         return self
 
 
 class CleaningConfig(Section):
     """Which training pairs are dropped, rule by rule, in the order of this list; null or false turns a rule off.
 
-    Pairs that cannot be read and pairs with an empty side are always dropped; validation pairs only then.
+    Pairs that cannot be read and pairs with an empty side are always dropped; validation pairs only then, or if
+    they are too long for a pretrained encoder.
     """
 
     control_characters: bool = Field(
@@ -266,7 +275,7 @@ class DataConfig(Section):
     train: tuple[CorpusConfig, ...] = Field((), description="Training corpora.")
     valid: tuple[CorpusConfig, ...] = Field((), description="Validation corpora, for validation during training.")
     test: tuple[CorpusConfig, ...] = Field(
-        (), description="Test corpora: never trained on; held_out drops training pairs that repeat them."
+        (), description="Test corpora: not trained on; held_out drops training pairs that repeat their lines."
     )
     hold_out: int | None = Field(
         None,
@@ -300,6 +309,8 @@ class DataConfig(Section):
         for split, corpora in (("valid", self.valid), ("test", self.test)):
             if any(corpus.augment.shares() for corpus in corpora):
                 raise ValueError(f"{split}: only training corpora can have augment")
+            if any(corpus.alignment is not None for corpus in corpora):
+                raise ValueError(f"{split}: only training corpora can have alignment")
         if any(corpus.augment.placeholders for corpus in self.train) and not self.protected:
             raise ValueError("augment.placeholders needs data.protect")
         return self

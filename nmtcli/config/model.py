@@ -334,12 +334,17 @@ class ModelConfig(Section):
         """Whether the model has attention to the source."""
         return self.decoder.type != "rnn" or self.attention.type != "none"
 
-    def unread_weights(self) -> list[str]:
-        """What a new run must not have: weights that nothing reads. Models of older versions may have some."""
-        decoder = self.decoder
+    def unread(self) -> list[str]:
+        """What a new run must not have: weights and settings that nothing reads. Models of older versions may."""
+        decoder, attention = self.decoder, self.attention
         if decoder.type != "rnn":
             return []
         messages = []
+        if (
+            attention.window == "global"
+            and attention.window_size != type(attention).model_fields["window_size"].default
+        ):
+            messages.append("attention.window_size needs a window: local-m or local-p")
         if self.attends and decoder.readout == decoder.query == "state":
             messages.append(
                 "decoder.readout state needs a decoder.query other than state: nothing would read the context"

@@ -27,7 +27,8 @@ class SearchConfig(Section):
         ge=0,
         le=100,
         allow_inf_nan=False,
-        description="Exponent of the length normalisation; higher values favour longer translations, 0 is none.",
+        description="Exponent of the length normalisation; higher values favour longer translations, 0 is none."
+        " Not used by mbr.",
     )
     coverage_penalty: float = Field(
         0.0,
@@ -114,6 +115,8 @@ class SearchConfig(Section):
             raise ValueError(f"beam_size {self.beam_size} is not a multiple of beam_groups {self.beam_groups}")
         if self.max_length is not None and self.min_length > self.max_length:
             raise ValueError(f"min_length {self.min_length} is over max_length {self.max_length}")
+        if self.beam_groups == 1 and self.beam_diversity != type(self).model_fields["beam_diversity"].default:
+            raise ValueError("beam_diversity needs beam_groups 2 or more")
         owners = {
             "beam": ("coverage_penalty", "beam_groups", "beam_diversity", "stopping"),
             "sampling or mbr": SAMPLING_SETTINGS,

@@ -8,6 +8,7 @@ import codecs
 import gzip
 import lzma
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -42,10 +43,10 @@ def _open_zstd(file: BinaryIO) -> Any:
 
 
 _COMPRESSED: dict[bytes, Callable[[BinaryIO], Any]] = {
-    b"\x1f\x8b": gzip.open,
-    b"BZh": bz2.open,
-    b"\xfd7zXZ\x00": lzma.open,
-    b"\x28\xb5\x2f\xfd": _open_zstd,
+    rb"\x1f\x8b": gzip.open,
+    rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)": bz2.open,  # with the start of a block, or the end of the stream
+    rb"\xfd7zXZ\x00": lzma.open,
+    rb"\x28\xb5\x2f\xfd": _open_zstd,
 }
 _LEVEL = 6  # of gzip, that of the gzip command
 _ARCHIVES = {b"PK\x03\x04": "a zip archive", b"7z\xbc\xaf\x27\x1c": "a 7z archive"}
@@ -61,9 +62,9 @@ _PROBE = 4096  # bytes for recognising UTF-16 without a byte order mark
 
 def decompressed(file: "BufferedReader[Any]", name: str) -> BinaryIO:
     """The bytes of a stream, decompressed if they are gzip, bzip2, xz or zstd. It need not be seekable."""
-    start = file.peek(8)[:8]
+    start = file.peek(10)[:10]
     for magic, opener in _COMPRESSED.items():
-        if start.startswith(magic):
+        if re.match(magic, start, re.DOTALL):
             return BufferedReader(_Unpacked(file, opener, name), _CHUNK)  # splits lines in C
     return file
 

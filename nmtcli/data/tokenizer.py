@@ -169,6 +169,11 @@ class Tokenizer:
         """Write the model file."""
         path.write_bytes(self._model)
 
+    @cached_property
+    def lowercases(self) -> bool:
+        """Whether the normalisation includes lower-casing, whatever program trained the model."""
+        return self.normalize("A") == "a"
+
     @property
     def digest(self) -> str:
         """SHA-256 of the model."""

@@ -37,6 +37,9 @@ _FOLLOWERS = {
         "p", "pre", "section", "table", "ul",
     },
 }  # fmt: skip
+_CHARSET = re.compile(
+    r"<meta\b[^>]*\bcharset\s*=\s*[\"']?\s*([\w.:-]+)|<\?xml\b[^>]*\bencoding\s*=\s*[\"']([\w.:-]+)", re.IGNORECASE
+)
 _CODE = {"code", "kbd", "samp", "tt", "var"}  # inline elements whose text is not translated
 _SKIPPED = {"script", "style", "pre", "textarea", "template", "svg", "math", "object", "iframe"}
 
@@ -56,18 +59,27 @@ class Html:
     def __init__(self, path: Path) -> None:
         """Raises DataError for a file that ends inside a tag, a comment or a script."""
         self._source = Source.read(path)
-        if not self._source.text.strip():
-            raise DataError(f"{path}: is empty", "give an HTML file")
         self._places = list(places(self._source.text, self._source.name))
+        self._xml = path.suffix.lower() == ".xhtml"
+        declared = _CHARSET.search(self._source.text)
+        self._ascii = declared is not None and (declared[1] or declared[2]).lower() not in ("utf-8", "utf8")
         self.segments = [place.segment for place in self._places]
 
     def write(self, translations: Sequence[Content], language: str | None = None) -> bytes:
         """The file with the translations."""
         return self._source.bytes(
-            (place.start, place.end, written(content))
+            (place.start, place.end, self._written(content))
             for place, content in zip(self._places, translations, strict=True)
             if content != place.segment.content
         )
+
+    def _written(self, content: Content) -> str:
+        """The HTML of a translation, in ASCII where the file declares another encoding than that of its bytes.
+
+        XML does not know the entities of HTML.
+        """
+        text = written(content).replace("&nbsp;", "&#160;" if self._xml else "&nbsp;")
+        return text.encode("ascii", "xmlcharrefreplace").decode() if self._ascii else text
 
 
 def written(content: Content) -> str:

@@ -26,6 +26,9 @@ _PAIRS = {"em": 1, "strong": 2, "s": 2}  # characters of a mark
 _ESCAPED = re.compile(r"[\\`*\[\]|]|(?<![^\W_])_|_(?![^\W_])|~(?=~)|(?<=~)~|<(?=[A-Za-z/!?])|&(?=#?[A-Za-z0-9]+;)")
 _BLOCK = re.compile(r"#{1,6}(?=\s|$)|>|[-+](?=\s|$)|(?:=+|-+)\s*$|~~~")
 _MARKS = re.compile(r"[*_~`]+ ?")
+# What GitHub and Pandoc add to CommonMark: the box of a task, a footnote and its mark
+_HEAD = re.compile(r"\[[ xX]\][ \t]+|\[\^[^\]\s]+\]:[ \t]+")
+_NOTE = re.compile(r"\[\^[^\]\s]+\]:?")
 _NUMBERED = re.compile(r"(\d{1,9})([.)])(?=\s|$)")
 
 
@@ -52,8 +55,6 @@ class Markdown:
     def __init__(self, path: Path) -> None:
         """Raises DataError for an empty file, or one that cannot be read; any text is Markdown."""
         self._source = Source.read(path)
-        if not self._source.text.strip():
-            raise DataError(f"{path}: is empty", "give a Markdown file")
         self._places = list(_places(self._source))
         self.segments = [place.segment for place in self._places]
 
@@ -122,6 +123,8 @@ def _located(line: str, text: str, start: int, end: int, block: str) -> list[int
 def _place(
     parser: "MarkdownIt", text: str, content: str, offsets: Sequence[int], env: dict[str, Any], line: int, block: str
 ) -> Iterator[_Place]:
+    if head := _HEAD.match(content):
+        content, offsets = content[head.end() :], offsets[head.end() :]
     parts: list[str | Tag] = []
     code: list[Span] = []
     at = length = 0
@@ -194,9 +197,23 @@ def _parser() -> "MarkdownIt":
     except ImportError:
         raise UserError("Markdown needs markdown-it-py", "pip install 'nmtcli[documents]'") from None
     parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    parser.inline.ruler.before("link", "note", _note)
     for rule in parser.inline.ruler.__rules__:
         parser.inline.ruler.at(rule.name, _traced(rule.name, rule.fn))
     return parser
+
+
+def _note(state: "StateInline", silent: bool) -> bool:
+    """A rule of the parser: the mark of a footnote, with the colon where a note begins."""
+    match = _NOTE.match(state.src, state.pos)
+    if match is None:
+        return False
+    begins = state.src[: state.pos].rpartition("\n")[2] == ""
+    text = match[0] if begins else match[0].removesuffix(":")
+    if not silent:
+        state.push("text", "", 0).content = text
+    state.pos += len(text)
+    return True
 
 
 def _traced(name: str, rule: "Callable[[StateInline, bool], bool]") -> "Callable[[StateInline, bool], bool]":
@@ -241,11 +258,11 @@ def _rule_marks(name: str, state: "StateInline", start: int, tokens: Sequence[An
     new: str | Tag | None = None
     if name == "html_inline":
         new = tag(text[start:end])
-    elif name == "image":
+    elif name in ("image", "note"):
         new = Tag("", "single")
     elif kind in ("hardbreak", "softbreak"):
         start -= len(text[:start]) - len(text[:start].rstrip(" "))
-        new = " " if kind == "softbreak" else Tag("", "single", "br")
+        new = " " if kind == "softbreak" and not _HEAD.match(text, end) else Tag("", "single", "br")
     elif name in ("escape", "entity") and tokens:
         new = tokens[-1].content
     return [] if new is None else [_Mark(start, end, new)]

@@ -17,6 +17,7 @@ _ROW = re.compile(r"[ \t]*(msgctxt|msgid_plural|msgid|msgstr(?:\[(\d+)\])?)?[ \t
 _ESCAPE = re.compile(r"\\(x[0-9A-Fa-f]{1,2}|[0-7]{1,3}|.)", re.DOTALL)
 _CHARACTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 _WRITTEN = {"\\": "\\\\", '"': '\\"', **{character: f"\\{name}" for name, character in _CHARACTERS.items()}}
+_CHARSET = re.compile(r'^"Content-Type:[^"\n]*charset=(?!utf-?8\b)([\w.:-]+)', re.IGNORECASE | re.MULTILINE)
 _FLAGS = re.compile(r"#,[ \t]*")
 _TAGS = Scanner({"tag"})
 
@@ -84,6 +85,9 @@ class Po:
                 else:
                     at = message.start if message.previous is None else message.previous
                     replacements.append((at, at, f"#, fuzzy{newline}"))
+        declared = _CHARSET.search(self._source.text)
+        if marked and declared is not None:  # CHARSET of a template, or an encoding in which the text was ASCII
+            replacements.append((*declared.span(1), "UTF-8"))
         return self._source.bytes(replacements)
 
     def _add(self, message: _Message) -> None:

@@ -123,11 +123,15 @@ class Subtitles:
             yield _Cue(_milliseconds(groups[:4]), _milliseconds(groups[4:]), start + indent, start + len(body))
 
     def _head(self, times: int) -> int:
-        """Where a cue begins: its number or name stands on the line before the times."""
+        """Where a cue begins: its number or name stands on the line before the times.
+
+        A name of WebVTT comes after a blank line; other text there belongs to the cue before.
+        """
         text = self._source.text
         start = text.rfind("\n", 0, max(times - 1, 0)) + 1
         row = text[start:times].strip()
-        return start if times and row and (self._kind == "vtt" or row.isdecimal()) else times
+        named = row.isdecimal() if self._kind == "srt" else re.search(r"\n[ \t]*\r?\n$", text[:start]) is not None
+        return start if times and row and named else times
 
     def _pieces(self, cue: _Cue) -> Iterator[_Piece]:
         body = self._source.text[cue.start : cue.end]

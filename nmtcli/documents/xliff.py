@@ -80,7 +80,7 @@ class Xliff:
             done = target is not None and _has_text(target) and state not in _UNTRANSLATED
             if done or element.get("approved") == "yes" or not _translatable(element):
                 continue
-            if not any(map(str.isalpha, "".join(source.itertext()))):
+            if not any(map(str.isalpha, _segment(source).text)):
                 continue
             segmented = element.find("{*}seg-source")
             yield _Unit(element, source if segmented is None else segmented)

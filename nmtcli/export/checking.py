@@ -64,7 +64,7 @@ class Probes:
         """The first lines of a validation set."""
         pairs = data.valid.texts()[:TEXT_PROBES]
         name = f"the first {len(pairs)} lines of the validation set"
-        variant = Variant.in_training(data.manifest.target_language, data.manifest.data.tokenizer.lowercase)
+        variant = Variant.in_training(data.manifest.target_language, data.tokenizers.target.lowercases)
         return cls(name, [pair.source for pair in pairs], [pair.target for pair in pairs], variant)
 
 

@@ -64,7 +64,7 @@ def prepare(options: PrepareOptions, tell: Tell = silent, on_progress: OnProgres
     else:
         report, existing = prepare_data(output, job, on_progress)
     if options.report is not None:
-        write_output(options.report, page(report).encode())
+        write_output(options.report, page(report).encode("utf-8", "replace"))
         tell(f"{options.report}: the report")
     held_out = tuple(output / name for name in names("test", data)) if output and data.hold_out_test else ()
     return Prepared(report, None, existing, held_out)

@@ -43,19 +43,28 @@ class PairScore:
 class PairScorer:
     """A model and its tokenizers, ready to score pairs of lines."""
 
-    def __init__(self, forced: Forced, tokenizers: Tokenizers, batch_tokens: int) -> None:
-        """`batch_tokens` is the batch size on the longer side, padding included; it affects speed only."""
+    def __init__(
+        self, forced: Forced, tokenizers: Tokenizers, batch_tokens: int, max_tokens: int | None = None
+    ) -> None:
+        """`batch_tokens` is the batch size on the longer side, padding included; it affects speed only.
+
+        `max_tokens` is the longest side that the engine can score; None: any.
+        """
         self._forced, self._tokenizers, self._batch_tokens = forced, tokenizers, batch_tokens
+        self._max_tokens = max_tokens
 
     def score(self, sources: Sequence[str], targets: Sequence[str], links: bool = False) -> list[PairScore | None]:
-        """A score for each pair, in order; None if the source is empty after normalisation."""
+        """A score for each pair, in order; None if the source is empty after normalisation or the pair too long."""
         tokenizers = self._tokenizers.source, self._tokenizers.target
         source_ids, target_ids = tokenizers[0].encode(list(sources)), tokenizers[1].encode(list(targets))
         longest = tokenizers[0].max_tokens  # of a pretrained encoder, which reads no more
         source_ids = [ids[:longest] for ids in source_ids]
         scores: list[PairScore | None] = [None] * len(sources)
         pairs = zip(source_ids, target_ids, strict=True)
-        lengths = [_rounded(max(map(len, pair)) + 1) if pair[0] else 0 for pair in pairs]
+        sizes = [max(map(len, pair)) if pair[0] else 0 for pair in pairs]
+        if self._max_tokens is not None:
+            sizes = [size if size <= self._max_tokens else 0 for size in sizes]
+        lengths = [_rounded(size + 1) if size else 0 for size in sizes]
         for rows in length_batches(lengths, self._batch_tokens):
             batch = [source_ids[row] for row in rows], [target_ids[row] for row in rows]
             scored = score_ids(self._forced, *batch, attention=links, longest=longest)

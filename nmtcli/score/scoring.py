@@ -27,6 +27,7 @@ from nmtcli.score.significance import Comparison, compare
 from nmtcli.score.testsets import open_test_set
 from nmtcli.staging import write_output
 from nmtcli.translate.engines import ModelOptions
+from nmtcli.translate.runtimes import Searcher
 from nmtcli.translate.translator import Translator
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def _write_report(path: Path, scored: TextScores, analysis: Analysis) -> None:
     names, references = ([text.name for text in group] for group in (scored.systems, scored.references))
     lines = len(scored.references[0].lines)
     results = Results(names, references, lines, scored.scores, analysis, scored.comparison, scored.warnings)
-    write_output(path, page(results).encode())
+    write_output(path, page(results).encode("utf-8", "replace"))
 
 
 def _minima(text: str, metrics: Sequence[str]) -> dict[str, float]:
@@ -315,4 +316,5 @@ def _open_scorer(options: ScoreOptions, model: Path, links: bool) -> PairScorer:
     if links and not models.infos[0].model.attends:
         raise UserError(f"{model}: the model has no attention, so no alignment", "use --format tsv or jsonl")
     (engine,) = opening.open_engines(models, packed=False)
-    return PairScorer(engine.forced, Tokenizers.load(models.directories[0]), models.search.batch_tokens)
+    most = engine.max_tokens if isinstance(engine, Searcher) else None
+    return PairScorer(engine.forced, Tokenizers.load(models.directories[0]), models.search.batch_tokens, most)

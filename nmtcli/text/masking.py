@@ -154,6 +154,13 @@ def unmask(translation: str, masked: Masked) -> tuple[Versions, list[Violation]]
     return Versions(tuple(parts)), violations
 
 
+def whole_text(text: str) -> str:
+    """A regular expression for this text where it is not a part of a longer word or number."""
+    before = rf"(?<![{_LETTERS}])" if re.match(rf"[{_LETTERS}]", text) else ""
+    after = rf"(?![{_LETTERS}]|[.,:'’][{_LETTERS}])" if re.search(rf"[{_LETTERS}]$", text) else ""
+    return f"{before}{re.escape(text)}{after}"
+
+
 def span_violations(spans: Sequence[Span], translation: str, scanner: Scanner) -> list[Violation]:
     """Whether the translation has the text of each protected span as often as the source, in any order.
 
@@ -164,11 +171,7 @@ def span_violations(spans: Sequence[Span], translation: str, scanner: Scanner) -
     expected = Counter(span.text for span in spans)
     if not expected:
         return []
-    choices: list[str] = []
-    for text in sorted(expected, key=len, reverse=True):
-        before = rf"(?<![{_LETTERS}])" if re.match(rf"[{_LETTERS}]", text) else ""
-        after = rf"(?![{_LETTERS}]|[.,:'’][{_LETTERS}])" if re.search(rf"[{_LETTERS}]$", text) else ""
-        choices.append(f"{before}{re.escape(text)}{after}")
+    choices = map(whole_text, sorted(expected, key=len, reverse=True))
     written = Counter(match[0] for match in re.finditer("|".join(choices), translation))
     found = Counter(span.text for span in scanner.scan(translation))
     violations = [

@@ -15,8 +15,9 @@ _WITHOUT_BLANKS = {"zh", "zho", "cmn", "yue", "wuu", "ja", "jpn", "th", "tha", "
 
 _CLOSING, _OPENING = "\"'”’»›)\\]」』）", "\"'“‘«‹„([「『（¿¡"
 _END = re.compile(
-    rf"(?P<mark>[.!?…।؟]+)[{_CLOSING}]*\s+[{_OPENING}]*(?P<next>[^\W\d_])"
-    rf"|[。！？]+[{_CLOSING}]*\s*[{_OPENING}]*(?P<after>[^\W\d_])"
+    # a run of marks is tried once, and nothing is tried in shorter pieces: time in proportion to the text
+    rf"(?<![.!?…।؟])(?P<mark>[.!?…।؟]++)[{_CLOSING}]*+\s++[{_OPENING}]*+(?P<next>[^\W\d_])"
+    rf"|(?<![。！？])[。！？]++[{_CLOSING}]*+\s*+[{_OPENING}]*+(?P<after>[^\W\d_])"
 )
 _LONGEST_WORD = 20  # characters before a mark that can be an abbreviation
 _WORD_BEFORE = re.compile(r"\w+$")

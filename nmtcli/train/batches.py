@@ -182,6 +182,11 @@ class BatchPlan:
         first = self.block(0, 0)
         return max(1, round(len(first) * self.epochs.pairs(epochs) / max(1, len(first.rows))))
 
+    def total_updates(self, settings: TrainConfig) -> int:
+        """The number of updates of a run: the smaller one of `max_updates` and those of `max_epochs`."""
+        updates = settled(settings.max_updates)
+        return updates if settings.max_epochs is None else min(updates, self.updates(settings.max_epochs))
+
     def largest(self, epoch: int, block: int) -> Rows:
         """The batch of a block with the most tokens on both sides, padding counted."""
         return max((rows for update in self.block(epoch, block) for rows in update), key=self._cells)

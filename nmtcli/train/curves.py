@@ -60,7 +60,7 @@ class CurvesPage(Observer):
     def _write(self) -> None:
         path = self.run / PAGE_FILE
         with writing(path, AGAIN):
-            write_whole(path, page([read_history(self.run)]).encode())
+            write_whole(path, page([read_history(self.run)]).encode("utf-8", "replace"))
 
     def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
         """See `Observer`."""

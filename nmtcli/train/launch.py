@@ -51,7 +51,6 @@ def launch(count: int, arguments: Sequence[str]) -> int:
 
 
 def check_count(count: int, device: str) -> None:
-    """Raises UserError where there are fewer GPUs; any number of processes may share a CPU."""
-    cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    if cuda and count > torch.cuda.device_count():
+    """Raises UserError where there are fewer GPUs; any number of processes may share a CPU that is asked for."""
+    if device in ("cuda", "auto") and count > torch.cuda.device_count():
         raise UserError(f"--gpus {count}: PyTorch sees {torch.cuda.device_count()}", "use fewer, or --device cpu")

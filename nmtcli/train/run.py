@@ -30,7 +30,7 @@ _OF_ENCODER = "architecture", "special_ids", "layers", "hidden_size"  # settings
 # the number of threads does, only roundings and the masks of dropout.
 FREE = {
     *(f"train.{key}" for key in ("max_updates", "max_epochs", "patience", "valid_every", "save_every")),
-    *(f"train.{key}" for key in ("keep_last", "keep_best", "average", "log_every", "valid_sentences")),
+    *(f"train.{key}" for key in ("keep_last", "keep_best", "average", "log_every")),
     *(f"train.{key}" for key in ("threads", "sharded", "max_skipped", "on_divergence", "wandb_project")),
     *(".".join(path) for path, _ in keys() if path[0] == "search"),
     "data.tokenizer.pretrained",  # where the tokenizer was from; the fingerprint of the data has its content
@@ -71,8 +71,15 @@ def resolve(
         )
     if tie == "auto":
         tie = "all" if data.tokenizers.joint else "target"
+        vectors = config.model.embedding
+        if tie == "all" and vectors.source_vectors != vectors.target_vectors:
+            raise UserError(
+                "model.embedding.source_vectors and target_vectors differ, but a joint tokenizer has one table of"
+                " embeddings for both sides",
+                "give the same file twice, or set model.embedding.tie=target",
+            )
     config = replaced(config, {"model.embedding.tie": tie})
-    if before is None and (unread := config.model.unread_weights()):
+    if before is None and (unread := config.model.unread()):
         raise UserError("\n".join(f"model: {message}" for message in unread), "change one of the two settings")
     check_freeze(config)
     threads = config.train.threads or torch.get_num_threads()

@@ -8,12 +8,14 @@ import torch
 
 from nmtcli.checkpoint import AGAIN, RunDirectory
 from nmtcli.config import Config
+from nmtcli.config.section import settled
 from nmtcli.data.directory import PreparedData, open_data
 from nmtcli.interchange.encoders import EncoderFolder
 from nmtcli.models.device import explain_out_of_memory, has_bf16, open_device
 from nmtcli.options import Tell, check_rules, silent
 from nmtcli.settings import load_config, removed_settings
 from nmtcli.staging import writing
+from nmtcli.train.batches import BatchPlan
 from nmtcli.train.curves import CurvesPage
 from nmtcli.train.distributed import joined, local_rank
 from nmtcli.train.finetuning import First, FirstEncoder, FirstModel
@@ -88,6 +90,14 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
     settings = resolve(given, data, device, before, finetuning=trained is not None)
     if before is None and (values := automatic_values(given, settings)):
         tell(f"automatic settings: {values}")
+    updates = BatchPlan.training(data, settings.train).total_updates(settings.train)
+    warmup = settled(settings.train.warmup_updates)
+    if before is None and warmup >= updates > 1:
+        tell(
+            f"train.warmup_updates {warmup:,} is not below the {updates:,} updates of the run: the learning rate only"
+            " grows; leave it to auto, or train longer",
+            warning=True,
+        )
     if settings.train.precision == "bf16" and not has_bf16(device):
         slow = f"this {device.type.upper()} has no bf16 instructions: --precision fp32 is several times faster"
         tell(slow, warning=True)

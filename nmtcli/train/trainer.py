@@ -70,9 +70,7 @@ class Trainer:
         )
         self.feed = Feed(data, settings, ranks)
         self.validator = Validator(data, config, device, ranks)
-        self.total = settled(settings.max_updates)
-        if settings.max_epochs is not None:
-            self.total = min(self.total, self.feed.plan.updates(settings.max_epochs))
+        self.total = self.feed.plan.total_updates(settings)
         self.schedule = Schedule.of(config, self.total)
         own_rate = settings.encoder_learning_rate
         self.encoder_share = 1.0 if own_rate is None else own_rate / self.schedule.peak

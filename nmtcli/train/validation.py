@@ -42,7 +42,7 @@ class Validator:
         )
         self.sources = [pair.source for pair in texts]
         self.references = [pair.target for pair in texts]
-        self.variant = Variant.in_training(config.data.target_language, config.data.tokenizer.lowercase)
+        self.variant = Variant.in_training(config.data.target_language, data.tokenizers.target.lowercases)
 
     def measure(self, model: Seq2Seq, go_on: Callable[[int, int], bool]) -> tuple[dict[str, Any], list[Sample]] | None:
         """Loss, perplexity, accuracy (by position too), BLEU, chrF, exact match, and a few translations.

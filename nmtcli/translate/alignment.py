@@ -75,7 +75,7 @@ def write_attention(path: Path, maps: Sequence[AttentionMap]) -> None:
     that is too large or has characters without an installed font.
     """
     check_attention_path(path)
-    data = _page(maps).encode() if path.suffix.lower() == ".html" else _picture(maps)
+    data = _page(maps).encode("utf-8", "replace") if path.suffix.lower() == ".html" else _picture(maps)
     write_output(path, data)
 
 

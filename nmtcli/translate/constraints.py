@@ -209,6 +209,14 @@ class Phrases:
         assert isinstance(state, int)
         return self._rules[state][1]
 
+    def counted(self, tokens: Iterable[int]) -> int:
+        """How often the only phrase occurs in these tokens, whatever follows them."""
+        state = self.start()
+        for token in tokens:
+            state = self.advance(state, token)
+        (count,) = self._rules[state][0].counts
+        return count
+
     def _number(self, reading: _PhraseState) -> int:
         with self._lock:
             number = self._numbers.setdefault(reading, len(self._rules))

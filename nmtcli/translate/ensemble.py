@@ -30,7 +30,10 @@ class Ensemble:
         if any(not (0 < weight < math.inf) for weight in weights):
             raise UserError("the weight of a model is not a positive number", "instead of weight 0, leave a model out")
         self.members, self.mean = list(members), mean
-        self.weights = [weight / sum(weights) for weight in weights]
+        relative = [weight / max(weights) for weight in weights]  # their sum is finite
+        self.weights = [weight / sum(relative) for weight in relative]
+        if not all(self.weights):
+            raise UserError("the weights of the models are too different", "leave out the model of the least weight")
 
     @property
     def parallel_batches(self) -> int:

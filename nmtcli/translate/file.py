@@ -19,7 +19,7 @@ from nmtcli.documents.tmx import tmx
 from nmtcli.errors import Interrupted, UserError, signal_of
 from nmtcli.options import Tell
 from nmtcli.paths import PIPE, file_format, quoted
-from nmtcli.staging import write_output
+from nmtcli.staging import exclusive, write_output
 from nmtcli.translate.alignment import AttentionMap, write_attention
 from nmtcli.translate.formats import attention_json, json_text
 from nmtcli.translate.job import Job, TranslateWindows
@@ -77,6 +77,8 @@ def translate_one(
     files |= {"alignment": options.alignment} if options.alignment and job.alignment == "apart" else {}
     files |= {"attention": options.attention} if options.attention and job.attention else {}
     with ExitStack() as stack:
+        if regular:
+            stack.enter_context(_only_writer(output))
         reader, document, size = _reader(options, tell, stack)
         if regular and whole and not options.overwrite:
             refuse_collected(output)
@@ -170,6 +172,15 @@ def _size(stream: BinaryIO) -> int | None:
 
 
 @contextmanager
+def _only_writer(output: Path) -> Iterator[None]:
+    """Context in which no other process translates to this file. Raises UserError where one does."""
+    with exclusive(output.with_name(f".{output.name}.lock")) as holder:
+        if holder is not None:
+            raise UserError(f"{output}: {holder} is writing it", "wait for it, or give another -o FILE")
+        yield
+
+
+@contextmanager
 def _resumable(outputs: OutputFiles, output: Path | None, tell: Tell) -> Iterator[None]:
     """Context that closes the files so that an interrupted translation can be resumed, and says so."""
     finished = False
@@ -192,7 +203,10 @@ def _write_heat_maps(path: Path, maps: dict[int, AttentionMap], lines: int, tell
     if file_format(path) == ".json":
         text = json_text([attention_json(one, line) for line, one in maps.items()]) + "\n"
         write_output(path, compressor(path)(text.encode()))
-    else:
+    elif any(one.weights.size for one in maps.values()):
         write_attention(path, list(maps.values()))
+    else:
+        tell(f"{path}: not written: the first {max_heat_maps(path)} lines have no attention", warning=True)
+        return
     if lines > (shown := max_heat_maps(path)):
         tell(f"{path}: attention of the first {shown} of {lines:,} lines; a .jsonl file has all lines")

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from nmtcli.checkpoint import read_json
 from nmtcli.config.section import Section
 from nmtcli.data.digests import checksum_of
+from nmtcli.data.files import as_text, opened
 from nmtcli.documents.formats import ENDINGS, is_document, open_document
 from nmtcli.errors import DataError, Interrupted, UserError
 from nmtcli.options import Tell
@@ -73,6 +74,9 @@ def check_folder(options: TranslateOptions) -> list[Path]:
         try:
             if is_document(path):
                 open_document(path)
+            else:
+                with opened(path) as content:
+                    as_text(content, path)
         except DataError as error:
             mistakes.append(error.message)
     if mistakes:

@@ -1,5 +1,6 @@
 """The lexical constraints of lines, from requests and settings."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -7,6 +8,7 @@ from typing import TypeVar
 
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import UserError
+from nmtcli.text.masking import whole_text
 from nmtcli.translate.constraints import Constraint, Phrase
 from nmtcli.translate.paragraphs import Sentence
 from nmtcli.translate.phrases import Copy, PhraseWriter
@@ -17,13 +19,16 @@ Written = TypeVar("Written")
 
 
 class LineConstraints:
-    """Makes the constraints of lines. With `sampling`, nothing can be required."""
+    """Makes the constraints of lines. With `sampling`, nothing can be required; `unsupported`: there can be none."""
 
-    def __init__(self, tokenizers: Tokenizers, handling: LineHandling, sampling: bool) -> None:
+    def __init__(
+        self, tokenizers: Tokenizers, handling: LineHandling, sampling: bool, unsupported: bool = False
+    ) -> None:
         """Raises UserError for invalid constraints of all lines."""
         if sampling and handling.terms:
             raise UserError("sampling does not support terminology", "use method beam, or leave the terminology out")
         self._source, self._handling, self._sampling = tokenizers.source, handling, sampling
+        self._unsupported = unsupported
         self._writer = PhraseWriter(tokenizers.target)
         self._banned = [self._writer.banned(text) for text in handling.banned]
         self._terms = Terminology.of(handling.terms, self._source.normalize, self._writer) if handling.terms else None
@@ -34,19 +39,21 @@ class LineConstraints:
         """The constraint of each part of a sentence, with the source `texts`, and the problems.
 
         Prefix and required texts are for the first part, terms and copied spans for the part with their source, banned
-        texts for all. None for contradictory constraints, and for required texts with sampling.
+        texts for all. None for contradictory constraints, for required texts with sampling, and for all constraints
+        that the engine does not support.
         """
         request, problems = sentence.request, set[Problem]()
         if not (request.prefix or request.required or request.banned or sentence.copies or self._terms):
             return [self._common] * len(texts), problems
-        if self._sampling and request.required:
+        if self._unsupported or (self._sampling and request.required):
             return None, {"contradiction"}
         prefix, required, banned = self._phrases(request, problems)
+        copies = self._copied(sentence, texts)
         constraints: list[Constraint | None] = []
         for number, text in enumerate(texts):
             phrases = [*(required if number == 0 else ()), *self._banned, *banned]
             phrases += self._terms.occurring(self._source.normalize(text)) if self._terms else []
-            copied, unwritable = self._writer.copies(self._copied(sentence, text, len(texts)))
+            copied, unwritable = self._writer.copies(copies[number])
             phrases += copied
             problems |= {"unwritable"} if unwritable else set()
             try:
@@ -55,12 +62,20 @@ class LineConstraints:
                 return None, {"contradiction"}
         return constraints, problems
 
-    def _copied(self, sentence: Sentence, text: str, parts: int) -> Counter[Copy]:
-        """The spans of a part of a sentence that its translation must have, and how often."""
-        copies = Counter(sentence.copies)
-        if parts == 1:
-            return copies
-        return Counter({copy: text.count(self._source.normalize(copy.text)) for copy in copies})
+    def _copied(self, sentence: Sentence, texts: Sequence[str]) -> list[Counter[Copy]]:
+        """For each part of a sentence, the spans that its translation must have, and how often."""
+        if len(texts) == 1:
+            return [Counter(sentence.copies)]
+        copied = [Counter[Copy]() for _ in texts]
+        number = at = 0  # the part and the place in it where the next span can begin
+        for copy, span in zip(sentence.copies, sentence.copied, strict=True):
+            pattern = re.compile(whole_text(self._source.normalize(span)))
+            for later in range(number, len(texts)):
+                if match := pattern.search(texts[later], at if later == number else 0):
+                    copied[later][copy] += 1
+                    number, at = later, match.end()
+                    break
+        return copied
 
     @cached_property
     def _common(self) -> Constraint | None:

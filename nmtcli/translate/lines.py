@@ -20,6 +20,7 @@ InputFormat = Literal["auto", "text", "jsonl"]
 MAX_LINES = 1000
 MAX_BYTES = 2**18
 MAX_LINE_BYTES = 2**20  # longer lines are not translated
+DEEPEST = 100  # levels of a JSON line, far below what Python's recursion can write
 _CHUNK = 2**16
 _LIKE_JSON = re.compile(r'\s*(\[\s*)?\{\s*"[^"]*"\s*:|\s*\[\s*$')  # the start of an object, or of an array
 
@@ -79,6 +80,7 @@ class Window:
     lines: list[bytes]  # without LF
     jsonl: bool
     end: Prefix  # the input up to here
+    begins: bool = False  # whether it has the first line that is not blank
     whole_document = False  # whether it belongs to a document that is written at the end
 
     @property
@@ -88,10 +90,10 @@ class Window:
 
     def requests(self, report: Report) -> list[Request | None]:
         """The request of each line; None for an invalid one. Adds warnings to `report`."""
-        if self.first == 1 and not self.jsonl:
+        if self.begins and not self.jsonl:
             filled = _first_filled(self.lines)
             if _LIKE_JSON.match(_decoded(filled)):
-                report.note("json", 1 + self.lines.index(filled))
+                report.note("json", self.first + self.lines.index(filled))
         return [self._request(number, raw, report) for number, raw in enumerate(self.lines, self.first)]
 
     def _request(self, number: int, raw: bytes, report: Report) -> Request | None:
@@ -162,12 +164,23 @@ def _misspelt(keys: Iterable[str]) -> bool:
 
 
 def _json_object(line: str) -> dict[str, Any] | None:
-    """The JSON object in a line; None for anything else."""
+    """The JSON object in a line; None for anything else, also for one that is nested too deeply to be written."""
     try:
         record = json.loads(line, strict=False, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
+    return record if isinstance(record, dict) and not _is_deep(record) else None
+
+
+def _is_deep(record: Any) -> bool:
+    """Whether values stand in one another at more than DEEPEST levels."""
+    level = [record]
+    for _ in range(DEEPEST):
+        nested = [value for value in level if isinstance(value, dict | list)]
+        level = [item for value in nested for item in (value.values() if isinstance(value, dict) else value)]
+        if not level:
+            return False
+    return True
 
 
 def _text(text: str) -> str:
@@ -198,6 +211,7 @@ class LineReader:
         """
         self._stream, self._form, self._wait = stream, form, wait
         self._consumed, self._lines = PrefixDigest(), 0
+        self._begun = False  # whether a line that is not blank was read
 
     def windows(self) -> Iterator[Window]:
         """The lines that are left."""
@@ -225,20 +239,25 @@ class LineReader:
                 "the input is not that of the interrupted translation", "give the same input, or --overwrite"
             )
         self._lines = lines
-        if lines:
-            self._detect(_first_filled(start.split(b"\n")))
+        self._detect(_first_filled(start.split(b"\n")))
 
     def _window(self, lines: list[bytes]) -> Window:
-        if self._lines == 0:
-            self._detect(_first_filled(lines))
+        begins = self._detect(_first_filled(lines))
+        first = self._lines + 1
         self._lines += len(lines)
-        return Window(self._lines - len(lines) + 1, lines, self._form == "jsonl", self._consumed.prefix())
+        return Window(first, lines, self._form == "jsonl", self._consumed.prefix(), begins)
 
-    def _detect(self, line: bytes) -> None:
-        if self._form == "auto":
-            text = _decoded(line)
-            record = _json_object(text) if text.lstrip().startswith("{") else None
-            self._form = "text" if record is None or _source_key(record) is None else "jsonl"
+    def _detect(self, line: bytes) -> bool:
+        """Choose the format by the first line that is not blank; False for all others."""
+        if self._begun or not line:
+            return False
+        self._begun = True
+        if self._form != "auto":
+            return True
+        text = _decoded(line)
+        record = _json_object(text) if text.lstrip().startswith("{") else None
+        self._form = "text" if record is None or _source_key(record) is None else "jsonl"
+        return True
 
     def _read(self) -> Iterator[bytes | None]:
         """Lines without LF, and None where the next read may wait.

@@ -17,7 +17,7 @@ from nmtcli.data.words import NO_WORD
 from nmtcli.errors import UserError
 from nmtcli.metrics.alignment import word_links
 from nmtcli.text.inline import Content, Tag, Violation, content_of, plain, tag_violations, written
-from nmtcli.text.masking import Masked, mask, span_violations, symbol, symbols, unmask
+from nmtcli.text.masking import Masked, mask, span_violations, symbol, symbols, unmask, whole_text
 from nmtcli.text.numbers import localized
 from nmtcli.text.sentences import Sentences, split_sentences
 from nmtcli.text.spans import Kind, Scanner, Span
@@ -57,7 +57,8 @@ class Sentence:
     masked: Masked
     start: int  # first character in the line without tags
     protected: tuple[Span, ...] = ()  # of the sentence, copied by constraints
-    copies: tuple[Copy, ...] = ()  # what its translation must have, as often
+    copies: tuple[Copy, ...] = ()  # what its translation must have, as often; in the order of the sentence
+    copied: tuple[str, ...] = ()  # the same as it stands in the sentence
 
     @property
     def versions(self) -> Versions:
@@ -99,7 +100,7 @@ class Paragraphs:
         Raises UserError for settings that the model does not support.
         """
         self._tokenizers, self._handling = tokenizers, handling
-        self._constrained, self._sampled = constrained, sampled
+        self._languages, self._constrained, self._sampled = languages, constrained, sampled
         self.source_language = handling.source_language or languages[0]
         self.target_language = handling.target_language or languages[1]
         self._tag = self._language_tag()
@@ -146,11 +147,12 @@ class Paragraphs:
         if self._method == "mask":
             masked = mask(text, (span for span in spans if span.text not in self._declared), self.known)
             spans = [span for span in spans if span not in masked.spans.values() and span.kind in {"code", "custom"}]
-        copies: list[Copy] = []
+        places: list[tuple[int, int]] = []
         if self._constrained:
             places = [(masked.text.index(name), len(name)) for name in masked.spans]
             places += [(masked.versions.moved(span.start, span.end)[0], len(span.text)) for span in spans]
-            copies = [Copy.of(masked.text, at, at + length) for at, length in places]
+        copies = [Copy.of(masked.text, at, at + length) for at, length in sorted(places)]
+        copied = tuple(copy.text for copy in copies)
         if handling.localize_numbers:
             masked = replace(masked, spans={name: self._localized(span) for name, span in masked.spans.items()})
             texts = {span.text: self._localized(span).text for span in spans}
@@ -162,7 +164,7 @@ class Paragraphs:
             sentence = replace(request, source=source, content=None, code=())
         if number:
             sentence = replace(sentence, prefix="", required=())
-        return Sentence(sentence, masked, start, tuple(spans), tuple(copies))
+        return Sentence(sentence, masked, start, tuple(spans), tuple(copies), copied)
 
     def _localized(self, span: Span) -> Span:
         """The span as it is written in the target language, if it is a number."""
@@ -180,6 +182,9 @@ class Paragraphs:
         empty = Candidate("", 0.0, 0.0)
         pools = [one.candidates or (empty,) for one in translations]
         lost = treatment == "refused" or not problems.isdisjoint({"contradiction", "not-numbers"})
+        if not lost and paragraph.has_tags and not paragraph.divided.text.strip():  # nothing but tags
+            tags = (Candidate(written(paragraph.content), 0.0, 0.0, alignment=() if alignment else None),)
+            return Translation(source, tags, treatment, tuple(sorted(problems)), content=paragraph.content)
         if lost or not any(one.candidates for one in translations):
             return Translation(source, (), treatment, tuple(sorted(problems)), content=None if lost else ())
         choices = _in_order(pools, n_best) if self._sampled or len(pools) == 1 else _best(pools, n_best)
@@ -275,6 +280,7 @@ class Paragraphs:
         handling, method = self._handling, self._handling.protect
         if method == "auto":
             asked = handling.patterns or handling.localize_numbers or tuple(handling.protect_kinds) != PROTECTED
+            asked = asked or (handling.on_violation != "keep" and self._constrained)  # else there would be none
             method = "mask" if self.known else "copy" if asked else "none"
         numbers = symbol("number", 1) in self.known if method == "mask" else "number" in handling.protect_kinds
         if handling.localize_numbers and (method == "none" or not numbers):
@@ -302,11 +308,18 @@ class Paragraphs:
                 f"--target-language {language}: the model has no tag for it",
                 f"it has {', '.join(sorted(tags))}",
             )
+        asked, own = (_TWO_LETTERS.match(code) for code in (language, self._languages[1]))
+        if not tags and asked and own and asked[0] != own[0]:
+            raise UserError(
+                f"--target-language {language}: the model translates into {self._languages[1]} only",
+                "leave --target-language out",
+            )
         return tags.get(language, "")
 
 
-# <2de>, <2zh_TW>, as `tag` of a corpus names a language in the field, and >>deu<<
-_LANGUAGE_TAG = re.compile(r"[<>]+2?([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)[<>]+")
+# <2de>, <2zh_TW>, as `tag` of a corpus names a language in the field, and >>deu<<; not <bt> or <br>
+_LANGUAGE_TAG = re.compile(r"(?:<2|>>)([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)(?:>|<<)")
+_TWO_LETTERS = re.compile(r"[a-z]{2}(?![A-Za-z0-9])")  # a language code; data of one's own may have any names
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -352,17 +365,30 @@ def _token_links(sentence: Sentence, candidate: Candidate) -> list[RangeLink]:
     source, text = sentence.request.source, candidate.text
     spans = [*sentence.masked.spans, *(span.text for span in sentence.protected)]
     exact: list[RangeLink] = []
-    for span in dict.fromkeys(spans):
-        places = ([match.span() for match in re.finditer(re.escape(span), side)] for side in (source, text))
-        exact += zip(*places, strict=False)
+    for span in sorted(dict.fromkeys(spans), key=len, reverse=True):  # 5 occurs in 25 5, too
+        taken = [[one[side] for one in exact] for side in (0, 1)]
+        places = ([match.span() for match in re.finditer(whole_text(span), side)] for side in (source, text))
+        free = (
+            [one for one in side if _outside(one, sorted(used)) == [one]]
+            for side, used in zip(places, taken, strict=True)
+        )
+        exact += zip(*free, strict=False)
     links = _piece_links(source, text, candidate.attention) if candidate.attention else None
     if links is None:
         links = _word_links(sentence, candidate)
-    taken = [[one[side] for one in exact] for side in (0, 1)]
-    return [
-        *exact,
-        *(link for link in links if not any(overlapping(sorted(taken[side]), link[side]) for side in (0, 1))),
-    ]
+    taken = [sorted(one[side] for one in exact) for side in (0, 1)]
+    rests = ((_outside(one, taken[0]), _outside(other, taken[1])) for one, other in links)
+    return [*exact, *(link for rest in rests for link in product(*rest))]
+
+
+def _outside(whole: Range, taken: Sequence[Range]) -> list[Range]:
+    """The parts of a range that are outside of others, which are sorted: the punctuation beside a span."""
+    at, parts = whole[0], []
+    for start, end in (*taken, (whole[1], whole[1])):
+        if at < min(start, whole[1]):
+            parts.append((at, min(start, whole[1])))
+        at = max(at, end)
+    return parts
 
 
 def _piece_links(source: str, text: str, attention: AttentionMap) -> list[RangeLink] | None:

@@ -4,7 +4,7 @@ import string
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 
@@ -96,18 +96,15 @@ class PhraseWriter:
                 spellings[copy] = self._spellings(copy)
             except UserError:
                 unwritable.append(copy.text)
+        required = {copy: {self._tokens(copy.text)} if copy.before else ours for copy, ours in spellings.items()}
         phrases = []
         for copy, ours in spellings.items():
-            times = sum(
-                count * (other == copy or max(_occurrences(one, whole) for one in ours for whole in spellings[other]))
-                for other, count in copies.items()
-                if other in spellings
-            )
-            if not times:
-                continue
-            phrases.append(Phrase.of(ours, least=0, most=times))
-            with_space = {self._tokens(copy.text)}
-            phrases.append(Phrase.of(with_space if copy.before else ours, least=times, whole=copy.after, strict=True))
+            allowed, phrase = Phrase.of(ours), Phrase.of(required[copy], whole=copy.after, strict=True)
+            least = most = copies[copy]
+            for other in spellings.keys() - {copy}:
+                most += copies[other] * max(Phrases((allowed,), self.edges).counted(one) for one in spellings[other])
+                least += copies[other] * min(Phrases((phrase,), self.edges).counted(one) for one in required[other])
+            phrases += [replace(allowed, least=0, most=most), replace(phrase, least=least)]
         return phrases, unwritable
 
     def _spellings(self, copy: Copy) -> set[tuple[int, ...]]:
@@ -207,11 +204,6 @@ class PhraseWriter:
                 "use another word; for protected spans set data.protect in nmt prepare",
             )
         return tuple(tokens)
-
-
-def _occurrences(tokens: Sequence[int], whole: Sequence[int]) -> int:
-    """How often the tokens occur in others."""
-    return sum(tuple(whole[at : at + len(tokens)]) == tuple(tokens) for at in range(len(whole) - len(tokens) + 1))
 
 
 def spelling(phrase: Phrase) -> list[int]:

@@ -154,7 +154,12 @@ class Translator:
     @cached_property
     def line_constraints(self) -> LineConstraints:
         """The lexical constraints. Raises UserError for invalid ones."""
-        return LineConstraints(self.tokenizers, self.handling, sampling=self.search.method != "beam")
+        return LineConstraints(
+            self.tokenizers,
+            self.handling,
+            sampling=self.search.method != "beam",
+            unsupported=isinstance(self.runtime, Searcher),
+        )
 
     @property
     def single_sentences(self) -> bool:
@@ -303,7 +308,8 @@ class Translator:
     def _encode(self, lines: list[str]) -> tuple[list[EncodedLine], list[Treatment | None]]:
         """The tokens of lines, and the treatment of those over the limit."""
         handling, source = self.handling, self.tokenizers.source
-        limit = min(handling.max_source_tokens, source.max_tokens or handling.max_source_tokens)
+        most = source.max_tokens, self.runtime.max_tokens if isinstance(self.runtime, Searcher) else None
+        limit = min([handling.max_source_tokens, *(one for one in most if one is not None)])
         encoded: list[EncodedLine] = []
         treatments: list[Treatment | None] = []
         for line, tokens in zip(lines, source.encode(lines, self.threads), strict=True):
@@ -338,11 +344,6 @@ class Translator:
         self, sentences: Sequence[_Part], n_best: int, keep_attention: bool, token_scores: bool
     ) -> list[list[Hypothesis]]:
         if isinstance(self.runtime, Searcher):
-            if any(sentence.constraint is not None for sentence in sentences):
-                raise UserError(
-                    "a line has lexical constraints, which CTranslate2 models do not support",
-                    "leave them out, or export to onnx or safetensors",
-                )
             sources = [sentence.tokens[0] for sentence in sentences]
             return self.runtime.search(sources, self.search, n_best, keep_attention, self.byte_pieces, token_scores)
         sides = zip(*(sentence.tokens for sentence in sentences), strict=True)

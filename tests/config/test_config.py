@@ -223,13 +223,33 @@ def test_a_removed_setting_is_ignored_with_one_warning(data, tmp_path, capsys, p
             ["model.attention.type=none", "model.decoder.bridge=backward"],
             "decoder.bridge backward needs attention or context_every_step",
         ),
+        (["model.attention.window_size=5"], "attention.window_size needs a window"),
     ],
 )
-def test_new_models_with_weights_that_nothing_reads_are_refused(settings, words, data, tmp_path, capsys):
+def test_new_models_with_weights_or_settings_that_nothing_reads_are_refused(settings, words, data, tmp_path, capsys):
     """Those of older versions open as they are."""
-    assert load_config(overrides=settings).model.unread_weights()[0].startswith(words)
+    assert load_config(overrides=settings).model.unread()[0].startswith(words)
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*TINY, *settings)) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("corpus", "words"),
+    [
+        ("{source: a, target: b, split: dev}", "split needs hub"),
+        ("{path: a.tsv, hub_config: de-en}", "hub_config needs hub"),
+        ("{source: a, target: b, format: tsv}", "format needs path"),
+        ("{hub: a/b, format: tsv}", "format needs path"),
+        ("{source: a, target: b, columns: [1, 2]}", "columns needs path or hub"),
+    ],
+)
+def test_keys_of_another_kind_of_corpus_are_refused(corpus, words):
+    assert words in message(overrides=[f"data.train=[{corpus}]"])
+
+
+def test_only_training_corpora_have_alignments():
+    given = "data.valid=[{source: a, target: b, alignment: c}]"
+    assert "valid: only training corpora can have alignment" in message(overrides=[given])
 
 
 @pytest.mark.parametrize("columns", ["3", "de", "12", "{source: de, target: en}"])

@@ -162,3 +162,10 @@ def test_missing_files_and_directories_are_refused(place):
         read_text(place)
     with pytest.raises(DataError, match="is a directory"):
         File("x", place).check()
+
+
+def test_text_that_begins_like_a_compressed_file_is_text(place):
+    (place / "text").write_text("BZhang walks.\n")
+    assert read_text(place / "text") == "BZhang walks.\n"
+    (place / "empty").write_bytes(bz2.compress(b""))
+    assert read_text(place / "empty") == ""

@@ -218,6 +218,7 @@ def test_normalization(settings, seen):
     tokenizer = train(**settings)
     line = "The\tＡ\u00a0ﬁ"
     assert tokenizer.normalize(line) == seen
+    assert tokenizer.lowercases == settings.get("lowercase", False)
     assert tokenizer.decode(tokenizer.encode([line])[0]) == seen
 
 

@@ -240,8 +240,12 @@ def test_a_broken_file_is_told_in_one_line(name, text, line, words, write):
 def test_an_empty_or_missing_file_is_told(ending, tmp_path, write):
     with pytest.raises(DataError, match="no such file"):
         open_document(tmp_path / f"missing{ending}")
+    empty = write(f"a{ending}", "")
+    if ending in (".md", ".markdown", ".html", ".htm", ".xhtml"):  # an empty text is one
+        assert open_document(empty).write([]) == b""
+        return
     with pytest.raises(DataError):
-        open_document(write(f"a{ending}", ""))
+        open_document(empty)
 
 
 def test_other_formats_are_refused(tmp_path):
@@ -322,3 +326,66 @@ def test_flags_of_an_obsolete_message_are_not_those_of_the_next(write):
 def test_an_element_that_is_not_translated_ends_without_its_end_tag(body, found, write):
     document = open_document(write("a.html", f"<html><body>{body}</body></html>\n"))
     assert [segment.text for segment in document.segments] == found
+
+
+def upper(path):
+    """The document in capitals, by a search that knows its tags."""
+    document = open_document(path)
+    contents = [tuple(part if isinstance(part, Tag) else part.upper() for part in one) for one in identity(document)]
+    return document.write(contents).decode()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("- [ ] buy milk\n- [x] sleep\n", "- [ ] BUY MILK\n- [x] SLEEP\n"),
+        ("A word.[^1]\n\n[^1]: The note.\n", "A WORD.[^1]\n\n[^1]: THE NOTE.\n"),
+        ("A word.[^a]\n\n[^a]: a note\n[^b]: one more\n", "A WORD.[^a]\n\n[^a]: A NOTE\n[^b]: ONE MORE\n"),
+        ("see [^1]: there\n", "SEE [^1]: THERE\n"),
+        ("an [x] and [ ]\n", "AN \\[X\\] AND \\[ \\]\n"),
+    ],
+)
+def test_boxes_and_footnotes_of_markdown_stay(text, expected, write):
+    assert upper(write("a.md", text)) == expected
+
+
+def test_text_above_the_next_times_belongs_to_the_cue_before(write):
+    times = [f"00:0{second}.000 --> 00:0{second + 1}.000\n" for second in (1, 2, 3)]
+    text = "WEBVTT\n\n{}first\n{}second\n\nname\n{}third.\n"
+    expected = "WEBVTT\n\n{}FIRST\n{}SECOND\n\nname\n{}THIRD.\n"
+    assert upper(write("a.vtt", text.format(*times))) == expected.format(*times)
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ('<meta charset="iso-8859-1">', "M&#228;dchen"),
+        ('<meta http-equiv="Content-Type" content="text/html; charset=windows-1252">', "M&#228;dchen"),
+        ('<meta charset="UTF-8">', "Mädchen"),
+        ("", "Mädchen"),
+    ],
+)
+def test_a_declared_encoding_of_html_is_respected(head, expected, write):
+    document = open_document(write("a.html", f"<html><head>{head}</head><body><p>A girl.</p></body></html>"))
+    assert f"<p>{expected}.</p>" in document.write([("Mädchen.",)]).decode()
+
+
+def test_xhtml_has_no_entities_of_html(write):
+    text = '<html xmlns="http://www.w3.org/1999/xhtml"><body><p>one\u00a0two</p></body></html>'
+    new = upper(write("a.xhtml", text))
+    assert "".join(ElementTree.fromstring(new).itertext()) == "ONE\u00a0TWO"
+
+
+@pytest.mark.parametrize("charset", ["ISO-8859-1", "CHARSET", "utf-8"])
+def test_a_catalog_declares_the_encoding_it_is_written_in(charset, write):
+    head = f'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset={charset}\\n"\n\n'
+    new = open_document(write("a.po", head + 'msgid "A girl."\nmsgstr ""\n')).write([("Mädchen.",)]).decode()
+    assert f"charset={'utf-8' if charset == 'utf-8' else 'UTF-8'}\\n" in new
+    assert 'msgstr "Mädchen."' in new
+
+
+def test_a_unit_of_codes_only_is_left_alone(write):
+    text = SAMPLES["a.xlf"]
+    unit = '<trans-unit id="codes"><source><ph id="1">&lt;br&gt;</ph></source></trans-unit>'
+    document = open_document(write("a.xlf", text.replace("</body>", f"{unit}</body>", 1)))
+    assert len(document.segments) == len(open_document(write("b.xlf", text)).segments)

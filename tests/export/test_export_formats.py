@@ -140,17 +140,24 @@ def test_unsupported_engine_options_are_refused_by_name(onnx, trained, transform
 
 
 def test_lines_with_constraints_and_ensembles_are_refused_by_ctranslate2(ctranslate2, transformer, tmp_path, capsys):
-    (tmp_path / "in").write_text('{"source": "one", "prefix": "1"}\n')
-    assert nmt("translate", "-m", ctranslate2, "-i", tmp_path / "in") == 2
-    assert "do not support" in capsys.readouterr().err
+    (tmp_path / "in").write_text('{"source": "one"}\n{"source": "one", "prefix": "1"}\n{"source": "two"}\n')
+    assert nmt("translate", "-m", ctranslate2, "-i", tmp_path / "in") == 3
+    out, err = capsys.readouterr()
+    assert [bool(line) for line in out.splitlines()] == [True, False, True]
+    assert "line 2: contradictory constraints, or constraints with sampling or a CTranslate2 model" in err
     assert nmt("translate", "-m", transformer, "-m", ctranslate2, "-i", tmp_path / "in") == 2
     assert "cannot be a member of an ensemble" in capsys.readouterr().err
 
 
-def test_lines_longer_than_its_positions_are_refused(ctranslate2, tmp_path, capsys):
-    (tmp_path / "in").write_text("one " * 1500 + "\n")
-    assert nmt("translate", "-m", ctranslate2, "-i", tmp_path / "in", "--max-source-tokens", "4000") == 2
-    assert "lower --max-source-tokens" in capsys.readouterr().err
+def test_lines_longer_than_its_positions_are_split_and_have_no_score(ctranslate2, tmp_path, capsys):
+    (tmp_path / "in").write_text("one\n" + "one " * 1500 + "\ntwo\n")
+    command = ["translate", "-m", ctranslate2, "-i", tmp_path / "in", "-b", "1", "--max-length", "3"]
+    assert nmt(*command, "--max-source-tokens", "4000") == 0
+    assert "line 2: longer than" in capsys.readouterr().err
+    assert nmt("score", "-m", ctranslate2, "--source", tmp_path / "in", "--target", tmp_path / "in") == 0
+    out, err = capsys.readouterr()
+    assert [row.split("\t")[4] == "0" for row in out.splitlines()] == [False, True, False]
+    assert "1 pair has no score: no source text, not UTF-8, or too long for the model" in err
 
 
 @pytest.mark.parametrize("precision", ["int8", "int16", "fp16", "bf16"])

@@ -42,3 +42,8 @@ def test_several(text):
 )
 def test_one(text):
     assert not several_sentences(text)
+
+
+@pytest.mark.parametrize("text", [".", "。", ". ", "。'", "!?", ".'", "… "])
+def test_a_long_run_of_marks_takes_no_long_time(text):
+    assert not several_sentences(text * 200_000)

@@ -144,6 +144,16 @@ def test_automatic_settings_are_stored_and_kept_on_resume(data, tmp_path, capsys
     assert {key: _value(again, key) for key in AUTOMATIC} == values | {"train.max_updates": 6}
 
 
+@pytest.mark.parametrize(("warmup", "warned"), [(3, True), (2, False)])
+def test_a_warm_up_as_long_as_the_run_is_named(data, tmp_path, capsys, warmup, warned):
+    settings = ["--set", f"train.warmup_updates={warmup}", "--set", "train.max_updates=3"]
+    assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", *SMALL, *settings) == 0
+    told = capsys.readouterr().err
+    assert (
+        "train.warmup_updates 3 is not below the 3 updates of the run: the learning rate only grows" in told
+    ) == warned
+
+
 def test_auto_is_accepted_and_other_words_are_refused():
     assert load_config(overrides=["train.batch_tokens=auto"]).train.batch_tokens == AUTO
     for path, field in keys():

@@ -126,9 +126,12 @@ def test_a_file_that_cannot_be_read_leaves_no_run_behind(data, tmp_path, capsys)
     assert not (tmp_path / "run").exists()
 
 
-def test_one_embedding_for_both_sides_has_one_file(data, tmp_path, capsys):
-    settings = [*TINY, "model.embedding.tie=all", "model.embedding.source_vectors=a.txt"]
+@pytest.mark.parametrize(
+    ("tie", "words"),
+    [("all", "with tie all, source_vectors and target_vectors must be the same file"), ("auto", "one table of")],
+)
+def test_one_embedding_for_both_sides_has_one_file(data, tmp_path, capsys, tie, words):
+    settings = [*TINY, f"model.embedding.tie={tie}", "model.embedding.source_vectors=a.txt"]
     assert nmt("train", data, "-o", tmp_path / "run", *overrides(*settings)) == 2
-    words = capsys.readouterr().err
-    assert "with tie all, source_vectors and target_vectors must be the same file" in words
+    assert words in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

@@ -44,6 +44,11 @@ def test_verify_resume_reports_differences(data, tmp_path, trained, capsys):
     assert (tmp_path / "other").exists()
 
 
+def test_verify_resume_excludes_a_dry_run(data, tmp_path, capsys):
+    assert nmt("train", data, "-o", tmp_path / "scratch", "--verify-resume", "6", "--dry-run") == 2
+    assert "--verify-resume and --dry-run exclude each other" in capsys.readouterr().err
+
+
 def test_verify_resume_needs_a_new_directory(data, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     assert nmt("train", data, "-o", tmp_path / "run", "--verify-resume", "3") == 2

@@ -11,6 +11,7 @@ import pytest
 
 from nmtcli.errors import UserError
 from nmtcli.translate.alignment import AttentionMap, by_words, check_attention_path, write_attention
+from tests.conftest import nmt
 
 
 def attention(source: str, target: str, title: str = "1.") -> AttentionMap:
@@ -245,3 +246,12 @@ def test_the_attention_page_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="the disk is full"):
         write_attention(path, [attention("▁a", "▁b")])
     assert [file.read_text() for file in tmp_path.iterdir()] == ["before"]
+
+
+def test_blank_lines_at_the_start_leave_no_picture_to_draw(trained, tmp_path, capsys):
+    (tmp_path / "in").write_text("\n" * 6 + "one\n")
+    command = ["translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out", "--device", "cpu"]
+    assert nmt(*command, "--attention", tmp_path / "a.png") == 0
+    assert "a.png: not written: the first 6 lines have no attention" in capsys.readouterr().err
+    assert not (tmp_path / "a.png").exists()
+    assert (tmp_path / "out").read_text().count("\n") == 7

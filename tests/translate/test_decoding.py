@@ -105,6 +105,7 @@ def test_expected_scores_of_equal_and_similar_samples():
         ({"seed": 3}, "seed needs"),
         ({"method": "sampling", "beam_groups": 5}, "beam_groups needs method beam"),
         ({"method": "sampling", "mbr_samples": 9}, "mbr_samples needs method mbr"),
+        ({"beam_diversity": 0.9}, "beam_diversity needs beam_groups 2 or more"),
         ({"method": "mbr", "coverage_penalty": 0.1}, "coverage_penalty needs method beam"),
     ],
 )

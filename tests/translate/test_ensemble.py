@@ -1,10 +1,14 @@
 """Ensembles of real models: PyTorch and ONNX together."""
 
+import os
+import shutil
+
 import numpy as np
 import pytest
 import torch
 
 from nmtcli.checkpoint import find_model, load_model
+from nmtcli.errors import UserError
 from nmtcli.translate.ensemble import Ensemble
 from nmtcli.translate.runtimes.onnx import OnnxRuntime
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
@@ -53,3 +57,17 @@ def test_models_without_attention_can_be_an_ensemble(tiny_model):
     assert [pool[0].tokens for pool in found] == [pool[0].tokens for pool in alone]
     both = beam_search(Ensemble(members), ensemble.array(source), ensemble.array(length), [6, 6], SearchOptions(2))
     assert all(np.isfinite(one.log_prob) for pool in both for one in pool) and all(both)
+
+
+def test_only_the_ratio_of_weights_matters(runtimes):
+    for weights, expected in (([1e308, 1e308], [0.5, 0.5]), ([1e-300, 3e-300], [0.25, 0.75])):
+        assert Ensemble(runtimes, weights).weights == pytest.approx(expected)
+    with pytest.raises(UserError, match="too different"):
+        Ensemble(runtimes, [1e308, 1e-300])
+
+
+def test_a_directory_whose_name_is_not_utf8_is_told(onnx, tmp_path):
+    path = tmp_path / os.fsdecode(b"m\xe9")
+    shutil.copytree(onnx, path)
+    with pytest.raises(UserError, match="the name is not UTF-8"):
+        OnnxRuntime(path)

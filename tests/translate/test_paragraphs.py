@@ -3,11 +3,12 @@
 import itertools
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nmtcli import LineHandling, Translator
@@ -19,6 +20,7 @@ from nmtcli.text.masking import symbols
 from nmtcli.text.spans import KINDS, Scanner
 from nmtcli.text.versions import word_ranges
 from nmtcli.translate.alignment import AttentionMap
+from nmtcli.translate.line_constraints import LineConstraints
 from nmtcli.translate.paragraphs import Paragraph, Paragraphs, _best
 from nmtcli.translate.translation import Candidate, Request, Translation, without_controls
 from tests.conftest import nmt
@@ -69,6 +71,8 @@ def joined(tokenizers: Tokenizers, handling: LineHandling, line: str, languages=
 
 
 @settings(max_examples=150)
+@example("<b>1.</b> (5) 25 5", LineHandling(protect="mask", tags="transfer"), "de")
+@example("<i>5,</i> 25 5 <b>5</b>.", LineHandling(protect="copy", tags="transfer"), None)
 @given(LINE, st.sampled_from(HANDLINGS), st.sampled_from(["de", None]))
 def test_a_line_translated_by_itself_is_the_line(tokenizers, line, handling, language):
     handling = replace(handling, target_language=language)
@@ -147,6 +151,30 @@ def test_candidates_of_a_paragraph_have_the_best_sums(scores, number):
     assert sums == everything[:number]
 
 
+@pytest.mark.parametrize("line", ["<br>", "<b></b>", " <b> </b>"])
+def test_a_line_of_tags_stays(tokenizers, line):
+    translation = joined(tokenizers, LineHandling(tags="transfer", on_violation="fail"), line)
+    assert translation.text == written(translation.content) == line
+    assert not translation.problems
+
+
+def test_copied_spans_belong_to_the_part_that_has_them():
+    plain = Tokenizer.train(SENTENCES, TokenizerConfig(vocab_size=300))
+    handling = LineHandling(protect="copy", localize_numbers=True)
+    paragraphs = Paragraphs(Tokenizers(plain, plain), handling, ("en", "de"), constrained=True)
+    line = "A man with 1,600 of 16 shirts, a dog with 6 balls of 1,600, 6 times."
+    (sentence,) = paragraphs.divide(Request(line)).sentences
+    constraints = LineConstraints(Tokenizers(plain, plain), handling, sampling=False)
+    parts = ["A man with 1,600 of 16 shirts,", "a dog with 6 balls of 1,600,", "6 times."]
+    found = constraints._copied(sentence, parts)
+    assert [{copy.text: count for copy, count in one.items()} for one in found] == [
+        {"1.600": 1, "16": 1},
+        {"6": 1, "1.600": 1},
+        {"6": 1},
+    ]
+    assert constraints._copied(sentence, [line]) == [Counter(sentence.copies)]
+
+
 # ---- settings ----
 
 
@@ -162,7 +190,16 @@ def test_settings_that_the_model_does_not_support_are_refused(tokenizers):
     with pytest.raises(UserError, match="no tag for it") as error:
         Paragraphs(tokenizers, LineHandling(target_language="fr"), ("en", "de"), True)
     assert "de, ja" in str(error.value.hint)
-    Paragraphs(Tokenizers(plain, plain), LineHandling(target_language="fr"), ("en", "de"), True)  # not multilingual
+
+
+def test_the_target_language_of_a_model_without_tags_is_its_own(tokenizers):
+    plain = Tokenizer.train(SENTENCES, TokenizerConfig(vocab_size=300, symbols=("<bt>", "<br>")))
+    with pytest.raises(UserError, match="--target-language fr: the model translates into de only"):
+        Paragraphs(Tokenizers(plain, plain), LineHandling(target_language="fr"), ("en", "de"), True)
+    for language, own in (("de-AT", "de"), ("zh", "target"), ("zh", "kyoto"), ("bt", "target")):
+        paragraphs = Paragraphs(Tokenizers(plain, plain), LineHandling(target_language=language), ("en", own), True)
+        (sentence,) = paragraphs.divide(Request("ACME")).sentences
+        assert sentence.request.source == "ACME"  # <bt> is no language
 
 
 def test_options_of_protection_have_an_effect_without_symbols():
@@ -172,6 +209,7 @@ def test_options_of_protection_have_an_effect_without_symbols():
         (LineHandling(patterns=["ACME"]), ("ACME", "7,000")),
         (LineHandling(protect_kinds=["number"]), ("7,000",)),
         (LineHandling(localize_numbers=True), ("7.000",)),
+        (LineHandling(on_violation="fail"), ("7,000",)),
     ):
         paragraphs = Paragraphs(Tokenizers(plain, plain), handling, ("en", "de"), constrained=True)
         (sentence,) = paragraphs.divide(Request("ACME sells 7,000")).sentences

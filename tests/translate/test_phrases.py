@@ -258,3 +258,23 @@ def test_many_terms_are_found_quickly_in_a_line():
     names = ["".join(map(chr, np.random.default_rng(n).integers(97, 123, 8))) for n in range(3000)]
     terms = Terminology(dict.fromkeys(names, phrase))
     assert len(terms.occurring(" ".join(names[:50]))) == 50
+
+
+NUMBERS = [f"the {n} dogs of {n + 3} red-dog boats in {m}" for n in range(1, 30) for m in (2015, 5, 16)]
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe", "char"])
+@pytest.mark.parametrize(
+    "spans", [("12", "2"), ("25", "5"), ("2015", "5", "15"), ("16", "6", "6"), ("red-dog", "red"), ("5", "5", "25 5")]
+)
+def test_spans_that_are_parts_of_others_can_be_copied(kind, spans):
+    settings = TokenizerConfig(type=kind, vocab_size=120, byte_fallback=False)
+    writer = PhraseWriter(Tokenizer.train(NUMBERS, settings))
+    phrases, _ = writer.copies(Counter(Copy(span, before=True, after=True) for span in spans))
+    constraint = writer.constraint(phrases=phrases)
+    for order in itertools.permutations(spans):
+        assert satisfies(constraint, ids(writer, "the " + " dogs ".join(order) + " boats")), order
+    for missing in range(len(spans)):
+        rest = [span for number, span in enumerate(spans) if number != missing]
+        if spans[missing] not in " ".join(rest).split():  # 5 is a word of its own in "25 5"
+            assert not satisfies(constraint, ids(writer, "the " + " dogs ".join(rest) + " boats")), rest

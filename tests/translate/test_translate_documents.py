@@ -154,9 +154,12 @@ def test_every_broken_document_is_named_before_any_work(trained, folder, tmp_pat
         assert nmt(*command(trained, folder / name, tmp_path / "x")) == 3
         message = capsys.readouterr().err
         assert re.search(rf"{re.escape(name)}:\d+: ", message) and "Traceback" not in message
+    (folder / "z.txt").write_bytes("One.\n".encode("utf-16"))
+    (folder / "empty.md").touch()
     assert nmt(*command(trained, folder, tmp_path / "out")) == 3
     message = capsys.readouterr().err
-    assert all(name in message for name in BROKEN)
+    assert all(name in message for name in [*BROKEN, "z.txt: is UTF-16"])
+    assert "empty.md" not in message
     assert not (tmp_path / "out").exists()
 
 

@@ -19,7 +19,7 @@ from nmtcli.errors import DataError
 from nmtcli.translate import lines as module
 from nmtcli.translate.formats import Format, render
 from nmtcli.translate.job import Job, translate_windows
-from nmtcli.translate.lines import MAX_LINE_BYTES, LineReader, Prefix, Report, parse_json
+from nmtcli.translate.lines import DEEPEST, MAX_LINE_BYTES, LineReader, Prefix, Report, parse_json
 from nmtcli.translate.long_lines import cut_points, joint
 from nmtcli.translate.translation import Candidate
 from tests.conftest import nmt
@@ -289,6 +289,22 @@ def test_stream_writes_each_translation_before_the_next_line_arrives(trained):
     output, words = process.communicate()
     assert output == b"" and process.returncode == 0
     assert "░" in words.decode()
+
+
+def test_json_lines_are_detected_after_blank_ones(trained):
+    for leading in (b"\n", b"\n" * 1500, b"\xef\xbb\xbf\n \n"):
+        windows = list(LineReader(dripping(leading + b'{"source": "one"}\n', 3), wait=False).windows())
+        assert windows[-1].jsonl
+        assert windows[-1].begins and not any(window.begins for window in windows[:-1])
+        reader = LineReader(dripping(leading + b'{"source": "one"}\n', 3))
+        reader.skip(windows[0].end, len(windows[0].lines))
+        assert list(reader.windows())[-1].jsonl
+
+
+@pytest.mark.parametrize("depth", [50, 700, 100_000])
+def test_a_deeply_nested_json_line_is_malformed(depth):
+    request = parse_json('{"source": "one", "x": ' + "[" * depth + "]" * depth + "}")
+    assert (request is None) == (depth > DEEPEST)
 
 
 def test_conflicting_translate_options_are_refused(trained, tmp_path, capsys):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from nmtcli.errors import DataError, ResourceError, UserError
+from nmtcli.staging import exclusive
 from nmtcli.translate import lines as line_windows
 from nmtcli.translate.job import Job, translate_windows
 from nmtcli.translate.lines import LineReader, Prefix, Report, Tally, Window
@@ -291,3 +292,15 @@ def test_progress_file_has_position_and_rate_and_older_ones_resume(trained, tmp_
     assert resumed.share == pytest.approx(14 / 30)
     resumed.record()
     assert json.loads(progress.read_text())["total"] == size
+
+
+def test_one_process_writes_an_output(trained, tmp_path, capsys):
+    (tmp_path / "in").write_text("one\n")
+    command = ["translate", "-m", trained, "-i", tmp_path / "in", "-o", tmp_path / "out", "--device", "cpu"]
+    with exclusive(tmp_path / ".out.lock"):
+        for more in ([], ["--overwrite"], ["--resume"]):
+            assert nmt(*command, *more) == 2
+            assert f"{tmp_path}/out: process {os.getpid()} on" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert nmt(*command) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]

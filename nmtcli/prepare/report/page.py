@@ -21,7 +21,7 @@ _FEW = 0.0005  # share of characters below which the rest is not shown
 
 def write_page(report: Report, path: Path) -> None:
     """Write the page: the same report gives the same bytes."""
-    path.write_bytes(page(report).encode())
+    path.write_bytes(page(report).encode("utf-8", "replace"))
 
 
 def page(report: Report) -> str:

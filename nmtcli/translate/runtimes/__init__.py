@@ -30,7 +30,9 @@ class ShortlistRuntime(Runtime, Protocol):
 
 @runtime_checkable
 class Searcher(Shared, Protocol):
-    """An engine with its own search, without the step protocol."""
+    """An engine with its own search, without the step protocol. It has no lexical constraints."""
+
+    max_tokens: int  # of a sentence, without EOS
 
     def check(self, config: SearchConfig, handling: LineHandling) -> None:
         """Raise UserError for settings that it does not support."""

@@ -86,6 +86,8 @@ class _Candidate:
 class CTranslate2Runtime:
     """A CTranslate2 model: see `Searcher`."""
 
+    max_tokens = POSITIONS - 1
+
     def __init__(
         self,
         directory: Path,
@@ -139,7 +141,7 @@ class CTranslate2Runtime:
         Bytes of incomplete characters are removed, and the rest is scored again.
         """
         options = search_options(config, n_best, keep_attention)
-        lengths = _lengths(sentences, "lower --max-source-tokens")
+        lengths = _lengths(sentences)
         shortest, longest = length_limits(config, lengths)
         # A call has one limit for all its sentences. To be independent of the batch, each is searched up to the limit
         # of its rounded length, and longer hypotheses are cut.
@@ -174,7 +176,7 @@ class CTranslate2Runtime:
 
     def log_probs(self, sentences: Sequence[Tokens], targets: Sequence[Tokens]) -> list[list[float]]:
         """The log-probabilities of the tokens of given translations, and of their EOS; ids without EOS."""
-        _lengths([*sentences, *targets], "leave out longer pairs")
+        _lengths([*sentences, *targets])
         with found_libraries():
             scored = self._model.score_batch(
                 [self._read(sentence) for sentence in sentences],
@@ -342,11 +344,9 @@ def _vocabulary(folder: Path, side: str) -> list[str]:
         raise DataError(f"{path}: cannot read: {error}", "export the model again") from None
 
 
-def _lengths(sentences: Sequence[Tokens], hint: str) -> list[int]:
-    """The lengths of sentences with EOS. Raises UserError for one that has more tokens than a model has positions."""
+def _lengths(sentences: Sequence[Tokens]) -> list[int]:
+    """The lengths of sentences with EOS. Raises ValueError for one that has more tokens than a model has positions."""
     lengths = [len(sentence) + 1 for sentence in sentences]
     if max(lengths, default=0) > POSITIONS:
-        raise UserError(
-            f"a line has {max(lengths) - 1:,} tokens; the maximum of CTranslate2 models is {POSITIONS - 1:,}", hint
-        )
+        raise ValueError(f"{max(lengths) - 1:,} tokens; the maximum of CTranslate2 models is {POSITIONS - 1:,}")
     return lengths

@@ -5,6 +5,7 @@ from typing import Any
 
 from nmtcli.errors import DataError, UserError, memory_ran_out
 from nmtcli.models.protocol import Array, Cache, Memory, Step
+from nmtcli.staging import check_name
 from nmtcli.translate.concurrency import count_parallel_batches, usable_threads
 from nmtcli.translate.forced import Floats, Ids, forced_by_steps
 
@@ -58,6 +59,7 @@ def _session(path: Path, threads: int) -> Any:
         raise UserError("an ONNX model needs the onnx extra", "pip install 'nmtcli[onnx]'") from None
     if not path.is_file():
         raise DataError(f"{path}: missing", "the export is not complete; export it again")
+    check_name(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
