@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _MANY = 0.1  # share of lines with several sentences that is worth a warning
+_READ_BY_ALL = 200  # tokens; the limits of engines and pretrained encoders are above it
 
 
 class TranslationDisplay(ExitStack):
@@ -61,8 +62,9 @@ class TranslationDisplay(ExitStack):
 
 def warn_of_lines(report: "Report", options: "TranslateOptions", lines: int, file: "Path | None" = None) -> list[str]:
     """Print warnings about lines of a file; return errors about lines that have no translation."""
-    max_source_tokens = options.max_source_tokens
-    longer = f"more than {max_source_tokens} tokens"
+    longer = f"more than {options.max_source_tokens} tokens"
+    if options.max_source_tokens > _READ_BY_ALL:
+        longer += " or than the model reads"
     warnings = {
         "json": "looks like JSON without text under source, src, text, sentence or input (one object per line);"
         " translated as plain text",

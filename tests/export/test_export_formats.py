@@ -141,9 +141,10 @@ def test_unsupported_engine_options_are_refused_by_name(onnx, trained, transform
 
 def test_lines_with_constraints_and_ensembles_are_refused_by_ctranslate2(ctranslate2, transformer, tmp_path, capsys):
     (tmp_path / "in").write_text('{"source": "one"}\n{"source": "one", "prefix": "1"}\n{"source": "two"}\n')
-    assert nmt("translate", "-m", ctranslate2, "-i", tmp_path / "in") == 3
+    assert nmt("translate", "-m", ctranslate2, "-i", tmp_path / "in", "--format", "jsonl") == 3
     out, err = capsys.readouterr()
-    assert [bool(line) for line in out.splitlines()] == [True, False, True]
+    problems = [json.loads(line).get("problems") for line in out.splitlines()]
+    assert problems == [None, ["contradiction"], None]
     assert "line 2: contradictory constraints, or constraints with sampling or a CTranslate2 model" in err
     assert nmt("translate", "-m", transformer, "-m", ctranslate2, "-i", tmp_path / "in") == 2
     assert "cannot be a member of an ensemble" in capsys.readouterr().err
@@ -153,7 +154,7 @@ def test_lines_longer_than_its_positions_are_split_and_have_no_score(ctranslate2
     (tmp_path / "in").write_text("one\n" + "one " * 1500 + "\ntwo\n")
     command = ["translate", "-m", ctranslate2, "-i", tmp_path / "in", "-b", "1", "--max-length", "3"]
     assert nmt(*command, "--max-source-tokens", "4000") == 0
-    assert "line 2: longer than" in capsys.readouterr().err
+    assert "line 2: more than 4000 tokens or than the model reads; translated in parts" in capsys.readouterr().err
     assert nmt("score", "-m", ctranslate2, "--source", tmp_path / "in", "--target", tmp_path / "in") == 0
     out, err = capsys.readouterr()
     assert [row.split("\t")[4] == "0" for row in out.splitlines()] == [False, True, False]

@@ -394,8 +394,9 @@ def test_the_seed_zero_is_refused_for_significance_tests(files, capsys, monkeypa
     assert "SACREBLEU_SEED is 0" in capsys.readouterr().err
 
 
-def test_a_file_name_that_is_not_utf8_is_shown_in_the_report(files, capsys):
+def test_a_file_name_that_is_not_utf8_is_shown_in_the_report(files):
     name = os.fsdecode(b"s\xe9")
     Path(name).write_bytes(Path("hyp").read_bytes())
-    assert run(["score", name, "-r", "ref", "--report", "page.html"]) == 0
+    command = [sys.executable, "-m", "nmtcli", "score", name, "-r", "ref", "--report", "page.html"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert ">s?" in Path("page.html").read_text("utf-8")

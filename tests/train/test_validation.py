@@ -64,7 +64,7 @@ def test_bleu_in_training_is_plain_bleu_for_scripts_with_spaces():
 def test_a_validation_after_the_last_checkpoint_is_kept(data, run):
     """Another set to validate on: the finished run is validated again, and has a best checkpoint by it."""
     more = ["train.max_updates=9", "train.keep_last=9", "train.schedule=constant", "train.valid_sentences=3"]
-    assert train(data, run, *more) == 0
+    assert train(data, run, *more, options=["--allow-changes"]) == 0
     last = RunDirectory(run).checkpoint(9)
     state = json.loads((last / "state.json").read_text())
     assert state["validated_step"] == 9 and [entry[2] for entry in state["best"]] == [9]
