@@ -94,7 +94,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # an ASCII terminal shows ? for an arrow
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
-        sys.stdout.reconfigure(encoding="utf-8")  # files and pipes are UTF-8 in any locale
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # files and pipes are UTF-8 in any locale
     with _stopping():
         code = run(sys.argv[1:])
         try:
