@@ -311,8 +311,9 @@ class RunDirectory:
 
     def steps(self) -> list[int]:
         """The updates that have a checkpoint, in order. Each is complete: it was renamed into place."""
-        names = (path.name.removeprefix("step-") for path in self.checkpoints.glob("step-*"))
-        return sorted(int(name) for name in names if name.isascii() and name.isdecimal())
+        names = ((path, path.name.removeprefix("step-")) for path in self.checkpoints.glob("step-*"))
+        steps = ((path, int(name)) for path, name in names if name.isascii() and name.isdecimal())
+        return sorted(step for path, step in steps if path == self.checkpoint(step))  # step-10 is a copy by the user
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -36,6 +36,9 @@ def staged(output: Path, then: str = "or choose another -o") -> Iterator[Path]:
     """
     check_name(output)
     output = output.resolve()
+    if output == Path.cwd() or output.is_mount():  # a directory is renamed to it
+        kind = "the working directory" if output == Path.cwd() else "a mount point"
+        raise UserError(f"{output}: is {kind}, which cannot be replaced", f"give a new directory in it {then}")
     partial = _partial(output)
     with writing(output, then):
         partial.mkdir(parents=True, exist_ok=True)

@@ -153,3 +153,10 @@ def test_damaged_numbers_are_reported(model, trained, tmp_path, capsys):
     (newest / "config.json").write_text("[" * 100_000)
     with pytest.raises(DataError, match="not valid JSON"):
         read_info(newest)
+
+
+def test_a_copy_of_a_checkpoint_under_another_name_is_none(trained, tmp_path):
+    run = RunDirectory(shutil.copytree(trained, tmp_path / "run"))
+    steps = run.steps()
+    shutil.copytree(run.checkpoint(steps[-1]), run.checkpoints / "step-99")
+    assert run.steps() == steps

@@ -1,5 +1,7 @@
 """Files and directories that appear whole or not at all."""
 
+from pathlib import Path
+
 import pytest
 
 from nmtcli.errors import ResourceError, UserError
@@ -37,3 +39,12 @@ def test_a_file_keeps_its_old_content_until_the_new_is_whole(tmp_path):
     with pytest.raises(OSError, match="directory"):
         write_whole(tmp_path / "file", b"newer")
     assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_a_directory_that_cannot_be_replaced_is_refused_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is the working directory"), staged(Path()):
+        raise AssertionError
+    with pytest.raises(UserError, match="is a mount point"), staged(Path("/proc")):
+        raise AssertionError
+    assert list(tmp_path.iterdir()) == []

@@ -42,10 +42,44 @@ def _open_zstd(file: BinaryIO) -> Any:
     return _pyarrow().input_stream(file, compression="zstd")
 
 
+class _Streams:
+    """The content of bzip2 or xz streams, one after the other.
+
+    Those of the standard library take a damaged second stream for the end of the file.
+    """
+
+    def __init__(self, new: Callable[[], Any], file: BinaryIO) -> None:
+        self._new, self._file, self._decompressor = new, file, new()
+        self._rest = b""
+
+    def read1(self, size: int) -> bytes:
+        """Up to `size` bytes; none at the end. Raises EOFError where the last stream is cut short."""
+        while True:
+            if self._decompressor.eof:
+                self._rest = self._decompressor.unused_data.lstrip(b"\0")  # padding of xz
+                while not self._rest:
+                    if not (chunk := self._file.read(_CHUNK)):
+                        return b""
+                    self._rest = chunk.lstrip(b"\0")
+                self._decompressor = self._new()
+            if self._decompressor.needs_input and not self._rest:
+                self._rest = self._file.read(_CHUNK)
+                if not self._rest:
+                    raise EOFError("the file ends inside a stream")
+            data: bytes = self._decompressor.decompress(self._rest, size)
+            self._rest = b""
+            if data:
+                return data
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 _COMPRESSED: dict[bytes, Callable[[BinaryIO], Any]] = {
     rb"\x1f\x8b": gzip.open,
-    rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)": bz2.open,  # with the start of a block, or the end of the stream
-    rb"\xfd7zXZ\x00": lzma.open,
+    # with the start of a block, or the end of the stream
+    rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)": lambda file: _Streams(bz2.BZ2Decompressor, file),
+    rb"\xfd7zXZ\x00": lambda file: _Streams(lzma.LZMADecompressor, file),
     rb"\x28\xb5\x2f\xfd": _open_zstd,
 }
 _LEVEL = 6  # of gzip, that of the gzip command

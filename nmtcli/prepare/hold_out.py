@@ -76,6 +76,9 @@ def check_hold_out(config: DataConfig, corpora: Corpora) -> None:
         mistakes.append("data.hold_out_test and test text exclude each other; give one of them")
     if (config.hold_out or config.hold_out_test) and corpora.tags:
         mistakes.append("data.hold_out needs corpora without tags: give validation text for each tag instead")
+    if config.hold_out or config.hold_out_test:  # their files are named by the languages
+        languages = config.source_language, config.target_language
+        mistakes += [f"language {one}: cannot be the ending of a file name" for one in languages if "/" in one]
     if mistakes:
         raise UserError("\n".join(mistakes))
 
@@ -142,4 +145,6 @@ def _texts(corpora: Sequence[Corpus], rows: npt.NDArray[np.int64]) -> list[tuple
             parsed = block.rows()
             texts |= {row: (parsed.sources[row - start], parsed.targets[row - start]) for row in here}
         start += block.size
+    if len(texts) < len(set(rows.tolist())):
+        raise DataError("a corpus became shorter while it was read", "start again when nothing writes to it")
     return [texts[row] for row in rows.tolist()]

@@ -17,6 +17,7 @@ from nmtcli.text.edits import Edit
 from nmtcli.text.inline import tag
 from nmtcli.text.masking import shared_spans
 from nmtcli.text.spans import Kind, Span
+from nmtcli.text.versions import overlapping
 
 _TAG: tuple[Kind, ...] = ("tag",)
 _ENTITY = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]{1,31}|#[0-9]{1,7}|#[xX][0-9A-Fa-f]{1,6});")
@@ -67,10 +68,11 @@ class Markup:
         if self.masked:
             shared = shared_spans(source, target, scanner, _TAG)
             kept = [[span for _, span, _ in shared], [span for _, _, span in shared]]
-        removed = [[span for span in one if span not in stay] for one, stay in zip(spans, kept, strict=True)]
+        removed = [[span for span in one if span not in stay] for one, stay in zip(spans, map(set, kept), strict=True)]
         edits, counts = [], Counter({TAGS: len(removed[0]) + len(removed[1])})
         for text, tags, gone in zip((source, target), spans, removed, strict=True):
-            entities = [edit for edit in _decoded(text) if not any(one.start <= edit.start < one.end for one in tags)]
+            ranges = [(one.start, one.end) for one in tags]
+            entities = [edit for edit in _decoded(text) if not overlapping(ranges, (edit.start, edit.start + 1))]
             counts[ENTITIES] += len(entities)
             edits.append(sorted([*_without_tags(text, gone), *entities]))
         return (edits[0], edits[1]), +counts

@@ -1,7 +1,6 @@
 """Merge data directories that were prepared separately, for example on several machines."""
 
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 
 from nmtcli.data.digests import sha256
@@ -21,8 +20,7 @@ def merge(output: Path, parts: Sequence[Path]) -> Manifest:
     existing = find_existing(output)
     opened = each(open_data, parts)
     first = opened[0]
-    for (one_path, one), (path, other) in combinations(zip(parts, opened, strict=True), 2):
-        _require_fitting(one_path, one, path, other)
+    _require_fitting(parts, opened)
     fingerprints = " ".join(data.manifest.fingerprint for data in opened)
     identity = sha256(f"merged {fingerprints}")
     if existing:
@@ -57,17 +55,28 @@ def _mean_share(parts: Sequence[Manifest]) -> float | None:
     return sum(known) / sum(pairs for _, pairs in shares) if len(known) == len(shares) else None
 
 
-def _require_fitting(first: Path, one: PreparedData, path: Path, other: PreparedData) -> None:
-    if one.tokenizers != other.tokenizers:
-        raise UserError(f"{path}: has another tokenizer than {first}", "prepare all parts with the same --tokenizer")
-    if one.manifest.fingerprint == other.manifest.fingerprint:
-        raise UserError(f"{path}: is the same data as {first}", "give each part once")
-    if one.valid.texts() != other.valid.texts():
-        raise UserError(
-            f"{path}: has another validation text than {first}",
-            "prepare all parts with the same validation text, so that no part trains on it",
-        )
-    if one.manifest.data != other.manifest.data:
-        raise UserError(
-            f"{path}: prepared with other settings than {first}", "prepare all parts with the same settings"
-        )
+def _require_fitting(parts: Sequence[Path], opened: Sequence[PreparedData]) -> None:
+    """Raise UserError for a part that does not fit the first one, or is given twice."""
+    first, one, texts = parts[0], opened[0], opened[0].valid.texts()
+    seen: dict[str, Path] = {}
+    for path, other in zip(parts, opened, strict=True):
+        if (same := seen.setdefault(other.manifest.fingerprint, path)) is not path:
+            raise UserError(f"{path}: is the same data as {same}", "give each part once")
+        if other.manifest.data.hold_out_test is not None:
+            raise UserError(
+                f"{path}: prepared with --hold-out-test, and its test text may be in the training text of other parts",
+                "draw the test text before, and give it to each part by --test-source and --test-target",
+            )
+        if one.tokenizers != other.tokenizers:
+            raise UserError(
+                f"{path}: has another tokenizer than {first}", "prepare all parts with the same --tokenizer"
+            )
+        if path is not first and texts != other.valid.texts():
+            raise UserError(
+                f"{path}: has another validation text than {first}",
+                "prepare all parts with the same validation text, so that no part trains on it",
+            )
+        if one.manifest.data != other.manifest.data:
+            raise UserError(
+                f"{path}: prepared with other settings than {first}", "prepare all parts with the same settings"
+            )

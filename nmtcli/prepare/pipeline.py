@@ -58,6 +58,7 @@ def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> tuple[Repor
         processes = _processes(job, corpora)
         if not existing:
             warm_up(processes, _PRELOAD)
+        stamps = _stamps(config)
         identity = fingerprint(corpora, config, given)
         if existing:
             require_same(output, existing, identity, config)
@@ -71,10 +72,24 @@ def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> tuple[Repor
             tokenizers = train_tokenizers(splits[0], config, corpora.tags, held_out, on_progress, given)
             tokenizers.save(directory)
             report = _write(splits, config, tokenizers, workers, directory, identity, on_progress)
+            now = _stamps(config)
+            if changed := [path for path, stamp in stamps.items() if now.get(path) != stamp]:
+                raise DataError(
+                    "\n".join(f"{path}: changed while it was read" for path in changed),
+                    "start again when nothing writes to it",
+                )
             report.save(directory)
             write_page(report, directory / PAGE_FILE)
             make_manifest(config, tokenizers, identity, report).save(directory)
     return report, False
+
+
+def _stamps(config: DataConfig) -> dict[Path, tuple[int, int]]:
+    """Size and time of the last change of every local file of text."""
+    corpora = (*config.train, *config.valid, *config.test)
+    names = (name for one in corpora for name in (one.source, one.target, one.path, one.alignment) if name is not None)
+    found = {path: path.stat() for path in map(Path, names) if path.is_file()}
+    return {path: (status.st_size, status.st_mtime_ns) for path, status in found.items()}
 
 
 def survey(job: Job, on_progress: OnProgress) -> Report:

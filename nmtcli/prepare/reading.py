@@ -162,7 +162,8 @@ class SplitRead:
         for read, verdicts in self.parts():
             start = 0
             for block in read.corpus.blocks():
-                yield read, block, verdicts[start : start + block.size]
+                if start + block.size <= read.rows:
+                    yield read, block, verdicts[start : start + block.size]
                 start += block.size
             if start != read.rows:
                 raise DataError(
@@ -223,7 +224,7 @@ def read_split(
             _count(split, of_corpus, result)
             if result.hashes is not None:
                 for kind, store in duplicates.items():
-                    store.add(hashes_of(kind, result.hashes), first)
+                    store.add(hashes_of(kind, result.hashes, corpus.tag), first)
             on_progress(f"reading {name}", len(verdicts), None)
 
     each(read, corpora)
@@ -244,11 +245,14 @@ def _count(split: SplitRead, read: CorpusRead, result: ReadBlock) -> None:
     split.add_examples(result.judged.examples)
 
 
-def hashes_of(kind: str, hashes: tuple[Hashes, Hashes]) -> Hashes:
-    """The hashes that are equal for rows that repeat each other by a rule."""
+def hashes_of(kind: str, hashes: tuple[Hashes, Hashes], tag: str | None) -> Hashes:
+    """The hashes that are equal for rows that repeat each other by a rule. Sources with other tags are others."""
+    source, target = hashes
+    if tag is not None:
+        source = source ^ Texts([tag]).hashes
     if kind == DUPLICATE:
-        return pair_hashes(*hashes)
-    return hashes[0] if kind == DUPLICATE_SOURCE else hashes[1]
+        return pair_hashes(source, target)
+    return source if kind == DUPLICATE_SOURCE else target
 
 
 def _drop_repeated(split: SplitRead, rule: str, store: Duplicates) -> None:

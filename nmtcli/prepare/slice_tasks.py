@@ -217,7 +217,7 @@ class SliceWork:
             for block in corpus.reader.blocks():
                 raw = block.rows()
                 rows = raw if corpus.markup is None else corpus.markup.changed(raw)
-                hashes = hashes_of(rule, hasher(rows, Texts(rows.sources), Texts(rows.targets)))
+                hashes = hashes_of(rule, hasher(rows, Texts(rows.sources), Texts(rows.targets)), corpus.tag)
                 writer.add(block, raw, (hashes % np.uint64(item.slices)).astype(np.int64))
                 cut.rows += len(raw.sources)
                 cut.crlf_lines += raw.crlf_lines

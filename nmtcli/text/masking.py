@@ -1,7 +1,7 @@
 """Protected spans in a translation: masked by placeholder symbols before it and put back after it, or checked."""
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -70,14 +70,15 @@ def shared_spans(
     The symbols are numbered as `mask` numbers those of the source, and in its order.
     """
     names = _Names((source, target))
-    spans = scanner.scan(target)
+    spans: dict[tuple[Kind, str], deque[Span]] = {}
+    for span in scanner.scan(target):
+        spans.setdefault((span.kind, span.text), deque()).append(span)
     shared: list[tuple[str, Span, Span]] = []
     for span in scanner.scan(source):
-        same = next((one for one in spans if (one.kind, one.text) == (span.kind, span.text)), None)
-        if same is None or span.kind not in kinds or (name := names.take(span.kind)) is None:
+        same = spans.get((span.kind, span.text))
+        if not same or span.kind not in kinds or (name := names.take(span.kind)) is None:
             continue
-        spans.remove(same)
-        shared.append((name, span, same))
+        shared.append((name, span, same.popleft()))
     return shared
 
 

@@ -22,10 +22,12 @@ _MOST_TYPOS = 3
 _SPACED = ".,;:!?…‼⁇⁈⁉\u037e·،؛؟۔।॥։՝՜՞።፣፤፥፧၊။។៕"
 _FULL_WIDTH = "。，、；：！？．｡､"
 _OPENING = "¿¡"
-_BLANKS = "[ \u00a0\u202f]*"
+_BLANKS = "(?:(?<![ \u00a0\u202f])[ \u00a0\u202f]++)?"  # a run of them is tried once
 _CLOSING = "\"'”’»›)\\]}」』）"
-_MARK = re.compile(rf"{_BLANKS}(?:[{_SPACED}]+(?![\w{_SPACED}])|[{_FULL_WIDTH}]+)|[{_OPENING}]+{_BLANKS}")
-_FINAL_MARK = re.compile(rf"{_BLANKS}[{_SPACED}{_FULL_WIDTH}]+(?=[{_CLOSING}]*\s*$)")
+_MARK = re.compile(
+    rf"{_BLANKS}(?:(?<![{_SPACED}])[{_SPACED}]++(?!\w)|[{_FULL_WIDTH}]++)|[{_OPENING}]++[ \u00a0\u202f]*+"
+)
+_FINAL_MARK = re.compile(rf"{_BLANKS}(?<![{_SPACED}{_FULL_WIDTH}])[{_SPACED}{_FULL_WIDTH}]++(?=[{_CLOSING}]*+\s*+$)")
 
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 

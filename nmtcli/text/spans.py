@@ -40,8 +40,8 @@ _TAG = re.compile(
 )
 _VARIABLE = re.compile(
     r"\$\{[^{}\n]+\}|\{\{[^{}\n]+\}\}|\{[^{}\n]*\}"  # ${x}, {{x}}, {x}, {n, number}, {}
-    r"|%\([^()\s]+\)[-+#0]*\d*(?:\.\d+)?[A-Za-z]"  # %(name)s
-    r"|%(?:\d+\$)?[-+#0]*(?:\d+|\*)?(?:\.(?:\d+|\*))?(?:[ds@]|(?:hh?|ll?|[qjztL])?[diouxXeEfFgGcsaAp](?![A-Za-z]))"
+    r"|%\([^()\s]+\)[-+#0]*+\d*+(?:\.\d++)?[A-Za-z]"  # %(name)s
+    r"|%(?:\d++\$)?[-+#0]*+(?:\d++|\*)?(?:\.(?:\d++|\*))?(?:[ds@]|(?:hh?|ll?|[qjztL])?[diouxXeEfFgGcsaAp](?![A-Za-z]))"
     r"|%%"
 )
 _SYMBOL = re.compile(r"__[A-Za-z0-9]+(?:_[A-Za-z0-9]+)*__")

@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from nmtcli.checkpoint import WEIGHTS, RunDirectory, average_weights, model_weights, put_weights, read_json
+from nmtcli.errors import DataError
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.staging import staged, write_whole
 from nmtcli.train.stopping import EarlyStopping
@@ -74,6 +75,18 @@ class MovingAverage:
 
 
 @contextmanager
+def _readable(parts: Sequence[Path]) -> Iterator[None]:
+    """Context that says what to do where one of the checkpoints is damaged."""
+    try:
+        yield
+    except DataError as error:
+        names = ", ".join(part.name for part in parts)
+        raise DataError(
+            error.message, f"the average needs {names}: restore it, or resume with --set train.average=null"
+        ) from None
+
+
+@contextmanager
 def averaged(model: Seq2Seq, directories: list[Path]) -> Iterator[None]:
     """Context in which the model has the mean weights of checkpoints; afterwards its own again, bit for bit."""
     before = {name: weight.clone() for name, weight in model_weights(model).items()}
@@ -125,8 +138,8 @@ class FinalAverage:
         if not parts:
             return None
         record = self._record()
-        if record is None or record["checkpoints"] != names or record.get("measure") != self.stopping.measure:
-            with averaged(model, parts):
+        if record is None or record.get("checkpoints") != names or record.get("measure") != self.stopping.measure:
+            with _readable(parts), averaged(model, parts):
                 if (metrics := measure()) is None:
                     return None
                 record = {"checkpoints": names, "measure": self.stopping.measure, **metrics}
@@ -140,7 +153,9 @@ class FinalAverage:
 
     def _record(self) -> dict[str, Any] | None:
         path = self.directory / RECORD
-        return read_json(path) if path.is_file() else None
+        with suppress(DataError):  # one that is damaged is made again
+            return read_json(path) if path.is_file() else None
+        return None
 
     def _write(self, record: dict[str, Any], write: Callable[[Path], None]) -> None:
         if self.directory.exists():  # from an earlier end of the run, before it was resumed

@@ -54,7 +54,7 @@ def corpus_weights(corpora: Sequence[CorpusSize], settings: TrainConfig) -> list
         scale = sum(sizes) / sum(shares.values())
         return [_exactly(shares[name] * scale / totals[name]) if totals[name] else Fraction(0) for name in names]
     weights = [_exactly(settings.corpus_weights.get(name, 1.0)) for name in names]
-    if sum(weight * size for weight, size in zip(weights, sizes, strict=True)) < 1:
+    if not any(int(weight * size) for weight, size in zip(weights, sizes, strict=True)):
         raise UserError("train.corpus_weights leave not one pair in an epoch", known)
     return weights
 

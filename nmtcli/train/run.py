@@ -139,6 +139,8 @@ def _automatic(config: Config, data: PreparedData, before: Config | None, finetu
         return automatic(config, data, finetuning)
     values = {key: value_of(before, key) for key in AUTOMATIC if value_of(config, key) == AUTO}
     values = {key: value for key, value in values.items() if value != AUTO}
+    if any(value_of(config, key) == AUTO and key not in values for key in AUTOMATIC):  # edited
+        values = automatic(replaced(config, values), data, finetuning) | values
     updates = "train.max_updates"
     if updates in values and config.train.max_epochs not in (None, before.train.max_epochs):
         values[updates] = automatic(replaced(config, values | {updates: AUTO}), data, finetuning)[updates]
@@ -207,7 +209,7 @@ def open_run(
         _write_settings(run, config, fingerprint)
         return run, []
     trained_on = path / "fingerprint"
-    if not trained_on.is_file() or trained_on.read_text("utf-8").strip() != fingerprint:
+    if not trained_on.is_file() or trained_on.read_text("utf-8", "replace").strip() != fingerprint:
         raise UserError(
             f"{path}: this run was trained on other data", "choose another -o, or give the data of this run"
         )

@@ -169,3 +169,18 @@ def test_text_that_begins_like_a_compressed_file_is_text(place):
     assert read_text(place / "text") == "BZhang walks.\n"
     (place / "empty").write_bytes(bz2.compress(b""))
     assert read_text(place / "empty") == ""
+
+
+@pytest.mark.parametrize("packer", ["bzip2", "xz"])
+def test_damage_in_a_later_stream_is_told(place, packer):
+    """The standard library takes it for the end of the file."""
+    streams = [PACKERS[packer](f"line {number}\n".encode() * 1000) for number in range(3)]
+    (place / "text").write_bytes(b"".join(streams) + b"\0" * 8 * (packer == "xz"))
+    assert read_text(place / "text").count("\n") == 3000
+    damaged = b"\x55\xaa\x55" + streams[1][3:]
+    (place / "text").write_bytes(streams[0] + damaged + streams[2])
+    with pytest.raises(DataError, match="damaged"):
+        read_text(place / "text")
+    (place / "text").write_bytes(streams[0] + streams[1][:-9])
+    with pytest.raises(DataError, match="damaged"):
+        read_text(place / "text")

@@ -72,6 +72,10 @@ def test_data_of_other_settings_is_not_merged(parts, corpus, data, tmp_path, cap
     assert "has another validation text" in capsys.readouterr().err
     assert merge(tmp_path / "x", parts[0], parts[1], parts[0]) == 2
     assert "is the same data as" in capsys.readouterr().err
+    drawn = [*train, *valid, "--tokenizer", data, "--hold-out-test", "5"]
+    assert nmt("prepare", "-o", tmp_path / "drawn", *drawn) == 0
+    assert merge(tmp_path / "x", tmp_path / "drawn", parts[0]) == 2
+    assert "prepared with --hold-out-test" in capsys.readouterr().err
     assert nmt("prepare", "--merge", parts[0]) == 2
     assert nmt("prepare", "-o", tmp_path / "x", "--merge", parts[0], "--dry-run") == 2
     assert nmt("prepare", "-o", tmp_path / "x", "--merge", parts[0], *train) == 2

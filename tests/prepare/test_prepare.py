@@ -11,12 +11,15 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from nmtcli.cli import run
 from nmtcli.config import DataConfig
 from nmtcli.data.directory import Manifest, open_data
 from nmtcli.errors import DataError, ExitCode, ResourceError
+from nmtcli.prepare import pipeline
 from nmtcli.prepare.pipeline import Job, prepare_data
 from nmtcli.prepare.report.report import Report
 
@@ -437,3 +440,56 @@ def test_data_sets_of_the_hub_are_in_the_manifest(files, tmp_path, monkeypatch):
     valid = {option: path for option, path in files.items() if "valid" in option}
     assert run([*command(tmp_path / "data", valid), "-c", str(config)]) == ExitCode.DONE
     assert open_data(tmp_path / "data").manifest.hubs == ("somebody/texts",)
+
+
+@pytest.mark.parametrize("change", ["same length", "longer", "shorter"])
+def test_a_file_that_changes_while_it_is_read_is_told(files, tmp_path, capsys, monkeypatch, change):
+    """Between the two passes."""
+    train, paths = pipeline.train_tokenizers, [files["--train-source"], files["--train-target"]]
+
+    def changing(*arguments):
+        for path in paths:
+            lines = path.read_text("utf-8").splitlines()
+            write(path, {"same length": lines[::-1], "longer": [*lines, "cat"], "shorter": lines[:-1]}[change])
+        return train(*arguments)
+
+    monkeypatch.setattr(pipeline, "train_tokenizers", changing)
+    assert run(command(tmp_path / "data", files)) == ExitCode.DATA
+    words = capsys.readouterr().err
+    assert "the file changed while it was read" in words or f"{paths[0]}: changed while it was read" in words
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("rule", ["duplicates", "duplicate_sources"])
+def test_sources_with_other_tags_are_no_duplicates(files, tmp_path, rule):
+    names = {side: files[f"--train-{side}"] for side in ("source", "target")}
+    corpora = [
+        f"{{name: {name}, source: {names['source']}, target: {names['target']}, tag: <2{tag}>}}"
+        for name, tag in (("a", "de"), ("b", "fr"), ("c", "fr"))
+    ]
+    valid = {option: path for option, path in files.items() if "valid" in option}
+    settings = [f"data.train=[{', '.join(corpora)}]", f"data.cleaning.{rule}=true"]
+    given = [part for setting in settings for part in ("--set", setting)]
+    assert run(command(tmp_path / "data", valid, *given)) == 0
+    sizes = {one.name: one.pairs for one in Manifest.load(tmp_path / "data").corpora}
+    assert sizes == {"a": 120, "b": 120, "c": 0}
+
+
+def test_records_that_no_program_writes_right_cost_their_row_only(files, tmp_path):
+    rows = [{"en": source, "de": target} for source, target in zip(*corpus(120, seed=1), strict=True)]
+    lines = [*map(json.dumps, rows), '{"\\ud800": "a"}', '{"en": ["\\ud800"], "de": "b"}']
+    (tmp_path / "text.jsonl").write_text("\n".join(lines) + "\n")
+    far = pa.array([253402300800] * len(rows), pa.timestamp("s"))
+    columns = {"when": far, **{side: [row[side] for row in rows] for side in ("en", "de")}}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    valid = [part for option, path in files.items() if "valid" in option for part in (option, path)]
+    for name in ("text.jsonl", "a.parquet"):
+        options = ["-s", "en", "-t", "de", "--train", tmp_path / name, *valid, "--vocab-size", "300"]
+        assert run(["prepare", "-o", str(tmp_path / f"data-{name}"), *map(str, options)]) == 0
+        assert Report.load(tmp_path / f"data-{name}").train.pairs_kept == 120
+
+
+def test_languages_name_the_files_of_drawn_text(files, tmp_path, capsys):
+    train = {option: path for option, path in files.items() if "train" in option}
+    assert run(command(tmp_path / "data", train, "--hold-out", "5", "-s", "zh/Hans", "-t", "de")) == 2
+    assert "language zh/Hans: cannot be the ending of a file name" in capsys.readouterr().err

@@ -145,3 +145,8 @@ def test_a_name_before_a_combining_mark_is_not_cut():
     pairs = {plant("My Jose\u0301 and Tom", "Mi Jose\u0301 y Tom", ["url"], Random(seed)) for seed in range(20)}
     assert pairs == {("My Jose\u0301 and __URL__", "Mi Jose\u0301 y __URL__")}
     assert plant("the E\u0301COLE", "die E\u0301COLE", ["url"], Random(0)) is None
+
+
+def test_many_spans_on_both_sides_take_no_long_time():
+    text = " ".join(map(str, range(20_000)))
+    assert len(shared_spans(text, text, Scanner())) == MOST

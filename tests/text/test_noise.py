@@ -10,6 +10,7 @@ from nmtcli.text.edits import edited
 from nmtcli.text.noise import (
     final_punctuation,
     lower_start,
+    punctuation,
     title,
     typos,
     upper,
@@ -128,3 +129,9 @@ def test_lower_start(text, expected):
 def test_punctuation(text, expected, final):
     assert without_punctuation(text) == expected
     assert without_final_punctuation(text) == final
+
+
+@pytest.mark.parametrize("text", [" ", ",", ", ", "…)", "\u00a0", "¿ "])
+def test_a_long_run_takes_no_long_time(text):
+    punctuation(text * 100_000 + "a")
+    final_punctuation(text * 100_000 + "a")

@@ -91,6 +91,10 @@ def test_patterns_of_the_user_are_checked(tmp_path):
     assert f"{path}:5: '(worse' is not" in error.value.message
 
 
-@pytest.mark.parametrize("text", ["a", "<a ", "{", "1", "<!--", "%", "@", "))", "www.", "__a", "{a,plural,", "<a '"])
+@pytest.mark.parametrize(
+    "text", ["a", "<a ", "{", "1", "<!--", "%", "@", "))", "www.", "__a", "{a,plural,", "<a '", "%0", "%1$"]
+)
 def test_a_long_line_takes_no_long_time(text):
     SCANNER.scan(text * 20_000)
+    SCANNER.scan("%" + "0" * 100_000 + text)
+    SCANNER.scan("%(a)" + "0" * 100_000 + text)

@@ -144,6 +144,27 @@ def test_the_average_of_checkpoints_is_a_checkpoint(data, tmp_path, capsys):
     assert nmt("translate", "-m", average, "-i", text, "-o", tmp_path / "translated", "--device", "cpu") == 0
 
 
+@pytest.mark.parametrize("content", ["", "{}", '{"checkpoints": '])
+def test_a_damaged_record_of_an_average_is_made_again(data, tmp_path, content):
+    run = RunDirectory(tmp_path / "run")
+    assert train(data, run.path, *AVERAGE) == 0
+    record = run.checkpoints / "average" / "average.json"
+    record.write_text(content)
+    assert train(data, run.path, *AVERAGE) == 0
+    assert json.loads(record.read_text())["checkpoints"][-1] == "step-0000012"
+
+
+def test_a_damaged_checkpoint_of_an_average_is_told_with_a_way_out(data, tmp_path, capsys):
+    run = RunDirectory(tmp_path / "run")
+    assert train(data, run.path, *AVERAGE) == 0
+    shutil.rmtree(run.checkpoints / "average")
+    weights = run.checkpoint(6) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-9])
+    assert train(data, run.path, *AVERAGE) == 3
+    assert "resume with --set train.average=null" in " ".join(capsys.readouterr().err.split())
+    assert train(data, run.path, *AVERAGE, "train.average=null") == 0
+
+
 def test_an_average_is_made_once_and_anew_after_more_updates(data, tmp_path):
     run = RunDirectory(tmp_path / "run")
     assert train(data, run.path, *AVERAGE) == 0
@@ -191,7 +212,8 @@ def test_an_average_is_measured_again_for_another_set_of_sentences(data, tmp_pat
     assert train_shortly(data, run, *average) == 0
     record = run / "checkpoints" / "average" / "average.json"
     first = json.loads(record.read_text())
-    assert train_shortly(data, run, *average, "train.valid_sentences=3") == 0
+    more = [*average, "train.valid_sentences=3"]
+    assert train_shortly(data, run, *more, options=["--allow-changes"]) == 0
     again = json.loads(record.read_text())
     assert first["checkpoints"] == again["checkpoints"]
     assert (first["measure"], again["measure"]) == ("bleu of 10 sentences", "bleu of 3 sentences")

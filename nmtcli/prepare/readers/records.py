@@ -120,7 +120,8 @@ class TextBlock:
         parsed = Rows([""] * self.size, [""] * self.size, notes=dict(self.notes))
         for index, pair in enumerate(self.pairs):
             if isinstance(pair, str):
-                parsed.problems[index] = Problem(MALFORMED, self.file, pair, "")
+                reason = pair.encode("utf-8", "replace").decode()
+                parsed.problems[index] = Problem(MALFORMED, self.file, reason, "")
             else:
                 self._add(parsed, index, *pair)
         return parsed
@@ -129,7 +130,8 @@ class TextBlock:
         if not isinstance(source, str) or not isinstance(target, str):
             side, value = ("target", target) if isinstance(source, str) else ("source", source)
             reason = f"the {side} is {'missing' if value is None else type(value).__name__}, not text"
-            parsed.problems[index] = Problem(MALFORMED, self.file, reason, str(value)[:200])
+            shown = str(value)[:200].encode("utf-8", "replace").decode()
+            parsed.problems[index] = Problem(MALFORMED, self.file, reason, shown)
             return
         try:
             (source + target).encode("utf-8")

@@ -125,13 +125,21 @@ class Parquet(FileReader):
         """The rows, or what is wrong with a row."""
         with self.data.readable(), self.data.path.open("rb") as file:
             try:
-                for batch in pa.parquet.ParquetFile(file).iter_batches(batch_size=_BATCH):
+                for batch in map(_without_times, pa.parquet.ParquetFile(file).iter_batches(batch_size=_BATCH)):
                     try:
                         yield from batch.to_pylist()
                     except UnicodeDecodeError:
                         yield from (_record(batch.slice(row, 1)) for row in range(batch.num_rows))
             except pa.ArrowException as error:
                 raise DataError(f"{self.name}: cannot read it: {str(error).splitlines()[0]}") from None
+
+
+def _without_times(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with nulls for dates and times, which are no text, and which Python may be unable to represent."""
+    for number, one in enumerate(batch.schema):
+        if pa.types.is_temporal(one.type):
+            batch = batch.set_column(number, one.name, pa.nulls(batch.num_rows))
+    return batch
 
 
 def _record(row: pa.RecordBatch) -> dict[str, Any] | str:
