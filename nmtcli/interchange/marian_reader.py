@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from nmtcli.checkpoint import ModelInfo, load_tensors, read_json, write_model
+from nmtcli.checkpoint import ModelInfo, load_tensors, model_weights, read_json, write_model
 from nmtcli.config import DataConfig, ModelConfig, SearchConfig
 from nmtcli.errors import DataError, UserError
 from nmtcli.interchange.marian_vocabulary import EOS_PIECE, PAD_PIECE, UNK_PIECE, Side, Vocabulary, tokenizers_of
@@ -29,6 +29,7 @@ from nmtcli.interchange.marian_weights import (
     layer_weights,
     marian_positions,
 )
+from nmtcli.models.quantized import empty_model
 from nmtcli.paths import quoted
 from nmtcli.vocabulary import BOS
 
@@ -107,7 +108,7 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
         (settings.get("normalize_embedding"), "normalize_embedding is true"),
         (settings.get("add_final_layer_norm"), "add_final_layer_norm is true"),
         (settings.get("static_position_embeddings") is False, "static_position_embeddings is false"),
-        (activation not in ACTIVATIONS, f"activation_function is {activation}, not {', '.join(ACTIVATIONS)}"),
+        (str(activation) not in ACTIVATIONS, f"activation_function is {activation}, not {', '.join(ACTIVATIONS)}"),
     ]
     if messages := [message for is_set, message in refused if is_set]:
         lines = "\n".join(f"{folder / CONFIG}: nmt has no such model: {message}" for message in messages)
@@ -208,9 +209,14 @@ def _weights(
     width, path = model.embedding.size, folder / WEIGHTS
     for name in POSITIONS:
         stored = tensors.get(name)
+        if stored is not None and stored.dim() != 2:
+            raise DataError(f"{path}: {name} is no table", "the file is damaged; copy it again")
         if stored is not None and not torch.allclose(stored.float(), marian_positions(*stored.shape), atol=2e-3):
             raise UserError(f"{path}: {name} is not sinusoidal; nmt has no such model", "open it with transformers")
     order, (source, target) = column_order(width), sides
+    mixed = DataError(f"{path}: weights do not match {CONFIG}", "the files are of different models")
+    if any(table.dim() != 2 or table.size(1) != width for table in (tables.source, tables.target, tables.output)):
+        raise mixed
     try:
         weights = {
             one.ours: one.imported(tensors, order) for one in layer_weights(model.encoder.layers, model.decoder.layers)
@@ -218,7 +224,7 @@ def _weights(
     except KeyError as error:
         raise DataError(f"{path}: has no {error.args[0]}", "the file is damaged; copy it again") from None
     except (IndexError, RuntimeError):
-        raise DataError(f"{path}: weights do not match {CONFIG}", "the files are of different models") from None
+        raise mixed from None
     embeddings = {"source_embedding.weight": _rows(tables.source, source.read, order)}
     if model.embedding.tie != "all":
         embeddings["target_embedding.weight"] = _rows(tables.target, target.read, order)
@@ -229,7 +235,11 @@ def _weights(
     if int(numbers.max()) >= len(bias):
         raise DataError(f"{path}: {BIAS} has {len(bias):,} numbers, too few for the vocabulary")
     embeddings["output.bias"] = bias[numbers.clamp(min=0)].masked_fill(numbers < 0, NEVER)
-    return embeddings | weights
+    weights |= embeddings
+    expected = model_weights(empty_model(model, len(source.read), len(target.read)))
+    if any(name not in expected or weight.shape != expected[name].shape for name, weight in weights.items()):
+        raise mixed
+    return weights
 
 
 def _rows(table: Tensor, numbers: list[int], order: Tensor) -> Tensor:

@@ -297,6 +297,7 @@ def changed(marian, tmp_path):
     [
         ({"normalize_before": True}, "normalize_before is true"),
         ({"add_final_layer_norm": True, "normalize_embedding": True}, "add_final_layer_norm is true"),
+        ({"activation_function": ["gelu"]}, "activation_function is"),
         ({"activation_function": "gelu_new"}, "activation_function is gelu_new, not relu, gelu, swish, silu"),
         ({"static_position_embeddings": False}, "static_position_embeddings is false"),
         ({"model_type": "m2m_100"}, "a Hugging Face model of type m2m_100"),
@@ -325,8 +326,15 @@ def test_damaged_folders_are_refused(changed):
     folder = changed()
     with pytest.raises(DataError, match=r"weights do not match|has no model\.encoder"):
         local_model(changed(encoder_layers=9))
+    for mixed in ({"d_model": 8}, {"encoder_ffn_dim": 8}, {"decoder_ffn_dim": 64}):
+        with pytest.raises(DataError, match="weights do not match"):
+            local_model(changed(encoder_layers=2, **mixed))
     changed(encoder_layers=2)
     tensors = load_file(folder / "model.safetensors")
+    flat = {"model.encoder.embed_positions.weight": torch.arange(32.0)}
+    save_file(tensors | flat, folder / "model.safetensors")
+    with pytest.raises(DataError, match=r"embed_positions\.weight is no table"):
+        local_model(folder)
     vectors = torch.arange(32.0).view(2, 16)
     save_file(tensors | {"model.encoder.embed_positions.weight": vectors}, folder / "model.safetensors")
     with pytest.raises(UserError, match=r"embed_positions\.weight is not sinusoidal"):
