@@ -102,6 +102,8 @@ class PhraseWriter:
             allowed, phrase = Phrase.of(ours), Phrase.of(required[copy], whole=copy.after, strict=True)
             least = most = copies[copy]
             for other in spellings.keys() - {copy}:
+                if not any(one <= whole for one in map(set, ours) for whole in map(set, spellings[other])):
+                    continue
                 most += copies[other] * max(Phrases((allowed,), self.edges).counted(one) for one in spellings[other])
                 least += copies[other] * min(Phrases((phrase,), self.edges).counted(one) for one in required[other])
             phrases += [replace(allowed, least=0, most=most), replace(phrase, least=least)]
