@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-PIP := $(PYTHON) -m pip --python $(VENV)/bin/python install -qq --disable-pip-version-check
+# the interpreter behind an activated environment, which has pip
+BASE = $(shell $(PYTHON) -c 'import sys; print(sys._base_executable)')
+PIP = $(BASE) -m pip --python $(VENV)/bin/python install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint types tests slow fuzz portability matrix gpu-report format docs site release clean

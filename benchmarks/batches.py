@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nmtcli.config import TrainConfig
+from nmtcli.data.batching import training_length
 from nmtcli.data.directory import TRAIN, VALID, CorpusSize, SplitSize, open_data
 from nmtcli.data.shards import ShardWriter, record_batch
 from nmtcli.train.batches import Batch, BatchPlan, Updates
@@ -54,7 +55,8 @@ def padding(plan: BatchPlan, blocks: list[Updates]) -> float:
         counts = np.diff(updates.bounds)
         for lengths in plan.shards.lengths(updates.rows):
             real += int(lengths.sum()) + len(lengths)
-            cells += int((counts * (np.maximum.reduceat(lengths, updates.bounds[:-1]) + 1)).sum())
+            longest = np.maximum.reduceat(lengths, updates.bounds[:-1]) + 1
+            cells += int((counts * [training_length(length) for length in longest.tolist()]).sum())
     return 1 - real / cells
 
 

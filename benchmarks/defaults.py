@@ -140,18 +140,19 @@ def rows(
     prepare(corpus, text, data, [])
     equal = ["--set", f"train.max_updates={updates}", "--set", f"train.valid_every={updates // 4}"]
     budget = [*MODELS[model], *equal]
-    first = measure(corpus, text, data, work / f"{model}-automatic", budget)
+    first = measure(corpus, text, data, work / f"{model}-{updates}-automatic", budget)
     found = [("automatic", first)]
     for rate in GRID.get(model, OTHER_GRID) if "grid" in kinds else ():
         setting = f"train.learning_rate={rate:g}"
-        run = work / f"{model}-{setting}"
+        run = work / f"{model}-{updates}-{setting}"
         found.append(("grid", measure(corpus, text, data, run, [*budget, "--set", setting])))
     if "recipe" in kinds and model in corpus.recipes:
         files: list[str | Path] = [part for file in corpus.recipes[model] for part in ("-c", ROOT / "recipes" / file)]
         prepare(corpus, text, work / f"data-{model}", files)
         settings = [*files, *equal, "--set", f"train.save_every={updates // 4}"]
         settings += ["--set", f"train.batch_tokens={first['batch']:g}"]
-        found.append(("recipe", measure(corpus, text, work / f"data-{model}", work / f"{model}-recipe", settings)))
+        run = work / f"{model}-{updates}-recipe"
+        found.append(("recipe", measure(corpus, text, work / f"data-{model}", run, settings)))
     return found
 
 

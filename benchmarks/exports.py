@@ -54,27 +54,17 @@ def measure(model: Path, source: Path, count: int, beam: int) -> Record:
         return [one.text for one in translator.translate(part)]
 
     ours(lines[:WARM_UP])
-    plain = plain_ctranslate2(model, beam, translator.search.batch_tokens) if (model / "ctranslate2").is_dir() else None
-    if plain is None:
-        seconds, found = timed(ours, lines)
-        return {"load": load, "seconds": seconds, "memory": peak(), "translations": found}
-    memory = peak()
+    seconds, found = timed(ours, lines)
+    record = {"load": load, "seconds": seconds, "memory": peak(), "translations": found}
+    if not (model / "ctranslate2").is_dir():
+        return record
+    plain = plain_ctranslate2(model, beam, translator.search.batch_tokens)
     plain(lines[:WARM_UP])
-    seconds, plain_seconds, found = 0.0, 0.0, []
-    for number, first in enumerate(range(0, len(lines), CHUNK)):
-        part = lines[first : first + CHUNK]
-        both = {}
+    spent = {"ours": 0.0, "plain": 0.0}
+    for number, first in enumerate(range(0, len(lines), CHUNK)):  # by turns
         for name in ("ours", "plain") if number % 2 else ("plain", "ours"):
-            both[name] = timed(ours if name == "ours" else plain, part)
-        seconds, plain_seconds = seconds + both["ours"][0], plain_seconds + both["plain"][0]
-        found += both["ours"][1]
-    return {
-        "load": load,
-        "seconds": seconds,
-        "memory": max(memory, peak()),
-        "plain_seconds": plain_seconds,
-        "translations": found,
-    }
+            spent[name] += timed(ours if name == "ours" else plain, lines[first : first + CHUNK])[0]
+    return {**record, "to_plain": spent["ours"] / spent["plain"]}
 
 
 def plain_ctranslate2(model: Path, beam: int, batch_tokens: int) -> Callable[[Sequence[str]], list[str]]:
@@ -191,7 +181,7 @@ def print_table(records: Sequence[Record], references: Sequence[str], models: Se
             found = one["translations"]
             (bleu,) = score_corpus(found, [references[: len(found)]], ("bleu",))
             alike = sum(a == b for a, b in zip(found, exact, strict=True)) / len(found)
-            ratio = f"{one['seconds'] / one['plain_seconds']:.2f}" if "plain_seconds" in one else ""
+            ratio = f"{one['to_plain']:.2f}" if "to_plain" in one else ""
             cells = [
                 *(model, one["form"], one["precision"], f"{bleu.value:.2f}", f"{alike:.1%}", f"{one['size']:.1f}"),
                 *(f"{one['load']:.2f}", f"{len(found) / one['seconds']:.1f}", f"{one['memory']:.0f}", ratio),

@@ -9,9 +9,12 @@ A smaller `train.batch_tokens` is quicker. Other programs on the machine do not 
 """
 
 import argparse
+import os
 import tempfile
 from itertools import islice
 from pathlib import Path
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as `nmt train`, before torch is imported
 
 from training import cpu, row
 
@@ -19,7 +22,7 @@ from nmtcli.checkpoint import RunDirectory
 from nmtcli.data.directory import open_data
 from nmtcli.models.device import open_device
 from nmtcli.settings import load_config
-from nmtcli.train.memory import limit_kernel_cache, release_memory
+from nmtcli.train.memory import keep_freed_memory, limit_kernel_cache
 from nmtcli.train.run import resolve
 from nmtcli.train.trainer import Trainer
 
@@ -41,6 +44,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     limit_kernel_cache()
+    keep_freed_memory()
     data = open_data(options.data)
     given = [*options.set, f"train.max_updates={max(options.updates)}"]
     base = {"data": data.manifest.data.model_dump()}
@@ -55,8 +59,6 @@ def main() -> None:
         updates = islice(trainer.feed.updates(trainer.state), max(options.updates))
         for step, batches in enumerate(updates, 1):
             trainer.update(batches)
-            if step % config.train.log_every == 0:  # as in `nmt train`
-                release_memory()
             shapes.update((*batch.source.shape, batch.target_input.size(1)) for batch in batches)
             if step in options.updates:
                 figures = memory("VmRSS"), memory("VmHWM"), len(shapes)

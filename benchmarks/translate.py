@@ -292,7 +292,8 @@ def main() -> None:
     for model in options.models:
         for beam in options.beams:
             ways = candidates(model, beam, options)
-            floor = floor_seconds(model, beam, lines[:COUNTED])
+            words = [sum(len(line.split()) for line in part) / len(part) for part in (lines, lines[:COUNTED])]
+            floor = floor_seconds(model, beam, lines[:COUNTED]) * words[0] / words[1]  # of lines of the mean length
             rows = rows_over_needed(model, beam, lines[:COUNTED])
             results = compare(ways, lines, reference, options.rounds)
             first = next(iter(results))

@@ -15,7 +15,7 @@ HEADER = """# Settings
 This page lists every setting of `nmt` with its default, for users who write a config file. `make docs` generates it
 from the code. Give settings in YAML files (`-c FILE`) or one by one (`--set train.learning_rate=3e-4`). `--set`
 overrides files, later files override earlier ones, and all of them override a preset. `nmt train` writes the settings
-of a run to its `config.yaml`, with every `auto` resolved.
+of a run to its `config.yaml`, with the values of `auto` (tokenizer settings aside, and the learning rate of `noam`).
 """
 
 
@@ -24,8 +24,7 @@ def kind(annotation: Any) -> str:
     if getattr(get_origin(annotation), "__name__", "") == "Literal" or str(get_origin(annotation)) == "typing.Literal":
         return " \\| ".join(f"`{default(value)}`" for value in get_args(annotation))
     if get_origin(annotation) is dict:
-        values = get_args(get_args(annotation)[1])
-        return "number for each name, " + bounds(values[1].metadata) if values else "mapping of settings"
+        return "number for each name" if get_args(get_args(annotation)[1]) else "mapping of settings"
     if get_origin(annotation) is tuple:
         item = get_args(annotation)[0]
         return "list of corpora, see below" if item is CorpusConfig else f"list of {kind(item)}"

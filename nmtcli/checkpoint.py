@@ -11,7 +11,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +40,7 @@ POINTERS = "best", "last"  # of a run, in order of preference
 Kind = Literal["pytorch", "onnx", "ctranslate2"]
 StoredPrecision = Literal["fp32", "int8", "int16", "fp16", "bf16"]
 AGAIN = "and run the same command again to resume"
+_PARTIAL, _ASIDE = ".partial", ".diverged"  # endings of hidden checkpoints: incomplete, of a diverged training
 
 
 class ModelInfo(Section):
@@ -158,7 +159,11 @@ def write_model(directory: Path, info: ModelInfo, weights: dict[str, "Tensor"], 
 def write_info(directory: Path, info: ModelInfo, tokenizers: Tokenizers) -> None:
     """Write config and tokenizers, which every kind of model has."""
     tokenizers.save(directory)
-    (directory / INFO).write_text(info.model_dump_json(indent=2) + "\n", "utf-8")
+    (directory / INFO).write_text(_info_text(info), "utf-8")
+
+
+def _info_text(info: ModelInfo) -> str:
+    return info.model_dump_json(indent=2) + "\n"
 
 
 def file_digests(directory: Path, omitted: Collection[str] = (REPORT, CARD)) -> dict[str, dict[str, int | str]]:
@@ -192,6 +197,18 @@ def check_export(directory: Path, info: ModelInfo) -> None:
             raise DataError(f"{directory / name}: {change}", "the export is damaged; export it again")
 
 
+def require_access(directory: Path) -> None:
+    """Raise DataError if a file there cannot be opened, for example for lack of permission: it may be sound."""
+    try:
+        for path in directory.iterdir():
+            if path.is_file():
+                path.open("rb").close()
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or directory}: cannot read: {error.strerror}", f"correct that, {AGAIN}"
+        ) from None
+
+
 def write_trainer_state(directory: Path, state: dict[str, Any], tensors: dict[str, "Tensor"]) -> None:
     """Write the trainer state, which only a resume needs, beside the model in the same directory."""
     save_tensors(directory / TENSORS, tensors)
@@ -209,11 +226,25 @@ def read_trainer_state(directory: Path) -> tuple[dict[str, Any], dict[str, "Tens
 
 def save_tensors(path: Path, tensors: dict[str, "Tensor"], metadata: dict[str, str] | None = None) -> None:
     """Write a safetensors file. Raises OSError."""
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    try:
+    with tensor_file(path):
         save_file({key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}, path, metadata)
+
+
+@contextmanager
+def tensor_file(path: Path) -> Iterator[None]:
+    """Context in which safetensors writes `path`: with the permissions of any new file, and errors that are OSErrors.
+
+    safetensors would let the owner alone read it.
+    """
+    from safetensors import SafetensorError
+
+    path.touch()
+    mode = path.stat().st_mode
+    try:
+        yield
+        path.chmod(mode)
     except SafetensorError as error:  # the errno is only in its message
         if (number := re.search(r"os error (\d+)", str(error))) is None:
             raise
@@ -298,6 +329,13 @@ def average_weights(directories: Sequence[Path]) -> dict[str, "Tensor"]:
     return {name: (weight / len(directories)).float() for name, weight in total.items()}
 
 
+def hide(path: Path, ending: str = _PARTIAL) -> None:
+    """Rename a directory of a run to its hidden name with this ending, in place of what is there."""
+    hidden = path.with_name(f".{path.name.removeprefix('.').removesuffix(_ASIDE)}{ending}")
+    shutil.rmtree(hidden, ignore_errors=True)
+    path.rename(hidden)
+
+
 class RunDirectory:
     """A run: `config.yaml`, `metrics.jsonl`, `checkpoints/step-0012000/` and the pointers `last` and `best`."""
 
@@ -347,6 +385,13 @@ class RunDirectory:
         with writing(path, AGAIN):
             write_whole(path, _state_text(state).encode())
 
+    def set_search(self, search: SearchConfig) -> None:
+        """Give the models of the run other decoding settings; damaged ones are left as they are."""
+        for path in self.checkpoints.glob(f"[!.]*/{INFO}"):
+            with suppress(DataError):
+                info = read_info(path.parent).model_copy(update={"search": search})
+                write_whole(path, _info_text(info).encode())
+
     def move_damaged(self, step: int) -> Path:
         """Rename a damaged checkpoint; returns its new path."""
         path = self.checkpoint(step)
@@ -359,15 +404,13 @@ class RunDirectory:
     def set_aside(self, steps: Sequence[int]) -> None:
         """Hide checkpoints of a diverged training; saving the next one deletes them."""
         for step in steps:
-            hidden = self.checkpoint(step).with_name(f".{self.checkpoint(step).name}.partial")
-            shutil.rmtree(hidden, ignore_errors=True)
-            self.checkpoint(step).rename(hidden)
+            hide(self.checkpoint(step), _ASIDE)
 
     def bring_back(self) -> None:
         """Undo `set_aside`."""
-        for hidden in self.checkpoints.glob(".step-*.partial"):
-            path = self.checkpoints / hidden.name.removeprefix(".").removesuffix(".partial")
-            if (hidden / STATE).is_file() and not path.exists():
+        for hidden in self.checkpoints.glob(f".step-*{_ASIDE}"):
+            path = self.checkpoints / hidden.name.removeprefix(".").removesuffix(_ASIDE)
+            if not path.exists():
                 hidden.rename(path)
 
     def point(self, name: str, checkpoint: int | Path | None) -> None:
@@ -398,13 +441,11 @@ class RunDirectory:
         The newest and those that `last` and `best` name are always kept.
         """
         needed = {self._named(name) for name in POINTERS} | {self.checkpoint(step) for step in keep}
-        leftovers = list(self.checkpoints.glob(".*.partial"))
-        for step in self.steps()[:-1]:
-            path = self.checkpoint(step)
+        aside = list(self.checkpoints.glob(f".step-*{_ASIDE}"))
+        for path in (*map(self.checkpoint, self.steps()[:-1]), *aside):
             if path not in needed:
-                # renamed first, so that no incomplete checkpoint has this name
-                leftovers.append(path.rename(path.with_name(f".{path.name}.partial")))
-        for leftover in leftovers:
+                hide(path)  # first, so that no incomplete checkpoint has this name
+        for leftover in self.checkpoints.glob(f".*{_PARTIAL}"):
             shutil.rmtree(leftover, ignore_errors=True)  # a file in use may stay until the next time
 
     def select(self, selection: str) -> list[Path]:

@@ -108,10 +108,12 @@ def search_overrides(overrides: Sequence[str]) -> Tree:
 def replace_search(search: SearchConfig, given: Mapping[str, Any], overridden: Sequence[str] = ()) -> SearchConfig:
     """The decoding settings with replacements; raises UserError with all errors.
 
-    Messages have the names of command-line options, or of `--set` for those in `overridden`.
+    Settings of the model that a given `method` or `beam_groups` does not have lose their effect. Messages have the
+    names of command-line options, or of `--set` for those in `overridden`.
     """
+    method, groups = (given.get(name, getattr(search, name)) for name in ("method", "beam_groups"))
     try:
-        return SearchConfig.model_validate(search.model_dump() | dict(given))
+        return SearchConfig.model_validate(search.without_others(method, groups) | dict(given))
     except ValidationError as error:
         origins: dict[KeyPath, str] = {
             (name,): f"--set search.{name}" if name in overridden else "--" + name.replace("_", "-") for name in given

@@ -155,6 +155,8 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, partial)
         partial.replace(path)
     except OSError:
         partial.unlink(missing_ok=True)
@@ -177,7 +179,9 @@ def check_output(path: Path) -> None:
             raise UserError(
                 f"{path}: cannot write: no directory {path.parent}", f"mkdir -p {shlex.quote(str(path.parent))}"
             )
-        if not os.access(path if path.exists() else folder, os.W_OK):
+        # a file is replaced by another one from its folder
+        needed = [path.resolve().parent, path] if path.is_file() else [path if path.exists() else folder]
+        if not all(os.access(one, os.W_OK) for one in needed):
             raise UserError(f"{path}: cannot write: permission denied, or a read-only file system", "name another file")
 
 

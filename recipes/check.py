@@ -11,7 +11,8 @@ The version of sacreBLEU is no part of the signature that is compared. Exits wit
 less `tolerance`, or its signature another one. A row without figures is not measured yet: it fails, and tells BLEU.
 
     --row NAME     row of expected.json     --run RUN   what was trained: its settings and times go into the result
-    -o FILE.json   where the result is written, for collect.py     --hardware WORDS   where this is another machine
+    -o FILE.json   where the result is written, for collect.py     --label WORDS   what sets it apart from other results
+    --hardware WORDS   where this is another machine
 """
 
 import argparse
@@ -103,6 +104,7 @@ def main() -> int:
     parser.add_argument("reference", type=Path)
     parser.add_argument("--row", default="")
     parser.add_argument("--run", type=Path)
+    parser.add_argument("--label", default="")
     parser.add_argument("--hardware")
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
@@ -128,7 +130,8 @@ def main() -> int:
         )
         well &= passed
     if options.output:
-        result = {"recipe": options.expected.resolve().parent.name, "row": options.row, "figures": figures}
+        row = f"{options.row} {options.label}".strip()
+        result = {"recipe": options.expected.resolve().parent.name, "row": row, "figures": figures}
         result |= {"date": datetime.now().strftime("%Y-%m-%d"), "commit": commit()}
         result |= {"sacrebleu": version("sacrebleu")}
         result |= {"training": training(options.run) if options.run else None}

@@ -43,7 +43,7 @@ $(foreach side,SOURCE TARGET,$(eval $(call sampled,valid.$($(side)),$(VALID_$(si
 $(foreach side,SOURCE TARGET,$(eval $(call sampled,test.$($(side)),$(TEST_$(side)),NR <= 20)))
 $(foreach side,SOURCE TARGET,$(foreach split,TRAIN VALID TEST,\
     $(eval $(split)_$(side) := $(WORK)/lines/$(shell echo $(split) | tr A-Z a-z).$($(side)))))
-TRAIN_OPTIONS += --set train.max_updates=$(SAMPLE_UPDATES) --set train.batch_tokens=500 \
+override TRAIN_OPTIONS += --set train.max_updates=$(SAMPLE_UPDATES) --set train.batch_tokens=500 \
     --set train.update_tokens=null --set train.valid_sentences=10 --set train.valid_every=$(SAMPLE_UPDATES)
 endif
 
@@ -58,6 +58,9 @@ RUN := $(WORK)/run$(NAMED)$(SEEDED)
 TRAINED := $(WORK)/trained$(NAMED)$(SEEDED)
 SEARCHED := $(NAMED)$(if $(SEARCH),-$(SEARCH))$(SEEDED)
 HYPOTHESIS := $(WORK)/test$(SEARCHED).$(TARGET)
+
+# What WORK=work/LABEL, a documented variation of a recipe, is called in results.
+LABEL := $(filter-out sample seed%,$(subst /, ,$(patsubst work/%,%,$(filter work/%,$(WORK)))))
 
 .DEFAULT_GOAL := score
 .PHONY: data prepare plan train translate score check clean
@@ -97,7 +100,7 @@ check: score
 else
 check: $(HYPOTHESIS)
 	$(PYTHON) ../check.py expected.json $(HYPOTHESIS) $(TEST_TARGET) --run $(RUN) \
-	    --row "$(strip $(VARIANT) $(SEARCH))" -o $(WORK)/result$(SEARCHED).json
+	    --row "$(strip $(VARIANT) $(SEARCH))" --label "$(LABEL)" -o $(WORK)/result$(SEARCHED).json
 endif
 
 clean:

@@ -1,18 +1,31 @@
 """Model directories: clear errors for damage, retention keeps the best checkpoint, averages are means."""
 
+import errno
 import json
 import os
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from nmtcli import checkpoint
-from nmtcli.checkpoint import RunDirectory, average_weights, find_model, load_model, model_files, read_info
+from nmtcli.checkpoint import (
+    RunDirectory,
+    average_weights,
+    find_model,
+    load_model,
+    model_files,
+    read_info,
+    save_tensors,
+    tensor_file,
+)
 from nmtcli.data.batching import Sentences
 from nmtcli.errors import DataError, UserError
 from nmtcli.train.batches import make_batch
+from nmtcli.translate.shortlist import SHORTLIST, Shortlist
 from tests.conftest import nmt
 
 
@@ -160,3 +173,41 @@ def test_a_copy_of_a_checkpoint_under_another_name_is_none(trained, tmp_path):
     steps = run.steps()
     shutil.copytree(run.checkpoint(steps[-1]), run.checkpoints / "step-99")
     assert run.steps() == steps
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o007, 0o660)])
+def test_weights_have_the_permissions_of_any_new_file(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        save_tensors(tmp_path / "weights.safetensors", {"one": torch.ones(2)})
+        Shortlist(np.zeros((2, 2), np.int32), np.zeros(2, np.int32), 8).save(tmp_path)
+    finally:
+        os.umask(before)
+    for name in ("weights.safetensors", SHORTLIST):
+        assert (tmp_path / name).stat().st_mode & 0o777 == mode
+
+
+def test_a_full_disk_while_weights_are_written_is_an_oserror(tmp_path):
+    """safetensors hides the errno in the words of an error of its own."""
+    with pytest.raises(OSError, match="No space left") as error, tensor_file(tmp_path / "weights"):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert error.value.errno == errno.ENOSPC
+
+
+def test_only_whole_checkpoints_of_a_diverged_training_come_back(tmp_path):
+    run = RunDirectory(tmp_path)
+    names = "config.json", "state.json"
+    for step in (1, 2, 3):
+        run.save(step, lambda directory: [(directory / name).write_text("{}") for name in names])
+    run.set_aside([2, 3])
+    assert run.steps() == [1]
+    half = run.checkpoints / ".step-0000004.partial"  # a kill while it was deleted
+    half.mkdir()
+    (half / "state.json").write_text("{}")
+    run.bring_back()
+    assert run.steps() == [1, 2, 3]
+    run.set_aside([2, 3])
+    run.point("last", 1)
+    run.prune({1})
+    run.bring_back()
+    assert [path.name for path in run.checkpoints.iterdir()] == ["step-0000001"]

@@ -1,15 +1,17 @@
 """Paths are literal, no input file is written while it is read, and printed commands can be pasted."""
 
+import errno
 import os
 import shlex
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from nmtcli.data.files import File
-from nmtcli.errors import DataError, UserError
+from nmtcli.errors import DataError, ResourceError, UserError
 from nmtcli.paths import PIPE, quoted, require_apart
 from tests.conftest import nmt, prepare_arguments
 
@@ -147,6 +149,15 @@ def test_an_existing_file_is_not_read_as_a_url(tmp_path, monkeypatch):
     Path("memory:").mkdir()
     Path("memory:/text").write_text("here\n", "utf-8")
     assert File.fetch("memory://text", tmp_path).path.read_text("utf-8") == "here\n"
+
+
+def test_a_full_disk_while_a_file_is_downloaded_is_no_error_of_the_data(tmp_path, monkeypatch):
+    def get_file(remote, local):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("nmtcli.data.files._file_system", lambda name: (SimpleNamespace(get_file=get_file), name))
+    with pytest.raises(ResourceError, match=r"https://x/y: cannot download: No space left on device"):
+        File.fetch("https://x/y", tmp_path)
 
 
 def test_a_url_is_one_file(tmp_path):

@@ -48,3 +48,10 @@ def test_a_directory_that_cannot_be_replaced_is_refused_before_any_work(tmp_path
     with pytest.raises(UserError, match="is a mount point"), staged(Path("/proc")):
         raise AssertionError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_replaced_file_keeps_its_permissions(tmp_path):
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "file").chmod(0o600)
+    write_whole(tmp_path / "file", b"new")
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600

@@ -93,7 +93,8 @@ def main() -> None:
     place = Workplace(folder, folder, options.threads, options.updates, save_every=options.updates)
     prepare(place, options.corpus, VALID, options.sentences)
     tools = [kind(place) for kind in TOOLS]
-    path = place.folder / f"results-{options.threads}-threads-{options.updates}-{options.sentences}.jsonl"
+    setting = f"{options.threads}-threads-{options.warm_up}-of-{options.updates}-{options.sentences}"
+    path = place.folder / f"results-{setting}.jsonl"
     records = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
     done = {(record["name"], record["round"]) for record in records}
     failures: dict[str, str] = {}

@@ -81,7 +81,9 @@ def translation(groups: Mapping[str, list[Record]], model: str) -> str:
     rates: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     rest = {}
     for (tool, kind), found in of(groups, "translate", model):
-        starts = groups[f"start {tool} {model} {kind}"]
+        starts = groups.get(f"start {tool} {model} {kind}")
+        if not starts:  # not measured, or failed
+            continue
         first, first_cpu = (statistics.median(start[key] for start in starts) for key in ("seconds", "cpu"))
         rates[tool, kind] = (
             [(one["sentences"] - 1) / max(0.01, one["seconds"] - first) for one in found],

@@ -14,10 +14,10 @@ from typing import Annotated, Any
 
 import typer
 
-from nmtcli.cli.console import discard_stdout, file_of_stdout, output_closed, show_error
+from nmtcli.cli.console import discard, file_of_stdout, output_closed, show_error
 from nmtcli.cli.demo import demo
 from nmtcli.cli.export import export
-from nmtcli.cli.options import TRACEBACK, LateCommand
+from nmtcli.cli.options import TRACEBACK, LateCommand, interruptible
 from nmtcli.cli.prepare import prepare
 from nmtcli.cli.score import score
 from nmtcli.cli.train import train
@@ -53,12 +53,15 @@ for command in (prepare, train, translate, score, export, demo):
 
 def _print_version(context: typer.Context, version: bool) -> None:
     """Callback of --version; --verbose is eager, so it has been read."""
+    if context.resilient_parsing:  # of shell completion
+        return
     verbose = bool(context.params.get("verbose"))
     if version and verbose:
-        from nmtcli.cli.version import describe
+        with interruptible():
+            from nmtcli.cli.version import describe
 
-        for name, value in describe():
-            print(f"{name:<18} {value}")
+            for name, value in describe():
+                print(f"{name:<18} {value}")
     elif version:
         print(f"nmt {__version__}")
     elif verbose:
@@ -97,10 +100,11 @@ def main() -> None:
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # files and pipes are UTF-8 in any locale
     with _stopping():
         code = run(sys.argv[1:])
-        try:
-            _flush()  # also after an error
-        except OSError:
-            discard_stdout()
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            try:
+                stream.flush()  # also after an error
+            except OSError:
+                discard(stream)
     sys.exit(code)
 
 
@@ -171,7 +175,7 @@ def _report(error: Exception) -> ExitCode:
             show_error(message, f"{error.ctx.command_path if error.ctx else 'nmt'} --help lists the options")
         return ExitCode.USAGE
     if isinstance(error, BrokenPipeError):  # the reader, such as head, closed the pipe
-        discard_stdout()
+        discard(sys.stdout)
         return ExitCode.DONE
     explained = error if isinstance(error, UserError) else _explain(error)
     # ranks of a distributed training raise the same UserError, so only the first one of each machine prints it

@@ -4,6 +4,7 @@ import os
 import select
 import sys
 from contextlib import suppress
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -11,22 +12,64 @@ from rich.text import Text
 from nmtcli.errors import DataError
 
 
-class _Console(Console):
+class _Results(Console):
     def on_broken_pipe(self) -> None:
         """Raise the error; rich would exit with code 1."""
         raise BrokenPipeError
 
 
+class _Messages(Console):
+    """A console whose messages are lost where they cannot be written: its terminal or pipe is gone, or a disk is full.
+
+    The work goes on without them.
+    """
+
+    @property
+    def file(self) -> IO[str]:
+        """Where messages go."""
+        return cast("IO[str]", _Unfailing(super().file))
+
+    @file.setter
+    def file(self, new: IO[str]) -> None:
+        self._file = new
+
+
+class _Unfailing:
+    """A stream that ignores errors of writing."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, if possible."""
+        with suppress(OSError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """Flush, if possible."""
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 # rich honours NO_COLOR and shows no live display if stderr is not a terminal. Markup and emoji are off, because text
 # may contain [b] or :100:; styles are set by `Text` only.
-stderr = _Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
-stdout = _Console(highlight=False, markup=False, emoji=False)
+stderr = _Messages(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+stdout = _Results(highlight=False, markup=False, emoji=False)
 
 
-def discard_stdout() -> None:
-    """Discard the rest of stdout after its reader closed the pipe; Python would print an error for it at exit."""
-    with suppress(OSError, ValueError):  # stdout may not be a file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def is_live() -> bool:
+    """Whether stderr can show a live display: a terminal that can move its cursor."""
+    return stderr.is_terminal and not stderr.is_dumb_terminal
+
+
+def discard(stream: IO[str]) -> None:
+    """Discard the rest of a stream after its reader closed the pipe; Python would print an error for it at exit."""
+    with suppress(OSError, ValueError):  # it may not be a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def file_of_stdout() -> tuple[int, int] | None:
@@ -38,11 +81,10 @@ def file_of_stdout() -> tuple[int, int] | None:
 
 
 def output_closed() -> bool:
-    """Whether the reader of stdout or stderr, such as head, has closed the pipe."""
+    """Whether the reader of stdout, such as head, has closed the pipe."""
     poller = select.poll()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError, AttributeError):  # no file, or closed at the start
-            poller.register(stream.fileno(), 0)
+    with suppress(OSError, ValueError, AttributeError):  # no file, or closed at the start
+        poller.register(sys.stdout.fileno(), 0)
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poller.poll(0))
 
 

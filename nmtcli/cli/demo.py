@@ -58,7 +58,7 @@ def demo(context: typer.Context, options: _Options) -> None:
     commands: list[list[str | Path]] = [
         ["prepare", "-o", data, "-c", settings, *files],
         ["train", data, "-o", run, "-c", settings, *train_settings],
-        ["translate", "-m", run, "-i", source, "-o", translated, "--attention", heat_maps],
+        ["translate", "-m", run, "-i", source, "-o", translated, "--attention", heat_maps, "--overwrite"],
         ["score", translated, "-r", text / "test.ko"],
     ]
     if not model.exists():

@@ -1,6 +1,7 @@
 """Typer commands generated from the options classes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields
 from functools import wraps
 from inspect import Parameter, Signature
@@ -42,8 +43,19 @@ class LateCommand(TyperCommand):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the command with its options."""
         single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        single.command(self.name)(cast(Any, self.callback).with_options())
-        return typer.main.get_command(single).make_context(info_name, args, parent, **extra)
+        with interruptible():
+            single.command(self.name)(cast(Any, self.callback).with_options())
+            return typer.main.get_command(single).make_context(info_name, args, parent, **extra)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Context in which a signal raises Interrupted; Typer would exit with 130 after any signal, without a message."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        number = signal_of(stop)
+        raise Interrupted(f"{number.name}: stopped", "run the same command again", signal=number) from None
 
 
 def _with_options(function: Command[Values], options: type[Values]) -> Callable[..., None]:
@@ -55,12 +67,8 @@ def _with_options(function: Command[Values], options: type[Values]) -> Callable[
     def wrapped(context: typer.Context, show_traceback: bool, **given: Any) -> None:
         del show_traceback
         values = {name: tuple(value or ()) if name in repeatable else value for name, value in given.items()}
-        try:
+        with interruptible():
             function(context, options(**values))
-        except KeyboardInterrupt as stop:  # Typer would exit without a message
-            number = signal_of(stop)
-            message = f"{number.name}: stopped; nothing was written"
-            raise Interrupted(message, "run the same command again", signal=number) from None
 
     parameters = [
         Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context),

@@ -14,6 +14,7 @@ from nmtcli.data.directory import PreparedData
 from nmtcli.export.conditions import reachable_formats
 from nmtcli.train.plan import LONG, MANY_EPOCHS, RunPlan, plan_run
 from nmtcli.train.run import derived
+from nmtcli.train.schedule import Schedule
 
 _METRICS = {"bleu": "BLEU", "chrf": "chrF"}  # others have the name of the setting
 
@@ -51,7 +52,7 @@ def rows(
         "" if settings.patience is None else f" better {_METRICS.get(settings.valid_metric, settings.valid_metric)}"
     )
     automatic = ", ".join(f"{key.partition('.')[2]} {value}" for key, value in derived(given, config).items())
-    rate = "" if settings.learning_rate is None else f"peak learning rate {settings.learning_rate:g}, "
+    rate = f"peak learning rate {Schedule.of(config, plan.total).peak:g}, "
     if settings.encoder_learning_rate is not None:
         rate += f"of the encoder {settings.encoder_learning_rate:g}, "
     trained = f" ({plan.parameters - plan.frozen:,} trained, {plan.frozen:,} frozen)" if plan.frozen else ""

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TaskID
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from nmtcli.cli.console import say, stderr
+from nmtcli.cli.console import is_live, say, stderr
 
 EVERY = 60.0  # seconds between two plain lines
 
@@ -72,7 +72,7 @@ class Progress:
         self._stages: dict[str, tuple[Stage, TaskID]] = {}
         self._printed_at = self._began = time.monotonic()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), _Figures())
-        self._bars = Bars(*columns, console=stderr, disable=quiet or not stderr.is_terminal, transient=True)
+        self._bars = Bars(*columns, console=stderr, disable=quiet or not is_live(), transient=True)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -91,7 +91,7 @@ class Progress:
         stage, task = self._stages[name]
         stage.move(done, total, share)
         self._bars.update(task, total=None if stage.share is None else 1.0, completed=stage.share or 0.0)
-        if not self._quiet and not stderr.is_terminal and time.monotonic() - self._printed_at >= EVERY:
+        if not self._quiet and not is_live() and time.monotonic() - self._printed_at >= EVERY:
             say(f"{name}: {', '.join(stage.figures())}")
             self._printed_at = time.monotonic()
 

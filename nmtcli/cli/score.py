@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from nmtcli import strict_json
-from nmtcli.cli.console import discard_stdout, require_stdout, say, tell, warn
+from nmtcli.cli.console import discard, require_stdout, say, tell, warn
 from nmtcli.cli.options import command
 from nmtcli.cli.score_display import print_details, print_qualities, print_robustness, print_scores
 from nmtcli.options import check_rules
@@ -42,7 +42,11 @@ def score(context: typer.Context, options: ScoreOptions) -> None:
                 stack.enter_context(progress)
             progress.move("lines" if options.perturb else "pairs", done, total)
 
-        scores = scoring.score(options, tell, on_progress)
+        try:
+            scores = scoring.score(options, tell, on_progress)
+        except scoring.NotReported as failure:
+            _show(failure.scores, options)
+            raise
         if isinstance(scores, scoring.PairScores):
             _write_pairs(scores, options.form)
             stack.close()
@@ -54,8 +58,10 @@ def score(context: typer.Context, options: ScoreOptions) -> None:
     elif isinstance(scores, Robustness):
         print_robustness(scores, options.as_json)
     elif isinstance(scores, scoring.TextScores):
-        _show(scores, options)
-        scores.check(options.metrics)
+        try:
+            _show(scores, options)
+        finally:  # also where the reader, such as grep -q, has closed the pipe
+            scores.check(options.metrics)
 
 
 def _show(result: "TextScores", options: ScoreOptions) -> None:
@@ -95,7 +101,7 @@ def _write_pairs(result: "PairScores", form: str) -> None:
             sys.stdout.write(text)
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, such as head, closed the pipe
-            discard_stdout()
+            discard(sys.stdout)
             break
 
 

@@ -16,9 +16,9 @@ from nmtcli.paths import PIPE, quoted, require_apart
 from nmtcli.train.options import TrainOptions
 
 
-def _plot(runs: list[Path] | None) -> None:
+def _plot(context: typer.Context, runs: list[Path] | None) -> None:
     """Print the page of learning curves of these runs, and exit."""
-    if not runs:
+    if not runs or context.resilient_parsing:  # of shell completion
         return
     from nmtcli.errors import each
     from nmtcli.train.curves import page

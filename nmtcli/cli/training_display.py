@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from nmtcli.cli.console import say, stderr, stdout, warn
+from nmtcli.cli.console import is_live, say, stderr, stdout, warn
 from nmtcli.cli.live_line import LiveLine
 from nmtcli.cli.plan_display import warn_of_long_time, warn_of_many_epochs
 from nmtcli.cli.progress import EVERY, summary
@@ -30,7 +30,7 @@ class TrainingDisplay(Observer):
         self.run = run
         self.line = LiveLine()
         self.live: Live | None = None
-        if stderr.is_terminal and not stderr.is_dumb_terminal:
+        if is_live():
             self.live = Live(self.line, console=stderr, refresh_per_second=8)
         self.before: Metrics = {}  # the last validation
         self.split_before = False

@@ -172,9 +172,9 @@ class DecoderConfig(Part):
     query: Literal["state", "previous_state", "first_layer"] = Field(
         "state",
         json_schema_extra=RNN,
-        description="Attention query: the top state (state; Luong et al. 2015); the top state of the previous position,"
-        " with the context as an input of the cell (previous_state; Bahdanau et al. 2015); or the first layer's state,"
-        " with the context as an input of the layers above (first_layer; Wu et al. 2016).",
+        description="Attention query: the top state (state; Luong et al. 2015); the last layer's own state at the"
+        " previous position, with the context as an input of the cell (previous_state; Bahdanau et al. 2015); or the"
+        " first layer's state, with the context as an input of the layers above (first_layer; Wu et al. 2016).",
     )
     input_feeding: bool = Field(
         False,
@@ -336,10 +336,14 @@ class ModelConfig(Section):
 
     def unread(self) -> list[str]:
         """What a new run must not have: weights and settings that nothing reads. Models of older versions may."""
-        decoder, attention = self.decoder, self.attention
+        encoder, decoder, attention = self.encoder, self.decoder, self.attention
+        messages = [
+            f"{name}.residual needs {name}.layers 2 or more: the first layer has no residual connection"
+            for name, part in (("encoder", encoder), ("decoder", decoder))
+            if part.type == "rnn" and part.residual and part.layers == 1
+        ]
         if decoder.type != "rnn":
-            return []
-        messages = []
+            return messages
         if (
             attention.window == "global"
             and attention.window_size != type(attention).model_fields["window_size"].default

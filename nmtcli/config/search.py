@@ -1,12 +1,17 @@
 """Settings of decoding."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from nmtcli.config.section import Section
 
 SAMPLING_SETTINGS = ("temperature", "top_k", "top_p", "seed")
+_OWNERS = {  # settings of some methods only
+    "beam": ("coverage_penalty", "beam_groups", "beam_diversity", "stopping"),
+    "sampling or mbr": SAMPLING_SETTINGS,
+    "mbr": ("mbr_samples", "mbr_metric"),
+}
 
 
 class SearchConfig(Section):
@@ -117,13 +122,15 @@ class SearchConfig(Section):
             raise ValueError(f"min_length {self.min_length} is over max_length {self.max_length}")
         if self.beam_groups == 1 and self.beam_diversity != type(self).model_fields["beam_diversity"].default:
             raise ValueError("beam_diversity needs beam_groups 2 or more")
-        owners = {
-            "beam": ("coverage_penalty", "beam_groups", "beam_diversity", "stopping"),
-            "sampling or mbr": SAMPLING_SETTINGS,
-            "mbr": ("mbr_samples", "mbr_metric"),
-        }
-        for owner, names in owners.items():
+        for owner, names in _OWNERS.items():
             for name in names if self.method not in owner.split(" or ") else ():
                 if getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"{name} needs method {owner}, not {self.method}")
         return self
+
+    def without_others(self, method: str, beam_groups: int) -> dict[str, Any]:
+        """The settings as a tree, with default values for those that another method or a plain beam does not have."""
+        others = {name for owner, names in _OWNERS.items() if method not in owner.split(" or ") for name in names}
+        if beam_groups == 1:
+            others.add("beam_diversity")
+        return {name: type(self).model_fields[name].default if name in others else value for name, value in self}

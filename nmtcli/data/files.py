@@ -5,6 +5,7 @@ When reading, compression is recognised by content; when writing, it is selected
 
 import bz2
 import codecs
+import errno
 import gzip
 import lzma
 import os
@@ -24,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmtcli.data.digests import sha256, sha256_of
-from nmtcli.errors import DataError, UserError
+from nmtcli.errors import DataError, ResourceError, UserError
 from nmtcli.paths import PIPE, STDIN_NAME, quoted
 
 _CHUNK = 2**20  # bytes read at a time
@@ -283,6 +284,8 @@ class File:
             except FileNotFoundError:
                 raise DataError(f"{name}: no such file") from None
             except Exception as error:  # every file system of fsspec raises other types
+                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise ResourceError(f"{name}: cannot download: {error.strerror}", "free some disk space") from None
                 raise DataError(f"{name}: cannot download: {str(error) or type(error).__name__}") from None
         return cls(name, local)
 
@@ -351,10 +354,12 @@ class LineReader:
 
     def take(self, lines: int) -> tuple[bytes, int]:
         """The next lines with their ends, and their number, which is smaller at the end of the file."""
-        content, ends = self._rest, _ends(self._rest)
-        while len(ends) < lines and (part := self._file.read(_CHUNK)):
-            ends = np.concatenate([ends, len(content) + _ends(part)])
-            content += part
+        parts, found, size = [self._rest], [_ends(self._rest)], len(self._rest)
+        while sum(map(len, found)) < lines and (part := self._file.read(_CHUNK)):
+            found.append(size + _ends(part))
+            parts.append(part)
+            size += len(part)
+        content, ends = b"".join(parts), np.concatenate(found)
         if len(ends) < lines:
             self._rest = b""
             return content, len(ends) + (content[-1:] not in (b"", b"\n"))

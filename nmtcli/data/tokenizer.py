@@ -110,7 +110,7 @@ class Tokenizer:
         # with type word, SentencePiece gives a symbol two pieces, one of them with a space before it
         fixed = SPECIAL + 256 * byte_fallback + len(symbols) * (2 if words else 1)
         if config.type in {"char", "word"} and settled(config.vocab_size) <= fixed:
-            raise _too_small(config, "special ids, bytes and symbols alone", fixed + 1)
+            raise _too_small(config, "special ids, bytes and symbols alone need", fixed + 1)
         coverage = 1.0 if words else config.character_coverage
         if coverage == AUTO:
             characters = len(set().union(*nonblank))
@@ -347,7 +347,8 @@ def _explain(error: RuntimeError, config: TokenizerConfig) -> UserError | None:
     """The UserError for an error of SentencePiece's trainer; None if it is not a known one."""
     needed = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
     if needed:
-        return _too_small(config, "the characters of this text", int(needed[1]))
+        content, otherwise = "the characters of this text need", ", or lower data.tokenizer.character_coverage"
+        return _too_small(config, content, int(needed[1]), otherwise)
     return _no_text() if "(all_chars_count) > (0)" in str(error) else None
 
 
@@ -355,10 +356,10 @@ def _no_text() -> UserError:
     return UserError("there is no text to train the tokenizer on", "every line is blank or was dropped")
 
 
-def _too_small(config: TokenizerConfig, content: str, needed: int) -> UserError:
+def _too_small(config: TokenizerConfig, content: str, needed: int, otherwise: str = "") -> UserError:
     return UserError(
-        f"data.tokenizer.vocab_size {config.vocab_size} is too small: {content} need {needed}",
-        f"set data.tokenizer.vocab_size to {needed} or more, or lower data.tokenizer.character_coverage",
+        f"data.tokenizer.vocab_size {config.vocab_size} is too small: {content} {needed}",
+        f"set data.tokenizer.vocab_size to {needed} or more{otherwise}",
     )
 
 
@@ -378,6 +379,19 @@ class Tokenizers:
     def pretrained(self) -> bool:
         """Whether the source has the tokenizer of a pretrained encoder."""
         return self.source.special_ids is not None
+
+    def require_sentencepiece(self, form: str) -> None:
+        """Raise UserError for tokenizers that an export of this format, which segments by SentencePiece, cannot use."""
+        if self.pretrained:
+            raise UserError(
+                f"the tokenizer of a pretrained encoder cannot be exported to {form}, which has SentencePiece models",
+                "prepare the data with a tokenizer of its own and train again, or export to another format",
+            )
+        if "word" in (self.source.type, self.target.type):
+            raise UserError(
+                f"a tokenizer of type word cannot be exported to {form}: its unknown words differ from SentencePiece's",
+                "train with data.tokenizer.type unigram or bpe",
+            )
 
     def save(self, directory: Path) -> None:
         """Write one file (joint) or two into an existing directory."""

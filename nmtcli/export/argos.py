@@ -19,13 +19,8 @@ ARGOS_VERSION = "1.9"  # the first with this form of tokenizer and of CTranslate
 
 def check_argos(tokenizers: Tokenizers) -> None:
     """Raise UserError for tokenizers that Argos Translate cannot use."""
-    source, target = tokenizers.source, tokenizers.target
-    if "word" in (source.type, target.type):
-        raise UserError(
-            "a tokenizer of type word cannot be exported to argos: its unknown words differ from SentencePiece's",
-            "train with data.tokenizer.type unigram or bpe",
-        )
-    if target.byte_pieces.any() and not source.byte_pieces.any():
+    tokenizers.require_sentencepiece("argos")
+    if tokenizers.target.byte_pieces.any() and not tokenizers.source.byte_pieces.any():
         raise UserError(
             "cannot be exported to argos: its target tokenizer has bytes, its source tokenizer, which joins them, has"
             " none",

@@ -45,7 +45,8 @@ class EncoderFolder:
         Raises UserError where there is none, for a kind or weights that `nmt` does not read, or without transformers.
         """
         given = Path(name)
-        path = hub_folder(given, _FILES) if is_hub_name(given) else given
+        hint = "give the folder of a pretrained encoder, or check its name and the network"
+        path = hub_folder(given, hint, _FILES) if is_hub_name(given) else given
         if not path.is_dir():
             raise UserError(
                 f"{name}: no such folder", "give the folder of a pretrained encoder, or OWNER/NAME of the hub"
@@ -149,13 +150,16 @@ def _transformers() -> Any:
 
 def _read(name: str, open_part: Callable[[], T]) -> T:
     """A part of a folder by the code of transformers, whose errors are many; without its warnings and progress bar."""
+    from safetensors import SafetensorError  # noqa: PLC0415 - as transformers
+
     logging = _transformers().logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    kinds = OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError, SafetensorError
     try:
         return open_part()
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError) as error:
+    except kinds as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"{name}: transformers cannot open it: {reason}", "copy the folder again, or choose another"

@@ -17,10 +17,11 @@ def is_hub_name(path: Path) -> bool:
     return not path.exists() and _NAME.fullmatch(str(path)) is not None and not Path(path.parts[0]).is_dir()
 
 
-def hub_folder(path: Path, files: Sequence[str] | None = None) -> Path:
+def hub_folder(path: Path, hint: str, files: Sequence[str] | None = None) -> Path:
     """The folder of a model of the hub in the local cache; downloaded if it is not there.
 
-    `files` are patterns of the files to download; None: all but weights that `nmt` does not read.
+    `hint` says what else to give. `files` are patterns of the files to download; None: all but weights that `nmt` does
+    not read.
 
     Raises DataError where the hub has no such model or cannot be reached.
     """
@@ -51,7 +52,7 @@ def hub_folder(path: Path, files: Sequence[str] | None = None) -> Path:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"{path}: no such directory, and the Hugging Face Hub does not give a model of this name: {reason}",
-            "give a run directory, a checkpoint or an export, or check the name and the network",
+            hint,
         ) from None
 
 

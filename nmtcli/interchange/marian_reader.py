@@ -74,11 +74,17 @@ def convert(folder: Path, output: Path, fingerprint: str) -> None:
     tables = _Tables.of(folder, tensors, settings)
     for vocabulary, table in ((source_vocabulary, tables.source), (target_vocabulary, tables.target)):
         if max(vocabulary.values()) >= len(table):
-            raise DataError(f"{folder / WEIGHTS}: has {len(table):,} embeddings, too few for the vocabulary")
+            raise DataError(
+                f"{folder / WEIGHTS}: has {len(table):,} embeddings, too few for the vocabulary",
+                "the files are of different models; copy them again",
+            )
     tie = "none" if not tables.tied else "all" if tables.shared and tokenizers.joint else "target"
     first = settings.get("decoder_start_token_id", target_vocabulary[PAD_PIECE])
     if not isinstance(first, int) or not 0 <= first < len(tables.target):
-        raise DataError(f"{folder / CONFIG}: decoder_start_token_id {first} is no row of the embeddings")
+        raise DataError(
+            f"{folder / CONFIG}: decoder_start_token_id {first} is no row of the embeddings",
+            "the file is damaged, or of another model; copy it again",
+        )
     start = tables.target[first]
     model = _model_settings(folder, settings, tie, zero_start=not start.any())
     weights = _weights(folder, tensors, tables, (source, target), model)
@@ -199,7 +205,12 @@ def _model_settings(folder: Path, settings: Mapping[str, Any], tie: str, zero_st
     except KeyError as error:
         raise DataError(f"{folder / CONFIG}: has no {error.args[0]}", "the file is damaged") from None
     except ValidationError as error:
-        raise DataError(f"{folder / CONFIG}: {error.errors()[0]['msg']}", "the file is damaged") from None
+        first = error.errors()[0]
+        key = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
+        raise DataError(
+            f"{folder / CONFIG}: nmt has no such model: {key}{first['msg']} (is {first['input']!r})",
+            "the file is damaged; copy it again",
+        ) from None
 
 
 def _weights(

@@ -90,13 +90,19 @@ def _side(path: Path, given: bytes, vocabulary: Vocabulary, symbols: Sequence[st
     return Side(tokenizer, read, written)
 
 
-def marian_ids(tokenizer: Tokenizer) -> dict[str, int]:
+def marian_ids(tokenizer: Tokenizer, read: bool) -> dict[str, int]:
     """The names that the pieces of a tokenizer have in Marian's vocabulary, each with our id.
 
-    A tag that was read from a Marian model loses the space before it again.
+    A tag that was read from a Marian model loses the space before it again. The tokenizer of both sides has such a tag
+    twice: with the space, which is `read`, and without, which is written.
     """
     pieces = tokenizer.pieces(range(SPECIAL, len(tokenizer)))
     ids = {piece: number for number, piece in enumerate(pieces, SPECIAL)}
     ids |= {EOS_PIECE: EOS, UNK_PIECE: UNK}
-    spaced = [piece for piece in ids if piece.startswith("▁") and _TAG.fullmatch(piece[1:])]
-    return {piece.removeprefix("▁") if piece in spaced else piece: number for piece, number in ids.items()}
+    names: dict[str, int] = {}
+    for piece, number in ids.items():
+        spaced = piece.startswith("▁") and _TAG.fullmatch(piece[1:]) is not None
+        name = piece.removeprefix("▁") if spaced else piece
+        if name not in names or spaced == read:
+            names[name] = number
+    return names

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from nmtcli.checkpoint import ModelInfo, model_weights, save_tensors
 from nmtcli.data.tokenizer import Tokenizers
-from nmtcli.errors import UserError
 from nmtcli.interchange.marian_reader import (
     ACTIVATIONS,
     CONFIG,
@@ -35,13 +34,9 @@ LONGEST = 512  # pieces of a sentence, as of OPUS-MT models
 
 @torch.no_grad()
 def write_marian(model: Seq2Seq, info: ModelInfo, tokenizers: Tokenizers, directory: Path) -> None:
-    """Write the files into an existing directory. Raises UserError for a tokenizer of type word."""
-    if tokenizers.source.type == "word" or tokenizers.target.type == "word":
-        raise UserError(
-            "a tokenizer of type word cannot be exported to marian: its unknown words differ from SentencePiece's",
-            "train with data.tokenizer.type unigram or bpe",
-        )
-    source, target = (marian_ids(side) for side in (tokenizers.source, tokenizers.target))
+    """Write the files into an existing directory. Raises UserError for tokenizers that Marian cannot have."""
+    tokenizers.require_sentencepiece("marian")
+    source, target = marian_ids(tokenizers.source, read=True), marian_ids(tokenizers.target, read=False)
     pieces = [*dict.fromkeys([EOS_PIECE, UNK_PIECE, *source, *target]), PAD_PIECE]
     vocabulary = {piece: number for number, piece in enumerate(pieces)}
     rows = [torch.tensor([ids.get(piece, -1) for piece in pieces]) for ids in (source, target)]
@@ -65,14 +60,17 @@ def _weights(model: Seq2Seq, source: Tensor, target: Tensor) -> dict[str, Tensor
         name = model.tied.get(name, name)
         return weights[name][rows.clamp(min=0)][:, columns].masked_fill((rows < 0)[:, None], 0.0)
 
+    never = target < 0  # [V]
     if config.embedding.tie == "all":
-        tables = {SHARED: table("source_embedding.weight", target)}
+        tables = {SHARED: table("source_embedding.weight", source)}
+        # tags that fine-tuning has changed as they are read: with that row they would be written too often
+        never |= (tables[SHARED] != table("source_embedding.weight", target)).any(dim=1)
     else:
         tables = {SOURCE: table("source_embedding.weight", source), TARGET: table("target_embedding.weight", target)}
     if config.embedding.tie == "none":
         tables[OUTPUT] = table("output.weight", target)
     bias = weights["output.bias"] if config.output_bias else torch.zeros(model.output.out_features)
-    tables[BIAS] = bias[target.clamp(min=0)].masked_fill(target < 0, NEVER)[None]
+    tables[BIAS] = bias[target.clamp(min=0)].masked_fill(never, NEVER)[None]
     for one in layer_weights(config.encoder.layers, config.decoder.layers):
         tables |= one.exported(weights[one.ours], order)
     return tables

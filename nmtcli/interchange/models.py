@@ -24,7 +24,8 @@ def local_model(path: Path) -> Path:
     A name OWNER/NAME[@REVISION] that is no path is a model of the Hugging Face Hub. Raises DataError where there is no
     model, UserError for one that cannot be represented.
     """
-    directory = find_model(hub_folder(path) if is_hub_name(path) else path)
+    hint = "give a run directory, a checkpoint or an export, or check the name and the network"
+    directory = find_model(hub_folder(path, hint) if is_hub_name(path) else path)
     settings = read_json(directory / INFO)
     kind = settings.get("model_type")
     if kind is None or "format" in settings:

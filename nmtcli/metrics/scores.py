@@ -14,11 +14,12 @@ from sacrebleu.metrics.base import Metric
 
 from nmtcli.errors import UserError
 from nmtcli.metrics import METRICS
+from nmtcli.text.languages import primary
 
 _INSTALL = {"ja-mecab": "pip install 'sacrebleu[ja]'", "ko-mecab": "pip install 'sacrebleu[ko]'"}
 _TOKENIZERS = {"zh": "zh", "ja": "ja-mecab", "ko": "ko-mecab"}  # sacreBLEU's, by target language
 # By language, for those without spaces between words: tokenizers that need no further package.
-_UNSPACED = {"zh": "zh"} | dict.fromkeys(("bo", "ja", "km", "lo", "my", "th", "yue"), "char")
+_UNSPACED = {"zh": "zh"} | dict.fromkeys(("bo", "ja", "km", "lo", "my", "th", "wuu", "yue"), "char")
 _SEED = "SACREBLEU_SEED"  # sacreBLEU reads it before it resamples
 
 
@@ -78,12 +79,12 @@ class Variant:
         """The variant for validation during training: needs no further package, uses characters for languages without
         spaces between words, and ignores case (`lowercase`) for a model with lowercase output.
         """
-        return cls(lowercase, _UNSPACED.get(_primary(target_language)))
+        return cls(lowercase, _UNSPACED.get(primary(target_language)))
 
     @property
     def tokenizer(self) -> str:
         """The name of BLEU's tokenizer."""
-        return self.tokenize or _TOKENIZERS.get(_primary(self.target_language), "13a")
+        return self.tokenize or _TOKENIZERS.get(primary(self.target_language), "13a")
 
     def bleu(self, references: Sequence[Sequence[str]] | None = None, effective_order: bool = False) -> BLEU:
         """BLEU. Raises UserError for a tokenizer that is unknown or cannot be loaded."""
@@ -133,11 +134,6 @@ def split_pair(pair: str) -> tuple[str, str] | None:
         else:
             return None
     return (languages[0], languages[1]) if len(languages) == 2 else None
-
-
-def _primary(language: str) -> str:
-    """The language without its region or script."""
-    return re.split("[-_]", language.lower())[0]
 
 
 def score_corpus(

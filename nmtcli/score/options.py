@@ -41,7 +41,8 @@ class ScoreOptions:
     tokenize: Annotated[
         str | None,
         Option(
-            "BLEU's tokenizer: 13a (default), intl, zh, ja-mecab, ko-mecab, char, flores200, none …", metavar="NAME"
+            "BLEU's tokenizer: 13a, intl, zh, ja-mecab, ko-mecab, char, flores200, none … Default: by -l, else 13a.",
+            metavar="NAME",
         ),
     ] = None
     comet_model: Annotated[

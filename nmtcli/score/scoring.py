@@ -59,6 +59,14 @@ class TextScores:
                     raise CheckFailed(f"{system.name}: {score.name} is {score.value:.2f}, below {self.minima[name]:g}")
 
 
+class NotReported(UserError):
+    """The report of `scores` could not be written."""
+
+    def __init__(self, scores: TextScores, error: UserError) -> None:
+        super().__init__(error.message, error.hint)
+        self.scores, self.exit_code = scores, error.exit_code
+
+
 @dataclass
 class PairTotals:
     """Sums over all pairs."""
@@ -106,7 +114,8 @@ def score(
 ) -> Scores:
     """`TextScores` of translations, `PairScores` of pairs by a model, `Robustness` of it, or `AlignmentScores`.
 
-    `on_progress` gets the number of scored pairs or translated lines and the total. Raises UserError and DataError.
+    `on_progress` gets the number of scored pairs or translated lines and the total. Raises UserError and DataError;
+    NotReported, which has the scores, if only the report could not be written.
     """
     check_rules(options, RULES)
     texts = [*options.hypotheses, *options.reference]
@@ -149,7 +158,10 @@ def _score_texts(options: ScoreOptions, tell: Tell) -> TextScores:
         analysis = analyse(lines, streams, source.lines if source else None, training, variant, options.metrics)
     scored = TextScores(systems, references, scores, advice, comparison, analysis, minima)
     if options.report and analysis:
-        _write_report(options.report, scored, analysis)
+        try:
+            _write_report(options.report, scored, analysis)
+        except UserError as error:
+            raise NotReported(scored, error) from error
         tell(f"report: {options.report}")
     return scored
 

@@ -8,10 +8,11 @@ from functools import cache
 from typing import Any
 
 from nmtcli.errors import UserError
+from nmtcli.text.languages import primary
 from nmtcli.text.spans import Span
 
-# Languages written without blanks between sentences: Chinese, Japanese, Thai, Lao, Khmer, Burmese, by both codes
-_WITHOUT_BLANKS = {"zh", "zho", "cmn", "yue", "wuu", "ja", "jpn", "th", "tha", "lo", "lao", "km", "khm", "my", "mya"}
+# Languages written without blanks between sentences: Chinese, Cantonese, Wu, Japanese, Thai, Lao, Khmer, Burmese
+_WITHOUT_BLANKS = {"zh", "yue", "wuu", "ja", "th", "lo", "km", "my"}
 
 _CLOSING, _OPENING = "\"'”’»›)\\]」』）", "\"'“‘«‹„([「『（¿¡"
 _END = re.compile(
@@ -49,7 +50,7 @@ class Sentences:
         The whitespace between sentences is kept. Sentences that touch get a blank between them, and in a target
         language without blanks between sentences blanks go, but line breaks and tabs stay.
         """
-        dense = _subtag(language) in _WITHOUT_BLANKS
+        dense = primary(language) in _WITHOUT_BLANKS
         if not self.sentences:
             return self.gaps
         first, *between, last = self.gaps
@@ -66,7 +67,7 @@ def split_sentences(paragraph: str, language: str, kept: Iterable[Span] = ()) ->
     inside = {position for span in kept for position in range(span.start + 1, span.end)}
     pieces: list[str] = []
     begin = end = 0
-    for length in map(len, _segmenter()(_subtag(language), plain)):
+    for length in map(len, _segmenter()(primary(language), plain)):
         end += length
         if end not in inside:
             pieces.append(paragraph[begin:end])
@@ -107,11 +108,6 @@ def _abbreviated(text: str, end: re.Match[str]) -> bool:
 
 def _interleaved(gaps: Sequence[str], sentences: Sequence[str]) -> str:
     return "".join(gap + sentence for gap, sentence in zip(gaps, [*sentences, ""], strict=True))
-
-
-def _subtag(language: str) -> str:
-    """The language without its script and region."""
-    return language.replace("_", "-").split("-")[0].lower()
 
 
 @cache

@@ -19,6 +19,7 @@ from nmtcli.text.versions import Range, word_ranges
 Link = tuple[int, int]  # source word, target word
 
 _SYMBOL = re.compile(r"__\w+__")
+_DEEPEST = 100  # elements in one another, far below Python's limit of recursion; tags of deeper ones are single tags
 _HALF_INSIDE = 0.01  # weight of a target token that is aligned both inside and outside an element
 
 
@@ -88,8 +89,10 @@ def _tree(content: Content) -> tuple[list[_Node], str]:
         else:
             node = _Node(part, position, end=position)
             (stack[-1][0].children if stack else roots).append(node)
-            if number in pairs:
+            if number in pairs and len(stack) < _DEEPEST:
                 stack.append((node, pairs[number]))
+            elif number in pairs:
+                closings.remove(pairs[number])
             position += part.blank
     text = plain(content)
     for node in _all(roots):

@@ -1,7 +1,6 @@
 """Exponential moving average of the weights while training, and checkpoint averaging at its end."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from nmtcli.checkpoint import WEIGHTS, RunDirectory, average_weights, model_weights, put_weights, read_json
+from nmtcli.checkpoint import WEIGHTS, RunDirectory, average_weights, hide, model_weights, put_weights, read_json
 from nmtcli.errors import DataError
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.staging import staged, write_whole
@@ -161,7 +160,7 @@ class FinalAverage:
         if self.directory.exists():  # from an earlier end of the run, before it was resumed
             if self.run.pointer("best") == self.directory:
                 (self.run.path / "best").unlink()
-            shutil.rmtree(self.directory)
+            hide(self.directory)  # an incomplete one never has this name; `staged` removes it
         with staged(self.directory) as directory:
             write(directory)
             (directory / RECORD).write_text(json.dumps(record, indent=2) + "\n", "utf-8")

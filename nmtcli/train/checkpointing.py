@@ -161,7 +161,14 @@ class Learner:
     def resume(self) -> list[dict[str, Any]]:
         """Load the newest intact checkpoint; move damaged ones out of the way and return a report of each."""
         damaged = load_newest(self.run, self.load)
-        self.ranks.most(0)  # every rank has read the directory
+        steps = self.ranks.gather(self.state.step)  # every rank has read the directory
+        if len(set(steps)) > 1:
+            other = next(rank for rank, step in enumerate(steps) if step != steps[0])
+            raise DataError(
+                f"{self.run.path}: rank 0 reads the checkpoint of update {steps[0]:,}, rank {other} that of update"
+                f" {steps[other]:,}",
+                "all machines must see the same files: check the shared storage, and run the same command again",
+            )
         return [
             {"step": self.state.step, "reason": error.message, "moved": str(self.run.move_damaged(step))}
             for step, error in (damaged if self.ranks.first else ())
@@ -254,11 +261,12 @@ class SkippedUpdates:
 def load_newest(run: RunDirectory, load: Callable[[Path], None]) -> list[tuple[int, DataError]]:
     """Load the newest intact checkpoint; returns the damaged ones after it, newest first.
 
-    Raises DataError where none is intact, or one has a newer format.
+    Raises DataError where none is intact, one has a newer format, or one cannot be opened.
     """
     damaged: list[tuple[int, DataError]] = []
     steps = run.steps()
     for step in reversed(steps):
+        checkpoint.require_access(run.checkpoint(step))
         try:
             load(run.checkpoint(step))
             return damaged

@@ -16,6 +16,7 @@ BATCH_TOKENS = 1_000, 4_096  # least and most
 SMALL = 300_000  # tokens of an epoch up to which batches are the smallest
 EPOCHS = 20, 30_000  # so many for so many pairs
 FEWEST, MOST_EPOCHS = 5, 40
+MOST_UPDATES = 10**9  # the largest number that max_updates can be
 FINETUNING = 10  # times lower a learning rate for weights that are trained already, and
 FINETUNING_EPOCHS = 4  # times fewer epochs
 ENCODER_RATE = 5e-5  # of a pretrained encoder (Devlin et al. 2019, A.3: 2e-5 to 5e-5)
@@ -46,7 +47,7 @@ def automatic(config: Config, data: PreparedData, finetuning: bool) -> dict[str,
     pairs, an_epoch = plan.epochs.pairs(1), plan.updates(1)
     passes = _epochs(pairs) / (FINETUNING_EPOCHS if finetuning else 1)
     total = _rounded(an_epoch * passes) if train.max_epochs is None else plan.updates(train.max_epochs)
-    updates = settle("max_updates", total)
+    updates = settle("max_updates", min(total, MOST_UPDATES))
     if train.max_epochs is not None:
         updates = min(updates, plan.updates(train.max_epochs))
     settle("warmup_updates", _warmup(config, updates))

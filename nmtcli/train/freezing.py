@@ -52,21 +52,22 @@ def check_freeze(config: Config) -> None:
     parts, top, encoder = config.train.freeze, config.train.trained_encoder_layers, config.model.encoder
     if top is not None:
         _check_top_layers(top, encoder)
-    if not parts:
+    if not parts and top is None:
         return
     with torch.device("meta"):  # only names and ties are needed
         model = Seq2Seq(config.model, SPECIAL, SPECIAL)
     mistakes = [f"train.freeze: {part} has no weights in this model" for part in parts if not part_names(model, part)]
-    freeze(model, parts)
+    freeze(model, parts, top)
     for part in PARTS:
         frozen = [not weight.requires_grad for weight in part_names(model, part).values()]
         whole = part in parts or (part == "attention" and "decoder" in parts)
-        if not whole and frozen and all(frozen):
+        by_layers = part == "encoder" and top is not None
+        if not whole and not by_layers and frozen and all(frozen):
             mistakes.append(
                 f"train.freeze: {part} would be frozen as well: model.embedding.tie is {config.model.embedding.tie}"
             )
     if not any(weight.requires_grad for weight in model.parameters()):
-        mistakes.append("train.freeze leaves nothing to train")
+        mistakes.append("train.freeze and train.trained_encoder_layers leave nothing to train")
     if mistakes:
         raise UserError("\n".join(mistakes), "name every part to freeze, and no other")
 

@@ -19,7 +19,7 @@ from nmtcli.settings import changed_settings, dump_config, keys, load_config, re
 from nmtcli.staging import write_whole, writing
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.defaults import AUTOMATIC, ENCODER_RATE, automatic
-from nmtcli.train.distributed import Ranks, launched
+from nmtcli.train.distributed import Ranks
 from nmtcli.train.freezing import check_freeze, encoder_is_frozen
 from nmtcli.train.precision import resolve_precision
 
@@ -79,14 +79,15 @@ def resolve(
                 "give the same file twice, or set model.embedding.tie=target",
             )
     config = replaced(config, {"model.embedding.tie": tie})
-    if before is None and (unread := config.model.unread()):
+    if before is None and not finetuning and (unread := config.model.unread()):
         raise UserError("\n".join(f"model: {message}" for message in unread), "change one of the two settings")
     check_freeze(config)
     threads = config.train.threads or torch.get_num_threads()
     precision = _precision(config, before, device)
-    if config.train.sharded and launched() and precision == "fp16":  # chosen by auto: shards have no loss scaling
+    if config.train.sharded and precision == "fp16":  # chosen by auto: shards have no loss scaling
         precision = "fp32"
-    return replaced(config, {"train.precision": precision, "train.threads": threads})
+    config = replaced(config, {"train.precision": precision, "train.threads": threads})
+    return Config.model_validate(config.model_dump())  # the run's config.yaml must be readable
 
 
 def _with_encoder(config: Config, data: PreparedData, before: Config | None) -> Config:
@@ -126,7 +127,11 @@ def _with_encoder(config: Config, data: PreparedData, before: Config | None) -> 
         model = ModelConfig.model_validate({**config.model.model_dump(), "encoder": {**encoder.model_dump(), **values}})
     except ValidationError as error:
         lines = (str(one["msg"]).removeprefix("Value error, ") for one in error.errors())
-        raise UserError("\n".join(f"model: {line}" for line in lines)) from None
+        raise UserError(
+            "\n".join(f"model: {line}" for line in lines),
+            f"the pretrained encoder has encoder.layers {values['layers']} and encoder.hidden_size"
+            f" {values['hidden_size']}; change the decoder or the attention",
+        ) from None
     config = config.model_copy(update={"model": model})
     if config.train.encoder_learning_rate is None and not encoder_is_frozen(config):
         return replaced(config, {"train.encoder_learning_rate": ENCODER_RATE})
@@ -139,6 +144,10 @@ def _automatic(config: Config, data: PreparedData, before: Config | None, finetu
         return automatic(config, data, finetuning)
     values = {key: value_of(before, key) for key in AUTOMATIC if value_of(config, key) == AUTO}
     values = {key: value for key, value in values.items() if value != AUTO}
+    if config.train.schedule == "noam":  # sets the rate itself, from a warm-up
+        values.pop("train.learning_rate", None)
+        if values.get("train.warmup_updates") == 0:
+            del values["train.warmup_updates"]
     if any(value_of(config, key) == AUTO and key not in values for key in AUTOMATIC):  # edited
         values = automatic(replaced(config, values), data, finetuning) | values
     updates = "train.max_updates"
@@ -223,6 +232,8 @@ def open_run(
         raise UserError(lines, hint + ("; --allow-changes resumes it with these" if all(changeable) else ""))
     if changes:
         _write_settings(run, config, fingerprint)
+        if config.search != before.search:
+            run.set_search(config.search)
     return run, [change for _, change in changes]
 
 

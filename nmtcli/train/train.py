@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 
 from nmtcli.checkpoint import AGAIN, RunDirectory
-from nmtcli.config import Config
+from nmtcli.config import Config, EncoderConfig
 from nmtcli.config.section import settled
 from nmtcli.data.directory import PreparedData, open_data
+from nmtcli.errors import UserError
 from nmtcli.interchange.encoders import EncoderFolder
 from nmtcli.models.device import explain_out_of_memory, has_bf16, open_device
 from nmtcli.options import Tell, check_rules, silent
@@ -112,8 +113,7 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
         )
     encoder = settings.model.encoder
     if first is None and encoder.type == "pretrained" and not RunDirectory(output).steps():
-        assert encoder.name is not None  # by `resolve`
-        first = FirstEncoder(EncoderFolder.open(encoder.name))
+        first = _first_encoder(encoder, data)
     vectors: WordVectorPair = (None, None)
     if not RunDirectory(output).steps():  # a resumed run has trained embeddings
         vectors = read_word_vectors(settings.model.embedding, data.tokenizers)
@@ -122,3 +122,16 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
     if settings.train.wandb_project:
         WandbLog.require()
     return Training(options, given, settings, data, device, first, vectors, tell)
+
+
+def _first_encoder(encoder: EncoderConfig, data: PreparedData) -> FirstEncoder:
+    """The pretrained encoder that a run starts from. Raises UserError unless its folder is that of the settings."""
+    assert encoder.name is not None  # by `resolve`
+    folder = EncoderFolder.open(encoder.name)
+    folder.check(data.tokenizers)
+    if folder.architecture != encoder.architecture:
+        raise UserError(
+            f"model.encoder.name: {encoder.name} has another architecture than model.encoder.architecture",
+            "leave out the settings of a run with another encoder, or give the name of that encoder",
+        )
+    return FirstEncoder(folder)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -52,15 +53,21 @@ def verify_resume(updates: int, arguments: Sequence[str], scratch: Path) -> Resu
     def command(run: RunDirectory) -> list[str]:
         return [sys.executable, "-m", "nmtcli", *arguments, "--verify-resume", "0", "-o", str(run.path), *given]
 
-    _finish(command(straight))
-    process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL, start_new_session=True)
-    while not killed.steps() and process.poll() is None:
-        time.sleep(0.01)
-    with suppress(ProcessLookupError):  # it may have ended
-        os.killpg(process.pid, signal.SIGKILL)  # and all its ranks
-    process.wait()
-    killed_after = killed.steps()[-1] if killed.steps() else 0
-    _finish(command(killed))
+    try:
+        _finish(command(straight))
+        process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            while not killed.steps() and process.poll() is None:
+                time.sleep(0.01)
+        finally:  # also where a signal ends the test
+            with suppress(ProcessLookupError):  # it may have ended
+                os.killpg(process.pid, signal.SIGKILL)  # and all its ranks
+            process.wait()
+        killed_after = killed.steps()[-1] if killed.steps() else 0
+        _finish(command(killed))
+    except KeyboardInterrupt:  # so that the same command starts again
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
     return compare(straight, killed, updates, killed_after)
 
 

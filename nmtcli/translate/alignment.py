@@ -20,6 +20,7 @@ from nmtcli.staging import check_output, write_output
 _WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"  # SentencePiece's ▁
 _MARKS = {"<s>", "</s>"}
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _BYTES = re.compile(f"(?:{_BYTE.pattern})+")
 _SHADES, _LONGEST, _WIDEST = " ░▒▓█", 14, 24  # in a terminal: shades, and maximum cells of source and target labels
 _FAINT = 0.005  # weights that round to 0.00 are white, for smaller pages
@@ -185,7 +186,7 @@ def _picture(maps: Sequence[AttentionMap]) -> bytes:
 
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # no warning of a title that is not bold
 
-    shown = [one for one in maps if one.weights.size]
+    shown = [_visible(one) for one in maps if one.weights.size]
     if not 0 < len(shown) <= MAX_PNG_MAPS:
         raise UserError(
             f"a .png has 1 to {MAX_PNG_MAPS} sentences, not {len(shown)}",
@@ -227,6 +228,15 @@ def _picture(maps: Sequence[AttentionMap]) -> bytes:
     picture = io.BytesIO()
     canvas.print_png(picture)
     return picture.getvalue()
+
+
+def _visible(one: AttentionMap) -> AttentionMap:
+    """The map with U+FFFD for control characters, which no font has."""
+    source, target, (title,) = (
+        [_CONTROL.sub("\N{REPLACEMENT CHARACTER}", text) for text in texts]
+        for texts in (one.source, one.target, [one.title])
+    )
+    return replace(one, source=source, target=target, title=title)
 
 
 def _wrapped(title: str, measured: float, available: float) -> list[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from nmtcli.checkpoint import tensor_file
 from nmtcli.errors import DataError, UserError
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.constraints import Constraint, Rule, SharedTokens, State
@@ -91,11 +92,12 @@ class Shortlist:
         return cls(table, np.sort(common[counts[common] > 0]).astype(np.int32), target_size)
 
     def save(self, directory: Path) -> None:
-        """Write `shortlist.safetensors` into a model directory."""
+        """Write `shortlist.safetensors` into a model directory. Raises OSError."""
         from safetensors.numpy import save_file  # noqa: PLC0415 - rarely needed
 
         size = np.array([self.target_size], dtype=np.int32)
-        save_file({"likely": self.likely, "frequent": self.frequent, "target_size": size}, directory / SHORTLIST)
+        with tensor_file(directory / SHORTLIST):
+            save_file({"likely": self.likely, "frequent": self.frequent, "target_size": size}, directory / SHORTLIST)
 
     @classmethod
     def load(cls, directory: Path, source_size: int, target_size: int) -> "Shortlist":

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nmtcli.cli import run
-from nmtcli.errors import ExitCode
+from nmtcli.errors import ExitCode, Stopped
 from nmtcli.settings import load_config
 from nmtcli.train.schedule import Schedule
 from tests.conftest import TINY, nmt, overrides
@@ -90,7 +91,13 @@ def test_option_names_of_other_toolkits_are_accepted(trained, typed, name):
 
 
 @pytest.mark.parametrize(
-    ("typed", "completed"), [("nmt tr", {"train", "translate"}), ("nmt demo --te", {"--text-only"})]
+    ("typed", "completed"),
+    [
+        ("nmt tr", {"train", "translate"}),
+        ("nmt demo --te", {"--text-only"}),
+        ("nmt --version tr", {"train", "translate"}),
+        ("nmt train --plot nowhere --pl", {"--plot"}),
+    ],
 )
 def test_shell_completion_of_commands_and_options(typed, completed):
     words = {"COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1), "_NMT_COMPLETE": "complete_bash"}
@@ -106,6 +113,26 @@ def test_version_and_usage(capsys):
     assert run(["train"]) == 2
     assert run(["translate", "-m", "x", "--bem-size", "3"]) == 2
     assert "--beam-size" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGTERM, "SIGTERM"), (signal.SIGHUP, "SIGHUP")])
+@pytest.mark.parametrize(
+    ("place", "arguments"),
+    [
+        ("nmtcli.cli.version.describe", ["--version", "--verbose"]),
+        ("nmtcli.train.history.read_history", ["train", "--plot", "somewhere"]),
+        ("nmtcli.score.scoring.score", ["score", "hypothesis", "-r", "reference"]),
+    ],
+)
+def test_a_signal_has_its_message_and_exit_code_in_every_part_of_a_command(
+    place, arguments, number, name, monkeypatch, capsys
+):
+    def stop(*_):
+        raise Stopped(number)
+
+    monkeypatch.setattr(place, stop)
+    assert run(arguments) == 128 + number
+    assert capsys.readouterr().err.startswith(f"error: {name}: stopped\n")
 
 
 def test_unexpected_errors_are_reported_as_bugs(monkeypatch, capsys, trained):
@@ -181,6 +208,13 @@ def test_dry_run_of_train_prints_the_plan_and_writes_nothing(data, tmp_path, cap
     assert "decoder.attention.project_keys.weight" in capsys.readouterr().out
     assert not (tmp_path / "run").exists()
     assert nmt(*[part for part in command if part != "--dry-run"], "--verbose") == 2
+
+
+def test_dry_run_prints_the_peak_of_a_schedule_that_sets_the_rate_itself(data, tmp_path, capsys):
+    noam = overrides(*TINY, "train.schedule=noam", "train.learning_rate=auto", "train.warmup_updates=4")
+    assert nmt("train", data, "-o", tmp_path / "x", "--device", "cpu", "--dry-run", *noam) == 0
+    config = load_config(overrides=[*TINY, "train.schedule=noam", "train.learning_rate=auto", "train.warmup_updates=4"])
+    assert f"peak learning rate {Schedule.of(config, 12).peak:g}" in capsys.readouterr().out
 
 
 def test_many_planned_epochs_give_a_warning(data, tmp_path, capsys):

@@ -63,3 +63,17 @@ def test_demo_does_not_overwrite_a_changed_file(tmp_path, name, capsys):
     assert nmt(*arguments) == 2
     assert "is not what nmt demo writes" in capsys.readouterr().err
     assert (tmp_path / "demo" / name).read_text() == "mine"
+
+
+def test_demo_translates_again_where_it_was_interrupted(tmp_path, monkeypatch):
+    """`nmt translate` refuses an unfinished output, and demo has no option for it."""
+    commands = []
+
+    def run(arguments):
+        commands.append(arguments)
+        return 5 if arguments[0] == "score" else 0
+
+    monkeypatch.setattr("nmtcli.cli.run", run)
+    assert nmt("demo", "-o", tmp_path / "demo", "--pairs", "2000") == 5
+    assert [command[0] for command in commands] == ["prepare", "train", "translate", "score"]
+    assert "--overwrite" in commands[2]

@@ -4,13 +4,17 @@ The table is that of docs/exit-codes.md.
 """
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from nmtcli.staging import write_whole
+from nmtcli.checkpoint import RunDirectory
+from nmtcli.errors import ResourceError, UserError
+from nmtcli.staging import check_output, write_whole
 from tests.conftest import TINY, nmt, overrides, prepare_arguments
 
 LONG = "n" * 250  # fits, but not with what is put around it while it is written
@@ -183,3 +187,61 @@ def test_a_closed_standard_output_is_reported(verb, trained, corpus):
 @pytest.mark.parametrize("arguments", [["--help"], ["score", "--help"]])
 def test_help_whose_reader_left_is_no_error(arguments):
     assert closed_early(*arguments) == (0, "")
+
+
+def started(data, run, stderr):
+    """A training whose messages go to `stderr`."""
+    settings = overrides(*TINY, "train.max_updates=100000", "train.save_every=1000", "train.log_every=1")
+    command = [sys.executable, "-m", "nmtcli", "train", str(data), "-o", str(run), "--device", "cpu", *settings]
+    return subprocess.Popen(command, stderr=stderr)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no such device here")
+@pytest.mark.parametrize("where", ["a pipe that is closed", "a full disk"])
+def test_work_goes_on_where_its_messages_cannot_be_written(where, data, place, trained, tmp_path):
+    """As under `|& tee log`, where Ctrl-C ends tee first: training goes on, saves, and has the documented code."""
+    log = tmp_path / "run" / "metrics.jsonl"
+    with Path("/dev/full").open("w") as full:
+        process = started(data, tmp_path / "run", subprocess.PIPE if "pipe" in where else full)
+        if process.stderr is not None:
+            process.stderr.close()
+        while not log.exists() or log.read_text().count('"updated"') < 5:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert RunDirectory(tmp_path / "run").steps()
+        translate = ["translate", "-m", trained, "-i", place / "in", "-o", tmp_path / "out", "--device", "cpu"]
+        for arguments, code in ((translate, 0), (["translate", "--no-such-option"], 2)):
+            command = [sys.executable, "-m", "nmtcli", *map(str, arguments)]
+            assert subprocess.run(command, stderr=full, check=False).returncode == code
+    assert (tmp_path / "out").read_text().count("\n") == (place / "in").read_text().count("\n")
+
+
+def test_scores_are_printed_where_their_report_cannot_be_written(place, monkeypatch, capsys):
+    def full(path, content):
+        raise ResourceError(f"{path}: the disk is full")
+
+    monkeypatch.setattr("nmtcli.score.scoring.write_output", full)
+    assert nmt("score", place / "in", "-r", place / "in", "--report", place / "page.html") == 4
+    written = capsys.readouterr()
+    assert "100.0" in written.out and "the disk is full" in written.err
+
+
+def test_a_file_in_a_directory_that_cannot_be_written_is_refused_at_once(tmp_path, monkeypatch):
+    """A new file takes its place, so it does not help that the file itself can be written. Root may write anywhere."""
+    (tmp_path / "page.html").write_text("old")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(UserError, match="permission denied"):
+        check_output(tmp_path / "page.html")
+
+
+def test_a_score_below_the_minimum_fails_also_where_the_reader_left(place, monkeypatch):
+    (place / "other").write_text("something else\n" * 3)
+    (place / "same").write_text("one two three four five\n" * 3)
+
+    def leave(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(sys.modules["nmtcli.cli.score"], "_show", leave)
+    assert nmt("score", place / "other", "-r", place / "same", "--at-least", "bleu=30") == 5

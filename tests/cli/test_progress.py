@@ -100,3 +100,15 @@ def test_no_progress_is_shown_between_translations_on_a_terminal(clock, capsys):
 )
 def test_durations_are_readable(seconds, words):
     assert format_time(seconds) == words
+
+
+def test_a_terminal_without_cursor_movement_gets_plain_lines(clock, monkeypatch):
+    output = io.StringIO()
+    dumb = Console(file=output, force_terminal=True, width=80, soft_wrap=True, _environ={"TERM": "dumb"})
+    for place in (console, module):
+        monkeypatch.setattr(place, "stderr", dumb)
+    with Progress() as progress:
+        for step in range(3):
+            progress.move("lines", 1000 * step, share=step / 10)
+            clock.now += 100
+    assert output.getvalue().count("lines: ") == 2

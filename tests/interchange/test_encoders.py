@@ -34,8 +34,9 @@ def test_a_missing_folder_is_refused(tmp_path):
         EncoderFolder.open(str(tmp_path / "none"))
     with pytest.raises(UserError, match=r"not a pretrained encoder \(no config.json\)"):
         EncoderFolder.open(str(tmp_path))
-    with pytest.raises(DataError, match="Hugging Face Hub does not give a model"):
+    with pytest.raises(DataError, match="Hugging Face Hub does not give a model") as error:
         EncoderFolder.open("nobody/nothing")
+    assert error.value.hint is not None and "folder of a pretrained encoder" in error.value.hint
 
 
 def test_without_transformers_the_hint_installs_it(bert, monkeypatch):
@@ -80,6 +81,13 @@ def test_weights_that_lack_some_are_refused(copied):
     del weights["encoder.layer.1.output.dense.weight"]
     save_file(weights, path, {"format": "pt"})
     with pytest.raises(DataError, match=r"has no weights encoder\.layer\.1\.output\.dense\.weight"):
+        EncoderFolder.open(str(copied)).weights()
+
+
+def test_weights_that_are_cut_short_are_refused(copied):
+    path = copied / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DataError, match="transformers cannot open it"):
         EncoderFolder.open(str(copied)).weights()
 
 
@@ -162,6 +170,36 @@ def test_training_refuses_data_and_settings_that_do_not_fit(data, of_bert, bert,
     rnn = overrides(*SMALL, "model.encoder.hidden_size=16", "train.trained_encoder_layers=1")
     assert "needs model.encoder.type pretrained" in error_of(capsys, "train", of_bert, "-o", tmp_path / "run", *rnn)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_settings_of_a_run_with_another_encoder_are_refused(of_bert, bert, tmp_path, capsys):
+    """A run's config.yaml has the architecture, which must be that of the folder whose weights are taken."""
+    other, run = shutil.copytree(bert, tmp_path / "other"), tmp_path / "run"
+    short = overrides(PRETRAINED, *SMALL, f"model.encoder.name={bert}", "train.batch_tokens=300")
+    assert nmt("train", of_bert, "-o", run, "--device", "cpu", *short) == 0
+    config = transformers.AutoConfig.from_pretrained(bert)
+    config.num_hidden_layers += 1
+    transformers.AutoModel.from_config(config).save_pretrained(other)
+    again = ["-c", run / "config.yaml", *overrides(f"model.encoder.name={other}")]
+    assert "has another architecture" in error_of(capsys, "train", of_bert, "-o", tmp_path / "new", *again)
+
+
+def test_nothing_to_train_is_refused(of_bert, bert, tmp_path, capsys):
+    frozen = ["train.trained_encoder_layers=0", "train.freeze=[decoder, target_embedding, output]"]
+    arguments = overrides(PRETRAINED, *SMALL, f"model.encoder.name={bert}", *frozen)
+    assert "leave nothing to train" in error_of(capsys, "train", of_bert, "-o", tmp_path / "run", *arguments)
+
+
+@pytest.mark.parametrize("form", ["marian", "argos"])
+def test_formats_with_sentencepiece_refuse_the_tokenizer_of_an_encoder(of_bert, tmp_path, form, capsys):
+    layers = [f"model.{side}.{key}" for side in ("encoder", "decoder") for key in ("layers=1", "hidden_size=16")]
+    small = [*layers, "model.embedding.size=16", "train.max_updates=1", "train.threads=1", "train.batch_tokens=300"]
+    small += [f"model.{side}.heads=2" for side in ("encoder", "decoder")]
+    run = ["train", of_bert, "-o", tmp_path / "run", "--preset", "transformer-marian", "--device", "cpu"]
+    assert nmt(*run, *overrides(*small)) == 0
+    capsys.readouterr()
+    arguments = ["export", tmp_path / "run", "-o", tmp_path / f"x.{form}model", "--format", form]
+    assert "the tokenizer of a pretrained encoder cannot be exported" in error_of(capsys, *arguments)
 
 
 def test_preparation_refuses_what_needs_symbols(bert, corpus, tmp_path, capsys):

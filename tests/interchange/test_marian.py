@@ -11,9 +11,11 @@ import pytest
 import torch
 from ctranslate2.converters import TransformersConverter
 
-from nmtcli.checkpoint import read_info
+from nmtcli.checkpoint import load_model, load_tensors, read_info, save_tensors
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import DataError, UserError
+from nmtcli.interchange.marian_reader import NEVER
+from nmtcli.interchange.marian_writer import write_marian
 from nmtcli.interchange.models import cache_directory, local_model
 from nmtcli.score.pairs import PairScorer, score_ids
 from nmtcli.settings import load_config
@@ -201,6 +203,24 @@ def test_a_model_exported_again_is_the_same_for_transformers_and_for_ctranslate2
         assert found_by(engine, Theirs(one).tokenizer, sources) == greedy
 
 
+def test_a_language_tag_that_was_fine_tuned_is_exported(marian, tmp_path):
+    """A tokenizer of both sides has the tag twice: as it is read, with a space, and as it is written."""
+    kind = Kind(3, same_model=True, tagged=True)
+    run = shutil.copytree(local_model(marian(kind)), tmp_path / "model")
+    tokenizers, weights = Tokenizers.load(run), load_tensors(run / "model.safetensors")
+    assert tokenizers.joint
+    pieces = tokenizers.source.pieces(range(len(tokenizers.source)))
+    assert {TAG, f"▁{TAG}"} <= set(pieces)
+    tag, output = pieces.index(f"▁{TAG}"), tmp_path / "marian"
+    weights["source_embedding.weight"][tag] += 1
+    save_tensors(run / "model.safetensors", weights)
+    output.mkdir()
+    write_marian(load_model(run), read_info(run), tokenizers, output)
+    again = load_tensors(local_model(output) / "model.safetensors")
+    assert torch.equal(again["source_embedding.weight"][tag], weights["source_embedding.weight"][tag])
+    assert again["output.bias"][pieces.index(TAG)] == NEVER  # it is never written, as before
+
+
 @some
 def test_other_exports_and_precisions_of_a_marian_model(marian, kind, tmp_path):
     folder, (sources, _) = marian(kind), lines(kind)
@@ -318,6 +338,15 @@ def test_pickled_weights_are_refused_with_the_command_that_converts_them(changed
     (folder / "pytorch_model.bin").unlink()
     with pytest.raises(DataError, match=r"model\.safetensors: missing"):
         local_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"), [({"encoder_layers": 0}, r"encoder\.\S*layers"), ({"dropout": 1.0}, "dropout")]
+)
+def test_a_value_that_no_model_can_have_is_named(changed, settings, key):
+    (value,) = settings.values()
+    with pytest.raises(DataError, match=rf"config\.json: nmt has no such model: \S*{key}.* \(is {value}\)"):
+        local_model(changed(**settings))
 
 
 def test_damaged_folders_are_refused(changed):

@@ -85,17 +85,23 @@ def test_rows_are_those_of_the_ladder_and_have_an_expected_gradient():
     named = re.search(r"^ROWS \?= (.*)$", (RECIPE / "Makefile").read_text("utf-8"), re.MULTILINE)[1].split()
     assert list(recipe.LINES) == named
     assert {file.stem for file in (recipe.LADDER / "rows").glob("*.yaml")} > set(named)
-    assert list(json.loads((RECIPE / "expected.json").read_text("utf-8"))) == named
+    expected = json.loads((RECIPE / "expected.json").read_text("utf-8"))
+    assert list(expected) == named
+    assert {figure["signature"] for figures in expected.values() for figure in figures} == {recipe.signature()}
 
 
 def test_gradient_check_names_models_that_reach_less_or_farther_than_expected(capsys):
     fresh = recipe.Curve(1, quarters=[1.0, 1.0, 1.0, 2.0], tokens=[1, 1, 1, 1])
     row = recipe.Row("plain", fresh, None, [], [])
     for score, fails in ((0.45, False), (0.3, True), (0.7, True)):
-        figure = {"score": score, "tolerance": 0.1, "source": "made up"}
+        figure = {"score": score, "tolerance": 0.1, "signature": recipe.signature(), "source": "made up"}
         found = recipe.shortfalls([row], {"plain": [figure]})
         line = f"plain, untrained: first quarter / last quarter 0.5, expected {score} ± 0.1 (made up)"
         assert found == [line] * fails
+    (found,) = recipe.shortfalls([row], {"plain": [figure | {"signature": "another"}]})
+    assert "another signature than another" in found
+    (found,) = recipe.shortfalls([row], {"ssru": [figure]})
+    assert found == "plain: expected.json has no figure of it; it has ssru"
 
 
 @pytest.mark.parametrize(("target", "trains"), [("all", True), ("check", False)])

@@ -114,6 +114,44 @@ def test_seeds_variants_and_trials_have_separate_results(tmp_path):
     assert "check.py" not in trial
 
 
+def test_a_trial_is_short_whatever_else_is_given(tmp_path):
+    """Options given to make would win over those of the trial."""
+    trial = dry("multi30k", tmp_path, "SAMPLE=1", "SAMPLE_UPDATES=3", "TRAIN_OPTIONS=--device cpu")
+    assert "--device cpu --set train.max_updates=3" in trial
+    trial = dry("addition", tmp_path, "SAMPLE=1", "SAMPLE_UPDATES=3", "TRAIN_OPTIONS=--device cpu")
+    assert trial.count("--device cpu --set train.max_updates=3") == 3  # of each of its models
+
+
+@pytest.mark.parametrize("recipe", ["addition", "distill", "multi30k", "phrasebook"])
+def test_trials_have_a_folder_of_their_own(recipe):
+    command = ["make", "-n", "-s", "SAMPLE=1", "NMT=nmt", "prepare"]
+    done = subprocess.run(command, cwd=RECIPES / recipe, check=False, capture_output=True, text=True)
+    assert "nmt prepare -o work/sample/data" in done.stdout
+
+
+def test_the_teacher_of_distilling_is_the_same_for_every_seed():
+    makefile = (RECIPES / "distill" / "Makefile").read_text("utf-8")
+    (call,) = [line for line in makefile.splitlines() if "-C ../phrasebook" in line]
+    assert {"SEED=1", "SAMPLE=", "TRAIN_OPTIONS=", "WORK=work"} <= set(call.split())
+
+
+def test_alignment_of_the_phrasebook_is_measured_for_each_seed(tmp_path):
+    made = dry("phrasebook", tmp_path, "alignment", "SEED=2")
+    assert f"--finetune-from {tmp_path}/run-seed2" in made and f"{tmp_path}/guided-seed2/run" in made
+    trial = dry("phrasebook", tmp_path, "alignment", "SAMPLE=1")
+    assert f"gold.py {tmp_path}/lines" in trial and f"--train-alignment {tmp_path}/lines/train.links" in trial
+
+
+def test_variations_of_a_recipe_are_apart_in_results():
+    def label(**options):
+        words = [f"{name}={value}" for name, value in options.items()]
+        command = ["make", "-n", "-s", "check", "NMT=nmt", *words]
+        done = subprocess.run(command, cwd=RECIPES / "multi30k", check=True, capture_output=True, text=True)
+        return re.search(r'--label "(.*?)"', done.stdout)[1]
+
+    assert [label(), label(WORK="work/plain"), label(SEED=2)] == ["", "plain", ""]
+
+
 def test_distilling_writes_nothing_beside_the_human_text(tmp_path):
     human = tmp_path / "human"
     human.mkdir()

@@ -285,6 +285,9 @@ def test_scoring_without_bootstrap_has_no_interval_and_checks_its_arguments():
         ("pt-BR-en-US", ("pt-BR", "en-US"), "13a"),
         ("zh_TW-ja_JP", ("zh_TW", "ja_JP"), "ja-mecab"),
         ("de-ko-KR", ("de", "ko-KR"), "ko-mecab"),
+        ("eng-jpn", ("eng", "jpn"), "ja-mecab"),
+        ("eng-zho_Hans", ("eng", "zho_Hans"), "zh"),
+        ("eng-cmn", ("eng", "cmn"), "zh"),
         ("german", None, ""),
         ("en-de-fr", None, ""),
         ("-", None, ""),
@@ -295,6 +298,15 @@ def test_language_pairs_in_any_spelling(pair, languages, tokenizer):
     assert split_pair(pair) == languages
     if languages:
         assert Variant(target_language=languages[1]).tokenizer == tokenizer
+
+
+@pytest.mark.parametrize(
+    ("language", "tokenizer"),
+    [("zho_Hans", "zh"), ("jpn", "char"), ("tha_Thai", "char"), ("yue", "char"), ("ja-JP", "char"), ("deu", "13a")],
+)
+def test_validation_of_languages_without_blanks_counts_characters(language, tokenizer):
+    """By either code of a language."""
+    assert Variant.in_training(language, lowercase=False).tokenizer == tokenizer
 
 
 def test_a_negative_score_has_its_interval():

@@ -25,7 +25,8 @@ def test_the_installed_wheel_runs_the_demo(tmp_path):
     # the packages it needs are those of this environment; nmtcli itself is the wheel's
     (packages / "others.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     python = str(home / "bin" / "python")
-    pip = ["python3", "-m", "pip", "--python", python]  # as in the Makefile: the environment has none of its own
+    # as in the Makefile: no environment has pip of its own
+    pip = [sys._base_executable, "-m", "pip", "--python", python]  # type: ignore[attr-defined]
     subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     where = [python, "-c", "import nmtcli; print(nmtcli.__file__)"]

@@ -44,6 +44,7 @@ def test_a_paragraph_of_translations_has_them_all_in_order(paragraph, source, ta
         ("The dog is in the house. It is very big.  I don't like it.", "en", 3),
         ("Mr. Smith paid 3.50 dollars, e.g. for tea. Really?", "en", 2),
         ("Das ist z. B. Dr. Maier. Er kommt am 3. Mai.", "de", 2),
+        ("Das ist z. B. Dr. Maier. Er kommt am 3. Mai.", "deu_Latn", 2),
         ("他来了。我走了！好吗？", "zh", 3),
         ("No end", "xx", 1),
         ("", "en", 0),
@@ -58,6 +59,7 @@ def test_blanks_follow_the_habit_of_the_target():
     english = split_sentences(" One. Two.\tThree. ", "en")
     assert english.joined(["一。", "二。", "三。"], "zh-Hans") == " 一。二。\t三。 "
     assert english.joined(["Eins.", "Zwei.", "Drei."], "de") == " Eins. Zwei.\tDrei. "
+    assert english.joined(["一。", "二。", "三。"], "zho_Hans") == " 一。二。\t三。 "
     chinese = split_sentences("一。二。", "zh")
     assert chinese.joined(["One.", "Two."], "en") == "One. Two."
     assert chinese.joined(["一。", "二。"], "ja") == "一。二。"

@@ -127,3 +127,14 @@ def test_combining_marks_stay_with_their_word(word):
     content = ("I like ", Tag("<b>", "open", "b"), word, Tag("</b>", "close", "b"), " now")
     links = [(n, n) for n in range(4)]
     assert transfer(content, f"I like {word} now", links) == content
+
+
+@pytest.mark.parametrize("depth", [99, 100, 101, 3000])
+def test_tags_may_stand_in_one_another_at_any_depth(depth):
+    source = "<b>" * depth + "one" + "</b>" * depth + " two"
+    content = content_of(source, Scanner({"tag"}).scan(source))
+    result = transfer(content, "eins zwei", [(0, 0), (1, 1)])
+    assert tags(result) == tags(content)
+    assert plain(result) == "eins zwei"
+    if depth <= 100:
+        assert written(result) == "<b>" * depth + "eins" + "</b>" * depth + " zwei"

@@ -2,10 +2,14 @@
 
 import json
 
+import pytest
 import torch
 
-from nmtcli.checkpoint import RunDirectory
+from nmtcli.checkpoint import RunDirectory, read_info
+from nmtcli.data.directory import open_data
+from nmtcli.settings import load_config
 from nmtcli.train.precision import resolve_precision
+from nmtcli.train.run import resolve, settings_of
 from tests.train.runs import MORE, events, train
 
 
@@ -61,3 +65,36 @@ def test_more_epochs_go_on_to_their_end(data, tmp_path):
         assert train(data, tmp_path / "run", "train.max_updates=auto", f"train.max_epochs={epochs}") == 0
         updates.append(events(tmp_path / "run", "stopped")[-1]["step"])
     assert updates[1] == 2 * updates[0]
+
+
+def test_the_schedule_may_change_to_one_that_sets_the_rate_itself(data, tmp_path, capsys):
+    """The run goes on, and can be resumed again: its config.yaml has no setting that is refused."""
+    automatic = ["train.learning_rate=auto", "train.warmup_updates=0"]
+    assert train(data, tmp_path / "run", *automatic) == 0
+    noam = ["train.schedule=noam", "train.learning_rate=auto", "train.warmup_updates=auto"]
+    for updates, options in ((14, ["--allow-changes"]), (16, [])):
+        assert train(data, tmp_path / "run", *noam, f"train.max_updates={updates}", options=options) == 0
+        assert events(tmp_path / "run", "updated")[-1]["learning_rate"] > 0
+    assert settings_of(tmp_path / "run").train.warmup_updates > 0
+
+
+@pytest.mark.parametrize("given", [["train.max_epochs=1000000"], ["train.sharded=true"]])
+def test_resolved_settings_can_be_read_again(data, monkeypatch, given):
+    """Also those at the limits, and of a GPU without bf16."""
+    prepared, device = open_data(data), torch.device("cpu")
+    monkeypatch.setattr("nmtcli.train.run.resolve_precision", lambda wanted, device: "fp16")
+    monkeypatch.setattr("nmtcli.train.defaults.MOST_UPDATES", 3)
+    base = {"data": prepared.manifest.data.model_dump()}
+    settings = resolve(load_config(overrides=given, base=base), prepared, device)
+    assert type(settings).model_validate(settings.model_dump()) == settings
+    assert settings.train.max_updates == 3
+
+
+def test_changed_decoding_settings_reach_the_checkpoints_of_a_finished_run(data, run, capsys):
+    checkpoints = [RunDirectory(run).checkpoint(step) for step in RunDirectory(run).steps()]
+    weights = [(path / "model.safetensors").read_bytes() for path in checkpoints]
+    settings = ["train.max_updates=9", "train.keep_last=9", "train.schedule=constant"]
+    assert train(data, run, *settings, "search.length_penalty=0.25") == 0
+    assert "search.length_penalty was" in capsys.readouterr().err
+    assert {read_info(path).search.length_penalty for path in checkpoints} == {0.25}
+    assert [(path / "model.safetensors").read_bytes() for path in checkpoints] == weights

@@ -1,11 +1,14 @@
 """Resume from a run with damaged checkpoints or without its pointers."""
 
+import errno
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from nmtcli.checkpoint import RunDirectory, find_model
+from nmtcli.train.distributed import Ranks
 from tests.conftest import TINY, nmt, overrides
 from tests.train.runs import MORE, events, train
 
@@ -78,3 +81,29 @@ def test_a_fine_tuned_run_is_resumed_from_the_checkpoint_before(data, trained, t
     assert nmt("train", data, "-o", run, "--device", "cpu", *first, *overrides(*TRAIN, *MORE)) == 0
     assert [event["step"] for event in events(run, "started")] == [0, 6]
     assert "damaged-step-0000009" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_cannot_be_opened_is_not_taken_for_a_damaged_one(data, run, monkeypatch, capsys):
+    """Root may read everything, so the error is made up."""
+    ordinary, path = Path.open, RunDirectory(run).checkpoint(9) / "model.safetensors"
+
+    def open_file(self, *arguments, **options):
+        if self == path:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return ordinary(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", open_file)
+    assert train(data, run, *MORE) == 3
+    assert f"error: {path}: cannot read: Permission denied" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert RunDirectory(run).steps() == [3, 6, 9]
+    assert train(data, run, *MORE) == 0
+    assert [event["step"] for event in events(run, "started")] == [0, 9]
+
+
+def test_ranks_that_read_different_checkpoints_are_refused(data, run, monkeypatch, capsys):
+    """As where the network file system of one machine shows an old directory."""
+    monkeypatch.setattr(Ranks, "gather", lambda self, one: [one, one - 3] if isinstance(one, int) else [one, one])
+    assert train(data, run, *MORE) == 3
+    assert "rank 0 reads the checkpoint of update 9, rank 1 that of update 6" in capsys.readouterr().err
+    assert RunDirectory(run).steps() == [3, 6, 9]

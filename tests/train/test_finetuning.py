@@ -71,7 +71,7 @@ def test_invalid_freeze_settings_are_refused():
     assert "output would be frozen as well" in tied
     assert "attention has no weights" in refused("model.attention.type=dot", "train.freeze=[attention]")
     everything = f"train.freeze=[{', '.join(PARTS)}]"
-    assert "leaves nothing to train" in refused("model.embedding.tie=none", everything)
+    assert "leave nothing to train" in refused("model.embedding.tie=none", everything)
     check_freeze(load_config(overrides=["model.embedding.tie=all", "train.freeze=[decoder]"]))
     check_freeze(
         load_config(overrides=["model.embedding.tie=target", "train.freeze=[target_embedding, output, encoder]"])

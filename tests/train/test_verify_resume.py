@@ -1,10 +1,14 @@
 """Resume is exact: random numbers depend on the update only, and --verify-resume compares all bits."""
 
+import signal
+import subprocess
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
 from nmtcli.checkpoint import RunDirectory
+from nmtcli.train import verify
 from tests.conftest import TINY, nmt, overrides
 from tests.train.runs import events, train
 
@@ -53,3 +57,23 @@ def test_verify_resume_needs_a_new_directory(data, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     assert nmt("train", data, "-o", tmp_path / "run", "--verify-resume", "3") == 2
     assert "new directory" in capsys.readouterr().err
+
+
+def test_an_interrupted_verification_leaves_no_training_and_no_files(data, tmp_path, monkeypatch):
+    started = []
+
+    class Process(subprocess.Popen):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verify, "_finish", lambda command: (tmp_path / "scratch").mkdir())
+    monkeypatch.setattr(verify, "subprocess", SimpleNamespace(Popen=Process, DEVNULL=subprocess.DEVNULL))
+    monkeypatch.setattr(verify, "time", SimpleNamespace(sleep=interrupt))
+    with pytest.raises(KeyboardInterrupt):
+        verify.verify_resume(10**6, ["train", str(data), *map(str, overrides(*TINY))], tmp_path / "scratch")
+    assert [process.returncode for process in started] == [-signal.SIGKILL]
+    assert not (tmp_path / "scratch").exists()
