@@ -172,7 +172,7 @@ def print_table(records: Sequence[Record], references: Sequence[str], models: Se
     from nmtcli.metrics.scores import score_corpus  # noqa: PLC0415 - memory of exports is without sacreBLEU
 
     columns = ["model", "format", "precision", "BLEU", "alike", "MB", "opened, s", "sentences/s", "memory, MB"]
-    print("| " + " | ".join([*columns, "to plain CTranslate2"]) + " |")
+    print("| " + " | ".join([*columns, "time ÷ plain CTranslate2"]) + " |")
     print("|" + "---|" * (len(columns) + 1))
     for model in models:
         own = [one for one in records if one["model"] == model]

@@ -40,7 +40,8 @@ def measure(arguments: argparse.Namespace) -> bool:
     translator = Translator.load(arguments.model, arguments.device, threads=arguments.threads)
     translator.translate(sources[:20])  # what is done once is not measured
     print(
-        "| terms a sentence | terms | there | BLEU | CPU s | sentences/s | time |\n|---:|---:|---:|---:|---:|---:|---:|"
+        "| terms a sentence | terms | satisfied | BLEU | CPU s | sentences/s | relative time |\n"
+        "|---:|---:|---:|---:|---:|---:|---:|"
     )
     complete, plain = True, 0.0
     for number in range(arguments.terms + 1):

@@ -366,7 +366,7 @@ class RunDirectory:
         with exclusive(self.path / ".lock") as owner:
             if owner is not None:
                 raise UserError(
-                    f"{self.path}: another nmt trains into it: {owner}", "wait for it, or choose another -o"
+                    f"{self.path}: another nmt is already training in it: {owner}", "wait for it, or choose another -o"
                 )
             yield
 

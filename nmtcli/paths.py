@@ -52,7 +52,7 @@ def require_apart(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
         if identity in written:
             other = written[identity]
             same = f"{name}: given twice" if name == other else f"{name}: is the same file as {other}"
-            raise UserError(f"{same}; both would be written", "give each output another file")
+            raise UserError(f"{same}; both would be written", "give each output a file of its own")
         written[identity] = name
 
 

@@ -56,7 +56,7 @@ def staged(output: Path, then: str = "or choose another -o") -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
             raise
     except _Busy:
-        raise UserError(f"{output}: another nmt process writes it", "wait for it, or choose another -o") from None
+        raise UserError(f"{output}: another nmt process is writing it", "wait for it, or choose another -o") from None
     finally:
         os.close(lock)
 

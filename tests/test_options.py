@@ -38,7 +38,7 @@ MODEL = (Path("model"),)
         ),
         (lambda: translate_file(TranslateOptions(models=MODEL, resume=True)), "--resume needs an output file"),
         (lambda: translate_file(TranslateOptions(models=MODEL, weights="1")), "--weights 1: needs several models"),
-        (lambda: export(ExportOptions(run=Path("run"))), "nothing to export"),
+        (lambda: export(ExportOptions(run=Path("run"))), "RUN and -o DIR are needed"),
         (lambda: prepare(PrepareOptions()), "-o DATA is missing"),
         (lambda: prepare(PrepareOptions(output=Path("x"), merge=MODEL, hold_out=3)), "--merge takes no other options"),
     ],
@@ -51,12 +51,12 @@ def test_the_library_refuses_what_the_command_line_refuses(call, message):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"reference": MODEL, "target": Path("t")}, "--target does not go with scoring translations"),
-        ({"model": Path("m"), "source": Path("s")}, "-m scores pairs of lines"),
+        ({"reference": MODEL, "target": Path("t")}, "--target cannot be used when scoring translations"),
+        ({"model": Path("m"), "source": Path("s")}, "-m scores sentence pairs"),
         ({"gold_alignment": Path("-")}, "standard input can be read only once"),
         ({}, "nmt score needs a reference"),
         ({"reference": MODEL, "metric": "bleu,meteor"}, "unknown metric 'meteor'"),
-        ({"reference": MODEL, "paired": "bootstrap"}, "--paired compares systems"),
+        ({"reference": MODEL, "paired": "bootstrap"}, "--paired needs two systems or more"),
     ],
 )
 def test_conflicting_score_options_are_refused(given, message):

@@ -57,7 +57,7 @@ def processor() -> str:
 
 def training(groups: Mapping[str, list[Record]], model: str) -> str:
     """Tokens a second, of all windows of all rounds."""
-    columns = ["tool", "arithmetic", "target tokens/s", "a CPU second", "÷ best peer", "÷, a CPU second"]
+    columns = ["tool", "arithmetic", "target tokens/s", "per CPU second", "÷ best peer", "÷ best peer, per CPU second"]
     rates: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     rest = {}
     for (tool, kind), found in of(groups, "train", model):
@@ -77,7 +77,15 @@ def training(groups: Mapping[str, list[Record]], model: str) -> str:
 
 def translation(groups: Mapping[str, list[Record]], model: str) -> str:
     """Sentences a second, start-up taken off, and whole processes."""
-    columns = ["tool", "arithmetic", "sentences/s", "a CPU second", "÷ best peer", "÷, a CPU second", "start, s"]
+    columns = [
+        "tool",
+        "arithmetic",
+        "sentences/s",
+        "per CPU second",
+        "÷ best peer",
+        "÷ best peer, per CPU second",
+        "start, s",
+    ]
     rates: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
     rest = {}
     for (tool, kind), found in of(groups, "translate", model):

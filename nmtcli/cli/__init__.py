@@ -41,7 +41,7 @@ app = typer.Typer(
     name="nmt",
     help="Neural machine translation from the command line: prepare → train → translate → score → export.",
     epilog="Exit codes: 0 success, 1 bug in nmt, 2 usage or config, 3 data, 4 out of memory or disk, 5 check failed,"
-    " 129/130/143 interrupted after saving.",
+    " 129/130/143 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

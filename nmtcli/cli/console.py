@@ -91,7 +91,7 @@ def output_closed() -> bool:
 def require_stdout() -> None:
     """Raise DataError if the process was started without standard output."""
     if sys.stdout is None:
-        raise DataError("standard output is closed", "write it to a file or a pipe")
+        raise DataError("standard output is closed", "redirect it to a file or a pipe")
 
 
 def say(message: str) -> None:

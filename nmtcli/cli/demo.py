@@ -80,7 +80,9 @@ def _write_text(text: Path, settings: Path, pairs: int) -> None:
     for path, content in files.items():
         with writing(path):
             if path.exists() and (not path.is_file() or path.read_bytes() != content):
-                raise UserError(f"{path}: is there, and is not what nmt demo writes", "choose another -o, or move it")
+                raise UserError(
+                    f"{path}: exists, and its content is not what this command writes", "choose another -o, or move it"
+                )
     for path, content in files.items():
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)

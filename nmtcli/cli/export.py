@@ -25,7 +25,7 @@ class _CommandOptions(ExportOptions):
     """The options of `export`, and --check, which exports nothing."""
 
     check: Annotated[bool, Option("List the possible formats, and what prevents the others; export nothing.")] = False
-    preset: Annotated[str | None, Option("With --check: preset.", metavar="NAME")] = None
+    preset: Annotated[str | None, Option("With --check: check this preset.", metavar="NAME")] = None
 
     @property
     def exporting(self) -> str:
@@ -38,7 +38,7 @@ class _CommandOptions(ExportOptions):
 _RULES: tuple[Rule[_CommandOptions], ...] = (
     Rule(
         lambda o: o.check and o.exporting,
-        "{o.exporting} and --check exclude each other",
+        "{o.exporting} cannot be used with --check, which exports nothing",
         "leave one of them out",
     ),
     Rule(

@@ -61,7 +61,7 @@ def rows(
         ("parameters", f"{plan.parameters:,}{trained}; vocabulary {vocabulary}"),
         ("data", f"{plan.pairs:,} pairs an epoch: {plan.updates:,} updates of {plan.target_tokens:,.0f} target tokens"),
         ("training", f"{plan.total:,} updates at most, {plan.epochs:,.1f} epochs"),
-        ("schedule", f"{settings.optimizer}, {rate}{settings.warmup_updates:,} warm-up updates, {settings.schedule}"),
+        ("schedule", f"{settings.optimizer}, {rate}{settings.warmup_updates:,} warmup updates, {settings.schedule}"),
         ("validation", f"every {settings.valid_every:,} updates; {patience}{better}"),
         ("derived", automatic or "nothing"),
         ("largest batch", f"{sentences:,} sentences of {longest_source} source and {longest_target} target tokens"),

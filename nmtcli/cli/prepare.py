@@ -17,10 +17,10 @@ def prepare(context: typer.Context, options: PrepareOptions) -> None:
 
     Line n of a source file is the translation of line n of its target file. Files
     are UTF-8, plain or gzip, bzip2, xz, zstd; only LF ends a line. File options are
-    repeatable. A YAML file lists corpora with names, tags or columns, and data sets
-    of the hub, under data.train. Without validation text, use --hold-out to sample
+    repeatable. A YAML file lists corpora with names, tags or columns, and Hugging
+    Face data sets, under data.train. Without validation text, use --hold-out to sample
     some from the corpus. The rules of data.cleaning drop pairs; report.html has their
-    counts and examples; --dry-run only writes the report. The same text and settings
+    counts and examples; --dry-run only prints the report. The same text and settings
     give the same data: a second run stops at once.
     """
     del context

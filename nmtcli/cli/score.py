@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @command(lambda: ScoreOptions)
 def score(context: typer.Context, options: ScoreOptions) -> None:
-    """Score translations with sacreBLEU: BLEU, chrF and TER with 95 % intervals and signatures.
+    """Score translations with sacreBLEU: BLEU, chrF and TER with 95 % confidence intervals and signatures.
 
     The input is detokenised text, one sentence per line. Several systems are compared in one table.
 

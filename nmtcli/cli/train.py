@@ -41,7 +41,7 @@ class _CommandOptions(TrainOptions):
     verify_resume: Annotated[
         int,
         Option(
-            "Test the resume: 2N updates against N, a kill and N; compare bit for bit. RUN must be new.",
+            "Test that resuming is exact, bit for bit: 2N updates against N, a kill, and N more. RUN must be new.",
             metavar="N",
             min=0,
         ),
@@ -66,7 +66,7 @@ _RULES: tuple[Rule[_CommandOptions], ...] = (
     ),
     Rule(
         lambda o: o.verify_resume > 0 and o.dry_run,
-        "--verify-resume and --dry-run exclude each other: the test of the resume trains",
+        "--verify-resume and --dry-run are mutually exclusive: --verify-resume trains",
         "leave out one of them",
     ),
 )

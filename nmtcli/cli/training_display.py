@@ -212,4 +212,4 @@ def show_resumption(comparison: Resumption, output: Path, device: str) -> None:
         shutil.rmtree(output)
         return
     state = f"; different training state: {', '.join(comparison.state)}" if comparison.state else ""
-    raise CheckFailed(f"the resume is not exact: {text}{state}", f"{REPORT_IT}; both runs are in {output}")
+    raise CheckFailed(f"resuming is not exact: {text}{state}", f"{REPORT_IT}; both runs are in {output}")

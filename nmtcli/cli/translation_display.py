@@ -56,7 +56,7 @@ class TranslationDisplay(ExitStack):
             error for file, report in done.reports.items() for error in warn_of_lines(report, options, done.lines, file)
         ]
         if errors:
-            hint = "correct these lines; they are empty in the output, all others are translated"
+            hint = "these lines are empty in the output; all other lines are translated"
             raise DataError("\n".join(errors), hint)
 
 
@@ -64,7 +64,7 @@ def warn_of_lines(report: "Report", options: "TranslateOptions", lines: int, fil
     """Print warnings about lines of a file; return errors about lines that have no translation."""
     longer = f"more than {options.max_source_tokens} tokens"
     if options.max_source_tokens > _READ_BY_ALL:
-        longer += " or than the model reads"
+        longer += " or more than the model can read"
     warnings = {
         "json": "looks like JSON without text under source, src, text, sentence or input (one object per line);"
         " translated as plain text",
@@ -73,20 +73,20 @@ def warn_of_lines(report: "Report", options: "TranslateOptions", lines: int, fil
         "control-characters": "control characters, replaced by spaces",
         "cut": f"{longer}; the rest was not translated",
         "unmet": "no translation meets all constraints; the output is the closest one",
-        "incomplete": "removed bytes by CTranslate2 that are not a character",
+        "incomplete": "CTranslate2 output bytes that form no character; they were removed",
         "missing-span": "protected text or a tag is missing in the translation",
         "repeated-span": "protected text or a tag occurs too often in the translation",
         "added-span": "the translation has a tag or placeholder symbol that the source does not have",
-        "malformed-tags": "tags of the translation are not nested as they must be",
+        "malformed-tags": "tags in the translation are not properly nested",
         "kept-source": "protected text or tags were lost; the source was written instead",
-        "unwritable": "required words or protected text that the target tokenizer cannot write, ignored",
+        "unwritable": "required words or protected text that the target tokenizer cannot encode, ignored",
     }
     lost = {
         "refused": f"{longer}, not translated because of --long-lines refuse",
         "overlong": "longer than a megabyte, not translated",
         "malformed": 'not a JSON object with text under "source" and valid constraints, not translated',
         "violation": "protected text or tags were lost, not translated because of --on-violation fail",
-        "not-numbers": "not translated: the log-probabilities of the model are NaN or infinite. It is damaged, or"
+        "not-numbers": "not translated: the model's log-probabilities are NaN or infinite; the model is damaged, or"
         " overflows in this precision",
         "contradiction": "contradictory constraints, or constraints with sampling or a CTranslate2 model; not"
         " translated",

@@ -35,7 +35,7 @@ class TokenizerConfig(Section):
     )
     vocab_size: OrAuto[Annotated[int, Field(ge=16, le=1_000_000)]] = Field(
         AUTO,
-        description="Pieces in a vocabulary, fewer when the text has no more; auto: 2,000 to 32,000 subwords, by the"
+        description="Vocabulary size in pieces, smaller if the text has fewer; auto: 2,000 to 32,000 subwords, by the"
         " size of the training text (docs/training.md), or 8,000 characters or words.",
     )
     joint: bool = Field(True, description="One tokenizer for both sides (true) or one for each (false).")
@@ -220,10 +220,10 @@ class CleaningConfig(Section):
         0.8,
         gt=0,
         lt=1,
-        description="Digits and symbols are a larger share of a side with over 10 characters.",
+        description="Digits and symbols make up more than this share of a side with over 10 characters.",
     )
     max_repeats: int | None = Field(
-        20, ge=2, le=1_000_000_000, description="A character other than a space is repeated more often in a row."
+        20, ge=2, le=1_000_000_000, description="A character other than a space occurs more often than this in a row."
     )
     source_scripts: tuple[str, ...] | None = Field(
         None, description="Scripts of the source, for example [latin]; pairs with too few such letters are dropped."
@@ -234,7 +234,7 @@ class CleaningConfig(Section):
         None,
         ge=0,
         le=1,
-        description="A side with over 20 characters is identified as another language than data.source_language or"
+        description="A side with over 20 characters is identified as a language other than data.source_language or"
         " data.target_language, with more than this confidence. Needs the extra langid; slow.",
     )
     held_out: bool = Field(
@@ -245,7 +245,7 @@ class CleaningConfig(Section):
         None,
         ge=3,
         le=1_000,
-        description="A side shares an n-gram of so many words with a validation or test line. 13 is usual.",
+        description="A side shares an n-gram of this many words with a validation or test line. 13 is usual.",
     )
     duplicates: bool = Field(True, description="Repeated pair; the first is kept.")
     duplicate_sources: bool = Field(False, description="Repeated source; the first pair is kept.")

@@ -97,13 +97,15 @@ class EncoderConfig(Part):
         " only.",
     )
     architecture: dict[str, Any] | None = Field(
-        None, json_schema_extra=PRETRAINED, description="The settings of its config.json; nmt train sets them."
+        None,
+        json_schema_extra=PRETRAINED,
+        description="Pretrained encoder: the settings of its config.json; nmt train sets them.",
     )
     special_ids: tuple[TokenId, TokenId, TokenId, TokenId] | None = Field(
         None,
         json_schema_extra=PRETRAINED,
-        description="Its ids of padding, of the tokens before and after a sentence and of the unknown token; nmt train"
-        " sets them.",
+        description="Pretrained encoder: its ids of padding, of the tokens before and after a sentence and of the"
+        " unknown token; nmt train sets them.",
     )
     layers: int = Field(1, ge=1, le=1_000, description="Stacked layers; nmt train sets those of a pretrained encoder.")
     hidden_size: int = Field(
@@ -152,7 +154,7 @@ class EncoderConfig(Part):
     @model_validator(mode="after")
     def _widths(self) -> Self:
         if self.type == "rnn" and self.bidirectional and self.hidden_size % 2:
-            raise ValueError("hidden_size must be even when bidirectional is true")
+            raise ValueError("hidden_size must be even in a bidirectional encoder")
         if self.type == "transformer":
             check_heads(self.hidden_size, self.heads, rotary=self.positions == "rotary")
         return self
@@ -227,7 +229,7 @@ class DecoderConfig(Part):
 def check_heads(width: int, heads: int, rotary: bool = False) -> None:
     """Raise ValueError unless the width is divisible by the heads, into even widths for rotary positions."""
     if width % heads or (rotary and width // heads % 2):
-        raise ValueError(f"{width} must divide into {heads} heads{' of even width' if rotary else ''}")
+        raise ValueError(f"hidden_size {width} must be a multiple of {'2 × ' if rotary else ''}heads {heads}")
 
 
 AttentionType = Literal["none", "dot", "scaled_dot", "general", "scaled_general", "additive", "location"]
@@ -300,7 +302,7 @@ class ModelConfig(Section):
     output_bias: bool = Field(False, description="A bias of the output layer, as in Marian.")
     dropout: OrAuto[Annotated[float, Field(ge=0, lt=1)]] = Field(
         AUTO,
-        description="Share of activations dropped in training; auto: 0.1 to 0.4, more for more epochs.",
+        description="Dropout rate; auto: 0.1 to 0.4, more for more epochs.",
     )
     recurrent_dropout: float = Field(
         0.0,
@@ -380,7 +382,10 @@ class ModelConfig(Section):
                 attends and direct and not same_width,
                 f"attention.type {attention.type} needs encoder.hidden_size equal to decoder.hidden_size",
             ),
-            (attends and width % attention.heads > 0, f"attention: {width} must divide into {attention.heads} heads"),
+            (
+                attends and width % attention.heads > 0,
+                f"attention: the width {width} must be a multiple of heads {attention.heads}",
+            ),
             (attends and decoder.context_every_step, "decoder.context_every_step needs attention.type none"),
             (
                 recurrent and not attends and decoder.query != "state",

@@ -36,7 +36,7 @@ def parse(text: str, name: str, origins: dict[KeyPath, str]) -> Tree:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{name}:{line}: not valid YAML: {error.problem or error.context}") from None
     except RecursionError:
-        raise UserError(f"{name}: nested too deep, or an alias (*name) that contains itself") from None
+        raise UserError(f"{name}: nested too deeply, or an alias (*name) that contains itself") from None
     except Exception as error:  # ruamel.yaml raises errors of many types for invalid YAML
         raise UserError(
             f"{name}: not valid YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}"

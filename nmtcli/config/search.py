@@ -55,7 +55,7 @@ class SearchConfig(Section):
         None,
         ge=1,
         le=1_000_000,
-        description="Maximum length in target tokens, EOS included, beside the limit of max_length_factor.",
+        description="Maximum length in target tokens, EOS included, in addition to the limit of max_length_factor.",
     )
     max_length_factor: float = Field(
         2.0, gt=0, le=1_000, allow_inf_nan=False, description="Maximum length in target tokens for each source token."
@@ -67,7 +67,7 @@ class SearchConfig(Section):
         0,
         ge=0,
         le=1_000,
-        description="Forbid repeated n-grams of so many tokens; 0 for off.",
+        description="Length in tokens of n-grams that may not repeat; 0 for off.",
     )
     stopping: Literal["count", "best", "bound"] = Field(
         "best",
@@ -97,7 +97,7 @@ class SearchConfig(Section):
         description="Sampling temperature, which divides log-probabilities; below 1 favours probable tokens.",
     )
     top_k: int | None = Field(
-        None, ge=1, le=1_000_000_000, description="Sample from so many most probable tokens only."
+        None, ge=1, le=1_000_000_000, description="Top-k sampling: sample from the k most probable tokens only."
     )
     top_p: float = Field(
         1.0, gt=0, le=1, description="Nucleus sampling: smallest set of tokens with this total probability."

@@ -19,7 +19,8 @@ class TrainConfig(Section):
     """One training run."""
 
     max_updates: OrAuto[Annotated[int, Field(ge=1, le=1_000_000_000)]] = Field(
-        AUTO, description="Updates, at most; auto: 20 epochs of 30,000 pairs, more for fewer pairs (docs/training.md)."
+        AUTO,
+        description="Maximum updates; auto: 20 epochs for 30,000 pairs, more for fewer pairs (docs/training.md).",
     )
     max_epochs: int | None = Field(
         None,
@@ -104,7 +105,7 @@ class TrainConfig(Section):
     average: str | None = Field(
         None,
         description="Checkpoint averaging at the end, last:5 or best:3; the average is validated and saved, and becomes"
-        " best if it is; null for none.",
+        " best if it scores better than every checkpoint; null for none.",
     )
     freeze: tuple[ModelPart, ...] = Field(
         (), description="Modules with frozen parameters; attention is the decoder's attention to the source."
@@ -215,7 +216,7 @@ class TrainConfig(Section):
         20,
         ge=1,
         le=1_000_000,
-        description="Divergence: consecutive updates skipped for gradients that are not finite.",
+        description="Consecutive updates skipped for non-finite gradients at which the run counts as diverged.",
     )
     on_divergence: Literal["lower_rate", "safer_precision", "stop"] = Field(
         "lower_rate",
@@ -259,9 +260,9 @@ class TrainConfig(Section):
         return self
 
     def _conflicts(self) -> Iterator[str]:
-        """A message for each pair of settings that exclude each other."""
+        """A message for each pair of settings that are mutually exclusive."""
         if self.corpus_weights and self.corpus_temperature is not None:
-            yield "corpus_weights and corpus_temperature exclude each other; give one of them"
+            yield "corpus_weights and corpus_temperature are mutually exclusive; give one of them"
         if self.objective != "cross_entropy" and self.scheduled_sampling is not None:
             yield f"scheduled_sampling needs objective cross_entropy, not {self.objective}"
         if self.objective != "cross_entropy" and self.guided_alignment:
@@ -274,7 +275,7 @@ class TrainConfig(Section):
             yield "weight_decay is for adamw and sgd: Adam would divide it by the gradient's size; set optimizer=adamw"
         if self.schedule == "noam":
             if self.learning_rate != AUTO:
-                yield "learning_rate must be auto with schedule noam, which sets it; inverse_sqrt is the same fall"
+                yield "learning_rate must be auto with schedule noam, which sets it; inverse_sqrt has the same decay"
             if self.warmup_updates == 0:
                 yield "warmup_updates must be 1 or more with schedule noam"
         if self.schedule == "plateau" and self.patience is not None and self.plateau_patience >= self.patience:
@@ -296,7 +297,7 @@ class TrainConfig(Section):
     def _conflicts_of_encoder(self) -> Iterator[str]:
         frozen = "encoder" in self.freeze
         if frozen and self.trained_encoder_layers is not None:
-            yield "freeze encoder and trained_encoder_layers exclude each other; give one of them"
+            yield "freeze encoder and trained_encoder_layers are mutually exclusive; give one of them"
         if (frozen or self.trained_encoder_layers == 0) and self.encoder_learning_rate is not None:
             yield "encoder_learning_rate needs an encoder that is not frozen"
 

@@ -78,7 +78,9 @@ class Cluster:
                 time.sleep(0.2)
             if several := sum(number > 1 for number in threads.values()):
                 self._tell(
-                    f"{several} workers have several threads, and use one; start them with --nthreads 1", warning=True
+                    f"{several} of {len(threads)} workers have several threads but use only one; start them with"
+                    " --nthreads 1",
+                    warning=True,
                 )
             workers = self._client.scheduler_info()["workers"]
         able = [
@@ -192,7 +194,7 @@ class ClusterWorkers(Workers):
             return self._wait(self.submit(item))
         except KilledWorker as error:
             raise ResourceError(
-                f"{self._name(item)}: {error.allowed_failures + 1} workers were killed one after the other here",
+                f"{self._name(item)}: {error.allowed_failures + 1} workers in a row were killed while processing it",
                 "look in the logs of the workers for the reason; most often their memory ran out",
             ) from None
 

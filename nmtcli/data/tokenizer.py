@@ -353,7 +353,10 @@ def _explain(error: RuntimeError, config: TokenizerConfig) -> UserError | None:
 
 
 def _no_text() -> UserError:
-    return UserError("there is no text to train the tokenizer on", "every line is blank or was dropped")
+    return UserError(
+        "no text to train the tokenizer on: every line is blank or was dropped",
+        "nmt prepare --dry-run shows the dropped pairs",
+    )
 
 
 def _too_small(config: TokenizerConfig, content: str, needed: int, otherwise: str = "") -> UserError:
@@ -385,7 +388,7 @@ class Tokenizers:
         if self.pretrained:
             raise UserError(
                 f"the tokenizer of a pretrained encoder cannot be exported to {form}, which has SentencePiece models",
-                "prepare the data with a tokenizer of its own and train again, or export to another format",
+                "prepare the data without data.tokenizer.pretrained and train again, or export to another format",
             )
         if "word" in (self.source.type, self.target.type):
             raise UserError(

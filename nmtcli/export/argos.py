@@ -22,9 +22,9 @@ def check_argos(tokenizers: Tokenizers) -> None:
     tokenizers.require_sentencepiece("argos")
     if tokenizers.target.byte_pieces.any() and not tokenizers.source.byte_pieces.any():
         raise UserError(
-            "cannot be exported to argos: its target tokenizer has bytes, its source tokenizer, which joins them, has"
-            " none",
-            "train both with data.tokenizer.byte_fallback",
+            "the model cannot be exported to argos: its target tokenizer has byte pieces, but its source tokenizer,"
+            " which joins the target pieces there, has none",
+            "prepare the data with data.tokenizer.byte_fallback=true and train again",
         )
 
 

@@ -117,8 +117,8 @@ class Comparison:
         messages = []
         if self.match_rate < self.least_match_rate:
             messages.append(
-                f"{self.match_rate:.1%} of {self.probes} have the same translation as by the original model,"
-                f" fewer than {self.least_match_rate:.0%}"
+                f"{self.match_rate:.1%} of the translations ({self.probes}) equal those of the original model,"
+                f" less than {self.least_match_rate:.0%}"
             )
         if self.least_match_rate == LEAST_MATCH["fp32"] and self.largest_log_prob_difference > MOST_DIFFERENCE:
             messages.append(

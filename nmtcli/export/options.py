@@ -52,7 +52,7 @@ _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
 RULES: tuple[Rule[ExportOptions], ...] = (
     Rule(
         lambda o: o.run is None or o.output is None,
-        "nothing to export",
+        "RUN and -o DIR are needed",
         "nmt export RUN -o DIR, or nmt export RUN --check",
     ),
     Rule(
@@ -63,7 +63,7 @@ RULES: tuple[Rule[ExportOptions], ...] = (
     Rule(
         lambda o: o.license is not None and not _LICENSE.fullmatch(o.license),
         "--license {o.license}: not an identifier of a licence",
-        "small letters, digits and hyphens, such as apache-2.0, cc-by-4.0 or other",
+        "lower-case letters, digits and hyphens, such as apache-2.0, cc-by-4.0 or other",
     ),
     Rule(
         lambda o: o.form == "argos" and o.output is not None and o.output.suffix != ARGOS_SUFFIX,

@@ -51,7 +51,7 @@ def hub_folder(path: Path, hint: str, files: Sequence[str] | None = None) -> Pat
     except Exception as error:  # also those of the HTTP library, which are of many types
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
-            f"{path}: no such directory, and the Hugging Face Hub does not give a model of this name: {reason}",
+            f"{path}: no such directory, and it cannot be downloaded from the Hugging Face Hub: {reason}",
             hint,
         ) from None
 

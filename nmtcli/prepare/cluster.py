@@ -85,7 +85,8 @@ def prepare_on_cluster(
     slicing_rule(config)
     if config.hold_out or config.hold_out_test:
         raise UserError(
-            "data.hold_out is not possible with --scheduler", "give validation text; --hold-out on one slice makes some"
+            "data.hold_out is not possible with --scheduler",
+            "give validation text; nmt prepare --hold-out on one machine can sample it from a part of the text",
         )
     existing = find_existing(output)
     with TemporaryDirectory(prefix="nmt-prepare-") as cache, connected(scheduler, tell) as cluster:

@@ -103,7 +103,7 @@ def named(corpora: Sequence[CorpusConfig]) -> list[tuple[str, CorpusConfig]]:
     """Each corpus with its name; equal default names are numbered."""
     given = [corpus.name for corpus in corpora if corpus.name is not None]
     if repeated := [name for name, count in Counter(given).items() if count > 1]:
-        raise UserError(f"two corpora have the name {repeated[0]}", "give each corpus another name")
+        raise UserError(f"two corpora have the name {repeated[0]}", "give each corpus a name of its own")
     named: dict[str, CorpusConfig] = {}
     for corpus in corpora:
         stem = corpus.name or _stem(corpus)
@@ -189,7 +189,7 @@ def _format(corpus: CorpusConfig) -> str:
     ending = _parts(corpus.path)[-1].lower()
     path = Path(corpus.path)
     if path.is_dir():
-        prepared = f"it is prepared already: nmt train {quoted(path)} -o RUN, or join it to more by --merge"
+        prepared = f"it is prepared already: nmt train {quoted(path)} -o RUN, or merge it with others (--merge)"
         hint = prepared if (path / "manifest.json").exists() else "name each file in it"
         raise UserError(f"{corpus.path}: is a directory, not a file", hint)
     if ending in _SPREADSHEETS:

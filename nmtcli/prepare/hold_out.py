@@ -71,9 +71,9 @@ def check_hold_out(config: DataConfig, corpora: Corpora) -> None:
     """Raise UserError for settings that exclude `hold_out`."""
     mistakes = []
     if config.hold_out and corpora.valid:
-        mistakes.append("data.hold_out and validation text exclude each other; give one of them")
+        mistakes.append("data.hold_out and validation text are mutually exclusive; give one of them")
     if config.hold_out_test and corpora.test:
-        mistakes.append("data.hold_out_test and test text exclude each other; give one of them")
+        mistakes.append("data.hold_out_test and test text are mutually exclusive; give one of them")
     if (config.hold_out or config.hold_out_test) and corpora.tags:
         mistakes.append("data.hold_out needs corpora without tags: give validation text for each tag instead")
     if config.hold_out or config.hold_out_test:  # their files are named by the languages

@@ -65,15 +65,16 @@ def _require_fitting(parts: Sequence[Path], opened: Sequence[PreparedData]) -> N
         if other.manifest.data.hold_out_test is not None:
             raise UserError(
                 f"{path}: prepared with --hold-out-test, and its test text may be in the training text of other parts",
-                "draw the test text before, and give it to each part by --test-source and --test-target",
+                "hold out the test text before cutting the corpus into parts, and give it to each part with"
+                " --test-source and --test-target",
             )
         if one.tokenizers != other.tokenizers:
             raise UserError(
-                f"{path}: has another tokenizer than {first}", "prepare all parts with the same --tokenizer"
+                f"{path}: its tokenizer differs from that of {first}", "prepare all parts with the same --tokenizer"
             )
         if path is not first and texts != other.valid.texts():
             raise UserError(
-                f"{path}: has another validation text than {first}",
+                f"{path}: its validation text differs from that of {first}",
                 "prepare all parts with the same validation text, so that no part trains on it",
             )
         if one.manifest.data != other.manifest.data:

@@ -33,7 +33,7 @@ class PrepareOptions:
     valid_target: Annotated[tuple[str, ...], Option("Validation text, target side.", metavar="FILE")] = ()
     valid: Annotated[tuple[str, ...], Option("Validation text, both sides.", metavar="FILE")] = ()
     test_source: Annotated[
-        tuple[str, ...], Option("Test text, source side; equal training pairs are dropped.", metavar="FILE")
+        tuple[str, ...], Option("Test text, source side; training pairs with its lines are dropped.", metavar="FILE")
     ] = ()
     test_target: Annotated[tuple[str, ...], Option("Test text, target side.", metavar="FILE")] = ()
     hold_out: Annotated[int | None, Option("Hold out N training pairs for validation.", metavar="N", min=1)] = None

@@ -154,7 +154,7 @@ def _pretrained(job: Job, tags: tuple[str, ...]) -> Tokenizer:
     name = job.config.tokenizer.pretrained
     assert name is not None
     if job.tokenizer is not None:
-        raise UserError("--tokenizer and data.tokenizer.pretrained exclude each other", "give one of them")
+        raise UserError("--tokenizer and data.tokenizer.pretrained are mutually exclusive", "give one of them")
     if symbols := [*tags, *PairMasker(job.config).symbols]:
         raise UserError(
             f"{name}: a pretrained encoder has no embedding of the symbol {symbols[0]}",

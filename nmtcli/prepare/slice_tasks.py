@@ -296,7 +296,7 @@ def slicing_rule(config: DataConfig) -> str:
     rules = duplicate_rules(config.cleaning)
     if DUPLICATE_SOURCE in rules and DUPLICATE_TARGET in rules:
         raise UserError(
-            "data.cleaning.duplicate_sources and duplicate_targets exclude each other with --scheduler: text is cut"
+            "data.cleaning.duplicate_sources and duplicate_targets are mutually exclusive with --scheduler: text is cut"
             " into slices by one side",
             "switch one of them off, or prepare on one machine",
         )

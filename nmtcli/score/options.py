@@ -80,11 +80,12 @@ class ScoreOptions:
     gold_alignment: Annotated[
         Path | None,
         Option(
-            "Gold alignment for the error rate of HYPOTHESIS (Pharaoh) or the model; 0-0 is sure, 0?0 possible.",
+            "Gold alignment for the alignment error rate (AER) of HYPOTHESIS (Pharaoh) or the model; 0-0 is sure, 0?0"
+            " possible.",
             metavar="FILE",
         ),
     ] = None
-    device: Annotated[Literal["auto", "cpu", "cuda"], Option("Device.")] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], Option("Device; auto: a GPU if there is one.")] = "auto"
 
     @property
     def work(self) -> Work:
@@ -141,12 +142,12 @@ def _texts(broken: Callable[[ScoreOptions], object], message: str, hint: str) ->
 RULES: tuple[Rule[ScoreOptions], ...] = (
     Rule(
         lambda o: o.ignored[0],
-        "{o.ignored[0]} does not go with scoring {o.work}",
-        "it belongs to scoring {o.ignored[1]}",
+        "{o.ignored[0]} cannot be used when scoring {o.work}",
+        "use it when scoring {o.ignored[1]}",
     ),
     Rule(
         lambda o: o.work == "pairs by --model" and (o.source is None or o.target is None),
-        "-m scores pairs of lines",
+        "-m scores sentence pairs: it needs --source and --target",
         "give both sides: --source FILE --target FILE",
     ),
     Rule(
@@ -166,7 +167,7 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
     ),
     Rule(
         lambda o: o.perturb and not o.model,
-        "--perturb tests a model",
+        "--perturb needs a model",
         "give it: -m MODEL --source FILE -r REFERENCE",
     ),
     Rule(
@@ -198,7 +199,7 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
     _texts(lambda o: o.unknown_metric, "unknown metric {o.unknown_metric}", f"choose from {', '.join(METRICS)}"),
     _texts(
         lambda o: o.paired and len(o.hypotheses) < 2,
-        "--paired compares systems",
+        "--paired needs two systems or more",
         "give two files or more, with the baseline first",
     ),
     _texts(

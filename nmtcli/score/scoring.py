@@ -211,7 +211,7 @@ def _resamples(lines: int, paired: str | None, tell: Tell) -> int:
         raise UserError(
             f"--paired: {lines:,} lines would take too much memory", f"compare on {_MOST_LINES_RESAMPLED:,} or fewer"
         )
-    tell(f"no 95 % interval: resampling more than {_MOST_LINES_RESAMPLED} lines would take too much memory")
+    tell(f"no 95 % confidence interval: resampling more than {_MOST_LINES_RESAMPLED} lines would take too much memory")
     return 0
 
 
@@ -323,7 +323,7 @@ def _open_scorer(options: ScoreOptions, model: Path, links: bool) -> PairScorer:
     if links and models.infos[0].kind == "ctranslate2":
         raise UserError(
             f"{model}: CTranslate2 returns no attention for given translations",
-            "use the original run, or --format tsv or jsonl",
+            "use the run it was exported from, or --format tsv or jsonl",
         )
     if links and not models.infos[0].model.attends:
         raise UserError(f"{model}: the model has no attention, so no alignment", "use --format tsv or jsonl")

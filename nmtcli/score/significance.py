@@ -56,7 +56,7 @@ def compare(systems: Sequence[Sequence[str]], metrics: Mapping[str, Metric], met
     check_seed()
     seed = os.environ.get("SACREBLEU_SEED", "").strip()
     if seed.isdecimal() and int(seed) == 0:
-        raise UserError("SACREBLEU_SEED is 0, which sacreBLEU's significance tests take for no seed", "set another one")
+        raise UserError("SACREBLEU_SEED is 0, which sacreBLEU's significance tests treat as no seed", "set another one")
     named = [(str(number), translations) for number, translations in enumerate(systems)]
     signatures, columns = PairedTest(named, metrics, references=None, test_type=_SACREBLEU[method])()
     rows: list[dict[str, Compared]] = [{} for _ in systems]

@@ -42,7 +42,7 @@ _CHARTS = (
     _Chart("data_wait", "Waiting for data, %", factor=100),
     _Chart("gpu_memory", "GPU memory, GB", factor=1e-9),
     _Chart("skipped", "Skipped updates"),
-    _Chart("out_of_memory", "Batches split for want of memory"),
+    _Chart("out_of_memory", "Batches split (out of memory)"),
     _Chart("teacher_forcing", "Teacher forcing, %", factor=100),
     _Chart("risk", "Risk"),
     _Chart("discriminator_accuracy", "Accuracy of the discriminator, %", factor=100),
@@ -152,11 +152,11 @@ def _turns(run: History) -> Iterator[tuple[int, str]]:
                 words = f"{turn.get('device')} in {turn.get('precision')}, torch {turn.get('torch')}"
                 yield step, f"{'resumed' if step else 'started'}: {words}"
             case "recovered":
-                words = f"went back to update {_cell(turn.get('to_step'), '{:,}')}: {turn.get('reason')}"
+                words = f"returned to update {_cell(turn.get('to_step'), '{:,}')}: {turn.get('reason')}"
                 yield step, f"{words}; now {turn.get('precision')}, learning rate times {turn.get('rate_scale')}"
             case "split" if turn is splits[0]:
                 words = f"a batch of {_cell(turn.get('tokens'), '{:,}')} tokens did not fit into memory"
                 often = f"; {len(splits)} times in all" if len(splits) > 1 else ""
-                yield step, f"{words}: {turn.get('parts')} parts; {turn.get('setting')} is the one to lower{often}"
+                yield step, f"{words}, split into {turn.get('parts')} micro-batches; lower {turn.get('setting')}{often}"
             case "stopped":
                 yield step, f"stopped: {turn.get('reason')}"

@@ -55,7 +55,7 @@ def corpus_weights(corpora: Sequence[CorpusSize], settings: TrainConfig) -> list
         return [_exactly(shares[name] * scale / totals[name]) if totals[name] else Fraction(0) for name in names]
     weights = [_exactly(settings.corpus_weights.get(name, 1.0)) for name in names]
     if not any(int(weight * size) for weight, size in zip(weights, sizes, strict=True)):
-        raise UserError("train.corpus_weights leave not one pair in an epoch", known)
+        raise UserError("train.corpus_weights leaves no training pair in an epoch", known)
     return weights
 
 

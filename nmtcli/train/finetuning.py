@@ -79,7 +79,7 @@ class FirstModel:
             )
         if not extend:
             raise UserError(
-                f"{self.name}: the model has other tokenizers than the data",
+                f"{self.name}: the tokenizers of the model and of the data differ",
                 f"prepare the data with --tokenizer {quoted(self.name)}, or give --extend-vocabulary",
             )
         if frozen := [

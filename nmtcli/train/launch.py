@@ -53,4 +53,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
 def check_count(count: int, device: str) -> None:
     """Raises UserError where there are fewer GPUs; any number of processes may share a CPU that is asked for."""
     if device in ("cuda", "auto") and count > torch.cuda.device_count():
-        raise UserError(f"--gpus {count}: PyTorch sees {torch.cuda.device_count()}", "use fewer, or --device cpu")
+        raise UserError(
+            f"--gpus {count}: number of GPUs that PyTorch sees: {torch.cuda.device_count()}",
+            "use fewer, or --device cpu",
+        )

@@ -22,7 +22,7 @@ Sample = tuple[str, str, str]  # source, reference, translation
 
 
 class Observer:
-    """Receives the events of a training. `metrics` always has `step`.
+    """Receives the events of a training run. `metrics` always has `step`.
 
     A subclass overrides the events it needs, or `record`, which gets all events with metrics.
     """

@@ -13,17 +13,20 @@ class TrainOptions:
 
     data: Annotated[Path, Option("Data directory made by nmt prepare.", metavar="DATA", argument=True)]
     output: Annotated[Path, Option("Run directory; an existing run is resumed.", ("-o", "--output"), metavar="RUN")]
-    preset: Annotated[str | None, Option("Named model to start from.", metavar="NAME")] = None
+    preset: Annotated[
+        str | None, Option("Preset: named model architecture and settings (docs/models.md).", metavar="NAME")
+    ] = None
     config: Annotated[
-        tuple[Path, ...], Option("Settings file; later files win.", ("-c", "--config"), metavar="YAML")
+        tuple[Path, ...],
+        Option("Settings file; later files override earlier ones.", ("-c", "--config"), metavar="YAML"),
     ] = ()
     overrides: Annotated[
         tuple[str, ...],
-        Option("One setting, for example train.learning_rate=3e-4; wins over files.", ("--set",), metavar="KEY=VALUE"),
+        Option("One setting, for example train.learning_rate=3e-4; overrides files.", ("--set",), metavar="KEY=VALUE"),
     ] = ()
-    device: Annotated[Literal["auto", "cpu", "cuda"], Option("Where to compute.")] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], Option("Device; auto: a GPU if there is one.")] = "auto"
     precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"] | None, Option("Arithmetic; same as --set train.precision=…")
+        Literal["auto", "fp32", "bf16", "fp16"] | None, Option("Training precision; same as --set train.precision=…")
     ] = None
     finetune_from: Annotated[
         Path | None, Option("Run, checkpoint or export with the initial weights.", metavar="MODEL")
@@ -38,7 +41,5 @@ class TrainOptions:
 
 
 RULES: tuple[Rule[TrainOptions], ...] = (
-    Rule(
-        lambda o: o.extend_vocabulary and o.finetune_from is None, "--extend-vocabulary goes with --finetune-from MODEL"
-    ),
+    Rule(lambda o: o.extend_vocabulary and o.finetune_from is None, "--extend-vocabulary needs --finetune-from MODEL"),
 )

@@ -48,7 +48,7 @@ class Recovery:
         learner, settings, state, run = self.learner, self.learner.config.train, self.learner.state, self.learner.run
         step = state.step
         skipped = learner.skipped.in_a_row
-        reason = f"{skipped} updates in a row, up to {step:,}, had gradients that are not finite"
+        reason = f"{skipped} consecutive updates, up to {step:,}, had non-finite gradients"
         if not skipped:
             reason = f"weights are not finite after update {step:,}"
         steps = run.steps()

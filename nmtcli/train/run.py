@@ -196,7 +196,8 @@ def _require_alignment(config: Config, data: PreparedData) -> None:
         )
     if config.train.subword_sampling is not None:
         raise UserError(
-            "train.guided_alignment and train.subword_sampling exclude each other: alignments are of the stored tokens",
+            "train.guided_alignment and train.subword_sampling are mutually exclusive: alignments are of the"
+            " stored tokens",
             "set one of them only",
         )
 
@@ -248,9 +249,9 @@ def require_shared(path: Path, fingerprint: str, ranks: Ranks) -> None:
     end = time.monotonic() + _APPEARING
     while not (same := _first_line(lock) == expected[0]) and time.monotonic() < end:
         time.sleep(0.2)
-    problem = None if same else f"sees another {path}"
+    problem = None if same else f"sees a different {path}"
     if fingerprint != expected[1]:
-        problem = "sees other data"
+        problem = "sees different data"
     for number, (host, found) in enumerate(ranks.gather([socket.gethostname(), problem])):
         if found is not None:
             raise UserError(

@@ -112,8 +112,8 @@ class EarlyStopping:
             return f"{metric.name} was never a number in {self.without_improvement} validations"
         score, _, step = self.best[0]
         value = format(abs(score), metric.form)
-        waited = f"{self.without_improvement} of {self.patience} validations"
-        return f"{metric.name} did not improve in {waited}; best {value} at {step:,}"
+        waited = f"{self.without_improvement} validations (patience {self.patience})"
+        return f"{metric.name} did not improve in {waited}; best {value} at update {step:,}"
 
     def state(self) -> dict[str, Any]:
         """For JSON; `checkpoint.RunDirectory.select` reads `best`."""

@@ -131,7 +131,7 @@ def _first_encoder(encoder: EncoderConfig, data: PreparedData) -> FirstEncoder:
     folder.check(data.tokenizers)
     if folder.architecture != encoder.architecture:
         raise UserError(
-            f"model.encoder.name: {encoder.name} has another architecture than model.encoder.architecture",
+            f"model.encoder.name: {encoder.name} has a different architecture than model.encoder.architecture",
             "leave out the settings of a run with another encoder, or give the name of that encoder",
         )
     return FirstEncoder(folder)

@@ -53,7 +53,7 @@ class WordVectors:
                 if word in words and words[word] not in vectors:
                     vectors[words[word]] = _parse(numbers, name, number, size)
         if not vectors:
-            raise DataError(f"{name}: has a vector for none of the vocabulary's words", "is it for this language?")
+            raise DataError(f"{name}: no vector for any word of the vocabulary", "check the language of the vectors")
         return cls(name, list(vectors), np.stack(list(vectors.values())), len(words))
 
     @property

@@ -74,7 +74,7 @@ def verify_resume(updates: int, arguments: Sequence[str], scratch: Path) -> Resu
 def _finish(command: list[str]) -> None:
     code = subprocess.run(command, check=False).returncode
     if code:
-        raise CheckFailed(f"--verify-resume: a training ended with exit code {code}", "see its message above")
+        raise CheckFailed(f"--verify-resume: a training run ended with exit code {code}", "see its message above")
 
 
 def compare(straight: RunDirectory, killed: RunDirectory, updates: int, killed_after: int) -> Resumption:

@@ -71,18 +71,19 @@ class ModelOptions:
             if first.kind != "pytorch" and selected != usual:
                 what = "an ONNX" if first.kind == "onnx" else "a CTranslate2"
                 raise UserError(
-                    f"{what} model has only one attention ({usual}), not {selected}", "use the run of the export"
+                    f"{what} model has only one attention ({usual}), not {selected}",
+                    "use the run it was exported from",
                 )
         for directory, info in zip(directories, infos, strict=True):
             if self.quantize and info.kind != "pytorch":
                 raise UserError(
-                    f"{directory}: is stored in {info.precision}; only PyTorch models can be quantized at opening",
+                    f"{directory}: is stored in {info.precision}; only PyTorch models can be quantized when loaded",
                     "export it again with another --quantize",
                 )
             if info.kind == "ctranslate2" and (len(infos) > 1 or self.weights is not None):
                 raise UserError(
                     f"{directory}: a CTranslate2 model cannot be a member of an ensemble",
-                    "use the run of the export, or export it to onnx",
+                    "use the run it was exported from, or export it to onnx",
                 )
         if self.shortlist and (len(infos) > 1 or self.weights is not None or first.kind != "pytorch"):
             raise UserError("a vocabulary shortlist needs a single PyTorch model", "leave the shortlist out")

@@ -64,7 +64,8 @@ class TranslateOptions(_SettingOptions):  # type: ignore[misc]
         ),
     ] = PIPE
     input_format: Annotated[
-        Literal["auto", "text", "jsonl"], Option('jsonl: objects with "source"; auto: jsonl if the first line is one.')
+        Literal["auto", "text", "jsonl"],
+        Option('jsonl: objects with "source"; auto: jsonl if the first line is such an object.'),
     ] = "auto"
     form: Annotated[
         Literal["text", "tsv", "jsonl", "moses", "tmx"],
@@ -140,7 +141,10 @@ class TranslateOptions(_SettingOptions):  # type: ignore[misc]
     ] = "keep"
     on_violation: Annotated[
         Literal["keep", "source", "fail"],
-        Option("A translation that lost protected text or tags: keep it, write the source, or none.", panel=_TEXT),
+        Option(
+            "If a translation lost protected text or tags: keep it, write the source, or leave the line empty (fail).",
+            panel=_TEXT,
+        ),
     ] = "keep"
     long_lines: Annotated[
         Literal["split", "cut", "refuse"],
@@ -183,7 +187,7 @@ class TranslateOptions(_SettingOptions):  # type: ignore[misc]
     stream: Annotated[bool, Option("Translate each line as it arrives (always on at a terminal).", panel=_RUNNING)] = (
         False
     )
-    resume: Annotated[bool, Option("Resume an interrupted -o FILE; the result has the same bytes.", panel=_RUNNING)] = (
+    resume: Annotated[bool, Option("Resume an interrupted -o FILE; the result is byte-identical.", panel=_RUNNING)] = (
         False
     )
     overwrite: Annotated[bool, Option("Restart an interrupted -o FILE from its first line.", panel=_RUNNING)] = False
@@ -248,8 +252,8 @@ RULES: tuple[Rule[TranslateOptions], ...] = (
     ),
     Rule(
         lambda o: o.stream and o.several_workers and o.scheduler is None,
-        "--stream excludes several --processes and --devices",
-        "leave them out",
+        "--stream cannot be combined with several --processes or --devices",
+        "leave --stream out, or use one worker",
     ),
     Rule(lambda o: o.resume and o.output == PIPE, "--resume needs an output file", "give -o FILE"),
     Rule(
@@ -259,7 +263,7 @@ RULES: tuple[Rule[TranslateOptions], ...] = (
     ),
     Rule(
         lambda o: o.resume and o.stream,
-        "--resume and --stream exclude each other: the batches of --stream depend on when lines arrive",
+        "--resume and --stream are mutually exclusive: the batches of --stream depend on when lines arrive",
         "leave --stream out",
     ),
     Rule(
@@ -272,7 +276,7 @@ RULES: tuple[Rule[TranslateOptions], ...] = (
         "--protect none excludes --protect-kinds, --protect-patterns and --localize-numbers",
         "use --protect mask or copy",
     ),
-    Rule(lambda o: o.resume and o.overwrite, "--resume and --overwrite exclude each other", "give one of them"),
+    Rule(lambda o: o.resume and o.overwrite, "--resume and --overwrite are mutually exclusive", "give one of them"),
     Rule(
         lambda o: o.weights is not None and len(o.models) == 1,
         "--weights {o.weights}: needs several models",

@@ -88,7 +88,7 @@ def refuse_collected(output: Path) -> None:
     record, collected = record_path(output), collected_path(output)
     if collected.exists() and not record.exists():
         raise UserError(
-            f"{collected}: exists, and is no interrupted translation (no {record.name})",
+            f"{collected}: exists, but is not an interrupted translation (no {record.name})",
             "move it, or replace it with --overwrite",
         )
 

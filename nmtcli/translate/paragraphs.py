@@ -284,7 +284,10 @@ class Paragraphs:
             method = "mask" if self.known else "copy" if asked else "none"
         numbers = symbol("number", 1) in self.known if method == "mask" else "number" in handling.protect_kinds
         if handling.localize_numbers and (method == "none" or not numbers):
-            raise UserError("localize_numbers needs protected numbers", "use protect copy, and number among the kinds")
+            raise UserError(
+                "localize_numbers needs protected numbers",
+                "use --protect copy, and include number in --protect-kinds",
+            )
         if method == "mask" and not self.known:
             raise UserError(
                 "protect mask: the model knows no placeholder symbols",

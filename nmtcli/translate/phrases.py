@@ -202,7 +202,7 @@ class PhraseWriter:
         (tokens,) = self.tokenizer.encode([text])
         if UNK in tokens:
             raise UserError(
-                f"the target tokenizer cannot write {text!r}: some of its characters are not in the vocabulary",
+                f"the target tokenizer cannot encode {text!r}: some of its characters are not in the vocabulary",
                 "use another word; for protected spans set data.protect in nmt prepare",
             )
         return tuple(tokens)

@@ -61,7 +61,7 @@ def test_demo_does_not_overwrite_a_changed_file(tmp_path, name, capsys):
     assert nmt(*arguments) == 0  # the same text again
     (tmp_path / "demo" / name).write_text("mine")
     assert nmt(*arguments) == 2
-    assert "is not what nmt demo writes" in capsys.readouterr().err
+    assert "its content is not what this command writes" in capsys.readouterr().err
     assert (tmp_path / "demo" / name).read_text() == "mine"
 
 

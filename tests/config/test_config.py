@@ -148,7 +148,7 @@ def test_invalid_corpus_weights_are_refused(tmp_path):
     lines = message(files=[path]).splitlines()
     for number, name in enumerate(("news", "talks", "old"), start=3):
         assert any(f"conf.yaml:{number}: train.corpus_weights.{name}" in line for line in lines)
-    assert "exclude each other" in message(overrides=["train.corpus_temperature=2", "train.corpus_weights.news=2"])
+    assert "are mutually exclusive" in message(overrides=["train.corpus_temperature=2", "train.corpus_weights.news=2"])
     assert "train.corpus_temperature" in message(overrides=["train.corpus_temperature=0.5"])
 
 

@@ -134,7 +134,7 @@ def test_unsupported_engine_options_are_refused_by_name(onnx, trained, transform
     assert nmt("export", "--check", transformer, "--quantize", "int16") == 0
     for idle in (["-o", tmp_path / "x"], ["--average", "last:2"], ["--force"], ["--vocabulary-shortlist"]):
         assert nmt("export", "--check", trained, *idle) == 2
-        assert "--check exclude each other" in capsys.readouterr().err
+        assert "--check are mutually exclusive" in capsys.readouterr().err
     assert nmt("translate", "-m", trained, "-i", tmp_path / "in", "--weights", "2") == 2
     assert "needs several models" in capsys.readouterr().err
 
@@ -154,7 +154,9 @@ def test_lines_longer_than_its_positions_are_split_and_have_no_score(ctranslate2
     (tmp_path / "in").write_text("one\n" + "one " * 1500 + "\ntwo\n")
     command = ["translate", "-m", ctranslate2, "-i", tmp_path / "in", "-b", "1", "--max-length", "3"]
     assert nmt(*command, "--max-source-tokens", "4000") == 0
-    assert "line 2: more than 4000 tokens or than the model reads; translated in parts" in capsys.readouterr().err
+    assert (
+        "line 2: more than 4000 tokens or more than the model can read; translated in parts" in capsys.readouterr().err
+    )
     assert nmt("score", "-m", ctranslate2, "--source", tmp_path / "in", "--target", tmp_path / "in") == 0
     out, err = capsys.readouterr()
     assert [row.split("\t")[4] == "0" for row in out.splitlines()] == [False, True, False]

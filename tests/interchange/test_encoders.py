@@ -34,7 +34,7 @@ def test_a_missing_folder_is_refused(tmp_path):
         EncoderFolder.open(str(tmp_path / "none"))
     with pytest.raises(UserError, match=r"not a pretrained encoder \(no config.json\)"):
         EncoderFolder.open(str(tmp_path))
-    with pytest.raises(DataError, match="Hugging Face Hub does not give a model") as error:
+    with pytest.raises(DataError, match="cannot be downloaded from the Hugging Face Hub") as error:
         EncoderFolder.open("nobody/nothing")
     assert error.value.hint is not None and "folder of a pretrained encoder" in error.value.hint
 
@@ -181,7 +181,7 @@ def test_the_settings_of_a_run_with_another_encoder_are_refused(of_bert, bert, t
     config.num_hidden_layers += 1
     transformers.AutoModel.from_config(config).save_pretrained(other)
     again = ["-c", run / "config.yaml", *overrides(f"model.encoder.name={other}")]
-    assert "has another architecture" in error_of(capsys, "train", of_bert, "-o", tmp_path / "new", *again)
+    assert "has a different architecture" in error_of(capsys, "train", of_bert, "-o", tmp_path / "new", *again)
 
 
 def test_nothing_to_train_is_refused(of_bert, bert, tmp_path, capsys):

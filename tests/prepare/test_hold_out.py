@@ -126,7 +126,7 @@ def test_hold_out_with_given_text_or_tags_is_refused(pairs, tmp_path, capsys):
     folder = write(tmp_path / "text", pairs)
     given = ("--valid-source", folder / "train.en", "--valid-target", folder / "train.de")
     for code, words, options in (
-        (2, "exclude each other", ("--hold-out", 5, *given)),
+        (2, "are mutually exclusive", ("--hold-out", 5, *given)),
         (2, "no validation text", ("--hold-out-test", 5)),
         (3, "only 300 different sources are clean", ("--hold-out", 200, "--hold-out-test", 100)),
         (2, "--hold-out", ("--hold-out", 0)),

@@ -58,7 +58,7 @@ def test_data_of_other_settings_is_not_merged(parts, corpus, data, tmp_path, cap
     valid = ["--valid-source", corpus / "valid.words", "--valid-target", corpus / "valid.digits"]
     assert nmt("prepare", "-o", tmp_path / "bpe", *train, *valid, "--vocab-size", "290") == 0
     assert merge(tmp_path / "x", parts[0], tmp_path / "bpe") == 2
-    assert "has another tokenizer" in capsys.readouterr().err
+    assert "its tokenizer differs from that of" in capsys.readouterr().err
     more = ["--set", "data.cleaning.max_tokens=99", "--tokenizer", data]
     assert nmt("prepare", "-o", tmp_path / "short", *train, *valid, *more) == 0
     assert merge(tmp_path / "x", parts[0], tmp_path / "short") == 2
@@ -69,7 +69,7 @@ def test_data_of_other_settings_is_not_merged(parts, corpus, data, tmp_path, cap
     for name, text in (("one", (*more, *valid)), ("two", (*more, *other))):
         assert nmt("prepare", "-o", tmp_path / name, *text, *free) == 0
     assert merge(tmp_path / "x", tmp_path / "one", tmp_path / "two") == 2
-    assert "has another validation text" in capsys.readouterr().err
+    assert "its validation text differs from that of" in capsys.readouterr().err
     assert merge(tmp_path / "x", parts[0], parts[1], parts[0]) == 2
     assert "is the same data as" in capsys.readouterr().err
     drawn = [*train, *valid, "--tokenizer", data, "--hold-out-test", "5"]

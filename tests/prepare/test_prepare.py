@@ -408,7 +408,7 @@ def test_two_processes_do_not_prepare_into_one_directory(files, tmp_path, capsys
     def second(stage: str, done: int, total: int | None) -> None:
         if stage == "reading train" and total:
             assert run(command(tmp_path / "data", files)) == ExitCode.USAGE
-            assert "another nmt process writes it" in capsys.readouterr().err
+            assert "another nmt process is writing it" in capsys.readouterr().err
 
     sides = [str(path) for path in files.values()]
     corpora = [{"source": source, "target": target} for source, target in (sides[:2], sides[2:])]

@@ -113,8 +113,8 @@ def only(one: Report) -> Finding:
 
 
 def test_a_clean_corpus_has_no_findings():
-    assert only(report()) == Finding("fine", "No problems found.", "")
-    assert only(report(dry(split(corpus())), dry(valid()))).severity == "fine"
+    assert only(report()) == Finding("ok", "No problems found.", "")
+    assert only(report(dry(split(corpus())), dry(valid()))).severity == "ok"
 
 
 @pytest.mark.parametrize(
@@ -133,15 +133,15 @@ def test_a_rule_that_drops_much_is_found(rule, few, look, bad):
     def severity(count: int) -> str:
         return only(report(split(corpus(**{rule: count})))).severity
 
-    assert severity(few) == "fine"
-    assert severity(look) == "look"
-    assert bad is None or severity(bad) == "bad"
+    assert severity(few) == "ok"
+    assert severity(look) == "warning"
+    assert bad is None or severity(bad) == "problem"
 
 
 def test_a_finding_is_about_the_corpus_where_a_rule_drops_most():
     one = report(split(corpus(90_000, "large"), corpus(1_000, "small <b>", markup=300), corpus(1_000, "other")))
     found = only(one)
-    assert found.severity == "bad"
+    assert found.severity == "problem"
     assert "300 of 1,000 training pairs of small <b> (30.0%)" in found.text
     assert "data.cleaning.markup" in found.hint
 
@@ -157,7 +157,7 @@ def test_findings_are_sorted_by_severity():
     found = findings(report(split(corpus(5_000, empty=1_000, markup=300)), valid(corpus(100, "valid", ON[:3]))))
     severities = [one.severity for one in found]
     assert severities == sorted(severities)
-    assert {"bad", "look"} == set(severities)
+    assert {"problem", "warning"} == set(severities)
 
 
 @pytest.mark.parametrize("part", ["train", "held"])
@@ -165,72 +165,72 @@ def test_swapped_sides_are_found(part):
     greek, latin = text(scripts={"greek": 0.8, "blanks": 0.2}), text()
     right = {"train": split(corpus(), source=greek, target=latin), "held": valid(source=greek, target=latin)}
     name = "training" if part == "train" else "validation"
-    assert only(report(**right, source_language="el", target_language="en")).severity == "fine"
+    assert only(report(**right, source_language="el", target_language="en")).severity == "ok"
     crossed = right[part].model_copy(update={"source": latin, "target": greek})
     found = only(report(**(right | {part: crossed}), source_language="el", target_language="en"))
-    assert found.severity == "bad"
+    assert found.severity == "problem"
     assert f"sides of the {name} text are swapped" in found.text
     unknown = findings(report(**(right | {part: crossed})).model_copy(update={"source_language": "source"}))
-    assert unknown[0].severity == "bad"
+    assert unknown[0].severity == "problem"
 
 
 def test_the_script_of_a_language_is_known():
     cyrillic = text(scripts={"cyrillic": 0.8, "blanks": 0.2})
     one = report(split(corpus(), source=cyrillic), valid(source=cyrillic))
-    assert [found.severity for found in findings(one)] == ["bad", "bad"]
+    assert [found.severity for found in findings(one)] == ["problem", "problem"]
     assert "Only 0% of the letters of the training source (en) are latin; most are cyrillic" in findings(one)[0].text
     for language in ("ru", "uk", "source"):
-        assert only(one.model_copy(update={"source_language": language})).severity == "fine"
+        assert only(one.model_copy(update={"source_language": language})).severity == "ok"
 
 
 @pytest.mark.parametrize("language", ["ja", "target"])
 def test_scripts_that_are_written_together_are_one(language):
     japanese = text(scripts={"cjk": 0.4, "hiragana": 0.4, "katakana": 0.1, "latin": 0.05, "symbols": 0.05})
     one = report(split(corpus(), target=japanese), valid(target=japanese), target_language=language)
-    assert only(one).severity == "fine"
+    assert only(one).severity == "ok"
 
 
 @pytest.mark.parametrize(
     ("main", "other", "share", "severity"),
     [
-        ("latin", "cyrillic", 0.03, "fine"),
-        ("latin", "cyrillic", 0.1, "look"),
-        ("latin", "cyrillic", 0.3, "bad"),
-        ("hangul", "latin", 0.1, "fine"),
-        ("hangul", "latin", 0.3, "look"),
+        ("latin", "cyrillic", 0.03, "ok"),
+        ("latin", "cyrillic", 0.1, "warning"),
+        ("latin", "cyrillic", 0.3, "problem"),
+        ("hangul", "latin", 0.1, "ok"),
+        ("hangul", "latin", 0.3, "warning"),
     ],
 )
 def test_a_second_script_is_found(main, other, share, severity):
     mixed = text(scripts={main: 1 - share, other: share})
     one = report(split(corpus(), target=mixed), valid(target=mixed), target_language="target")
     assert only(one).severity == severity
-    assert severity == "fine" or f"data.cleaning.target_scripts: [{main}]" in only(one).hint
+    assert severity == "ok" or f"data.cleaning.target_scripts: [{main}]" in only(one).hint
     checked = split(corpus(rules=(*ON, "wrong-script")), target=mixed)
-    assert only(one.model_copy(update={"train": checked})).severity == "fine"
+    assert only(one.model_copy(update={"train": checked})).severity == "ok"
 
 
 def test_uncorrelated_lengths_are_found():
     # as wide as both sides together: what independent sides have
     wide = ratios(minus_5=100, minus_4=200, minus_2=300, plus_0=300, plus_2=300, plus_4=200, plus_5=100)
     found = only(report(split(corpus(), ratios=wide)))
-    assert found.severity == "bad"
+    assert found.severity == "problem"
     assert "training text correlate too little" in found.text
     assert "validation" in only(report(held=valid(ratios=wide))).text
     few = ratios(minus_5=10, minus_4=20, plus_0=30, plus_4=20, plus_5=10)
-    assert only(report(held=valid(ratios=few))).severity == "fine"
+    assert only(report(held=valid(ratios=few))).severity == "ok"
     alike = text(lengths=lengths((0, 0, 0, 0, 0, 1000)))
-    assert only(report(split(corpus(), source=alike, ratios=wide))).severity == "fine"
+    assert only(report(split(corpus(), source=alike, ratios=wide))).severity == "ok"
 
 
 @pytest.mark.parametrize(
     ("changes", "severity", "word"),
     [
-        ({"byte_share": 0.009}, "fine", ""),
-        ({"byte_share": 0.02}, "look", "character_coverage"),
-        ({"byte_share": 0.2}, "bad", "character_coverage"),
-        ({"unknown_share": 0.01}, "look", "byte_fallback"),
-        ({"unknown_share": 0.1}, "bad", "byte_fallback"),
-        ({"tokens_per_word": 3.0}, "look", "vocab_size"),
+        ({"byte_share": 0.009}, "ok", ""),
+        ({"byte_share": 0.02}, "warning", "character_coverage"),
+        ({"byte_share": 0.2}, "problem", "character_coverage"),
+        ({"unknown_share": 0.01}, "warning", "byte_fallback"),
+        ({"unknown_share": 0.1}, "problem", "byte_fallback"),
+        ({"tokens_per_word": 3.0}, "warning", "vocab_size"),
     ],
 )
 def test_unsuitable_tokenizers_are_found(changes, severity, word):
@@ -249,7 +249,7 @@ def test_rare_characters_of_validation_text_are_reported_if_new():
 def test_tokens_per_word_are_ignored_without_spaces():
     thai = text(scripts={"thai": 0.97, "blanks": 0.03})
     one = split(corpus(), target=thai, target_tokens=tokens(tokens_per_word=20))
-    assert only(report(one, valid(target=thai), target_language="th")).severity == "fine"
+    assert only(report(one, valid(target=thai), target_language="th")).severity == "ok"
 
 
 def test_validation_is_compared_with_training():
@@ -261,9 +261,9 @@ def test_validation_is_compared_with_training():
 
 
 def test_little_text_is_found():
-    assert only(report(split(corpus(10_000)))).severity == "fine"
-    assert only(report(split(corpus(9_999)))).severity == "look"
-    assert only(report(split(corpus(999)))).severity == "bad"
+    assert only(report(split(corpus(10_000)))).severity == "ok"
+    assert only(report(split(corpus(9_999)))).severity == "warning"
+    assert only(report(split(corpus(999)))).severity == "problem"
 
 
 def test_crlf_and_line_breaks_are_reported():
@@ -297,7 +297,7 @@ def test_findings_are_printed_on_the_terminal(capsys):
     from rich.console import Console
 
     Console(width=300).print(render(report(split(corpus(markup=20_000)))))
-    assert "bad: The rule markup dropped 20,000" in capsys.readouterr().out
+    assert "problem: The rule markup dropped 20,000" in capsys.readouterr().out
     Console(width=300).print(render(report()))
     assert "No problems found" not in capsys.readouterr().out
 

@@ -198,7 +198,7 @@ def test_a_long_test_set_is_scored_without_interval(files, capsys, monkeypatch):
     assert run(["score", "hyp", "-r", "ref"]) == 0
     out, err = capsys.readouterr()
     assert "95 %" not in out
-    assert "no 95 % interval" in err
+    assert "no 95 % confidence interval" in err
 
 
 def test_warnings_go_to_standard_error_and_into_the_json(files, capsys):

@@ -131,7 +131,7 @@ def test_user_errors_have_a_message(pairs, data, trained, tmp_path, capsys):
     assert "has 43 lines, " in words(3, *pairs[:4], "--target", tmp_path / "short")
     assert "no such file" in words(3, *pairs[:4], "--target", tmp_path / "absent")
     assert "not a regular file" in words(3, *pairs[:4], "--target", "/dev/null")
-    assert "belongs to scoring translations" in words(2, *pairs, "-r", tmp_path / "short")
+    assert "use it when scoring translations" in words(2, *pairs, "-r", tmp_path / "short")
     assert "--format jsonl" in words(2, *pairs, "--json")
     assert "short has 1 lines, " in words(3, *pairs, "--gold-alignment", tmp_path / "short")
     assert "no such model" in words(3, "-m", tmp_path / "absent", *pairs[2:])

@@ -31,4 +31,4 @@ def test_two_hosts_train_like_one_and_survive_the_loss_of_one(data, namespaces):
     print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "one host killed" in done.stdout
-    assert "sees another" in done.stdout
+    assert "sees a different" in done.stdout

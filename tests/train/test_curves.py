@@ -69,8 +69,8 @@ def test_undone_updates_are_left_out_and_the_recovery_is_shown(tmp_path):
     history = read_history(run)
     assert [record["step"] for record in history.updated] == list(range(1, 11))
     text = page([history])
-    assert "went back to update 9: 20 updates; now fp32, learning rate times 0.5" in text
-    assert text.count("train.batch_tokens is the one to lower; 2 times in all") == 1
+    assert "returned to update 9: 20 updates; now fp32, learning rate times 0.5" in text
+    assert text.count("lower train.batch_tokens; 2 times in all") == 1
 
 
 class Reader(HTMLParser):

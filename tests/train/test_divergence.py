@@ -74,7 +74,7 @@ def test_repeated_divergence_stops_with_the_batch_saved(data, tmp_path, monkeypa
     settings = ["train.max_skipped=3", *([] if persistent else ["train.on_divergence=stop"])]
     assert train(data, tmp_path / "run", *settings) == 5
     words = capsys.readouterr().err
-    assert "training diverged: 3 updates in a row, up to 9, had gradients that are not finite" in words
+    assert "training diverged: 3 consecutive updates, up to 9, had non-finite gradients" in words
     assert len(events(tmp_path / "run", "recovered")) == (5 if persistent else 0)
     pairs = [json.loads(line) for line in (tmp_path / "run" / "diverged-9.jsonl").read_text().splitlines()]
     assert pairs

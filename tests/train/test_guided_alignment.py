@@ -166,7 +166,7 @@ def test_guided_attention_follows_the_alignment(aligned, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (["train.subword_sampling=0.2"], "exclude each other"),
+        (["train.subword_sampling=0.2"], "are mutually exclusive"),
         (["model.attention.type=none"], "model.attention.type is none"),
     ],
 )

@@ -20,7 +20,7 @@ def test_a_second_process_is_refused_until_the_first_has_ended(data, tmp_path, c
         wait_for_step(run, 6, process)
         assert nmt(*command) == ExitCode.USAGE
         words = capsys.readouterr().err
-        assert f"{run}: another nmt trains into it: process {process.pid} on {socket.gethostname()}" in words
+        assert f"{run}: another nmt is already training in it: process {process.pid} on {socket.gethostname()}" in words
         assert (run / "metrics.jsonl").read_text().count('"started"') == 1
         assert nmt("translate", "-m", run, "-i", run / "last") == 0  # who only reads is let in
     finally:
@@ -57,5 +57,5 @@ def test_a_lock_on_a_full_disk_holds_without_a_name(make_disk):
     run = RunDirectory(disk / "run")
     run.path.mkdir()
     fill(disk)
-    with run.lock(), pytest.raises(UserError, match="another nmt trains into it"), run.lock():
+    with run.lock(), pytest.raises(UserError, match="another nmt is already training in it"), run.lock():
         pass

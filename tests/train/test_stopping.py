@@ -93,11 +93,16 @@ def test_scores_of_older_versions_are_read():
 @pytest.mark.parametrize(
     ("metric", "first", "worse", "words"),
     [
-        ("chrf", 58.06, 57.9, "chrF did not improve in 3 of 3 validations; best 58.1 at 4,000"),
-        ("bleu", 30.0, 30.0, "BLEU did not improve in 3 of 3 validations; best 30.0 at 4,000"),
-        ("loss", 2.5, 2.6, "loss did not improve in 3 of 3 validations; best 2.500 at 4,000"),
-        ("perplexity", 8.25, 9.0, "perplexity did not improve in 3 of 3 validations; best 8.25 at 4,000"),
-        ("accuracy", 0.614, 0.6, "accuracy did not improve in 3 of 3 validations; best 61.4% at 4,000"),
+        ("chrf", 58.06, 57.9, "chrF did not improve in 3 validations (patience 3); best 58.1 at update 4,000"),
+        ("bleu", 30.0, 30.0, "BLEU did not improve in 3 validations (patience 3); best 30.0 at update 4,000"),
+        ("loss", 2.5, 2.6, "loss did not improve in 3 validations (patience 3); best 2.500 at update 4,000"),
+        (
+            "perplexity",
+            8.25,
+            9.0,
+            "perplexity did not improve in 3 validations (patience 3); best 8.25 at update 4,000",
+        ),
+        ("accuracy", 0.614, 0.6, "accuracy did not improve in 3 validations (patience 3); best 61.4% at update 4,000"),
         ("loss", math.nan, math.nan, "loss was never a number in 4 validations"),
     ],
 )

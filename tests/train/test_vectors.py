@@ -87,7 +87,7 @@ def test_the_number_of_words_with_vectors_is_printed(tmp_path, words):
         ("2 300\nHund 1 2 3\n", ":1: vectors of 300 numbers"),
         ("Maus 1 2 3\nAffe 1 2 3\nHund 1 zwei 3\n", ":3: not a word and 3 numbers"),
         ("Maus 1 2 3\nAffe 1 2 3\nHund 1 nan 3\n", ":3: not a word and 3 numbers"),
-        ("Maus 1 2 3\n", "for none of the vocabulary's words"),
+        ("Maus 1 2 3\n", "no vector for any word of the vocabulary"),
         ("", "is empty"),
     ],
 )

@@ -43,14 +43,14 @@ def test_verify_resume_reports_differences(data, tmp_path, trained, capsys):
     found = compare(RunDirectory(trained), RunDirectory(tmp_path / "other"), 6, 6)
     assert len(found.different) > 10
     assert "target_tokens" in found.state or "best" in found.state
-    with pytest.raises(CheckFailed, match="the resume is not exact"):
+    with pytest.raises(CheckFailed, match="resuming is not exact"):
         show_resumption(found, tmp_path / "other", "cuda")
     assert (tmp_path / "other").exists()
 
 
 def test_verify_resume_excludes_a_dry_run(data, tmp_path, capsys):
     assert nmt("train", data, "-o", tmp_path / "scratch", "--verify-resume", "6", "--dry-run") == 2
-    assert "--verify-resume and --dry-run exclude each other" in capsys.readouterr().err
+    assert "--verify-resume and --dry-run are mutually exclusive" in capsys.readouterr().err
 
 
 def test_verify_resume_needs_a_new_directory(data, tmp_path, capsys):

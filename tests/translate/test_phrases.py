@@ -243,7 +243,7 @@ def test_malformed_terminology_has_file_and_line(tmp_path, rows, message):
 
 @pytest.mark.parametrize(
     ("terms", "message"),
-    [({"house": ["Haus", "東京"]}, "'house': the target tokenizer cannot write"), ({" ": ["Haus"]}, "has no text")],
+    [({"house": ["Haus", "東京"]}, "'house': the target tokenizer cannot encode"), ({" ": ["Haus"]}, "has no text")],
 )
 def test_a_term_outside_the_vocabulary_is_refused(terms, message):
     writer = PhraseWriter(_TOKENIZERS["unigram"])

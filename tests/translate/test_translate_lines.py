@@ -313,9 +313,9 @@ def test_conflicting_translate_options_are_refused(trained, tmp_path, capsys):
         return capsys.readouterr().err
 
     assert "not possible with --format text" in words("--alignment", "-")
-    assert "--stream excludes several --processes and --devices" in words("--stream", "--processes", "2")
+    assert "--stream cannot be combined with several --processes or --devices" in words("--stream", "--processes", "2")
     assert "give -o FILE" in words("--resume")
-    assert "exclude each other" in words("--resume", "--stream", "-o", tmp_path / "a")
+    assert "are mutually exclusive" in words("--resume", "--stream", "-o", tmp_path / "a")
     assert ".jsonl file" in words("--resume", "-o", tmp_path / "a", "--attention", tmp_path / "a.html")
     assert "given twice" in words("-o", tmp_path / "a", "--alignment", tmp_path / "a")
     assert "selects GPUs" in words("--devices", "0", "--device", "cpu")

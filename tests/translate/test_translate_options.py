@@ -185,7 +185,7 @@ def test_each_json_line_has_its_own_constraints(run, write, capsys):
     words = " ".join(capsys.readouterr().err.split())
     assert "line 4: contradictory constraints" in words
     assert "line 5: not a JSON object" in words
-    assert "line 6: required words or protected text that the target tokenizer cannot write" in words
+    assert "line 6: required words or protected text that the target tokenizer cannot encode" in words
     drawn = run(write("in", map(json.dumps, records[:3])), "--format", "jsonl", *SAMPLING, code=3)
     assert [json.loads(row).get("problems") for row in drawn] == [["contradiction"], None, ["contradiction"]]
     (begun,) = run(write("in", [json.dumps({"source": "one", "prefix": "5 6"})]), *SAMPLING)

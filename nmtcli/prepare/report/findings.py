@@ -13,7 +13,7 @@ from nmtcli.prepare.report.report import CorpusReport, Histogram, Report, SplitR
 from nmtcli.prepare.report.writing import is_letter, scripts_of, system_of
 from nmtcli.prepare.rows import HEADER, INLINE_CODES, INVALID_UTF8, MALFORMED, QUOTED
 
-Severity = Literal["bad", "look", "fine"]
+Severity = Literal["problem", "warning", "ok"]
 
 # Shares of a corpus dropped by a rule above which it is a finding, and a bad one. Every corpus has some noise; one in
 # five pairs is a mistake, or a rule that does not fit the text.
@@ -121,8 +121,8 @@ def findings(report: Report) -> tuple[Finding, ...]:
     """All findings, worst first; a single one of severity `fine` if there is none."""
     problems = [finding for check in _CHECKS for finding in check(report)]
     if not problems:
-        return (Finding("fine", "No problems found.", ""),)
-    return tuple(sorted(problems, key=lambda finding: finding.severity != "bad"))
+        return (Finding("ok", "No problems found.", ""),)
+    return tuple(sorted(problems, key=lambda finding: finding.severity != "problem"))
 
 
 def _scripts(report: Report) -> Iterator[Finding]:
@@ -134,7 +134,7 @@ def _scripts(report: Report) -> Iterator[Finding]:
         crossed = [share_of(text, system) for (_, _, text, _), system in zip(both, systems[::-1], strict=True)]
         if all(share < _MOSTLY < other for share, other in zip(shares, crossed, strict=True)):
             yield Finding(
-                "bad",
+                "problem",
                 f"The two sides of the {name} text are swapped: the source has the script of the target, and the"
                 " target that of the source.",
                 f"Swap the source and target files, or data.source_language ({report.source_language}) and"
@@ -144,7 +144,7 @@ def _scripts(report: Report) -> Iterator[Finding]:
         for (side, language, text, _), share, system in zip(both, shares, systems, strict=True):
             if system and share < _MOSTLY and (name == "validation" or scripts_of(language)):
                 yield Finding(
-                    "bad",
+                    "problem",
                     f"Only {percent(share)} of the letters of the {name} {side} ({language}) are {_and(system)}; most"
                     f" are {_and(system_of(text.scripts))}.",
                     f"Check the file and its encoding; data.{side}_language is {language}.",
@@ -163,7 +163,7 @@ def _second_scripts(report: Report) -> Iterator[Finding]:
         look, bad = _LATIN if other == "latin" else _OTHER_SCRIPT
         if others[other] > look:
             yield Finding(
-                "bad" if others[other] > bad else "look",
+                "problem" if others[other] > bad else "warning",
                 f"{percent(others[other])} of the letters of the {side} ({language}) are {other}.",
                 "Check for code, or text in another language. To drop pairs that are mostly in another script:"
                 f" data.cleaning.{side}_scripts: [{', '.join(name for name in text.scripts if name in system)}].",
@@ -180,7 +180,7 @@ def _alignment(report: Report) -> Iterator[Finding]:
                 f" (correlation {correlation:.2f}; good translations have 0.8 and more)."
             )
             hint = "Check some lines in the middle: line n of the source must translate line n of the target."
-            yield Finding("bad" if unrelated else "look", text, hint)
+            yield Finding("problem" if unrelated else "warning", text, hint)
 
 
 def _length_correlation(split: SplitReport) -> float | None:
@@ -210,13 +210,13 @@ def _corpora(report: Report) -> Iterator[Finding]:
     for name, split in splits(report):
         for corpus in split.corpora:
             if not corpus.pairs_read:
-                yield Finding("bad", f"The {name} corpus {corpus.name} is empty.", "Check the file.")
+                yield Finding("problem", f"The {name} corpus {corpus.name} is empty.", "Check the file.")
             elif corpus.pairs_kept < _LITTLE_KEPT * corpus.pairs_read:
                 share = percent(corpus.pairs_kept / corpus.pairs_read) if corpus.pairs_kept else "no pair"
                 worst = sorted(corpus.dropped.items(), key=lambda item: -item[1])[:3]
                 rules = ", ".join(f"{rule} ({count:,})" for rule, count in worst if count)
                 text = f"Cleaning kept {share} of the {name} corpus {corpus.name}."
-                yield Finding("bad", text, f"Check the examples of the rules that dropped most: {rules}.")
+                yield Finding("problem", text, f"Check the examples of the rules that dropped most: {rules}.")
 
 
 def _rules(report: Report) -> Iterator[Finding]:
@@ -226,14 +226,14 @@ def _rules(report: Report) -> Iterator[Finding]:
         if share > look:
             where = f" of {corpus.name}" if len(report.train.corpora) > 1 else ""
             yield Finding(
-                "bad" if share > bad else "look",
+                "problem" if share > bad else "warning",
                 f"The rule {rule} dropped {corpus.dropped[rule]:,} of {corpus.pairs_read:,} training pairs{where}"
                 f" ({percent(share)}).",
                 EXPLANATIONS[rule].advice,
             )
     if "held-out" not in report.train.rules:
         text = "Training pairs were not compared with validation and test text: scores may be too high."
-        yield Finding("look", text, "data.cleaning.held_out: true drops pairs that are in both.")
+        yield Finding("warning", text, "data.cleaning.held_out: true drops pairs that are in both.")
 
 
 def _worst(split: SplitReport) -> dict[str, tuple[float, CorpusReport]]:
@@ -250,7 +250,7 @@ def _validation(report: Report) -> Iterator[Finding]:
     if dropped := split.pairs_read - split.pairs_kept:
         rules = ", ".join(f"{rule}: {count:,}" for rule, count in split.dropped.items() if count)
         yield Finding(
-            "look",
+            "warning",
             f"The validation set lost {dropped:,} of its {split.pairs_read:,} pairs ({rules}).",
             "Fix these lines: scores on a part of a set are not comparable.",
         )
@@ -264,7 +264,7 @@ def _validation(report: Report) -> Iterator[Finding]:
     if min(means) and max(means) > other * min(means):
         kind = "shorter" if means[1] < means[0] else "longer"
         yield Finding(
-            "look",
+            "warning",
             f"Validation texts are much {kind} than training texts: {means[1]:.1f} characters on average, not"
             f" {means[0]:.1f}.",
             "Validate and train on text like the text to translate.",
@@ -275,7 +275,7 @@ def _validation(report: Report) -> Iterator[Finding]:
         name = max(sorted(apart), key=lambda name: abs(apart[name]), default="")
         if name and abs(apart[name]) > _OTHER_SCRIPT_SHARE and share_of(text, system_of(seen.scripts)) >= _MOSTLY:
             yield Finding(
-                "look",
+                "warning",
                 f"{percent(share_of(text, (name,)))} of the letters of the validation {side} ({language}) are {name},"
                 f" in training text {percent(share_of(seen, (name,)))}.",
                 "Validate and train on text like the text to translate.",
@@ -290,8 +290,8 @@ def _tokens(report: Report) -> Iterator[Finding]:
             yield from _rare_characters(here, tokens, None)
             if text.scripts.get("blanks", 0) > _SPACED and tokens.tokens_per_word > _TOKENS_PER_WORD:
                 yield Finding(
-                    "look",
-                    f"A word of the {here} has {tokens.tokens_per_word:.1f} tokens on average, which is much.",
+                    "warning",
+                    f"The {here} has {tokens.tokens_per_word:.1f} tokens per word on average, which is high.",
                     "Raise data.tokenizer.vocab_size, or use separate vocabularies (data.tokenizer.joint: false). With"
                     " data.tokenizer.type char this is normal.",
                 )
@@ -303,17 +303,17 @@ def _tokens(report: Report) -> Iterator[Finding]:
 def _rare_characters(here: str, tokens: TokenReport, training: TokenReport | None) -> Iterator[Finding]:
     """UNK and byte tokens; in validation text only if there are many more than in `training` text."""
     unknown, spelled = (training.unknown_share, training.byte_share) if training else (0.0, 0.0)
-    new = " The text is of another domain than training text, or in another language." if training else ""
+    new = " The text differs from the training text in domain or language." if training else ""
     if tokens.unknown_share > max(_UNKNOWN[0], _MUCH_MORE * unknown):
         yield Finding(
-            "bad" if tokens.unknown_share > _UNKNOWN[1] else "look",
+            "problem" if tokens.unknown_share > _UNKNOWN[1] else "warning",
             f"{percent(tokens.unknown_share)} of the tokens of the {here} are unknown (UNK).{new}",
             "data.tokenizer.byte_fallback: true encodes rare characters as bytes; with data.tokenizer.type word raise"
             " data.tokenizer.vocab_size.",
         )
     if tokens.byte_share > max(_BYTES[0], _MUCH_MORE * spelled):
         yield Finding(
-            "bad" if tokens.byte_share > _BYTES[1] else "look",
+            "problem" if tokens.byte_share > _BYTES[1] else "warning",
             f"{percent(tokens.byte_share)} of the tokens of the {here} are single bytes of rare characters:"
             f" {named(tokens.spelled)}.{new}",
             "Raise data.tokenizer.character_coverage (up to 1), and data.tokenizer.vocab_size with it.",
@@ -326,7 +326,7 @@ def _links(report: Report) -> Iterator[Finding]:
         if lost > _LINKS_LOST[0] * (kept + lost):
             share = lost / (kept + lost)
             yield Finding(
-                "bad" if share > _LINKS_LOST[1] else "look",
+                "problem" if share > _LINKS_LOST[1] else "warning",
                 f"{percent(share)} of the {name} pairs with word alignment lost it: the tokenizer splits their words"
                 " differently than the aligner.",
                 "Remove unusual spaces and invisible characters before you align the text.",
@@ -336,22 +336,22 @@ def _links(report: Report) -> Iterator[Finding]:
 def _sizes(report: Report) -> Iterator[Finding]:
     if (kept := report.train.pairs_kept) < _FEW_PAIRS:
         yield Finding(
-            "bad" if kept < _VERY_FEW_PAIRS else "look",
+            "problem" if kept < _VERY_FEW_PAIRS else "warning",
             f"There are only {kept:,} training pairs.",
             "Add corpora to data.train, for example back-translated monolingual text with a tag.",
         )
     if (kept := report.valid.pairs_kept) < _FEW_VALID:
         text = f"There are only {kept:,} validation pairs: scores will vary by chance."
-        yield Finding("look", text, f"Validate on {_FEW_VALID} pairs or more; 1,000 to 3,000 are usual.")
+        yield Finding("warning", text, f"Validate on {_FEW_VALID} pairs or more; 1,000 to 3,000 are usual.")
 
 
 def _line_ends(report: Report) -> Iterator[Finding]:
     if crlf := report.train.crlf_lines + report.valid.crlf_lines:
         text = f"{crlf:,} lines end with CRLF (Windows line ends); the CR was removed."
-        yield Finding("look", text, "Nothing to do.")
+        yield Finding("warning", text, "Nothing to do.")
     if breaks := report.train.line_breaks + report.valid.line_breaks:
         text = f"{breaks:,} line breaks inside a text were replaced by spaces."
-        yield Finding("look", text, "If texts are paragraphs, split them into sentences.")
+        yield Finding("warning", text, "If texts are paragraphs, split them into sentences.")
 
 
 def _identifiers(report: Report) -> Iterator[Finding]:
@@ -360,7 +360,7 @@ def _identifiers(report: Report) -> Iterator[Finding]:
         for side, language, text, _ in sides(report, split):
             if text.identifiers > _IDENTIFIERS * text.texts:
                 yield Finding(
-                    "bad",
+                    "problem",
                     f"{percent(text.identifiers / text.texts)} of the texts of the {name} {side} ({language}) are"
                     " numbers or identifiers.",
                     "Check the column; set those of the text in a YAML file, for example columns: [2, 3].",
@@ -373,7 +373,7 @@ def _unwritable(report: Report) -> Iterator[Finding]:
         tokens = split.target_tokens
         if tokens is not None and tokens.unwritable_share > _UNWRITABLE[0]:
             yield Finding(
-                "bad" if tokens.unwritable_share > _UNWRITABLE[1] else "look",
+                "problem" if tokens.unwritable_share > _UNWRITABLE[1] else "warning",
                 f"{percent(tokens.unwritable_share)} of the texts of the {name} target ({report.target_language}) have"
                 f" characters that the tokenizer cannot output: {named(tokens.unwritable)}.",
                 "data.tokenizer.normalization: nmt_nfc keeps them, unless you give --tokenizer.",
@@ -401,7 +401,7 @@ def _notes(report: Report) -> Iterator[Finding]:
         if counts:
             total = sum(counts.values())
             message = text.format(s="s" * (total != 1), corpora=", ".join(counts))
-            yield Finding("look", f"{total:,} {message}", hint)
+            yield Finding("warning", f"{total:,} {message}", hint)
 
 
 def _and(scripts: tuple[str, ...]) -> str:

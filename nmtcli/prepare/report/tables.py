@@ -21,14 +21,14 @@ def render(report: Report) -> RenderableType:
     parts += [Text(f"{name}: {example.file}:{example.line}: {example.reason}", style="dim") for name, example in first]
     if report.source_vocabulary_size is not None:
         parts += [Text(""), _sides_table(report)]
-    wrong = [finding for finding in findings(report) if finding.severity != "fine"]
+    wrong = [finding for finding in findings(report) if finding.severity != "ok"]
     if wrong:
         parts += [Text(""), *(_finding(finding) for finding in wrong)]
     return Group(*parts)
 
 
 def _finding(finding: Finding) -> Text:
-    style = "bold red" if finding.severity == "bad" else "bold yellow"
+    style = "bold red" if finding.severity == "problem" else "bold yellow"
     return Text.assemble((f"{finding.severity}: ", style), finding.text, (f" → {finding.hint}", "dim"))
 
 
