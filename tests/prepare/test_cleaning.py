@@ -129,7 +129,7 @@ def test_validation_pairs_are_dropped_only_where_they_are_empty():
 def test_the_default_rules_are_documented():
     names = active_rules(CleaningConfig(), text_rules(DataConfig(), HELD_OUT), training=True)
     assert set(RULES) - set(names) == {
-        "wrong-script", "wrong-language", "drawn", "held-out-ngram", "duplicate-source", "duplicate-target"
+        "wrong-script", "wrong-language", "held-out-sample", "held-out-ngram", "duplicate-source", "duplicate-target"
     }  # fmt: skip
 
 

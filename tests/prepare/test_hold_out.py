@@ -61,8 +61,8 @@ def test_held_out_sources_are_not_in_training_and_are_reported(pairs, tmp_path, 
     folder = write(tmp_path / "text", pairs)
     assert prepare(folder, tmp_path / "data", "--hold-out", 30, "--hold-out-test", 20) == 0
     words = capsys.readouterr()
-    assert "dropped: drawn" in words.out
-    assert "The rule drawn" not in words.out  # it is what was asked for, and no finding
+    assert "dropped: held-out-sample" in words.out
+    assert "The rule held-out-sample" not in words.out  # it is what was asked for, and no finding
     assert f"test text: {tmp_path / 'data' / 'test.en'} and {tmp_path / 'data' / 'test.de'}" in words.err
     valid, test = drawn(tmp_path / "data", "valid"), drawn(tmp_path / "data", "test")
     assert (len(valid), len(test)) == (30, 20)
@@ -72,7 +72,7 @@ def test_held_out_sources_are_not_in_training_and_are_reported(pairs, tmp_path, 
     assert not set(sources) & trained_on(tmp_path / "data")
     report = Report.load(tmp_path / "data")
     of_drawn = sum(source in sources for source, _ in pairs)
-    assert report.train.rules["drawn"].dropped == of_drawn > 50
+    assert report.train.rules["held-out-sample"].dropped == of_drawn > 50
     assert report.valid.pairs_kept == 30
     assert len(open_data(tmp_path / "data").valid) == 30
 
@@ -140,7 +140,7 @@ def test_a_dry_run_holds_out_text_and_writes_nothing(pairs, tmp_path, capsys):
     folder = write(tmp_path / "text", pairs)
     text = ["--train-source", f"{folder}/train.en", "--train-target", f"{folder}/train.de"]
     assert run(["prepare", "--dry-run", *text, "--hold-out", "30"]) == 0
-    assert "dropped: drawn" in capsys.readouterr().out
+    assert "dropped: held-out-sample" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
 
 

@@ -34,7 +34,7 @@ from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED, Block, Rows, line_of
 EMPTY = "empty"
 DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET = "duplicate", "duplicate-source", "duplicate-target"
 TOO_MANY_TOKENS = "too-many-tokens"
-DRAWN = "drawn"
+SAMPLED = "held-out-sample"
 
 # All rules in the order of application. A verdict is 0 for a kept pair, else 1 + the index of the rule here.
 RULES = (
@@ -50,7 +50,7 @@ RULES = (
     "repeated-characters",
     "wrong-script",
     "wrong-language",
-    DRAWN,
+    SAMPLED,
     "held-out",
     "held-out-ngram",
     DUPLICATE,
@@ -171,7 +171,7 @@ def held_out_rules(config: DataConfig, held_out: HeldOut) -> list[Rule]:
     rules: list[Rule] = []
     if config.hold_out or config.hold_out_test:
         message = "the source was held out for validation or test"
-        rules.append(PairRule(DRAWN, message, lambda source, _: held_out.sampled_sources(source)))
+        rules.append(PairRule(SAMPLED, message, lambda source, _: held_out.sampled_sources(source)))
     if cleaning.held_out:
         message = "is a validation or test line"
         rules.append(SideRule("held-out", message, held_out.source.has_line, held_out.target.has_line))

@@ -6,11 +6,11 @@ from typing import Any
 
 from nmtcli.config import CleaningConfig
 from nmtcli.prepare.cleaning.rules import (
-    DRAWN,
     DUPLICATE,
     DUPLICATE_SOURCE,
     DUPLICATE_TARGET,
     EMPTY,
+    SAMPLED,
     TOO_MANY_TOKENS,
 )
 from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED
@@ -21,8 +21,9 @@ class Explanation:
     """One rule. Its description is that of its setting, unless it has none or several."""
 
     advice: str
-    settings: tuple[str, ...] = ()  # of CleaningConfig; a rule without any is always active
+    settings: tuple[str, ...] = ()  # of CleaningConfig
     description: str | None = None
+    active: str = "always active"  # when, for a rule without settings
 
     @property
     def meaning(self) -> str:
@@ -91,10 +92,11 @@ EXPLANATIONS = {
         " data.cleaning.min_language_confidence drops less.",
         ("min_language_confidence",),
     ),
-    DRAWN: Explanation(
+    SAMPLED: Explanation(
         "Nothing to do: data.hold_out and data.hold_out_test hold out these pairs, and all other pairs with the same"
         " sources, so that scores are not too high.",
         description="Held out for validation or test, or with the source of a held-out pair.",
+        active="with --hold-out and --hold-out-test",
     ),
     "held-out": Explanation(
         "These pairs are not trained on, so that scores are not too high; use other validation and test text if too"

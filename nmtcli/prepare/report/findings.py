@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from nmtcli.prepare.cleaning.rules import DRAWN, DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY
+from nmtcli.prepare.cleaning.rules import DUPLICATE, DUPLICATE_SOURCE, DUPLICATE_TARGET, EMPTY, SAMPLED
 from nmtcli.prepare.report.explanations import EXPLANATIONS
 from nmtcli.prepare.report.report import CorpusReport, Histogram, Report, SplitReport, TextReport, TokenReport
 from nmtcli.prepare.report.writing import is_letter, scripts_of, system_of
@@ -21,7 +21,7 @@ _DROPPED = 0.05, 0.20
 _DROPPED_BY = {
     MALFORMED: (0.0, 0.01),  # a file in the right format has none
     INVALID_UTF8: (0.0, 0.01),  # the same
-    DRAWN: (1.0, 1.0),  # requested by the user
+    SAMPLED: (1.0, 1.0),  # requested by the user
     EMPTY: (0.01, 0.05),  # empty lines on one side indicate lost lines
     "markup": (0.001, 0.20),  # translation memories have tags in some texts, which the model then never outputs
     "held-out": (0.001, 0.20),  # independent texts rarely share a longer sentence
