@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# the interpreter behind an activated environment, which has pip
-BASE = $(shell $(PYTHON) -c 'import sys; print(sys._base_executable)')
-PIP = $(BASE) -m pip --python $(VENV)/bin/python install -qq --disable-pip-version-check
+# An environment made here has no pip: where it is activated, pip is that of the interpreter behind it.
+WITH_PIP = $(shell $(PYTHON) -m pip --version > /dev/null 2>&1 && echo $(PYTHON) || $(PYTHON) -c 'import sys; print(sys._base_executable)')
+PIP = $(WITH_PIP) -m pip --python $(VENV)/bin/python install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test lint types tests slow fuzz portability matrix gpu-report format docs site release clean

@@ -14,7 +14,8 @@ import tempfile
 from itertools import islice
 from pathlib import Path
 
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as `nmt train`, before torch is imported
+if Path("/sys/kernel/mm/transparent_hugepage").exists():  # as `nmt train`, before torch is imported
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 from training import cpu, row
 

@@ -185,7 +185,7 @@ def other_folder(hosts: Hosts, folder: Path) -> list[str]:
     codes = [end(process, ENDING) for process in processes]
     word = said(hosts.log(run, 0).read_text())
     print(f"\nthe second host has another run directory: codes {codes}; the first said: {word}")
-    return [f"another folder: {word}"] if "sees another" not in word or not all(codes) else []
+    return [f"another folder: {word}"] if "sees a different" not in word or not all(codes) else []
 
 
 if __name__ == "__main__":

@@ -159,11 +159,7 @@ def write_model(directory: Path, info: ModelInfo, weights: dict[str, "Tensor"], 
 def write_info(directory: Path, info: ModelInfo, tokenizers: Tokenizers) -> None:
     """Write config and tokenizers, which every kind of model has."""
     tokenizers.save(directory)
-    (directory / INFO).write_text(_info_text(info), "utf-8")
-
-
-def _info_text(info: ModelInfo) -> str:
-    return info.model_dump_json(indent=2) + "\n"
+    (directory / INFO).write_text(info.model_dump_json(indent=2) + "\n", "utf-8")
 
 
 def file_digests(directory: Path, omitted: Collection[str] = (REPORT, CARD)) -> dict[str, dict[str, int | str]]:
@@ -244,7 +240,8 @@ def tensor_file(path: Path) -> Iterator[None]:
     mode = path.stat().st_mode
     try:
         yield
-        path.chmod(mode)
+        with suppress(OSError):  # a file system without permissions
+            path.chmod(mode)
     except SafetensorError as error:  # the errno is only in its message
         if (number := re.search(r"os error (\d+)", str(error))) is None:
             raise
@@ -386,11 +383,11 @@ class RunDirectory:
             write_whole(path, _state_text(state).encode())
 
     def set_search(self, search: SearchConfig) -> None:
-        """Give the models of the run other decoding settings; damaged ones are left as they are."""
-        for path in self.checkpoints.glob(f"[!.]*/{INFO}"):
+        """Give the checkpoints, and their average, other decoding settings; damaged ones are left as they are."""
+        for path in [*self.checkpoints.glob(f"step-*/{INFO}"), *self.checkpoints.glob(f"average/{INFO}")]:
             with suppress(DataError):
-                info = read_info(path.parent).model_copy(update={"search": search})
-                write_whole(path, _info_text(info).encode())
+                raw = read_json(path) | {"search": search.model_dump()}
+                write_whole(path, f"{json.dumps(raw, indent=2)}\n".encode())
 
     def move_damaged(self, step: int) -> Path:
         """Rename a damaged checkpoint; returns its new path."""

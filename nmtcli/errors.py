@@ -94,7 +94,7 @@ class CheckFailed(UserError):
 
 
 class Interrupted(UserError):
-    """SIGINT, SIGTERM or SIGHUP, after everything was saved."""
+    """SIGINT, SIGTERM or SIGHUP, after what can be saved was saved."""
 
     def __init__(self, message: str, hint: str | None = None, *, signal: int = 2) -> None:
         super().__init__(message, hint)

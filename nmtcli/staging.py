@@ -156,7 +156,8 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
-            shutil.copymode(path, partial)
+            with suppress(OSError):  # a file system without permissions
+                shutil.copymode(path, partial)
         partial.replace(path)
     except OSError:
         partial.unlink(missing_ok=True)
@@ -169,8 +170,11 @@ def write_output(path: Path, content: bytes, then: str = "or name another file")
         write_whole(path, content)
 
 
-def check_output(path: Path) -> None:
-    """Raise UserError if a file cannot be written there. Call it before long work."""
+def check_output(path: Path, replaced: bool = True) -> None:
+    """Raise UserError if a file cannot be written there. Call it before long work.
+
+    `replaced`: by `write_whole` or `staged_file`, which need its directory; else it is written in place.
+    """
     with writing(path, "or name another file"):
         folder = path.absolute().parent
         if path.is_dir():
@@ -179,8 +183,9 @@ def check_output(path: Path) -> None:
             raise UserError(
                 f"{path}: cannot write: no directory {path.parent}", f"mkdir -p {shlex.quote(str(path.parent))}"
             )
-        # a file is replaced by another one from its folder
-        needed = [path.resolve().parent, path] if path.is_file() else [path if path.exists() else folder]
+        needed = [path if path.exists() else folder]
+        if replaced and path.is_file():
+            needed.append(path.resolve().parent)
         if not all(os.access(one, os.W_OK) for one in needed):
             raise UserError(f"{path}: cannot write: permission denied, or a read-only file system", "name another file")
 

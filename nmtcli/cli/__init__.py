@@ -10,11 +10,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 
-from nmtcli.cli.console import discard, file_of_stdout, output_closed, show_error
+from nmtcli.cli.console import Unfailing, discard_stdout, file_of_stdout, output_closed, show_error
 from nmtcli.cli.demo import demo
 from nmtcli.cli.export import export
 from nmtcli.cli.options import TRACEBACK, LateCommand, interruptible
@@ -98,13 +98,14 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # an ASCII terminal shows ? for an arrow
     if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
         sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # files and pipes are UTF-8 in any locale
+    if sys.stderr is not None:
+        sys.stderr = cast("TextIO", Unfailing(sys.stderr))
     with _stopping():
         code = run(sys.argv[1:])
-        for stream in filter(None, (sys.stdout, sys.stderr)):
-            try:
-                stream.flush()  # also after an error
-            except OSError:
-                discard(stream)
+        try:
+            _flush()  # also after an error
+        except OSError:
+            discard_stdout()
     sys.exit(code)
 
 
@@ -175,7 +176,7 @@ def _report(error: Exception) -> ExitCode:
             show_error(message, f"{error.ctx.command_path if error.ctx else 'nmt'} --help lists the options")
         return ExitCode.USAGE
     if isinstance(error, BrokenPipeError):  # the reader, such as head, closed the pipe
-        discard(sys.stdout)
+        discard_stdout()
         return ExitCode.DONE
     explained = error if isinstance(error, UserError) else _explain(error)
     # ranks of a distributed training raise the same UserError, so only the first one of each machine prints it

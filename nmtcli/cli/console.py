@@ -4,7 +4,7 @@ import os
 import select
 import sys
 from contextlib import suppress
-from typing import IO, Any, cast
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -12,32 +12,19 @@ from rich.text import Text
 from nmtcli.errors import DataError
 
 
-class _Results(Console):
+class _Console(Console):
     def on_broken_pipe(self) -> None:
         """Raise the error; rich would exit with code 1."""
         raise BrokenPipeError
 
 
-class _Messages(Console):
-    """A console whose messages are lost where they cannot be written: its terminal or pipe is gone, or a disk is full.
+class Unfailing:
+    """A stream of messages that are lost where they cannot be written: its terminal or pipe is gone, or a disk is full.
 
     The work goes on without them.
     """
 
-    @property
-    def file(self) -> IO[str]:
-        """Where messages go."""
-        return cast("IO[str]", _Unfailing(super().file))
-
-    @file.setter
-    def file(self, new: IO[str]) -> None:
-        self._file = new
-
-
-class _Unfailing:
-    """A stream that ignores errors of writing."""
-
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
@@ -57,8 +44,8 @@ class _Unfailing:
 
 # rich honours NO_COLOR and shows no live display if stderr is not a terminal. Markup and emoji are off, because text
 # may contain [b] or :100:; styles are set by `Text` only.
-stderr = _Messages(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
-stdout = _Results(highlight=False, markup=False, emoji=False)
+stderr = _Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+stdout = _Console(highlight=False, markup=False, emoji=False)
 
 
 def is_live() -> bool:
@@ -66,10 +53,10 @@ def is_live() -> bool:
     return stderr.is_terminal and not stderr.is_dumb_terminal
 
 
-def discard(stream: IO[str]) -> None:
-    """Discard the rest of a stream after its reader closed the pipe; Python would print an error for it at exit."""
-    with suppress(OSError, ValueError):  # it may not be a file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+def discard_stdout() -> None:
+    """Discard the rest of stdout after its reader closed the pipe; Python would print an error for it at exit."""
+    with suppress(OSError, ValueError):  # stdout may not be a file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def file_of_stdout() -> tuple[int, int] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from nmtcli import strict_json
-from nmtcli.cli.console import discard, require_stdout, say, tell, warn
+from nmtcli.cli.console import discard_stdout, require_stdout, say, tell, warn
 from nmtcli.cli.options import command
 from nmtcli.cli.score_display import print_details, print_qualities, print_robustness, print_scores
 from nmtcli.options import check_rules
@@ -60,8 +60,10 @@ def score(context: typer.Context, options: ScoreOptions) -> None:
     elif isinstance(scores, scoring.TextScores):
         try:
             _show(scores, options)
-        finally:  # also where the reader, such as grep -q, has closed the pipe
+        except BrokenPipeError:  # the reader, such as grep -q, has closed the pipe
             scores.check(options.metrics)
+            raise
+        scores.check(options.metrics)
 
 
 def _show(result: "TextScores", options: ScoreOptions) -> None:
@@ -101,7 +103,7 @@ def _write_pairs(result: "PairScores", form: str) -> None:
             sys.stdout.write(text)
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, such as head, closed the pipe
-            discard(sys.stdout)
+            discard_stdout()
             break
 
 

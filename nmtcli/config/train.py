@@ -210,7 +210,7 @@ class TrainConfig(Section):
     sharded: bool = Field(
         False,
         description="Shard weights, gradients and optimizer state over the ranks (FSDP2), for models that do not fit on"
-        " one device. Slower than whole models where those fit; without effect in a single process.",
+        " one device. Slower than whole models where those fit; a single process keeps the model whole.",
     )
     max_skipped: int = Field(
         20,

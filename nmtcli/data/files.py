@@ -355,10 +355,11 @@ class LineReader:
     def take(self, lines: int) -> tuple[bytes, int]:
         """The next lines with their ends, and their number, which is smaller at the end of the file."""
         parts, found, size = [self._rest], [_ends(self._rest)], len(self._rest)
-        while sum(map(len, found)) < lines and (part := self._file.read(_CHUNK)):
+        count = len(found[0])
+        while count < lines and (part := self._file.read(_CHUNK)):
             found.append(size + _ends(part))
             parts.append(part)
-            size += len(part)
+            size, count = size + len(part), count + len(found[-1])
         content, ends = b"".join(parts), np.concatenate(found)
         if len(ends) < lines:
             self._rest = b""

@@ -71,8 +71,7 @@ class EncoderFolder:
             )
         AutoConfig = _transformers().AutoConfig  # noqa: N806
         config = _read(name, lambda: AutoConfig.from_pretrained(path, local_files_only=True)).to_dict()
-        kept = {key: value for key, value in config.items() if key not in _OMITTED}
-        return cls(name, path, {"model_type": kind, **kept})
+        return cls(name, path, {"model_type": kind, **_kept(config)})
 
     def tokenizer(self) -> PretrainedTokenizer:
         """Its tokenizer. Raises UserError for one that transformers does not have as a fast one."""
@@ -107,6 +106,13 @@ class EncoderFolder:
         sizes = {"layers": config.num_hidden_layers, "hidden_size": config.hidden_size}
         return {"architecture": self.architecture, **sizes}
 
+    def has(self, architecture: dict[str, Any]) -> bool:
+        """Whether this is its architecture, which another version of transformers may have written."""
+        ours, theirs = (
+            _kept(_transformers().AutoConfig.for_model(**one).to_dict()) for one in (self.architecture, architecture)
+        )
+        return ours == theirs
+
     def check(self, tokenizers: Tokenizers) -> None:
         """Raises UserError unless the source of the data has the vocabulary of this encoder."""
         source = tokenizers.source
@@ -138,6 +144,11 @@ class EncoderFolder:
         if missing := sorted(name for name in report["missing_keys"] if name in weights):
             raise DataError(f"{self.name}: has no weights {', '.join(missing[:3])}", "copy the folder again")
         return weights
+
+
+def _kept(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings in a config.json that make a model of another kind."""
+    return {key: value for key, value in config.items() if key not in _OMITTED}
 
 
 def _transformers() -> Any:

@@ -160,7 +160,7 @@ class Learner:
 
     def resume(self) -> list[dict[str, Any]]:
         """Load the newest intact checkpoint; move damaged ones out of the way and return a report of each."""
-        damaged = load_newest(self.run, self.load)
+        damaged = load_newest(self.run, self._load)
         steps = self.ranks.gather(self.state.step)  # every rank has read the directory
         if len(set(steps)) > 1:
             other = next(rank for rank, step in enumerate(steps) if step != steps[0])
@@ -169,13 +169,19 @@ class Learner:
                 f" {steps[other]:,}",
                 "all machines must see the same files: check the shared storage, and run the same command again",
             )
+        if self.run.steps():
+            self._point()
         return [
             {"step": self.state.step, "reason": error.message, "moved": str(self.run.move_damaged(step))}
             for step, error in (damaged if self.ranks.first else ())
         ]
 
     def load(self, directory: Path) -> None:
-        """Load everything from a checkpoint. Raises DataError where it is damaged."""
+        """Load everything from a checkpoint, and let the pointers name it. Raises DataError where it is damaged."""
+        self._load(directory)
+        self._point()
+
+    def _load(self, directory: Path) -> None:
         checkpoint.read_info(directory)  # raises for a newer format
         weights, step = checkpoint.load_tensors(directory / checkpoint.WEIGHTS), int(directory.name.partition("-")[2])
         state, stopping, scaler, tensors = read_state(directory, step, self.stopping)
@@ -190,9 +196,12 @@ class Learner:
             self.ema.load(tensors)
         if self.adversary is not None:
             self.adversary.load(tensors)
+
+    def _point(self) -> None:
+        """Let the pointers name the checkpoint of this update, and the best one it knows of."""
         if self.ranks.first:
-            self.run.point("last", self.run.checkpoint(state.step))
-            best = stopping.best_step
+            self.run.point("last", self.run.checkpoint(self.state.step))
+            best = self.stopping.best_step
             self.run.point("best", None if best is None else self.run.checkpoint(best))
 
     def _gathered(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -232,9 +232,9 @@ def open_run(
         hint = "choose another -o for a new run, or give the settings of this run"
         raise UserError(lines, hint + ("; --allow-changes resumes it with these" if all(changeable) else ""))
     if changes:
-        _write_settings(run, config, fingerprint)
         if config.search != before.search:
             run.set_search(config.search)
+        _write_settings(run, config, fingerprint)
     return run, [change for _, change in changes]
 
 

@@ -129,7 +129,8 @@ def _first_encoder(encoder: EncoderConfig, data: PreparedData) -> FirstEncoder:
     assert encoder.name is not None  # by `resolve`
     folder = EncoderFolder.open(encoder.name)
     folder.check(data.tokenizers)
-    if folder.architecture != encoder.architecture:
+    assert encoder.architecture is not None
+    if not folder.has(encoder.architecture):
         raise UserError(
             f"model.encoder.name: {encoder.name} has a different architecture than model.encoder.architecture",
             "leave out the settings of a run with another encoder, or give the name of that encoder",

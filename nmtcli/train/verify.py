@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,14 +55,9 @@ def verify_resume(updates: int, arguments: Sequence[str], scratch: Path) -> Resu
 
     try:
         _finish(command(straight))
-        process = subprocess.Popen(command(killed), stderr=subprocess.DEVNULL, start_new_session=True)
-        try:
+        with _started(command(killed), stderr=subprocess.DEVNULL) as process:
             while not killed.steps() and process.poll() is None:
                 time.sleep(0.01)
-        finally:  # also where a signal ends the test
-            with suppress(ProcessLookupError):  # it may have ended
-                os.killpg(process.pid, signal.SIGKILL)  # and all its ranks
-            process.wait()
         killed_after = killed.steps()[-1] if killed.steps() else 0
         _finish(command(killed))
     except KeyboardInterrupt:  # so that the same command starts again
@@ -71,8 +66,21 @@ def verify_resume(updates: int, arguments: Sequence[str], scratch: Path) -> Resu
     return compare(straight, killed, updates, killed_after)
 
 
+@contextmanager
+def _started(command: list[str], stderr: int | None = None) -> Iterator["subprocess.Popen[bytes]"]:
+    """A training in processes of its own; what is left of it at the end of the block is killed, with all its ranks."""
+    process = subprocess.Popen(command, stderr=stderr, start_new_session=True)
+    try:
+        yield process
+    finally:  # also where a signal ends the test
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def _finish(command: list[str]) -> None:
-    code = subprocess.run(command, check=False).returncode
+    with _started(command) as process:
+        code = process.wait()
     if code:
         raise CheckFailed(f"--verify-resume: a training run ended with exit code {code}", "see its message above")
 

@@ -113,7 +113,7 @@ def check_paths(options: TranslateOptions) -> None:
         named.append(collected_path(output))
     for path in named:
         if not options.source.is_dir():  # a folder makes its output
-            check_output(path)
+            check_output(path, replaced=False)
     records = [record_path(output)] if output != PIPE and (not output.exists() or output.is_file()) else []
     require_apart(inputs, [*named, *records, *([PIPE] if PIPE in (output, alignment) else [])])
 

@@ -205,11 +205,15 @@ def test_work_goes_on_where_its_messages_cannot_be_written(where, data, place, t
         process = started(data, tmp_path / "run", subprocess.PIPE if "pipe" in where else full)
         if process.stderr is not None:
             process.stderr.close()
-        while not log.exists() or log.read_text().count('"updated"') < 5:
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        try:
+            while not log.exists() or log.read_text().count('"updated"') < 5:
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            assert process.wait() == 130
+        finally:
+            process.kill()
+            process.wait()
         assert RunDirectory(tmp_path / "run").steps()
         translate = ["translate", "-m", trained, "-i", place / "in", "-o", tmp_path / "out", "--device", "cpu"]
         for arguments, code in ((translate, 0), (["translate", "--no-such-option"], 2)):

@@ -98,6 +98,6 @@ def test_tokenizers_of_words_or_with_bytes_on_the_target_side_only_are_refused()
     )
     with pytest.raises(UserError, match="type word"):
         check_argos(Tokenizers(words, plain))
-    with pytest.raises(UserError, match="target tokenizer has bytes"):
+    with pytest.raises(UserError, match="target tokenizer has byte pieces"):
         check_argos(Tokenizers(plain, with_bytes))
     check_argos(Tokenizers(with_bytes, plain))

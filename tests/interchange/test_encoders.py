@@ -175,8 +175,12 @@ def test_training_refuses_data_and_settings_that_do_not_fit(data, of_bert, bert,
 def test_the_settings_of_a_run_with_another_encoder_are_refused(of_bert, bert, tmp_path, capsys):
     """A run's config.yaml has the architecture, which must be that of the folder whose weights are taken."""
     other, run = shutil.copytree(bert, tmp_path / "other"), tmp_path / "run"
+    folder = EncoderFolder.open(str(bert))
+    assert folder.has({**folder.architecture, "transformers_version": "5.0.0"})
     short = overrides(PRETRAINED, *SMALL, f"model.encoder.name={bert}", "train.batch_tokens=300")
     assert nmt("train", of_bert, "-o", run, "--device", "cpu", *short) == 0
+    same = ["-c", run / "config.yaml", "--dry-run"]
+    assert nmt("train", of_bert, "-o", tmp_path / "same", "--device", "cpu", *same) == 0
     config = transformers.AutoConfig.from_pretrained(bert)
     config.num_hidden_layers += 1
     transformers.AutoModel.from_config(config).save_pretrained(other)

@@ -124,15 +124,28 @@ def test_a_trial_is_short_whatever_else_is_given(tmp_path):
 
 @pytest.mark.parametrize("recipe", ["addition", "distill", "multi30k", "phrasebook"])
 def test_trials_have_a_folder_of_their_own(recipe):
-    command = ["make", "-n", "-s", "SAMPLE=1", "NMT=nmt", "prepare"]
-    done = subprocess.run(command, cwd=RECIPES / recipe, check=False, capture_output=True, text=True)
+    environment = {name: value for name, value in os.environ.items() if name != "NMT_DATA"}
+    command = ["make", "-n", "-B", "-s", "SAMPLE=1", "NMT=nmt", "prepare"]
+    done = subprocess.run(command, cwd=RECIPES / recipe, check=False, capture_output=True, text=True, env=environment)
     assert "nmt prepare -o work/sample/data" in done.stdout
 
 
 def test_the_teacher_of_distilling_is_the_same_for_every_seed():
-    makefile = (RECIPES / "distill" / "Makefile").read_text("utf-8")
-    (call,) = [line for line in makefile.splitlines() if "-C ../phrasebook" in line]
-    assert {"SEED=1", "SAMPLE=", "TRAIN_OPTIONS=", "WORK=work"} <= set(call.split())
+    teacher = "../phrasebook/work/run"
+    command = ["make", "-n", "-B", "-s", "SEED=2", "SAMPLE=1", "TRAIN_OPTIONS=--device cpu", "NMT=nmt", teacher]
+    done = subprocess.run(command, cwd=RECIPES / "distill", check=True, capture_output=True, text=True)
+    (train,) = [line for line in done.stdout.splitlines() if line.startswith("nmt train")]
+    assert train.split() == [
+        "nmt",
+        "train",
+        "work/data",
+        "-o",
+        "work/run",
+        "-c",
+        "recipe.yaml",
+        "--set",
+        "train.seed=1",
+    ]
 
 
 def test_alignment_of_the_phrasebook_is_measured_for_each_seed(tmp_path):

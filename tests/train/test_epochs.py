@@ -112,11 +112,11 @@ def test_weights_of_unknown_corpora_are_refused_with_the_nearest():
 
 def test_weights_that_leave_no_pairs_are_refused():
     for weight in (0, 1e-4):
-        with pytest.raises(UserError, match="leave not one pair"):
+        with pytest.raises(UserError, match="leaves no training pair"):
             weights_for(corpus_weights={"news": weight, "talks": 0})
 
 
 def test_weights_that_round_every_corpus_to_nothing_are_refused():
     sizes = [CorpusSize(name=name, pairs=1) for name in ("a", "b")]
-    with pytest.raises(UserError, match="not one pair"):
+    with pytest.raises(UserError, match="no training pair"):
         corpus_weights(sizes, TrainConfig(corpus_weights={"a": 0.5, "b": 0.5}))

@@ -172,7 +172,7 @@ def test_finetuning_with_another_vocabulary_reports_new_pieces_and_resumes(other
     assert "resuming from update 12" in words
     assert "joint vocabulary" not in words
     assert nmt("train", other_data / "joint", "-o", tmp_path / "x", "--extend-vocabulary") == 2
-    assert "goes with --finetune-from" in capsys.readouterr().err
+    assert "needs --finetune-from" in capsys.readouterr().err
 
 
 def test_data_with_the_tokenizer_of_a_model_has_its_languages(corpus, tmp_path):

@@ -178,7 +178,7 @@ def test_image_keeps_long_labels_and_titles_inside(tmp_path, png_size):
     assert not ink[:8].any() and not ink[high - 8 :].any()
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error:Glyph")
 def test_image_shows_control_characters_as_unknown_ones(tmp_path):
     """matplotlib would print a warning of each, as no font has them."""
     write_attention(tmp_path / "a.png", [attention("▁a\x16 ▁b", "▁b\x05 ▁\x9f", "one\ttwo\x7f")])

@@ -180,7 +180,7 @@ def test_protected_spans_outside_the_vocabulary_are_reported(writer):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("", "empty"), ("  ", "empty"), ("Straße 5", "cannot write"), ("東京", "cannot write")]
+    ("text", "message"), [("", "empty"), ("  ", "empty"), ("Straße 5", "cannot encode"), ("東京", "cannot encode")]
 )
 def test_required_words_outside_the_vocabulary_are_refused(writer, text, message):
     with pytest.raises(UserError, match=message):

@@ -7,6 +7,7 @@ import numpy as np
 
 from nmtcli.errors import UserError
 from nmtcli.prepare.cleaning.characters import Mask, Texts
+from nmtcli.text.languages import primary
 
 _SHORT = 20  # characters; shorter texts are identified too poorly
 
@@ -56,7 +57,7 @@ class LanguageRule:
         from lingua import IsoCode639_1, Language
 
         known = {language.iso_code_639_1.name.lower(): language for language in Language.all()}
-        codes = [code.lower().replace("_", "-").split("-")[0] for code in self.codes]
+        codes = [primary(code) for code in self.codes]
         if unknown := [code for code in codes if code not in known]:
             raise UserError(
                 f"data.cleaning.min_language_confidence: lingua does not know the language {', '.join(unknown)}",

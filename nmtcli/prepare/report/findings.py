@@ -118,7 +118,7 @@ def named(characters: dict[str, int]) -> str:
 
 
 def findings(report: Report) -> tuple[Finding, ...]:
-    """All findings, worst first; a single one of severity `fine` if there is none."""
+    """All findings, worst first; a single one of severity `ok` if there is none."""
     problems = [finding for check in _CHECKS for finding in check(report)]
     if not problems:
         return (Finding("ok", "No problems found.", ""),)

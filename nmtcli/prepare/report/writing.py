@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from nmtcli.text.languages import primary
+
 _NO_SCRIPTS = {"blanks", "control", "digits", "symbols", "combining"}
 _SYSTEMS = (
     ("cjk", "hiragana", "katakana", "bopomofo"),  # Japanese, Chinese
@@ -40,7 +42,7 @@ def is_letter(kind: str) -> bool:
 
 def scripts_of(language: str) -> tuple[str, ...] | None:
     """The scripts of a language, by a code such as de or zh-Hant; None if it is not known."""
-    return _SCRIPTS_OF.get(language.lower().replace("_", "-").split("-")[0])
+    return _SCRIPTS_OF.get(primary(language))
 
 
 def system_of(shares: Mapping[str, float]) -> tuple[str, ...]:
