@@ -49,7 +49,7 @@ def test_an_item_that_kills_its_workers_is_named(two):
     with connected(str(two.file), silent) as found, found.workers(TextLength, name) as workers:
         results = workers.map(["aa", "die", "b", "cccc"])
         assert next(results) == 2
-        with pytest.raises(ResourceError, match=r"^item die: 2 workers were killed one after the other") as caught:
+        with pytest.raises(ResourceError, match=r"^item die: 2 workers in a row were killed") as caught:
             next(results)
         assert caught.value.exit_code == ExitCode.RESOURCES
 
