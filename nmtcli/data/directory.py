@@ -49,6 +49,7 @@ class Manifest(Section):
     train: SplitSize
     valid: SplitSize
     hubs: tuple[str, ...] = ()  # data sets of the Hugging Face Hub that the training text is from
+    parts: tuple[str, ...] = ()  # the fingerprints of the directories that merged data is made of
 
     @property
     def source_language(self) -> str:

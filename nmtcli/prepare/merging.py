@@ -33,6 +33,7 @@ def merge(output: Path, parts: Sequence[Path]) -> Manifest:
             "several_sentences": _mean_share([data.manifest for data in opened]),
             "corpora": tuple(corpus for data in opened for corpus in data.manifest.corpora),
             "hubs": tuple(dict.fromkeys(hub for data in opened for hub in data.manifest.hubs)),
+            "parts": tuple(part for data in opened for part in _parts(data.manifest)),
             "train": SplitSize(
                 pairs=sum(size.pairs for size in sizes),
                 source_tokens=sum(size.source_tokens for size in sizes),
@@ -48,6 +49,11 @@ def merge(output: Path, parts: Sequence[Path]) -> Manifest:
     return manifest
 
 
+def _parts(manifest: Manifest) -> tuple[str, ...]:
+    """The fingerprints of the directories a manifest's training text is from: its own, unless it was merged."""
+    return manifest.parts or (manifest.fingerprint,)
+
+
 def _mean_share(parts: Sequence[Manifest]) -> float | None:
     """The share of sources with several sentences of all parts; None if it is not known for one of them."""
     shares = [(part.several_sentences, part.train.pairs) for part in parts]
@@ -56,12 +62,14 @@ def _mean_share(parts: Sequence[Manifest]) -> float | None:
 
 
 def _require_fitting(parts: Sequence[Path], opened: Sequence[PreparedData]) -> None:
-    """Raise UserError for a part that does not fit the first one, or is given twice."""
+    """Raise UserError for a part that does not fit the first one, or is given twice, perhaps within merged data."""
     first, one, texts = parts[0], opened[0], opened[0].valid.texts()
     seen: dict[str, Path] = {}
     for path, other in zip(parts, opened, strict=True):
-        if (same := seen.setdefault(other.manifest.fingerprint, path)) is not path:
-            raise UserError(f"{path}: is the same data as {same}", "give each part once")
+        for fingerprint in _parts(other.manifest):
+            if fingerprint in seen:
+                raise UserError(f"{path}: its training text is also in {seen[fingerprint]}", "give each part once")
+            seen[fingerprint] = path
         if other.manifest.data.hold_out_test is not None:
             raise UserError(
                 f"{path}: prepared with --hold-out-test, and its test text may be in the training text of other parts",

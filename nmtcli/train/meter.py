@@ -16,7 +16,7 @@ class Meter:
 
     def __init__(self, objective: Objective, ranks: Ranks) -> None:
         self.objective, self.ranks = objective, ranks
-        self.splits = 0  # micro-batches that ran out of memory and were halved, since the start
+        self.splits = 0  # micro-batches of this rank that ran out of memory and were halved, since the start
         self.restart()
 
     def restart(self) -> None:
@@ -52,7 +52,7 @@ class Meter:
     def read(self, state: TrainState, learning_rate: float) -> dict[str, float]:
         """The averages over all ranks, the counts of the run so far and the objective's metrics; then restarts."""
         assert isinstance(self.sums, Tensor)
-        loss_sum, *sums = self.ranks.sum(*self.sums.tolist())
+        splits, loss_sum, *sums = self.ranks.sum(self.splits, *self.sums.tolist())
         loss = loss_sum / self.tokens
         metrics = {
             "loss": loss if math.isfinite(loss) else math.inf,
@@ -62,7 +62,7 @@ class Meter:
         }
         if isinstance(self.norm, Tensor) and self.norm.is_cuda:
             metrics["gpu_memory"] = torch.cuda.max_memory_allocated(self.norm.device)
-        metrics |= {"learning_rate": learning_rate, "skipped": state.skipped_updates, "out_of_memory": self.splits}
+        metrics |= {"learning_rate": learning_rate, "skipped": state.skipped_updates, "out_of_memory": int(splits)}
         metrics |= self.objective.metrics(sums, self.tokens, state.step)
         self.restart()
         return metrics

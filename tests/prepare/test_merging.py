@@ -71,7 +71,12 @@ def test_data_of_other_settings_is_not_merged(parts, corpus, data, tmp_path, cap
     assert merge(tmp_path / "x", tmp_path / "one", tmp_path / "two") == 2
     assert "its validation text differs from that of" in capsys.readouterr().err
     assert merge(tmp_path / "x", parts[0], parts[1], parts[0]) == 2
-    assert "is the same data as" in capsys.readouterr().err
+    assert "its training text is also in" in capsys.readouterr().err
+    assert merge(tmp_path / "merged", *parts) == 0
+    for again in ((tmp_path / "merged", parts[1]), (parts[1], tmp_path / "merged")):  # it is a part of merged data
+        capsys.readouterr()
+        assert merge(tmp_path / "x", *again) == 2
+        assert f"{again[1]}: its training text is also in {again[0]}" in capsys.readouterr().err
     drawn = [*train, *valid, "--tokenizer", data, "--hold-out-test", "5"]
     assert nmt("prepare", "-o", tmp_path / "drawn", *drawn) == 0
     assert merge(tmp_path / "x", tmp_path / "drawn", parts[0]) == 2

@@ -19,8 +19,11 @@ from nmtcli.train.batches import Batch, make_batch, share
 from nmtcli.train.distributed import Ranks, joined, whole
 from nmtcli.train.gradients import Gradients
 from nmtcli.train.loss import TrainingLoss
+from nmtcli.train.meter import Meter
 from nmtcli.train.precision import MixedPrecision
+from nmtcli.train.state import TrainState
 from tests.models.test_presets import WIDTH, complete_presets, shrunk
+from tests.train.test_meter import Loss
 
 CPU = torch.device("cpu")
 VOCABULARY = 12
@@ -133,6 +136,10 @@ def in_two_ranks(rank, port, room, path):
         assert ranks.gather({"rank": rank, "ü": [1.5, None]}) == [{"rank": r, "ü": [1.5, None]} for r in range(2)]
         assert ranks.most(rank) == 1
         splits = ranks.gather([len(splits) for _, _, splits in results.values()])
+        meter = Meter(Loss(), ranks)
+        meter.splits = 2 * rank  # the log has those of all ranks
+        meter.update_done(torch.ones(1), 1, torch.ones(()))
+        assert meter.read(TrainState(), 0.5)["out_of_memory"] == 2
     if rank == 0:
         torch.save({key: found for key, (found, _, _) in results.items()}, path)
         path.with_suffix(".json").write_text(json.dumps([splits, {key: loss for key, (_, loss, _) in results.items()}]))
