@@ -96,6 +96,8 @@ def test_every_row_of_expected_scores_is_a_model_that_loads(recipe, tmp_path):
         assert training
     if recipe == "addition":  # its other models are not translated by common.mk
         known |= {RECIPES / recipe / name for name in ("plain.yaml", "context.yaml")}
+    if recipe == "kyoto-ja-en":  # trained by recipes/distill
+        known |= {RECIPES / recipe / "student.yaml"}
     assert known == set((RECIPES / recipe).glob("*.yaml")), "a settings file without a row, or a row without its file"
 
 
@@ -163,6 +165,21 @@ def test_variations_of_a_recipe_are_apart_in_results():
         return re.search(r'--label "(.*?)"', done.stdout)[1]
 
     assert [label(), label(WORK="work/plain"), label(SEED=2)] == ["", "plain", ""]
+
+
+def test_the_student_of_kyoto_is_distilled_from_its_run_with_its_own_settings(tmp_path):
+    (tmp_path / "run-rnn").mkdir()
+    output = dry("kyoto-ja-en", tmp_path, "student", "VARIANT=rnn")
+    teacher, student = tmp_path / "run-rnn", tmp_path / "student"
+    assert f"nmt translate -m {teacher} -i {student}/distilled/train.ja" in output
+    assert f"--tokenizer {teacher} --source-language ja --target-language en" in output
+    assert "human" not in output  # the comparison of recipes/distill would take as long again
+    [_, train] = [shlex.split(line) for line in output.splitlines() if line.startswith("nmt train ")]
+    assert train[2] == f"{student}/data"
+    files = [RECIPES / "distill" / b for a, b in pairwise(train) if a == "-c"]
+    config = load_config(files=files)
+    assert files[-1].name == "student.yaml"
+    assert (config.train.max_updates, config.train.threads, config.search.beam_size) == ("auto", None, 1)
 
 
 def test_distilling_writes_nothing_beside_the_human_text(tmp_path):
