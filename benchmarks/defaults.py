@@ -56,7 +56,7 @@ CORPORA = [
     Corpus("multi30k", "multi30k", "en", "de", recipes=MULTI30K),
     Corpus("tatoeba-10k", "tatoeba-de-en", "de", "en", 10_000),
     Corpus("tatoeba-30k", "tatoeba-de-en", "de", "en", 30_000),
-    Corpus("tatoeba", "tatoeba-de-en", "de", "en", recipes={"transformer-small": ["tatoeba-de-en/recipe.yaml"]}),
+    Corpus("tatoeba", "tatoeba-de-en", "de", "en"),
     Corpus("pydocs", "pydocs-ko-en", "ko", "en", recipes={"transformer-small": ["pydocs-ko-en/recipe.yaml"]}),
     Corpus("phrasebook", "phrasebook", "en", "ko", recipes={"default": ["phrasebook/recipe.yaml"]}),
 ]

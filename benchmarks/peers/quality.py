@@ -100,14 +100,8 @@ class Trial:
             ]
             data = self.run.with_name(f"{self.run.name}-data")
             nmt = [str(tool.python), "-m", "nmtcli"]
-            train = [
-                *nmt,
-                "train",
-                str(data),
-                "-o",
-                str(self.run),
-                "--set=train.keep_last=1000",
-            ]  # all, to translate them
+            all_kept = "--set=train.keep_last=1000"  # to translate them
+            train = [*nmt, "train", str(data), "-o", str(self.run), all_kept]
             return [[*nmt, "prepare", "-o", str(data), *languages, *texts], train]
         config = ["-config", self.settings_file()]
         if isinstance(tool, Eole):
@@ -133,18 +127,8 @@ class Trial:
         tool, source = self.tool, self.file("test", 0)
         files = ["-src", str(source), "-output", str(output), "-beam_size", "5"]
         if isinstance(tool, Nmt):
-            return [
-                str(tool.python),
-                "-m",
-                "nmtcli",
-                "translate",
-                "-m",
-                str(checkpoint),
-                "-i",
-                str(source),
-                "-o",
-                str(output),
-            ]
+            nmt = [str(tool.python), "-m", "nmtcli", "translate"]
+            return [*nmt, "-m", str(checkpoint), "-i", str(source), "-o", str(output)]
         if isinstance(tool, Eole):
             return [tool.program("eole"), "predict", "-model_path", str(checkpoint), *files]
         if isinstance(tool, OpenNMTpy):
@@ -223,10 +207,8 @@ def scored(trial: Trial, record: Record, budget: float) -> Iterator[tuple[float,
         lines = read(output.parent, output.name)
         if not (trial.own or isinstance(trial.tool, Nmt)):
             lines = ["".join(line.split(" ")).replace("▁", " ").strip() for line in lines]
-        yield (
-            {step: cpu for cpu, step in record["checkpoints"]}[last],
-            sacrebleu.corpus_bleu(lines, [reference]).score,
-        )
+        cpu = {step: cpu for cpu, step in record["checkpoints"]}[last]
+        yield cpu, sacrebleu.corpus_bleu(lines, [reference]).score
 
 
 def write_raw(place: Workplace, corpus: Path) -> None:
@@ -247,24 +229,10 @@ def report(records: list[Record], budget: float) -> str:
         for limit in times:
             values = [bleu for cpu, bleu in one["bleu"] if cpu <= limit]
             cells.append(f"{values[-1]:.1f}" if values else "–")
-        rows.append(
-            [
-                one["corpus"],
-                one["settings"],
-                NAMES[one["tool"]],
-                *cells,
-                str(one["commands"]),
-                str(one.get("settings_given", "–")),
-            ]
-        )
-    columns = [
-        "corpus",
-        "settings",
-        "tool",
-        *(f"{limit / 60:.0f} min" for limit in times),
-        "commands",
-        "settings given",
-    ]
+        counts = [str(one["commands"]), str(one["settings_given"])]
+        rows.append([one["corpus"], one["settings"], NAMES[one["tool"]], *cells, *counts])
+    minutes = [f"{limit / 60:.0f} min" for limit in times]
+    columns = ["corpus", "settings", "tool", *minutes, "commands", "settings given"]
     days = sorted({time.strftime("%F", time.gmtime(one["when"])) for one in records})
     return f"{' to '.join(dict.fromkeys((days[0], days[-1])))}, {processor()}. CPU minutes.\n\n{table(columns, rows)}\n"
 
@@ -319,16 +287,11 @@ def main() -> None:
             commands = trial.commands()
             written = not (trial.own and isinstance(trial.tool, Nmt))
             settings = count_settings(json.loads(Path(trial.settings_file()).read_text("utf-8"))) if written else 0
-            whole = {"name": trial.name, "corpus": corpus, "settings": trial.settings, "tool": trial.tool.name}
-            whole |= {
-                "bleu": list(scored(trial, record, budget)),
-                "commands": len(commands) + 1,
-                "settings_given": settings,
-                **record,
-            }
-            records.append(whole)
+            row = {"name": trial.name, "corpus": corpus, "settings": trial.settings, "tool": trial.tool.name}
+            counts = {"commands": len(commands) + 1, "settings_given": settings}
+            records.append({**row, **counts, "bleu": list(scored(trial, record, budget)), **record})
             with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(whole) + "\n")
+                file.write(json.dumps(records[-1]) + "\n")
     if records:
         print(report(records, budget))
         draw(records, folder / "quality.png")
