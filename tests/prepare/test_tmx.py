@@ -169,6 +169,7 @@ def test_units_may_cross_block_boundaries(tmp_path):
     [
         (tmx(GOOD)[:-8], "cut short"),
         (tmx(GOOD, GOOD)[:-40], "cut short"),
+        (tmx(GOOD, "<!-- " + GOOD), "cut short"),
         (tmx(), "no translation unit"),
         (tmx(unit(("en", "x"), ("fr", "y"))), r"no unit has text in en and de \(languages: en, fr\)"),
         ("house\n", "not XML"),
@@ -203,3 +204,10 @@ def test_an_ampersand_in_cdata_is_text(tmp_path):
 def test_a_code_between_words_that_end_in_a_mark_becomes_a_space(tmp_path):
     pairs, _, _ = read(tmp_path, tmx(unit(("en", "हिन्दी<ph/>भाषा"), ("de", "a"))))
     assert pairs == [("हिन्दी भाषा", "a")]
+
+
+@pytest.mark.parametrize("length", [0, 2**18 - 60, 2**19])
+def test_units_in_comments_are_no_units(length, tmp_path):
+    hidden = unit(("en", "cat"), ("de", "Katze"))
+    pairs, reasons, _ = read(tmp_path, tmx(GOOD, f"<!--{hidden}{'-x' * length}{hidden}-->", GOOD, "<!---->", GOOD))
+    assert pairs == [("house", "Haus")] * 3 and not reasons

@@ -24,7 +24,7 @@ _CERTAIN = 8  # so many valid multi-byte characters are UTF-8, not chance
 _LONGEST_CHARACTER = 4  # bytes; the last one may be cut
 _LONGEST = 2**22  # maximum characters of a unit; a longer one has no end
 
-_UNIT = re.compile(r"<((?:[\w.-]+:)?tu)(?=[\s>/])")
+_UNIT = re.compile(r"<(?:((?:[\w.-]+:)?tu)(?=[\s>/])|!--)")  # or a comment
 _DECLARED = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([\w.:-]+)["']""")
 _NAMESPACE = re.compile(r"""\sxmlns:[\w.-]+\s*=\s*(?:"[^"<]*"|'[^'<]*')""")
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
@@ -153,7 +153,7 @@ class Tmx(FileReader):
             yield _NO_XML.sub("\ufffd", decoder.decode(b"", final=True))
 
     def _units(self, text: str, more: Iterator[str]) -> Iterator[str]:
-        """Each unit from its start tag to its end tag, or to the start of the next unit."""
+        """Each unit from its start tag to its end tag, or to the start of the next unit; none of comments."""
         ended = False
         while True:
             begin = _UNIT.search(text)
@@ -163,6 +163,14 @@ class Tmx(FileReader):
                 if rest is None:
                     break
                 text = text[-100:] + rest
+                continue
+            if begin[1] is None:
+                text = text[begin.end() :]
+                while (stop := text.find("-->")) < 0:
+                    if (rest := next(more, None)) is None:
+                        raise self._cut_short()
+                    text = text[-2:] + rest
+                text = text[stop:]
                 continue
             text = text[begin.start() :]
             last = f"</{begin[1]}"
