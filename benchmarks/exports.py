@@ -23,7 +23,7 @@ from typing import Any
 
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
-from nmtcli.checkpoint import find_model, read_info
+from nmtcli.checkpoint import find_model, load_tokenizers, read_info
 from nmtcli.export.conditions import PRECISIONS, reachable_formats
 from nmtcli.translate.translator import Translator
 
@@ -100,7 +100,8 @@ def peak() -> float:
 def exports(model: Path, out: Path) -> Iterator[tuple[str, str, Path]]:
     """Format, precision and directory of the model itself and of each of its exports, made where they are missing."""
     yield "run", "fp32", find_model(model)
-    for form in reachable_formats(read_info(find_model(model)).model):
+    folder = find_model(model)
+    for form in reachable_formats(read_info(folder).model, load_tokenizers(folder)):
         for precision in PRECISIONS[form]:
             directory = out / f"{model.name}-{form}-{precision}"
             if not directory.exists():

@@ -117,6 +117,21 @@ def read_json(path: Path) -> dict[str, Any]:
     return loaded
 
 
+def load_tokenizers(directory: Path) -> Tokenizers:
+    """The tokenizers of the model in `directory`; raises DataError where they are damaged or of another model."""
+    info, tokenizers = read_info(directory), Tokenizers.load(directory)
+    for side, tokenizer, size in (
+        ("source", tokenizers.source, info.source_size),
+        ("target", tokenizers.target, info.target_size),
+    ):
+        if len(tokenizer) != size:
+            raise DataError(
+                f"{directory}: the {side} tokenizer has {len(tokenizer):,} pieces, the model {size:,}",
+                "the files are of different models; copy them again",
+            )
+    return tokenizers
+
+
 def find_model(path: Path) -> Path:
     """The model directory of `path`: a checkpoint or an export itself, or the best (else last) checkpoint of a run."""
     if (path / INFO).is_file():

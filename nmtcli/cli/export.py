@@ -16,6 +16,7 @@ from nmtcli.paths import quoted
 
 if TYPE_CHECKING:
     from nmtcli.config import ModelConfig
+    from nmtcli.data.tokenizer import Tokenizers
     from nmtcli.export.card import ExportReport
     from nmtcli.export.conditions import ExportFormat
 
@@ -96,24 +97,24 @@ def _check(run: Path | None, preset: str | None, form: "ExportFormat | None", qu
     """Print what prevents each format. Raises CheckFailed if `form` or `quantize` is impossible."""
     from nmtcli.export.conditions import PRECISIONS, reachable_formats, unmet
 
-    name, model = _settings(run, preset)
-    show_formats(model)
-    if form is not None and unmet(model, form):
+    name, model, tokenizers = _model(run, preset)
+    show_formats(model, tokenizers)
+    if form is not None and unmet(model, tokenizers, form):
         raise CheckFailed(f"{name}: cannot be exported to {form}", "change the settings named above")
-    possible = [one for one in reachable_formats(model) if quantize is None or quantize in PRECISIONS[one]]
+    possible = [one for one in reachable_formats(model, tokenizers) if quantize is None or quantize in PRECISIONS[one]]
     if not possible or (form is not None and form not in possible):
         to = f" to {form}" if form else ""
         hint = f"{quantize} is possible with --format {' or '.join(possible)}" if possible else "use another precision"
         raise CheckFailed(f"{name}: cannot be exported{to} in {quantize}", hint)
 
 
-def show_formats(model: "ModelConfig") -> None:
+def show_formats(model: "ModelConfig", tokenizers: "Tokenizers | None") -> None:
     """Print a row for each format: its precisions, or what prevents it."""
     from nmtcli.export.conditions import CTRANSLATE2_REFUSES, PRECISIONS, ExportFormat, unmet
 
     table = Table("export to", "", box=None, pad_edge=False)
     for form in get_args(ExportFormat):
-        conditions = unmet(model, form)
+        conditions = unmet(model, tokenizers, form)
         lines = [f"no: {one}" for one in conditions] or [", ".join(PRECISIONS[form])]
         if form == "ctranslate2" and not conditions:
             lines.append(f"without {CTRANSLATE2_REFUSES}")
@@ -121,20 +122,21 @@ def show_formats(model: "ModelConfig") -> None:
     stdout.print(table)
 
 
-def _settings(run: Path | None, preset: str | None) -> tuple[str, "ModelConfig"]:
-    """Name and settings of the model of a run, checkpoint, export, config file or preset."""
-    from nmtcli.checkpoint import INFO, read_info
+def _model(run: Path | None, preset: str | None) -> tuple[str, "ModelConfig", "Tokenizers | None"]:
+    """Name and settings of the model of a run, checkpoint, export, config file or preset, and its tokenizers if any."""
+    from nmtcli.checkpoint import INFO, RunDirectory, load_tokenizers, read_info
     from nmtcli.interchange.models import local_model
     from nmtcli.settings import load_config
 
     if run is None:
         if preset is None:
             raise UserError("--check needs a run or a preset", "nmt export RUN --check, or --preset NAME")
-        return preset, load_config(preset).model
+        return preset, load_config(preset).model, None
     if run.is_file():
-        return str(run), load_config(preset, files=[run]).model
+        return str(run), load_config(preset, files=[run]).model, None
     if preset is not None:
         raise UserError(f"{run}: --preset does not apply, it has settings", "leave --preset out, or give a config file")
-    if not (run / INFO).is_file() and (run / "config.yaml").is_file():
-        return str(run), load_config(files=[run / "config.yaml"]).model
-    return str(run), read_info(local_model(run)).model
+    if (run / "config.yaml").is_file() and not RunDirectory(run).steps() and not (run / INFO).is_file():
+        return str(run), load_config(files=[run / "config.yaml"]).model, None
+    directory = local_model(run)
+    return str(run), read_info(directory).model, load_tokenizers(directory)

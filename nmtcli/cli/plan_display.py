@@ -34,7 +34,7 @@ def show_plan(given: Config, config: Config, data: PreparedData, device: torch.d
         table.add_row(name, Text(value))
     stdout.print(table)
     if verbose:
-        show_formats(config.model)
+        show_formats(config.model, data.tokenizers)
     warn_of_many_epochs(plan.total, plan.epochs, plan.pairs)
     warn_of_long_time(plan.seconds)
 
@@ -75,7 +75,7 @@ def rows(
             f"{format_time(plan.seconds)} on {_place(device, settings.threads)} at {plan.tokens_per_second:,.0f} target"
             " tokens/s; validation comes on top, early stopping may end it sooner",
         ),
-        ("export to", ", ".join(reachable_formats(config.model))),
+        ("export to", ", ".join(reachable_formats(config.model, data.tokenizers))),
     ]
 
 

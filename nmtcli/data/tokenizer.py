@@ -383,19 +383,6 @@ class Tokenizers:
         """Whether the source has the tokenizer of a pretrained encoder."""
         return self.source.special_ids is not None
 
-    def require_sentencepiece(self, form: str) -> None:
-        """Raise UserError for tokenizers that an export of this format, which segments by SentencePiece, cannot use."""
-        if self.pretrained:
-            raise UserError(
-                f"the tokenizer of a pretrained encoder cannot be exported to {form}, which has SentencePiece models",
-                "prepare the data without data.tokenizer.pretrained and train again, or export to another format",
-            )
-        if "word" in (self.source.type, self.target.type):
-            raise UserError(
-                f"a tokenizer of type word cannot be exported to {form}: its unknown words differ from SentencePiece's",
-                "train with data.tokenizer.type unigram or bpe",
-            )
-
     def save(self, directory: Path) -> None:
         """Write one file (joint) or two into an existing directory."""
         if self.joint:

@@ -10,22 +10,10 @@ from pathlib import Path
 
 from nmtcli.checkpoint import CARD, ModelInfo
 from nmtcli.data.tokenizer import Tokenizers
-from nmtcli.errors import UserError
 from nmtcli.translate.runtimes.ctranslate2 import FOLDER
 
 PACKAGE_VERSION = "1.0"
 ARGOS_VERSION = "1.9"  # the first with this form of tokenizer and of CTranslate2 models
-
-
-def check_argos(tokenizers: Tokenizers) -> None:
-    """Raise UserError for tokenizers that Argos Translate cannot use."""
-    tokenizers.require_sentencepiece("argos")
-    if tokenizers.target.byte_pieces.any() and not tokenizers.source.byte_pieces.any():
-        raise UserError(
-            "the model cannot be exported to argos: its target tokenizer has byte pieces, but its source tokenizer,"
-            " which joins the target pieces there, has none",
-            "prepare the data with data.tokenizer.byte_fallback=true and train again",
-        )
 
 
 def write_argos(model: Path, info: ModelInfo, tokenizers: Tokenizers, file: Path) -> None:

@@ -24,6 +24,7 @@ from nmtcli.models.seq2seq import Seq2Seq, log_softmax_
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.decoding import decode
 from nmtcli.translate.runtimes import Runtime, Searcher
+from nmtcli.translate.runtimes.ctranslate2 import POSITIONS
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
 from nmtcli.translate.search import Hypothesis
 from nmtcli.translate.translation import LineHandling, Translation
@@ -142,7 +143,8 @@ def compare(
         search = info.search.model_copy(update={"method": "beam", "stopping": "count", "beam_groups": 1})
     comparable: Runtime | Searcher = original
     if info.kind == "ctranslate2":
-        comparable = _LikeCTranslate2(original)
+        searcher: Searcher = _LikeCTranslate2(original)
+        comparable = searcher
     elif tokenizers is not None:
         comparable = _WithoutPadding(original)
     source = Translator(comparable, tokenizers or export.tokenizers, search)
@@ -223,6 +225,8 @@ class _WithoutPadding:
 
 class _LikeCTranslate2(_WithoutPadding):
     """A PyTorch model with the output of CTranslate2: bytes that form no character are removed at the end."""
+
+    max_tokens = POSITIONS - 1
 
     def check(self, config: SearchConfig, handling: LineHandling) -> None:
         """See `Searcher`: our own search can do all."""

@@ -1,6 +1,7 @@
 """The possible export formats of a model, and what prevents the others.
 
-They depend on the settings only, so `nmt train --dry-run` and `nmt export --check` show them before training.
+They depend on the settings and tokenizers only, so `nmt train --dry-run` and `nmt export --check` show them before
+training.
 """
 
 from typing import Literal, get_args
@@ -8,6 +9,8 @@ from typing import Literal, get_args
 from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import ModelConfig, SearchConfig
 from nmtcli.config.search import SAMPLING_SETTINGS
+from nmtcli.data.tokenizer import Tokenizers
+from nmtcli.interchange.marian_vocabulary import tags
 
 ExportFormat = Literal["safetensors", "onnx", "ctranslate2", "marian", "argos"]
 
@@ -25,17 +28,24 @@ CTRANSLATE2_REFUSES = (
 )
 
 
-def unmet(model: ModelConfig, form: ExportFormat) -> list[str]:
-    """Messages of the unmet conditions of a format for a model of these settings; empty if it is possible."""
+def unmet(model: ModelConfig, tokenizers: Tokenizers | None, form: ExportFormat) -> list[str]:
+    """Messages of the unmet conditions of a format for a model of these settings; empty if it is possible.
+
+    `tokenizers` are None if they are not known: those of a preset.
+    """
     match form:
         case "safetensors":
-            return []
+            messages = []
         case "onnx":
-            return _onnx(model)
+            messages = _onnx(model)
         case "ctranslate2" | "argos":
-            return _ctranslate2(model)
+            messages = _ctranslate2(model)
         case "marian":
-            return _marian(model)
+            messages = _marian(model)
+    if tokenizers is not None and form in ("marian", "argos"):
+        own = _joined_by_argos if form == "argos" else _language_tags
+        messages += _sentencepiece(tokenizers) or own(tokenizers)
+    return messages
 
 
 def settle_search(search: SearchConfig, form: ExportFormat) -> tuple[SearchConfig, list[str]]:
@@ -57,9 +67,9 @@ def settle_search(search: SearchConfig, form: ExportFormat) -> tuple[SearchConfi
     return SearchConfig.model_validate(search.model_dump() | changed), messages
 
 
-def reachable_formats(model: ModelConfig) -> list[ExportFormat]:
-    """The possible formats of a model of these settings."""
-    return [form for form in get_args(ExportFormat) if not unmet(model, form)]
+def reachable_formats(model: ModelConfig, tokenizers: Tokenizers | None) -> list[ExportFormat]:
+    """The possible formats of a model of these settings; `tokenizers` as in `unmet`."""
+    return [form for form in get_args(ExportFormat) if not unmet(model, tokenizers, form)]
 
 
 def _onnx(model: ModelConfig) -> list[str]:
@@ -112,3 +122,28 @@ def _marian(model: ModelConfig) -> list[str]:
     if encoder.reverse_source:
         messages.append("model.encoder.reverse_source is true: MarianMT cannot reverse the source")
     return messages
+
+
+def _sentencepiece(tokenizers: Tokenizers) -> list[str]:
+    if tokenizers.pretrained:
+        return ["the source tokenizer is that of a pretrained encoder: the format has SentencePiece models"]
+    if "word" in (tokenizers.source.type, tokenizers.target.type):
+        return ["data.tokenizer.type is word: SentencePiece itself writes unknown words otherwise"]
+    return []
+
+
+def _joined_by_argos(tokenizers: Tokenizers) -> list[str]:
+    if tokenizers.target.byte_pieces.any() and not tokenizers.source.byte_pieces.any():
+        return [
+            "data.tokenizer.byte_fallback is false for the source only: the source tokenizer joins the target pieces"
+            " there"
+        ]
+    return []
+
+
+def _language_tags(tokenizers: Tokenizers) -> list[str]:
+    """MarianMT cuts a tag off before segmentation; after a tag of ours, in training, was a piece ▁ before it."""
+    source = tokenizers.source
+    pieces = {*source.pieces(range(len(source)))}
+    own = [tag for tag in tags(sorted(source.symbols)) if tag in pieces and f"▁{tag}" not in pieces]
+    return [f"MarianMT reads {own[0]} as no model was trained on it here: name tags <2fra>, not >>fra<<"] if own else []

@@ -27,7 +27,7 @@ from nmtcli.models.transformer import (
     TransformerEncoder,
 )
 from nmtcli.translate.runtimes.ctranslate2 import FOLDER, POSITIONS, TYPES
-from nmtcli.vocabulary import BOS, PAD
+from nmtcli.vocabulary import BOS, PAD, SPECIAL
 
 if TYPE_CHECKING:
     from ctranslate2.specs import TransformerSpec
@@ -138,7 +138,12 @@ def _rotary(settings: EncoderConfig | DecoderConfig) -> dict[str, Any]:
 
 
 def _pieces(tokenizer: Tokenizer) -> Sequence[str]:
-    return tokenizer.pieces(range(len(tokenizer)))
+    """A name for each id. CTranslate2 needs EOS to be </s> and all names to be different, as those of pretrained
+    tokenizers are not; `nmt` has the tokenizer itself.
+    """
+    if tokenizer.special_ids is None:
+        return tokenizer.pieces(range(len(tokenizer)))
+    return ["<pad>", "<s>", "</s>", "<unk>", *map(str, range(SPECIAL, len(tokenizer)))]
 
 
 def _norm(spec: Any, norm: nn.LayerNorm) -> None:

@@ -27,7 +27,7 @@ from nmtcli.checkpoint import (
 from nmtcli.data.directory import PreparedData, open_data
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import REPORT_IT, CheckFailed, DataError, UserError
-from nmtcli.export.argos import check_argos, write_argos
+from nmtcli.export.argos import write_argos
 from nmtcli.export.card import ExportReport, model_card
 from nmtcli.export.checking import Comparison, Probes, compare
 from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats, settle_search, unmet
@@ -49,6 +49,7 @@ _KINDS: dict[ExportFormat, Kind] = {
     "ctranslate2": "ctranslate2",
     "argos": "ctranslate2",
 }  # else pytorch
+_ANOTHER_PLACE = "or set TMPDIR to a directory on another disk"
 
 
 def export(options: ExportOptions) -> ExportReport:
@@ -67,8 +68,9 @@ def export(options: ExportOptions) -> ExportReport:
     origins = RunDirectory(source).select(options.average) if options.average else [local_model(source)]
     origin = origins[-1]
     info = read_info(origin)
-    _check_possible(source, origin, info, form, precision)
-    tokenizers = Tokenizers.load(origin)
+    checkpoint.check_export(origin, info)
+    tokenizers = checkpoint.load_tokenizers(origin)
+    _check_possible(source, info, tokenizers, form, precision)
     data = _open_data(options.data, info)
     probes = Probes.of(data) if data else Probes.random(tokenizers.source)
     model = checkpoint.load_model(origin)
@@ -78,14 +80,13 @@ def export(options: ExportOptions) -> ExportReport:
     search, replaced = settle_search(info.search, form)
     made = {"nmtcli": __version__, "kind": kind, "precision": precision, "search": search}
     info = info.model_copy(update=made)
-    if form == "argos":
-        check_argos(tokenizers)
     with _staged(output, form) as directory, TemporaryDirectory() as place:
         opened = directory
         if form == "marian":
             write_marian(model, info, tokenizers, directory)
             opened = Path(place)
-            convert(directory, opened, info.data_fingerprint)
+            with writing(opened, _ANOTHER_PLACE):
+                convert(directory, opened, info.data_fingerprint)
         else:
             write_export(model, info, tokenizers, directory)
         if data and options.vocabulary_shortlist:
@@ -93,7 +94,8 @@ def export(options: ExportOptions) -> ExportReport:
         start = time.perf_counter()
         engine = open_engine(opened, read_info(opened), "cpu")
         seconds = time.perf_counter() - start
-        translator = Translator(engine, Tokenizers.load(opened), info.search)  # without the shortlist, as by default
+        # without the shortlist, as by default
+        translator = Translator(engine, checkpoint.load_tokenizers(opened), info.search)
         other_ids = tokenizers if form == "marian" else None
         comparison = check_export(model, translator, info, probes, options.force, other_ids)
         files = file_digests(directory)
@@ -131,8 +133,8 @@ def _staged(output: Path, form: ExportFormat) -> Iterator[Path]:
     with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
     check_output(output)
-    with TemporaryDirectory() as directory, writing(output):
-        yield Path(directory)
+    with TemporaryDirectory() as place, writing(Path(place), _ANOTHER_PLACE):
+        yield Path(place)
 
 
 def write_export(model: Seq2Seq, info: ModelInfo, tokenizers: Tokenizers, directory: Path) -> None:
@@ -187,16 +189,15 @@ def check_export(
 
 
 def _check_possible(
-    source: Path, origin: Path, info: ModelInfo, form: ExportFormat, precision: StoredPrecision
+    source: Path, info: ModelInfo, tokenizers: Tokenizers, form: ExportFormat, precision: StoredPrecision
 ) -> None:
-    checkpoint.check_export(origin, info)
     if info.kind != "pytorch" or info.precision != "fp32":
         kind = info.kind if info.kind != "pytorch" else info.precision
         raise DataError(f"{source}: is an export to {kind} already", "export from the run or a checkpoint")
-    if conditions := unmet(info.model, form):
+    if conditions := unmet(info.model, tokenizers, form):
         raise UserError(
             "\n".join(f"{source}: cannot be exported to {form}: {condition}" for condition in conditions),
-            f"--format {' or '.join(reachable_formats(info.model))}",
+            f"--format {' or '.join(reachable_formats(info.model, tokenizers))}",
         )
     if precision not in (possible := PRECISIONS[form]):
         raise UserError(

@@ -13,7 +13,7 @@ from nmtcli.checkpoint import INFO, read_json
 from nmtcli.data.pretrained_tokenizer import PretrainedTokenizer
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import DataError, UserError
-from nmtcli.interchange.hub import hub_folder, is_hub_name
+from nmtcli.interchange.hub import hub_folder, is_hub_name, no_safetensors
 from nmtcli.models.pretrained import FAMILIES, position_limit
 from nmtcli.paths import quoted
 
@@ -27,6 +27,7 @@ _OMITTED = {
     *("_name_or_path", "transformers_version", "architectures", "auto_map", "dtype", "torch_dtype", "model_type"),
     *("id2label", "label2id", "problem_type", "return_dict", "output_hidden_states", "output_attentions"),
 }
+_AROUND = 2  # tokens before and after a sentence
 T = TypeVar("T")
 
 
@@ -61,17 +62,12 @@ class EncoderFolder:
         if settings.get("is_decoder") or settings.get("add_cross_attention"):
             raise UserError(f"{name}: a decoder, not an encoder (is_decoder or add_cross_attention)", "choose another")
         if not any(path.glob("*.safetensors")):
-            code = (
-                "from transformers import AutoModel as M, AutoTokenizer as T; "
-                f"[one.from_pretrained({str(path)!r}).save_pretrained('NEW') for one in (M, T)]"
-            )
-            raise UserError(
-                f"{name}: has no model.safetensors; nmt reads no other weights, because opening a pickle can run code",
-                f"if you trust it, convert it with transformers: python -c {quoted(code)}",
-            )
+            raise no_safetensors(given, "AutoModel")
         AutoConfig = _transformers().AutoConfig  # noqa: N806
         config = _read(name, lambda: AutoConfig.from_pretrained(path, local_files_only=True)).to_dict()
-        return cls(name, path, {"model_type": kind, **_kept(config)})
+        architecture = {"model_type": kind, **_kept(config)}
+        _read(name, lambda: _try(architecture))
+        return cls(name, path, architecture)
 
     def tokenizer(self) -> PretrainedTokenizer:
         """Its tokenizer. Raises UserError for one that transformers does not have as a fast one."""
@@ -92,9 +88,9 @@ class EncoderFolder:
             made = PretrainedTokenizer(backend.to_str().encode())
         except ValueError as error:
             raise UserError(f"{self.name}: cannot use its tokenizer: {error}", "choose another encoder") from None
-        if len(made) > self.architecture["vocab_size"] + 1:
+        if (size := max(backend.get_vocab().values()) + 1) > self.architecture["vocab_size"]:
             raise UserError(
-                f"{self.name}: its tokenizer has {len(made):,} pieces, the encoder embeddings of"
+                f"{self.name}: its tokenizer has {size:,} pieces, the encoder embeddings of"
                 f" {self.architecture['vocab_size']:,}",
                 "copy the folder again",
             )
@@ -146,6 +142,17 @@ class EncoderFolder:
         return weights
 
 
+def _try(architecture: dict[str, Any]) -> None:
+    """Raise an error for settings that are no model, or that can read no word."""
+    import torch  # noqa: PLC0415 - slow
+
+    if position_limit(architecture) <= _AROUND:
+        raise ValueError(f"max_position_embeddings is {architecture['max_position_embeddings']}")
+    transformers = _transformers()
+    with torch.device("meta"):
+        transformers.AutoModel.from_config(transformers.AutoConfig.for_model(**architecture))
+
+
 def _kept(config: dict[str, Any]) -> dict[str, Any]:
     """The settings in a config.json that make a model of another kind."""
     return {key: value for key, value in config.items() if key not in _OMITTED}
@@ -161,16 +168,15 @@ def _transformers() -> Any:
 
 def _read(name: str, open_part: Callable[[], T]) -> T:
     """A part of a folder by the code of transformers, whose errors are many; without its warnings and progress bar."""
-    from safetensors import SafetensorError  # noqa: PLC0415 - as transformers
-
     logging = _transformers().logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    kinds = OSError, ValueError, KeyError, ImportError, RuntimeError, AttributeError, TypeError, SafetensorError
     try:
         return open_part()
-    except kinds as error:
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # of many types for a damaged file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"{name}: transformers cannot open it: {reason}", "copy the folder again, or choose another"

@@ -6,10 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from nmtcli.errors import DataError, UserError
+from nmtcli.paths import quoted
 
 _NAME = re.compile(r"(?P<name>[\w-][\w.-]*/[\w.-]+?)(?:@(?P<revision>[\w./-]+))?")
 # Weights that no version of nmt reads, and weights of other frameworks.
 _IGNORED = ["pytorch_model*", "*.bin.index.json", "tf_model*", "flax_model*", "rust_model*", "*.ckpt", "*.pt", "*.h5"]
+
+MARIAN_CLASS = "AutoModelForSeq2SeqLM"  # of transformers, for MarianMT
 
 
 def is_hub_name(path: Path) -> bool:
@@ -54,6 +57,21 @@ def hub_folder(path: Path, hint: str, files: Sequence[str] | None = None) -> Pat
             f"{path}: no such directory, and it cannot be downloaded from the Hugging Face Hub: {reason}",
             hint,
         ) from None
+
+
+def no_safetensors(model: Path, kind: str) -> UserError:
+    """The error for a folder or a hub model with other weights only; `kind` is the class of transformers for it."""
+    match = _NAME.fullmatch(str(model)) if is_hub_name(model) else None
+    name = str(model) if match is None else match["name"]
+    revision = "" if match is None or match["revision"] is None else f", revision={match['revision']!r}"
+    code = (
+        f"from transformers import {kind} as M, AutoTokenizer as T; "
+        f"[one.from_pretrained({name!r}{revision}).save_pretrained('NEW') for one in (M, T)]"
+    )
+    return UserError(
+        f"{model}: has no model.safetensors; nmt reads no other weights, because opening a pickle can run code",
+        f"if you trust it, convert it with transformers: python -c {quoted(code)}",
+    )
 
 
 def _has_weights(folder: Path) -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor
 from nmtcli.checkpoint import ModelInfo, load_tensors, model_weights, read_json, write_model
 from nmtcli.config import DataConfig, ModelConfig, SearchConfig
 from nmtcli.errors import DataError, UserError
+from nmtcli.interchange.hub import MARIAN_CLASS, no_safetensors
 from nmtcli.interchange.marian_vocabulary import EOS_PIECE, PAD_PIECE, UNK_PIECE, Side, Vocabulary, tokenizers_of
 from nmtcli.interchange.marian_weights import (
     BIAS,
@@ -30,7 +31,6 @@ from nmtcli.interchange.marian_weights import (
     marian_positions,
 )
 from nmtcli.models.quantized import empty_model
-from nmtcli.paths import quoted
 from nmtcli.vocabulary import BOS
 
 CONFIG, GENERATION, TOKENIZER, WEIGHTS = (
@@ -72,7 +72,11 @@ def convert(folder: Path, output: Path, fingerprint: str) -> None:
     )
     tensors = load_tensors(folder / WEIGHTS)
     tables = _Tables.of(folder, tensors, settings)
-    for vocabulary, table in ((source_vocabulary, tables.source), (target_vocabulary, tables.target)):
+    for vocabulary, table in (
+        (source_vocabulary, tables.source),
+        (target_vocabulary, tables.target),
+        (target_vocabulary, tables.output),
+    ):
         if max(vocabulary.values()) >= len(table):
             raise DataError(
                 f"{folder / WEIGHTS}: has {len(table):,} embeddings, too few for the vocabulary",
@@ -80,7 +84,7 @@ def convert(folder: Path, output: Path, fingerprint: str) -> None:
             )
     tie = "none" if not tables.tied else "all" if tables.shared and tokenizers.joint else "target"
     first = settings.get("decoder_start_token_id", target_vocabulary[PAD_PIECE])
-    if not isinstance(first, int) or not 0 <= first < len(tables.target):
+    if type(first) is not int or not 0 <= first < len(tables.target):
         raise DataError(
             f"{folder / CONFIG}: decoder_start_token_id {first} is no row of the embeddings",
             "the file is damaged, or of another model; copy it again",
@@ -127,15 +131,7 @@ def _check_files(folder: Path) -> None:
         if (folder / name).is_file():
             continue
         if name == WEIGHTS and any(folder.glob("pytorch_model*.bin")):
-            code = (
-                "from transformers import AutoModelForSeq2SeqLM as M, AutoTokenizer as T; "
-                f"[one.from_pretrained({str(folder)!r}).save_pretrained('NEW') for one in (M, T)]"
-            )
-            raise UserError(
-                f"{folder}: has only pytorch_model.bin; nmt reads weights from {WEIGHTS}, because opening a pickle can"
-                " run code",
-                f"if you trust it, convert it with transformers: python -c {quoted(code)}",
-            )
+            raise no_safetensors(folder, MARIAN_CLASS)
         if name == WEIGHTS and any(folder.glob("*.safetensors.index.json")):
             raise UserError(f"{folder}: the weights are in several files", f"save them as one {WEIGHTS}")
         raise DataError(f"{folder / name}: missing", "the folder of a MarianMT model needs it; copy it again")
@@ -169,8 +165,10 @@ class _Tables:
         names: list[tuple[str, ...]]
         if tied and shared:
             names = [(SHARED, TARGET, SOURCE, OUTPUT)] * 3
-        else:  # a table that is not stored under its own name is the shared one
-            names = [(SOURCE, SHARED), (TARGET, SHARED), (TARGET, SHARED) if tied else (OUTPUT, TARGET, SHARED)]
+        elif tied:  # a table that is not stored under its own name is the shared one
+            names = [(SOURCE, SHARED), (TARGET, OUTPUT, SHARED), (TARGET, OUTPUT, SHARED)]
+        else:
+            names = [(SOURCE, SHARED), (TARGET, SHARED), (OUTPUT, TARGET, SHARED)]
         found = [next((tensors[name] for name in one if name in tensors), None) for one in names]
         if any(table is None for table in found):
             raise DataError(f"{folder / WEIGHTS}: has no embeddings", "the file is damaged; copy it again")

@@ -7,7 +7,7 @@ side. Marian cuts the tag off before segmentation; the symbol includes the space
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Side:
     written: list[int]  # the id that Marian writes; -1 for none
 
 
-def tags(vocabulary: Vocabulary) -> list[str]:
+def tags(vocabulary: Iterable[str]) -> list[str]:
     """The language tags of a vocabulary."""
     return [piece for piece in vocabulary if _TAG.fullmatch(piece)]
 

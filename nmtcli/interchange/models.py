@@ -8,10 +8,10 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from nmtcli.checkpoint import INFO, find_model, read_json
+from nmtcli.checkpoint import INFO, WEIGHTS, find_model, read_json
 from nmtcli.data.digests import checksum_of, sha256
 from nmtcli.errors import UserError
-from nmtcli.interchange.hub import hub_folder, is_hub_name
+from nmtcli.interchange.hub import MARIAN_CLASS, hub_folder, is_hub_name, no_safetensors
 from nmtcli.staging import staged, writing
 
 CONVERSION = 1  # raised when the result of a conversion changes
@@ -34,6 +34,8 @@ def local_model(path: Path) -> Path:
         raise UserError(
             f"{path}: a Hugging Face model of type {kind}; nmt opens those of type marian", "open it with transformers"
         )
+    if is_hub_name(path) and not (directory / WEIGHTS).is_file():  # others were not downloaded
+        raise no_safetensors(path, MARIAN_CLASS)
     return _converted(directory)
 
 

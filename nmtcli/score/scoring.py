@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmtcli.checkpoint import model_files
+from nmtcli.checkpoint import load_tokenizers, model_files
 from nmtcli.data.files import File
-from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.errors import CheckFailed, DataError, UserError
 from nmtcli.metrics import METRICS
 from nmtcli.metrics import texts as reading
@@ -329,4 +328,4 @@ def _open_scorer(options: ScoreOptions, model: Path, links: bool) -> PairScorer:
         raise UserError(f"{model}: the model has no attention, so no alignment", "use --format tsv or jsonl")
     (engine,) = opening.open_engines(models, packed=False)
     most = engine.max_tokens if isinstance(engine, Searcher) else None
-    return PairScorer(engine.forced, Tokenizers.load(models.directories[0]), models.search.batch_tokens, most)
+    return PairScorer(engine.forced, load_tokenizers(models.directories[0]), models.search.batch_tokens, most)

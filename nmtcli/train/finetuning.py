@@ -7,7 +7,15 @@ from typing import Self
 
 import torch
 
-from nmtcli.checkpoint import NewerFormat, RunDirectory, check_export, load_model, model_weights, read_info
+from nmtcli.checkpoint import (
+    NewerFormat,
+    RunDirectory,
+    check_export,
+    load_model,
+    load_tokenizers,
+    model_weights,
+    read_info,
+)
 from nmtcli.config import Config, ModelConfig
 from nmtcli.data.directory import PreparedData
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
@@ -69,7 +77,7 @@ class FirstModel:
         if changes := [change for key, change in differences(original, config) if key not in DROPOUTS]:
             lines = "\n".join(f"{self.name}: the model has other settings: {change}" for change in changes)
             raise UserError(lines, "leave out the model settings: with --finetune-from they are the given model's")
-        theirs, ours = Tokenizers.load(self.directory), data.tokenizers
+        theirs, ours = load_tokenizers(self.directory), data.tokenizers
         if theirs == ours:
             return []
         if (theirs.pretrained or ours.pretrained) and theirs.source != ours.source:
@@ -108,7 +116,7 @@ class FirstModel:
 
         Rows of embeddings and output layer go by piece. Pieces the model did not have keep their random weights.
         """
-        theirs, old = Tokenizers.load(self.directory), model_weights(load_model(self.directory))
+        theirs, old = load_tokenizers(self.directory), model_weights(load_model(self.directory))
         source, target = (
             common_pieces(theirs.source, tokenizers.source),
             common_pieces(theirs.target, tokenizers.target),
@@ -149,8 +157,7 @@ def _newest_readable(run: RunDirectory) -> Path | None:
     failed: DataError | None = None
     for step in reversed(run.steps()):
         try:
-            read_info(run.checkpoint(step))
-            Tokenizers.load(run.checkpoint(step))
+            load_tokenizers(run.checkpoint(step))
             return run.checkpoint(step)
         except NewerFormat:
             raise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import Field
 
+from nmtcli.checkpoint import load_tokenizers
 from nmtcli.config import SearchConfig
 from nmtcli.data.batching import Sentences, length_batches, pad
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
@@ -124,7 +125,7 @@ class Translator:
         """Open the models of `options`. Raises UserError or DataError."""
         models = options.check()
         (first, info), engines = (models.directories[0], models.infos[0]), options.open_engines(models)
-        tokenizers = [Tokenizers.load(directory) for directory in models.directories]
+        tokenizers = [load_tokenizers(directory) for directory in models.directories]
         check_target_vocabularies(
             {str(path): pair.target for path, pair in zip(options.models, tokenizers, strict=True)}
         )

@@ -5,14 +5,14 @@ import zipfile
 from pathlib import Path
 
 import ctranslate2
-import pytest
 import sentencepiece
 from huggingface_hub import ModelCard
 
 from nmtcli.config import TokenizerConfig
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
-from nmtcli.errors import UserError
-from nmtcli.export.argos import _language_name, check_argos
+from nmtcli.export.argos import _language_name
+from nmtcli.export.conditions import unmet
+from nmtcli.settings import load_config
 from nmtcli.translate.translator import Translator
 from tests.conftest import nmt
 from tests.interchange.marian import Kind, make, sentences
@@ -96,8 +96,9 @@ def test_tokenizers_of_words_or_with_bytes_on_the_target_side_only_are_refused()
         Tokenizer.train(["a small text of words", "another one"], TokenizerConfig(**settings))
         for settings in ({"type": "word"}, {"byte_fallback": False, "vocab_size": 30}, {"vocab_size": 300})
     )
-    with pytest.raises(UserError, match="type word"):
-        check_argos(Tokenizers(words, plain))
-    with pytest.raises(UserError, match="target tokenizer has byte pieces"):
-        check_argos(Tokenizers(plain, with_bytes))
-    check_argos(Tokenizers(with_bytes, plain))
+    model = load_config("transformer-small").model
+    (message,) = unmet(model, Tokenizers(words, plain), "argos")
+    assert "tokenizer.type is word" in message
+    (message,) = unmet(model, Tokenizers(plain, with_bytes), "argos")
+    assert "byte_fallback is false for the source only" in message
+    assert not unmet(model, Tokenizers(with_bytes, plain), "argos")

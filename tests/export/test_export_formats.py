@@ -9,21 +9,24 @@ from dataclasses import replace
 import ctranslate2 as engine
 import pytest
 import sentencepiece
+import torch
 from huggingface_hub import ModelCard, ModelCardData
 from ruamel.yaml import YAML
 
-from nmtcli.checkpoint import file_digests, find_model, read_info
-from nmtcli.config import SearchConfig
+from nmtcli.checkpoint import ModelInfo, file_digests, find_model, model_weights, read_info, write_model
+from nmtcli.config import SearchConfig, TokenizerConfig
 from nmtcli.data.directory import open_data
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.export.card import ExportReport, card_metadata, training_settings
 from nmtcli.export.checking import Comparison
 from nmtcli.export.conditions import settle_search
 from nmtcli.export.onnx_precision import reduce_precision
+from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.settings import load_config
 from nmtcli.translate.runtimes.ctranslate2 import int8_may_saturate
 from nmtcli.translate.runtimes.onnx import ENCODER_FILE, STEP_FILE, OnnxRuntime
 from nmtcli.translate.translator import Translator
-from tests.conftest import TINY, nmt, overrides, require_onnx_export
+from tests.conftest import TINY, TRANSFORMER, model_config, nmt, overrides, require_onnx_export
 from tests.laws.test_model_laws import BAHDANAU
 
 LINES = ["one two three", "nine", "four four zero eight seven", "six five"]
@@ -480,3 +483,38 @@ def test_weights_beside_a_large_graph_go_when_it_is_reduced(onnx, tmp_path):
     reduce_precision(tmp_path / "x.onnx", "fp16")
     assert [path.name for path in tmp_path.iterdir()] == ["x.onnx"]
     library.load(tmp_path / "x.onnx")
+
+
+def test_a_correct_ctranslate2_export_of_random_weights_with_bytes_passes_the_check(corpus, tmp_path, capsys):
+    """A model that writes any bytes: both searches must remove those that are no character."""
+    text = (corpus / "train.words").read_text("utf-8").splitlines()
+    tokenizer = Tokenizer.train(text, TokenizerConfig(vocab_size=300))
+    tokenizers = Tokenizers(tokenizer, tokenizer)
+    assert tokenizer.byte_pieces.sum() == 256
+    model = model_config(*TRANSFORMER)
+    torch.manual_seed(0)
+    weights = model_weights(Seq2Seq(model, len(tokenizer), len(tokenizer)))
+    sizes = {"source_size": len(tokenizer), "target_size": len(tokenizer)}
+    languages = {"source_language": "en", "target_language": "de"}
+    info = ModelInfo(**languages, **sizes, data_fingerprint="", updates=0, model=model, search=SearchConfig())
+    (tmp_path / "model").mkdir()
+    write_model(tmp_path / "model", info, weights, tokenizers)
+    assert nmt("export", tmp_path / "model", "-o", tmp_path / "export", "--format", "ctranslate2") == 0
+    assert "100.0% equal translations" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("command", ["translate", "score", "export", "finetune"])
+def test_tokenizers_of_another_model_are_refused(transformer, data, corpus, tmp_path, command, capsys):
+    model = shutil.copytree(find_model(transformer), tmp_path / "model")
+    text = (corpus / "train.words").read_text("utf-8").splitlines()
+    Tokenizer.train(text, TokenizerConfig(vocab_size=290)).save(model / "tokenizer.model")
+    source, target = corpus / "valid.words", corpus / "valid.digits"
+    arguments = {
+        "translate": ["translate", "-m", model, "-i", source, "-o", tmp_path / "out"],
+        "score": ["score", "-m", model, "--source", source, "--target", target],
+        "export": ["export", model, "-o", tmp_path / "out"],
+        "finetune": ["train", data, "-o", tmp_path / "out", "--finetune-from", model],
+    }[command]
+    assert nmt(*arguments) == 3
+    assert "the source tokenizer has" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

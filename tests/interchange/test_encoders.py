@@ -5,6 +5,7 @@ import shlex
 import shutil
 import sys
 
+import huggingface_hub
 import pytest
 import torch
 
@@ -71,6 +72,51 @@ def test_weights_in_a_pickle_are_refused_with_the_command_that_converts_them(cop
     command = shlex.split(error.value.hint.partition("transformers: ")[2])
     assert command[:2] == ["python", "-c"]
     assert "save_pretrained('NEW')" in command[2]
+
+
+def test_a_hub_encoder_without_safetensors_is_refused_with_its_name_in_the_command(bert, tmp_path, monkeypatch):
+    files = shutil.copytree(bert, tmp_path / "snapshot", ignore=shutil.ignore_patterns("*.safetensors"))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *given, **more: str(files))
+    with pytest.raises(UserError, match=r"someone/bert@v1: has no model\.safetensors") as error:
+        EncoderFolder.open("someone/bert@v1")
+    assert error.value.hint is not None
+    assert "from_pretrained('someone/bert', revision='v1')" in shlex.split(error.value.hint.partition(": ")[2])[2]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hidden_size": None},
+        {"hidden_size": "32"},
+        {"layer_norm_eps": 1},
+        {"dtype": []},
+        {"hidden_act": "unknown"},
+        {"num_attention_heads": 5},
+        {"max_position_embeddings": 2},
+        {"max_position_embeddings": None},
+        {"model_type": "roberta", "pad_token_id": None},
+    ],
+    ids=str,
+)
+def test_settings_that_are_no_model_are_refused(copied, settings):
+    path = copied / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **settings}), "utf-8")
+    with pytest.raises(DataError, match="transformers cannot open it"):
+        EncoderFolder.open(str(copied))
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_every_id_of_the_tokenizer_needs_an_embedding(copied, more):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(copied)
+    embeddings = json.loads((copied / "config.json").read_text("utf-8"))["vocab_size"]
+    tokenizer.add_tokens([f"added{number}" for number in range(embeddings + more - len(tokenizer))])
+    tokenizer.save_pretrained(copied)
+    folder = EncoderFolder.open(str(copied))
+    if more:
+        with pytest.raises(UserError, match=f"has {embeddings + 1} pieces, the encoder embeddings of {embeddings}"):
+            folder.tokenizer()
+    else:
+        assert max(folder.tokenizer().encode(["added0"])[0]) < embeddings
 
 
 def test_weights_that_lack_some_are_refused(copied):
@@ -203,7 +249,11 @@ def test_formats_with_sentencepiece_refuse_the_tokenizer_of_an_encoder(of_bert, 
     assert nmt(*run, *overrides(*small)) == 0
     capsys.readouterr()
     arguments = ["export", tmp_path / "run", "-o", tmp_path / f"x.{form}model", "--format", form]
-    assert "the tokenizer of a pretrained encoder cannot be exported" in error_of(capsys, *arguments)
+    assert "the source tokenizer is that of a pretrained encoder" in error_of(capsys, *arguments)
+    assert nmt("export", tmp_path / "run", "--check", "--format", form) == 5
+    assert capsys.readouterr().out.count("the source tokenizer is that of a pretrained encoder") == 2
+    assert nmt("export", tmp_path / "run", "-o", tmp_path / "fast", "--format", "ctranslate2") == 0
+    assert "100.0% equal translations" in " ".join(capsys.readouterr().out.split())
 
 
 def test_preparation_refuses_what_needs_symbols(bert, corpus, tmp_path, capsys):

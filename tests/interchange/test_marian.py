@@ -1,19 +1,23 @@
 """MarianMT models in and out, against transformers and CTranslate2's own converter."""
 
 import json
+import shlex
 import shutil
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
 import ctranslate2
+import huggingface_hub
 import pytest
 import torch
 from ctranslate2.converters import TransformersConverter
 
-from nmtcli.checkpoint import load_model, load_tensors, read_info, save_tensors
-from nmtcli.data.tokenizer import Tokenizers
+from nmtcli.checkpoint import load_model, load_tensors, load_tokenizers, read_info, save_tensors
+from nmtcli.config import TokenizerConfig
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import DataError, UserError
+from nmtcli.export.conditions import unmet
 from nmtcli.interchange.marian_reader import NEVER
 from nmtcli.interchange.marian_writer import write_marian
 from nmtcli.interchange.models import cache_directory, local_model
@@ -296,6 +300,24 @@ def test_a_model_of_the_hub_is_opened_from_the_local_cache(marian, tmp_path, mon
         local_model(Path("somebody/other"))
 
 
+def test_a_hub_model_without_safetensors_is_refused_with_its_name_in_the_command(marian, tmp_path, monkeypatch):
+    files = shutil.copytree(marian(SOME[0]), tmp_path / "snapshot", ignore=shutil.ignore_patterns("*.safetensors"))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *given, **more: str(files))
+    with pytest.raises(UserError, match=r"someone/model: has no model\.safetensors") as error:
+        local_model(Path("someone/model"))
+    assert error.value.hint is not None
+    assert "from_pretrained('someone/model')" in shlex.split(error.value.hint.partition("transformers: ")[2])[2]
+
+
+def test_a_tied_table_may_be_stored_as_the_output_layer(marian, tmp_path):
+    kind = Kind(2, separate=True, activation="relu")
+    folder = shutil.copytree(marian(kind), tmp_path / "copy")
+    tensors = load_tensors(folder / "model.safetensors")
+    tensors["lm_head.weight"] = tensors.pop("model.decoder.embed_tokens.weight")
+    save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
+    assert_close(Ours(folder).log_probs(*lines(kind)), Theirs(folder).log_probs(*lines(kind)))
+
+
 # ---- what is refused ----
 
 
@@ -333,7 +355,7 @@ def test_pickled_weights_are_refused_with_the_command_that_converts_them(changed
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     assert nmt("score", "-m", folder, "--source", folder / "vocab.json", "--target", folder / "vocab.json") == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "has only pytorch_model.bin" in said
+    assert "has no model.safetensors" in said
     assert "save_pretrained" in said
     (folder / "pytorch_model.bin").unlink()
     with pytest.raises(DataError, match=r"model\.safetensors: missing"):
@@ -347,6 +369,36 @@ def test_a_value_that_no_model_can_have_is_named(changed, settings, key):
     (value,) = settings.values()
     with pytest.raises(DataError, match=rf"config\.json: nmt has no such model: \S*{key}.* \(is {value}\)"):
         local_model(changed(**settings))
+
+
+def test_an_output_layer_that_is_too_small_and_a_start_that_is_no_number_are_refused(marian, tmp_path):
+    folder = shutil.copytree(marian(SOME[2]), tmp_path / "copy")
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(settings | {"decoder_start_token_id": True}))
+    with pytest.raises(DataError, match="decoder_start_token_id True is no row"):
+        local_model(folder)
+    (folder / "config.json").write_text(json.dumps(settings))
+    tensors = load_tensors(folder / "model.safetensors")
+    tensors["lm_head.weight"] = tensors["lm_head.weight"][:-1].clone()
+    save_tensors(folder / "model.safetensors", tensors, {"format": "pt"})
+    with pytest.raises(DataError, match="embeddings, too few for the vocabulary"):
+        local_model(folder)
+
+
+def test_a_language_tag_of_our_own_is_refused_as_marian_reads_it_otherwise():
+    rows = sentences(2, 300)
+    model = load_config("transformer-marian").model
+    for tag, count in (("<2nld>", 0), (TAG, 1)):
+        tokenizer = Tokenizer.train([f"{tag} {row}" for row in rows], TokenizerConfig(vocab_size=400), [tag])
+        assert len(unmet(model, Tokenizers(tokenizer, tokenizer), "marian")) == count
+
+
+def test_the_tags_of_a_marian_model_can_be_exported_again(marian):
+    for kind in (Kind(1, tagged=True), Kind(1, tagged=True, separate=True), Kind(1, tagged=True, same_model=True)):
+        directory = local_model(marian(kind))
+        tokenizers = load_tokenizers(directory)
+        assert tokenizers.source.symbols == {TAG}
+        assert not unmet(load_config("transformer-marian").model, tokenizers, "marian")
 
 
 def test_damaged_folders_are_refused(changed):

@@ -197,7 +197,7 @@ def test_a_saved_preset_translates_the_same_when_loaded(preset, short_run):
 
 def exports():
     for preset in complete_presets():
-        for form in reachable_formats(load_config(preset).model):
+        for form in reachable_formats(load_config(preset).model, None):
             if form == "argos":  # a file with the CTranslate2 export: tests/export/test_argos.py
                 continue
             yield pytest.param(preset, form, marks=pytest.mark.slow if form == "onnx" else ())
