@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
+from difflib import get_close_matches
 from importlib import resources
 from io import StringIO
 from pathlib import Path
@@ -22,21 +23,25 @@ from nmtcli.config.train import REMOVED
 from nmtcli.errors import UserError, nearest
 from nmtcli.paths import quoted
 
-_SECTIONS = tuple(Config.model_fields)
-_NO_MAPPING = {"model_type", "dict_type", "model_attributes_type"}  # pydantic's names; its words are about Python
+_NO_MAPPING = "input should be a mapping of keys to values"
+_SAID = {  # by the names of pydantic, whose own words are about Python
+    **dict.fromkeys(("model_type", "dict_type", "model_attributes_type"), _NO_MAPPING),
+    "tuple_type": "input should be a list",
+    "too_long": "input should have at most {max_length} items",
+}
 # Names of settings in other toolkits.
-_ELSEWHERE = {
-    **dict.fromkeys(("lr", "lrate", "learning_rate", "learningrate"), "train.learning_rate"),
-    **dict.fromkeys(("warmup", "warmup_steps", "lr_warmup"), "train.warmup_updates"),
-    **dict.fromkeys(("batch_size", "max_tokens", "mini_batch"), "train.batch_tokens"),
-    **dict.fromkeys(("steps", "max_steps", "train_steps", "num_steps"), "train.max_updates"),
-    **dict.fromkeys(("epochs", "num_epochs", "n_epochs"), "train.max_epochs"),
-    **dict.fromkeys(("early_stopping", "early_stop"), "train.patience"),
-    **dict.fromkeys(("beam", "beams", "num_beams"), "search.beam_size"),
-    **dict.fromkeys(("lenpen", "alpha"), "search.length_penalty"),
-    **dict.fromkeys(("hidden", "hidden_dim", "rnn_size", "d_model"), "model.encoder.hidden_size"),
-    **dict.fromkeys(("emb_size", "embedding_dim", "word_vec_size"), "model.embedding.size"),
-    **dict.fromkeys(("vocab", "vocabulary_size", "vocab_size"), "data.tokenizer.vocab_size"),
+_ELSEWHERE: dict[str, KeyPath] = {
+    **dict.fromkeys(("lr", "lrate", "learning_rate", "learningrate"), ("train", "learning_rate")),
+    **dict.fromkeys(("warmup", "warmup_steps", "lr_warmup"), ("train", "warmup_updates")),
+    **dict.fromkeys(("batch_size", "max_tokens", "mini_batch"), ("train", "batch_tokens")),
+    **dict.fromkeys(("steps", "max_steps", "train_steps", "num_steps"), ("train", "max_updates")),
+    **dict.fromkeys(("epochs", "num_epochs", "n_epochs"), ("train", "max_epochs")),
+    **dict.fromkeys(("early_stopping", "early_stop"), ("train", "patience")),
+    **dict.fromkeys(("beam", "beams", "num_beams"), ("search", "beam_size")),
+    **dict.fromkeys(("lenpen", "alpha"), ("search", "length_penalty")),
+    **dict.fromkeys(("hidden", "hidden_dim", "rnn_size", "d_model"), ("model", "encoder", "hidden_size")),
+    **dict.fromkeys(("emb_size", "embedding_dim", "word_vec_size"), ("model", "embedding", "size")),
+    **dict.fromkeys(("vocab", "vocabulary_size", "vocab_size"), ("data", "tokenizer", "vocab_size")),
 }
 
 
@@ -180,25 +185,33 @@ _SECTION_PATHS = frozenset(_section_paths())
 def _parse_yaml(text: str, name: str, origins: dict[KeyPath, str]) -> Tree:
     """The settings in a file, with flat keys such as train.max_updates in their sections, without empty sections."""
     places: dict[KeyPath, str] = {}
-    tree: Tree = {}
-    for key, value in parse(text, name, places).items():
-        path = tuple(key.split(".")) if key.split(".")[0] in _SECTIONS else (key,)
-        origins |= {(*path, *place[1:]): where for place, where in places.items() if place[0] == key}
-        nested: Tree = {path[-1]: value}
-        for part in reversed(path[:-1]):
-            nested = {part: nested}
-        _merge(tree, _without_empty_sections(nested, ()))
+    tree = _nested(parse(text, name, places), ())
+    origins |= {_split(path): place for path, place in places.items()}
     return tree
 
 
-def _without_empty_sections(tree: Tree, prefix: KeyPath) -> Tree:
-    """The tree without empty sections, such as those with all lines commented out."""
+def _nested(tree: Tree, prefix: KeyPath) -> Tree:
+    """The section `prefix` with flat keys in their sections, without those that are empty or commented out."""
     kept: Tree = {}
-    for key, value in tree.items():
-        path = (*prefix, key)
-        if value is not None or path not in _SECTION_PATHS:
-            kept[key] = _without_empty_sections(value, path) if isinstance(value, dict) else value
+    for key, given in tree.items():
+        path, value = _split((*prefix, key)), given
+        if path in _SECTION_PATHS:
+            if value is None:
+                continue
+            value = _nested(value, path) if isinstance(value, dict) else value
+        for part in reversed(path[len(prefix) :]):
+            value = {part: value}
+        _merge(kept, value)
     return kept
+
+
+def _split(path: KeyPath) -> KeyPath:
+    """The path with each flat key of a section as several."""
+    parts: KeyPath = ()
+    for key in path:
+        inner = tuple(key.split("."))
+        parts += inner if (*parts, inner[0]) in _SECTION_PATHS else (key,)
+    return parts
 
 
 def _parse_override(override: str, origins: dict[KeyPath, str]) -> Tree:
@@ -210,9 +223,10 @@ def _parse_override(override: str, origins: dict[KeyPath, str]) -> Tree:
         )
     if not text.strip():
         raise UserError(f"--set {override}: no value", f"write --set {key}=null for none")
-    value: Any = text
-    with suppress(UserError):  # invalid YAML is text
-        value = parse(f"value: {text}", "", {})["value"]
+    value: Any = text.strip()
+    if value[0] in "\"'[{" or not re.search(r"(^|\s)#", value):  # # is no comment here
+        with suppress(UserError):  # invalid YAML is text
+            value = parse(f"value: {text}", "", {})["value"]
     origins[path] = f"--set {key}"
     for part in reversed(path):
         value = {part: value}
@@ -238,7 +252,7 @@ def _explain(error: ValidationError, origins: Mapping[KeyPath, str]) -> Iterator
         given = "" if isinstance(item["input"], dict | Section) else f" (is {item['input']!r})"
         if item["type"] == "literal_error":
             given += nearest(str(item["input"]), re.findall("'([^']*)'", item["ctx"]["expected"]))
-        said = "input should be a mapping of keys to values" if item["type"] in _NO_MAPPING else item["msg"]
+        said = _SAID[item["type"]].format(**item.get("ctx", {})) if item["type"] in _SAID else item["msg"]
         for message in said.removeprefix("Value error, ").split("\n"):
             subject = (*path, *message.split()[0].split("."))  # messages of a section begin with a key
             named = f"{key}: " if key else ""
@@ -254,14 +268,22 @@ def _place(path: KeyPath, origins: Mapping[KeyPath, str]) -> str:
 
 
 def _nearest_key(path: KeyPath) -> str:
-    valid = [".".join(key) for key, _ in keys()]
+    """The suggestion for an unknown key or section: the same name near by, then the name for that of another toolkit,
+    then the same name anywhere, then the most similar name of the section.
+    """
+    valid = {*_SECTION_PATHS, *(key for key, _ in keys())}
     if len(path) > 2 and path[2].isdigit():  # a key of the third corpus, for example
-        valid = [".".join(key) for key, _ in keys(CorpusConfig, path[:3])]
-    if len(path) == 1 and (section := next((name for name in _SECTIONS if name == path[0].lower()), None)):
-        return f"; did you mean {section}?"
-    if (usual := _ELSEWHERE.get(path[-1].lower().replace("-", "_"))) is not None:
-        return f"; did you mean {usual}?"
-    same_end = [key for key in valid if key.rsplit(".", 1)[-1] == path[-1].lower()]
-    if len(path) == 1 and not same_end:
-        return nearest(path[0], _SECTIONS) or nearest(path[0], valid)
-    return nearest(".".join(path), same_end or valid)
+        valid = {key for key, _ in keys(CorpusConfig, path[:3])}
+    given, name = ".".join(path), path[-1].lower().replace("-", "_")
+    same = {key for key in valid if key[-1] == name}
+    usual = _ELSEWHERE.get(name)
+    known = [{key for key in same if key[0] == path[0]}]
+    if usual is not None:
+        known += [{key for key in valid if key == (*path[:-1], usual[-1])}, {usual}]
+    for candidates in (*known, same):
+        if meant := get_close_matches(given, sorted(map(".".join, candidates)), n=1, cutoff=0):
+            return f"; did you mean {meant[0]}?"
+    siblings = {key[-1]: ".".join(key) for key in valid if key[:-1] == path[:-1]}
+    if meant := get_close_matches(name, siblings, n=1):
+        return f"; did you mean {siblings[meant[0]]}?"
+    return nearest(given, (".".join(key) for key in valid - _SECTION_PATHS))

@@ -1,6 +1,7 @@
 """`nmt demo`: all commands on a generated corpus."""
 
 import shlex
+import shutil
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -61,10 +62,12 @@ def demo(context: typer.Context, options: _Options) -> None:
         ["translate", "-m", run, "-i", source, "-o", translated, "--attention", heat_maps, "--overwrite"],
         ["score", translated, "-r", text / "test.ko"],
     ]
-    if not model.exists():
-        commands.append(["export", run, "-o", model])
     for line in commands:
-        _run([as_argument(part) if isinstance(part, Path) else part for part in line], context)
+        _run(line, context)
+    if _is_outdated(model, run):
+        shutil.rmtree(model)
+    if not model.exists():
+        _run(["export", run, "-o", model], context)
     _show(source, text / "test.ko", translated)
     say(f"Attention heat maps: {heat_maps}")
     say(f"Try it: echo 'My friend bought three apples at the market.' | nmt translate -m {quoted(model)} --attention -")
@@ -90,10 +93,19 @@ def _write_text(text: Path, settings: Path, pairs: int) -> None:
                 write_whole(path, content)
 
 
-def _run(arguments: list[str], context: typer.Context) -> None:
+def _is_outdated(model: Path, run: Path) -> bool:
+    """Whether `model` is an export of another checkpoint than the best one of the run, which was continued."""
+    from nmtcli.checkpoint import REPORT, find_model, read_json
+
+    report = model / REPORT
+    return report.is_file() and read_json(report).get("checkpoints") != [find_model(run).name]
+
+
+def _run(line: list[str | Path], context: typer.Context) -> None:
     """Run one command in this process; exits with its exit code if that is not 0."""
     from nmtcli.cli import run, traceback_requested
 
+    arguments = [as_argument(part) if isinstance(part, Path) else part for part in line]
     stderr.print(f"\n$ nmt {shlex.join(arguments)}", style="bold cyan")
     if code := run([*arguments, *([TRACEBACK] if traceback_requested(context.obj) else [])]):
         raise typer.Exit(code)

@@ -1,8 +1,8 @@
 """Every setting of `nmt`: type, bounds, default and the description that docs/config.md prints."""
 
-from typing import Self
+from collections.abc import Iterator
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from nmtcli.config.data import AugmentConfig, CleaningConfig, CorpusConfig, DataConfig, TokenizerConfig
 from nmtcli.config.model import AttentionConfig, DecoderConfig, EmbeddingConfig, EncoderConfig, ModelConfig
@@ -38,21 +38,12 @@ class Config(Section):
     train: TrainConfig = Field(default_factory=TrainConfig)
     search: SearchConfig = Field(default_factory=SearchConfig)
 
-    @model_validator(mode="after")
-    def _professor_forcing_needs_states(self) -> Self:
+    def conflicts(self) -> Iterator[str]:
+        """See `Section.conflicts`."""
         decoder = self.model.decoder.type
         if self.train.objective == "professor_forcing" and decoder != "rnn":
-            raise ValueError(f"train.objective professor_forcing needs model.decoder.type rnn, not {decoder}")
-        return self
-
-    @model_validator(mode="after")
-    def _compiled_layers_exist(self) -> Self:
-        if self.train.compile and "transformer" not in (self.model.encoder.type, self.model.decoder.type):
-            raise ValueError("train.compile needs an encoder or decoder of type transformer")
-        return self
-
-    @model_validator(mode="after")
-    def _coverage_needs_attention(self) -> Self:
+            yield f"train.objective professor_forcing needs model.decoder.type rnn, not {decoder}"
+        if self.train.compile and "transformer" not in (self.model.encoder.type, decoder):
+            yield "train.compile needs an encoder or decoder of type transformer"
         if self.search.coverage_penalty and not self.model.attends:
-            raise ValueError("search.coverage_penalty needs a model with attention")
-        return self
+            yield "search.coverage_penalty needs a model with attention"

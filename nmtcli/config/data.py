@@ -1,5 +1,6 @@
 """Settings of `nmt prepare`: corpora, tokenizer, cleaning."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -87,15 +88,14 @@ class TokenizerConfig(Section):
         fields: dict[str, Any] = serialize(self)
         return fields if self.pretrained else {name: value for name, value in fields.items() if name != "pretrained"}
 
-    @model_validator(mode="after")
-    def _rules(self) -> Self:
+    def conflicts(self) -> Iterator[str]:
+        """See `Section.conflicts`."""
         if self.pretrained and self.joint:
-            raise ValueError("joint must be false with pretrained: the target has a tokenizer of its own")
+            yield "joint must be false with pretrained: the target has a tokenizer of its own"
         if self.pretrained and self.symbols:
-            raise ValueError("symbols exclude pretrained: the encoder has no embeddings of them")
+            yield "symbols exclude pretrained: the encoder has no embeddings of them"
         if self.lowercase and self.normalization == "none":
-            raise ValueError("lowercase needs a normalization other than none")
-        return self
+            yield "lowercase needs a normalization other than none"
 
 
 class AugmentConfig(Section):
@@ -170,15 +170,16 @@ class CorpusConfig(Section):
             raise ValueError("a list of two columns: [NAME, NAME], or numbers from 1: [1, 2]")
         return [str(column) if isinstance(column, int) else column for column in columns] or None
 
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
+    def conflicts(self) -> Iterator[str]:
+        """See `Section.conflicts`."""
         pair = self.source is not None or self.target is not None
         if pair and (self.source is None or self.target is None):
-            raise ValueError("source and target go together")
+            yield "source and target go together"
         if pair + (self.path is not None) + (self.hub is not None) != 1:
-            raise ValueError("a corpus is either source and target, or path, or hub")
+            yield "a corpus is either source and target, or path, or hub"
+            return
         if self.alignment is not None and not pair:
-            raise ValueError("alignment needs source and target: it is line-aligned with them")
+            yield "alignment needs source and target: it is line-aligned with them"
         for owner, given, names in (
             ("hub", self.hub is not None, ("hub_config", "hub_revision", "split")),
             ("path", self.path is not None, ("format",)),
@@ -186,8 +187,7 @@ class CorpusConfig(Section):
         ):
             for name in names if not given else ():
                 if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name} needs {owner}")
-        return self
+                    yield f"{name} needs {owner}"
 
 
 class CleaningConfig(Section):
@@ -304,16 +304,15 @@ class DataConfig(Section):
         description="Random seed of the tokenizer's training sample, of held-out pairs and of augmented copies.",
     )
 
-    @model_validator(mode="after")
-    def _augmented(self) -> Self:
+    def conflicts(self) -> Iterator[str]:
+        """See `Section.conflicts`."""
         for split, corpora in (("valid", self.valid), ("test", self.test)):
             if any(corpus.augment.shares() for corpus in corpora):
-                raise ValueError(f"{split}: only training corpora can have augment")
+                yield f"{split}: only training corpora can have augment"
             if any(corpus.alignment is not None for corpus in corpora):
-                raise ValueError(f"{split}: only training corpora can have alignment")
+                yield f"{split}: only training corpora can have alignment"
         if any(corpus.augment.placeholders for corpus in self.train) and not self.protected:
-            raise ValueError("augment.placeholders needs data.protect")
-        return self
+            yield "augment.placeholders needs data.protect"
 
     @model_serializer(mode="wrap")
     def _leave_out(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Settings of the network: any encoder with any decoder."""
 
-from typing import Annotated, Any, Literal, Self, get_args
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from nmtcli.config.section import AUTO, OrAuto, Section
 
@@ -21,12 +22,11 @@ class Part(Section):
         tree: dict[str, Any] = dump(self)
         return {name: value for name, value in tree.items() if self._applies(name)}
 
-    @model_validator(mode="after")
-    def _settings_fit_the_type(self) -> Self:
+    def conflicts(self) -> Iterator[str]:
+        """See `Section.conflicts`."""
         for name, field in type(self).model_fields.items():
             if not self._applies(name) and getattr(self, name) != field.default:
-                raise ValueError(f"{name} needs type {' or '.join(types_of(field))}, not {self._kind}")
-        return self
+                yield f"{name} needs type {' or '.join(types_of(field))}, not {self._kind}"
 
     def _applies(self, name: str) -> bool:
         types = types_of(type(self).model_fields[name])
@@ -76,11 +76,10 @@ class EmbeddingConfig(Section):
     )
     target_vectors: str | None = Field(None, description="The same for the target embeddings.")
 
-    @model_validator(mode="after")
-    def _one_table_one_file(self) -> Self:
+    def conflicts(self) -> Iterator[str]:
+        """See `Section.conflicts`."""
         if self.tie == "all" and self.source_vectors != self.target_vectors:
-            raise ValueError("with tie all, source_vectors and target_vectors must be the same file")
-        return self
+            yield "with tie all, source_vectors and target_vectors must be the same file"
 
 
 class EncoderConfig(Part):
@@ -151,13 +150,13 @@ class EncoderConfig(Part):
         description="Feed-forward activation (silu: swish; SwiGLU: Shazeer 2020).",
     )
 
-    @model_validator(mode="after")
-    def _widths(self) -> Self:
+    def conflicts(self) -> Iterator[str]:
+        """See `Section.conflicts`."""
+        yield from super().conflicts()
         if self.type == "rnn" and self.bidirectional and self.hidden_size % 2:
-            raise ValueError("hidden_size must be even in a bidirectional encoder")
+            yield "hidden_size must be even in a bidirectional encoder"
         if self.type == "transformer":
-            check_heads(self.hidden_size, self.heads, rotary=self.positions == "rotary")
-        return self
+            yield from conflicts_of_heads(self.hidden_size, self.heads, rotary=self.positions == "rotary")
 
 
 class DecoderConfig(Part):
@@ -215,21 +214,22 @@ class DecoderConfig(Part):
         "relu", json_schema_extra=LAYERED, description="Feed-forward activation (silu: swish; SwiGLU: Shazeer 2020)."
     )
 
-    @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
+    def conflicts(self) -> Iterator[str]:
+        """See `Section.conflicts`."""
+        yield from super().conflicts()
         if self.type != "rnn":
-            check_heads(self.hidden_size, self.heads, rotary=self.positions == "rotary")
+            yield from conflicts_of_heads(self.hidden_size, self.heads, rotary=self.positions == "rotary")
+            return
         if self.query == "first_layer" and self.layers < 2:
-            raise ValueError("query first_layer needs layers 2 or more")
+            yield "query first_layer needs layers 2 or more"
         if self.query != "state" and self.input_feeding:
-            raise ValueError(f"input_feeding needs query state, not {self.query}")
-        return self
+            yield f"input_feeding needs query state, not {self.query}"
 
 
-def check_heads(width: int, heads: int, rotary: bool = False) -> None:
-    """Raise ValueError unless the width is divisible by the heads, into even widths for rotary positions."""
+def conflicts_of_heads(width: int, heads: int, rotary: bool = False) -> Iterator[str]:
+    """A message unless the width is divisible by the heads, into even widths for rotary positions."""
     if width % heads or (rotary and width // heads % 2):
-        raise ValueError(f"hidden_size {width} must be a multiple of {'2 × ' if rotary else ''}heads {heads}")
+        yield f"hidden_size {width} must be a multiple of {'2 × ' if rotary else ''}heads {heads}"
 
 
 AttentionType = Literal["none", "dot", "scaled_dot", "general", "scaled_general", "additive", "location"]
@@ -285,11 +285,11 @@ class AttentionConfig(Part):
     def _concat_is_additive(cls, kind: Any) -> Any:
         return "additive" if kind == "concat" else kind
 
-    @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
+    def conflicts(self) -> Iterator[str]:
+        """See `Section.conflicts`."""
+        yield from super().conflicts()
         if self.type == "scaled_dot" and self.heads == 1 and self.hidden_size is not None:
-            raise ValueError("hidden_size of scaled_dot needs heads 2 or more")
-        return self
+            yield "hidden_size of scaled_dot needs heads 2 or more"
 
 
 class ModelConfig(Section):
@@ -319,12 +319,9 @@ class ModelConfig(Section):
         " encoder, target only.",
     )
 
-    @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
-        for rule, message in self._rules():
-            if rule:
-                raise ValueError(message)
-        return self
+    def conflicts(self) -> Iterator[str]:
+        """See `Section.conflicts`."""
+        yield from (message for is_broken, message in self._rules() if is_broken)
 
     @model_serializer(mode="wrap")
     def _attention_where_it_is_used(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -362,7 +359,7 @@ class ModelConfig(Section):
         return messages
 
     def _rules(self) -> list[tuple[bool, str]]:
-        """Conditions that are errors, each with its message."""
+        """Conditions that are errors, each with its message; of such with the same cause, one."""
         encoder, decoder, attention = self.encoder, self.decoder, self.attention
         recurrent = decoder.type == "rnn"
         attends = recurrent and self.attends

@@ -1,8 +1,9 @@
 """Settings of decoding."""
 
-from typing import Any, Literal, Self
+from collections.abc import Iterator
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from nmtcli.config.section import Section
 
@@ -114,19 +115,18 @@ class SearchConfig(Section):
         description="Batch size in source tokens, padding included. Affects speed and memory only.",
     )
 
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def conflicts(self) -> Iterator[str]:
+        """See `Section.conflicts`."""
         if self.beam_size % self.beam_groups:
-            raise ValueError(f"beam_size {self.beam_size} is not a multiple of beam_groups {self.beam_groups}")
+            yield f"beam_size {self.beam_size} is not a multiple of beam_groups {self.beam_groups}"
         if self.max_length is not None and self.min_length > self.max_length:
-            raise ValueError(f"min_length {self.min_length} is over max_length {self.max_length}")
+            yield f"min_length {self.min_length} is over max_length {self.max_length}"
         if self.beam_groups == 1 and self.beam_diversity != type(self).model_fields["beam_diversity"].default:
-            raise ValueError("beam_diversity needs beam_groups 2 or more")
+            yield "beam_diversity needs beam_groups 2 or more"
         for owner, names in _OWNERS.items():
             for name in names if self.method not in owner.split(" or ") else ():
                 if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"{name} needs method {owner}, not {self.method}")
-        return self
+                    yield f"{name} needs method {owner}, not {self.method}"
 
     def without_others(self, method: str, beam_groups: int) -> dict[str, Any]:
         """The settings as a tree, with default values for those that another method or a plain beam does not have."""

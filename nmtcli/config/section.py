@@ -1,7 +1,7 @@
 """The base class of all groups of settings."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Tag, model_validator
 from pydantic.fields import FieldInfo
@@ -51,6 +51,16 @@ class Section(BaseModel):
             elif _is_number(annotation):
                 values[name] = _booleans_as_strings(value)
         return values
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if messages := list(self.conflicts()):
+            raise ValueError("\n".join(messages))
+        return self
+
+    def conflicts(self) -> Iterator[str]:
+        """A message for each setting that does not fit another one; each begins with its key."""
+        yield from ()
 
 
 def _booleans_as_strings(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -253,14 +253,8 @@ class TrainConfig(Section):
             raise ValueError("write it as last:5 or best:3")
         return average
 
-    @model_validator(mode="after")
-    def _settings_fit_together(self) -> Self:
-        if conflicts := list(self._conflicts()):
-            raise ValueError("\n".join(conflicts))  # each begins with its key
-        return self
-
-    def _conflicts(self) -> Iterator[str]:
-        """A message for each pair of settings that are mutually exclusive."""
+    def conflicts(self) -> Iterator[str]:
+        """See `Section.conflicts`."""
         if self.corpus_weights and self.corpus_temperature is not None:
             yield "corpus_weights and corpus_temperature are mutually exclusive; give one of them"
         if self.objective != "cross_entropy" and self.scheduled_sampling is not None:

@@ -36,6 +36,34 @@ def test_all_errors_are_reported_together_with_their_place(tmp_path):
     assert len(lines) == 4
 
 
+@pytest.mark.parametrize(
+    ("overrides", "keys"),
+    [
+        (["model.encoder.heads=8", "model.encoder.norm=post", "model.encoder.feedforward_size=9"], 3),
+        (["search.beam_size=4", "search.beam_groups=3", "search.temperature=2", "search.top_k=5"], 3),
+        (["model.attention.type=dot", "model.decoder.context_every_step=true", "model.encoder.repeat_source=true"], 2),
+        (["train.compile=true", "search.coverage_penalty=0.2", "model.attention.type=none"], 2),
+        (["data.tokenizer.pretrained=bert", "data.tokenizer.joint=true", "data.tokenizer.symbols=[<b>]"], 2),
+    ],
+)
+def test_settings_that_exclude_each_other_are_reported_together(overrides, keys):
+    assert len(message(overrides=overrides).splitlines()) == keys
+
+
+def test_a_number_sign_in_an_override_begins_no_comment():
+    config = load_config(overrides=["model.embedding.source_vectors=my #1.vec", "train.wandb_project=#1"])
+    assert (config.model.embedding.source_vectors, config.train.wandb_project) == ("my #1.vec", "#1")
+    assert load_config(overrides=["train.wandb_project='a #1'"]).train.wandb_project == "a #1"
+    assert "(is '3 # updates')" in message(overrides=["train.max_updates=3 # updates"])
+
+
+def test_values_of_another_kind_are_named_in_terms_of_yaml():
+    assert message(overrides=["data.train={source: a, target: b}"]).endswith("data.train: input should be a list")
+    assert "columns: input should have at most 2 items" in message(
+        overrides=["data.train=[{path: a, columns: [1, 2, 3]}]"]
+    )
+
+
 def test_suggestions_ignore_case():
     assert "did you mean adamw?" in message(overrides=["train.optimizer=adamW"])
 

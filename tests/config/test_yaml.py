@@ -98,6 +98,9 @@ def test_an_empty_section_keeps_settings_of_earlier_files(tmp_path):
 def test_dotted_keys_belong_to_their_sections(load):
     config = load("train.max_updates: 3\nmodel.encoder.hidden_size: 8\ntrain:\n  seed: 2\n")
     assert (config.train.max_updates, config.train.seed, config.model.encoder.hidden_size) == (3, 2, 8)
+    config = load("model:\n  encoder.layers: 2\n  encoder:\n    hidden_size: 8\ntrain:\n  corpus_weights: {a.b: 2}\n")
+    assert (config.model.encoder.layers, config.model.encoder.hidden_size) == (2, 8)
+    assert config.train.corpus_weights == {"a.b": 2}
     with pytest.raises(UserError, match=r"c\.yaml:1: unknown key train\.max_update; did you mean train\.max_updates"):
         load("train.max_update: 3\n")
 
@@ -113,6 +116,14 @@ def test_dotted_keys_belong_to_their_sections(load):
         ("train:\n  batch_size: 3\n", "train.batch_tokens"),
         ("beam: 3\n", "search.beam_size"),
         ("train:\n  Seed: 3\n", "train.seed"),
+        ("cleaning:\n  max_tokens: 3\n", "data.cleaning"),
+        ("attention.type: dot\n", "model.attention.type"),
+        ("model:\n  encodr:\n    size: 3\n", "model.encoder"),
+        ("model:\n  decoder:\n    embedding: 3\n", "model.embedding"),
+        ("model:\n  decoder:\n    rnn_size: 3\n", "model.decoder.hidden_size"),
+        ("model:\n  encoder.laers: 3\n", "model.encoder.layers"),
+        ("data:\n  max_tokens: 3\n", "data.cleaning.max_tokens"),
+        ("d_model: 3\n", "model.encoder.hidden_size"),
     ],
 )
 def test_unknown_keys_get_a_suggestion(load, text, meant):

@@ -8,6 +8,7 @@ from contextlib import redirect_stderr
 
 import pytest
 
+from nmtcli.checkpoint import REPORT, find_model, read_json
 from nmtcli.translate.translator import Translator
 from tests.conftest import TINY, nmt, overrides
 
@@ -23,7 +24,7 @@ def failed(one_phrasebook, tmp_path_factory):
 
 def test_the_demo_runs_all_commands_and_resumes(failed, tmp_path, capsys):
     output = shutil.copytree(failed[0], tmp_path / "demo")
-    command = ("demo", "-o", output, "--pairs", "2000", *overrides(*TINY))
+    command = ("demo", "-o", output, "--pairs", "2000", *overrides(*TINY, "train.valid_metric=loss"))
     assert nmt(*command) == 0
     shown = capsys.readouterr()
     assert re.findall(r"^\$ nmt (\w+)", shown.err, re.MULTILINE) == ["prepare", "train", "translate", "score", "export"]
@@ -34,6 +35,10 @@ def test_the_demo_runs_all_commands_and_resumes(failed, tmp_path, capsys):
     assert len(Translator.load(output / "model", "cpu").translate(source[:2])) == 2
     assert nmt(*command) == 0  # all is there
     assert "export" not in re.findall(r"^\$ nmt (\w+)", capsys.readouterr().err, re.MULTILINE)
+    best = find_model(output / "run").name
+    assert nmt(*command, *overrides("train.max_updates=24")) == 0  # the training goes on: another export
+    assert find_model(output / "run").name != best
+    assert read_json(output / "model" / REPORT)["checkpoints"] == [find_model(output / "run").name]
 
 
 def test_a_failing_command_ends_the_demo_with_its_exit_code(failed):

@@ -134,7 +134,9 @@ def test_the_default_rules_are_documented():
 
 
 def test_an_unknown_script_is_refused():
-    with pytest.raises(UserError, match="no script lattin") as caught:
+    with pytest.raises(
+        UserError, match=r"data\.cleaning\.source_scripts: no script lattin; did you mean latin\?"
+    ) as caught:
         text_rules(config(source_scripts=["lattin"]), HELD_OUT)
     assert "latin" in caught.value.hint
 

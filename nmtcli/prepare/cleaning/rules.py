@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nmtcli.config import CleaningConfig, DataConfig, Section
-from nmtcli.errors import UserError
+from nmtcli.errors import UserError, nearest
 from nmtcli.prepare.cleaning.characters import (
     BLANK,
     CONTROL,
@@ -292,10 +292,15 @@ def _script_rules(config: CleaningConfig) -> list[Rule]:
     given = config.source_scripts, config.target_scripts
     sides = [side and tuple(name.lower() for name in side) for side in given]
     names = script_names()
-    unknown = [name for side in sides for name in side or () if name not in names]
+    unknown = [
+        f"data.cleaning.{key}: no script {name}{nearest(name, names)}"
+        for key, side in zip(("source_scripts", "target_scripts"), sides, strict=True)
+        for name in side or ()
+        if name not in names
+    ]
     if unknown:
         hint = "scripts have their Unicode names: latin, cyrillic, greek, arabic, cjk, hiragana, hangul …"
-        raise UserError(f"data.cleaning: no script {', '.join(unknown)}", hint)
+        raise UserError("\n".join(unknown), hint)
     source, target = (_outside(side, names, config.min_script_share) for side in sides)
     message = f"has less than {config.min_script_share:.0%} of its letters in the given scripts"
     return [SideRule("wrong-script", message, source, target)]
