@@ -7,9 +7,13 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 from rich.text import Text
 
 from nmtcli.errors import DataError
+
+_WIDEST = 10_000  # columns of a table
 
 
 class _Console(Console):
@@ -46,6 +50,12 @@ class Unfailing:
 # may contain [b] or :100:; styles are set by `Text` only.
 stderr = _Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 stdout = _Console(highlight=False, markup=False, emoji=False)
+
+
+def print_table(table: Table) -> None:
+    """Print a table of numbers on stdout: rather wider than the terminal than with cut cells."""
+    needed = Measurement.get(stdout, stdout.options.update(width=_WIDEST), table).minimum
+    stdout.print(table, width=max(stdout.width, needed), crop=False)
 
 
 def is_live() -> bool:

@@ -139,4 +139,4 @@ def _print_totals(totals: "PairTotals") -> None:
         )
     if totals.tokens:
         ppl = perplexity(totals.log_prob / totals.tokens)
-        say(f"{totals.scored:,} pairs, {totals.tokens:,} tokens: perplexity {ppl:.3f}")
+        say(f"{totals.scored:,} pair{'s' * (totals.scored != 1)}, {totals.tokens:,} tokens: perplexity {ppl:.3f}")

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nmtcli import strict_json
-from nmtcli.cli.console import stdout
+from nmtcli.cli.console import print_table, stdout
 
 if TYPE_CHECKING:
     from nmtcli.metrics.alignment import AlignmentQuality
@@ -40,7 +40,7 @@ def print_scores(names: list[str], scores: list[list[Score]], comparison: Compar
                 verdict = f"* {'better' if compared.better else 'worse'}" if compared.p_value < 0.05 else ""
                 cells[-1].append(f"\np {compared.p_value:.4f}{verdict}")
         table.add_row(*cells)
-    stdout.print(table)
+    print_table(table)
     stdout.print()
     for one in scores[0]:
         # one line in any terminal, as it is copied into papers
@@ -62,7 +62,7 @@ def print_details(names: list[str], analysis: Analysis) -> None:
     for breakdown in analysis.breakdowns:
         if breakdown.buckets:
             stdout.print()
-            stdout.print(_breakdown(len(names), breakdown))
+            print_table(_breakdown(len(names), breakdown))
     if analysis.different:
         _print_sentences("Largest differences between the systems", analysis.different)
     _print_sentences("Worst translations", analysis.worst)
@@ -70,11 +70,11 @@ def print_details(names: list[str], analysis: Analysis) -> None:
 
 def _breakdown(systems: int, breakdown: Breakdown) -> Table:
     table = _table(f"By {breakdown.title}")
-    table.add_column(breakdown.unit)
-    table.add_column(breakdown.counted, justify="right", style="dim")
+    table.add_column(breakdown.unit, no_wrap=True)
+    table.add_column(breakdown.counted, justify="right", style="dim", no_wrap=True)
     for metric in breakdown.metrics:
         for number in range(1, systems + 1):
-            table.add_column(f"{metric} {number}" if systems > 1 else metric, justify="right")
+            table.add_column(f"{metric} {number}" if systems > 1 else metric, justify="right", no_wrap=True)
     for bucket in breakdown.buckets:
         values = [f"{value:.1f}" for metric in breakdown.metrics for value in bucket.scores[metric]]
         table.add_row(bucket.label, f"{bucket.size:,}", *values)
@@ -120,7 +120,7 @@ def print_qualities(names: list[str], qualities: list[AlignmentQuality], as_json
     for name, one in zip(names, qualities, strict=True):
         shares = (f"{value:.4f}" for value in (one.error_rate, one.precision, one.recall))
         table.add_row(Text(name), *shares, f"{one.links:,}", f"{one.sure:,}")
-    stdout.print(table)
+    print_table(table)
 
 
 def print_robustness(result: Robustness, as_json: bool) -> None:
@@ -141,7 +141,7 @@ def print_robustness(result: Robustness, as_json: bool) -> None:
         differences = [f"{one.differences[score.name]:+.1f}" if one.differences else "" for score in one.scores]
         pairs = [cell for pair in zip(cells, differences, strict=True) for cell in pair]
         table.add_row(f"  {one.text}", f"{one.changed:,}" if one.differences else "", *pairs)
-    stdout.print(table)
+    print_table(table)
     stdout.print()
     signatures = dict.fromkeys(f"{score.name}|{score.signature}" for one in result.texts for score in one.scores)
     for signature in signatures:

@@ -32,7 +32,7 @@ class _OneType:
 
     def _compute_score_from_stats(self, stats: Any) -> Any:
         result = super()._compute_score_from_stats(stats)  # type: ignore[misc]
-        if isinstance(stats, np.ndarray):
+        if isinstance(stats, np.ndarray) and np.issubdtype(stats.dtype, np.floating):  # else counts of one resample
             result.score = stats.dtype.type(result.score)
         return result
 

@@ -19,7 +19,8 @@ _BPE = re.compile(r"\S@@(?: |$)")
 # Detached full stop or comma, split English contractions, Moses escapes, Moses' split hyphens. Not ! ? : ; » which have
 # a space before them in French and other languages.
 _TOKENISED = re.compile(
-    r"\S [.,。,、](?= |$)| '(?:s|t|re|ve|ll|d|m)\b| n't\b|&(?:apos|quot|amp|lt|gt|#91|#93|#124);| @[-/.,]@ "
+    r"\S [.,\u3002\uff0c\u3001](?= |$)| '(?:s|t|re|ve|ll|d|m)\b| n't\b|&(?:apos|quot|amp|lt|gt|#91|#93|#124);"
+    r"| @[-/.,]@ "
 )
 
 _KANA = re.compile("[\u3041-\u30ff]")

@@ -151,6 +151,12 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
         "give both sides: --source FILE --target FILE",
     ),
     Rule(
+        lambda o: o.work == "pairs by --model" and PIPE in (o.source, o.target),
+        "-m reads pairs twice, which standard input cannot be",
+        "give files",
+    ),
+    Rule(lambda o: o.report == PIPE, "--report writes a file, not to standard output", "--report FILE.html"),
+    Rule(
         lambda o: o.work == "pairs by --model" and o.as_json and o.gold_alignment is None,
         "--json is not for scores of pairs",
         "use --format jsonl",
@@ -192,7 +198,7 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
     ),
     _texts(lambda o: o.test_set and o.source, "--source: a test set includes the source", "leave the option out"),
     _texts(
-        lambda o: [*o.hypotheses, *o.reference, o.source].count(PIPE) > 1,
+        lambda o: [*o.hypotheses, *o.reference, o.source, o.train_target].count(PIPE) > 1,
         "standard input can be read only once",
         "give a file for every text but one",
     ),
@@ -206,6 +212,16 @@ RULES: tuple[Rule[ScoreOptions], ...] = (
         lambda o: o.train_target and not (o.details or o.report),
         "--train-target needs --details or --report",
         "add --details or --report FILE.html",
+    ),
+    _texts(
+        lambda o: o.tokenize and "bleu" not in o.metrics and not o.train_target,
+        "--tokenize {o.tokenize} is of no use: only BLEU and word frequencies need a tokenizer",
+        "leave it out",
+    ),
+    _texts(
+        lambda o: o.lowercase and not {"bleu", "chrf"}.intersection(o.metrics) and not (o.details or o.report),
+        "--lowercase is of no use: it changes BLEU and chrF only",
+        "leave it out",
     ),
     _texts(
         lambda o: o.comet_model and "comet" not in o.metrics,

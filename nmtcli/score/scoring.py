@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from nmtcli.checkpoint import load_tokenizers, model_files
-from nmtcli.data.files import File
+from nmtcli.data.files import File, as_text, name_of, opened
 from nmtcli.errors import CheckFailed, DataError, UserError
 from nmtcli.metrics import METRICS
 from nmtcli.metrics import texts as reading
@@ -55,13 +56,13 @@ class TextScores:
         for system, of_system in zip(self.systems, self.scores, strict=True):
             for name, score in zip(metrics, of_system, strict=True):
                 if score.value < self.minima.get(name, score.value):
-                    raise CheckFailed(f"{system.name}: {score.name} is {score.value:.2f}, below {self.minima[name]:g}")
+                    raise CheckFailed(f"{system.name}: {score.name} is {score.value:.4f}, below {self.minima[name]:g}")
 
 
 class NotReported(UserError):
-    """The report of `scores` could not be written."""
+    """The training text was damaged, or the report could not be written; `scores` have what was done."""
 
-    def __init__(self, scores: TextScores, error: UserError) -> None:
+    def __init__(self, scores: TextScores, error: UserError | DataError) -> None:
         super().__init__(error.message, error.hint)
         self.scores, self.exit_code = scores, error.exit_code
 
@@ -114,7 +115,7 @@ def score(
     """`TextScores` of translations, `PairScores` of pairs by a model, `Robustness` of it, or `AlignmentScores`.
 
     `on_progress` gets the number of scored pairs or translated lines and the total. Raises UserError and DataError;
-    NotReported, which has the scores, if only the report could not be written.
+    NotReported, which has the scores, if only the analysis or the report failed.
     """
     check_rules(options, RULES)
     texts = [*options.hypotheses, *options.reference]
@@ -140,7 +141,19 @@ def _score_texts(options: ScoreOptions, tell: Tell) -> TextScores:
         require_comet()
     if options.report:
         check_page(options.report, len(options.hypotheses))
-    minima = _minima(options.at_least, options.metrics) if options.at_least else {}
+    minima = _minima(options.at_least, options.metrics) if options.at_least is not None else {}
+    with ExitStack() as stack:
+        training = None
+        if options.train_target:  # opened before the work, as it may not be there
+            file = stack.enter_context(opened(options.train_target))
+            training = _lines(as_text(file, options.train_target), options.train_target)
+        return _score_read_texts(options, variant, minima, training, tell)
+
+
+def _score_read_texts(
+    options: ScoreOptions, variant: Variant, minima: dict[str, float], training: Iterator[str] | None, tell: Tell
+) -> TextScores:
+    """The work of `_score_texts`; `training` are the lines of the training text."""
     systems, references, source = _read(options)
     streams = [one.lines for one in references]
     advice = reading.warnings(systems, references, options.metrics, variant.tokenizer)
@@ -151,17 +164,17 @@ def _score_texts(options: ScoreOptions, tell: Tell) -> TextScores:
     lines = [system.lines for system in systems]
     comparison = compare(lines, metrics, options.paired) if options.paired else None
     scores = [score_system(metrics, one, resamples) for one in lines]
-    analysis = None
-    if options.details or options.report:
-        training = _training_lines(options.train_target) if options.train_target else None
+    scored = TextScores(systems, references, scores, advice, comparison, minima=minima)
+    if not (options.details or options.report):
+        return scored
+    try:
         analysis = analyse(lines, streams, source.lines if source else None, training, variant, options.metrics)
-    scored = TextScores(systems, references, scores, advice, comparison, analysis, minima)
-    if options.report and analysis:
-        try:
+        scored = replace(scored, analysis=analysis)
+        if options.report:
             _write_report(options.report, scored, analysis)
-        except UserError as error:
-            raise NotReported(scored, error) from error
-        tell(f"report: {options.report}")
+            tell(f"report: {options.report}")
+    except (UserError, DataError) as error:
+        raise NotReported(scored, error) from error
     return scored
 
 
@@ -224,9 +237,11 @@ def _comet(options: ScoreOptions, source: Text | None, streams: list[list[str]])
     return {"comet": Comet(source.lines, streams, options.comet_model or DEFAULT_MODEL, gpu)}
 
 
-def _training_lines(path: Path) -> Iterator[str]:
-    for block, _ in File(str(path), path).blocks():
-        yield from block.decode("utf-8", "replace").split("\n")
+def _lines(content: BinaryIO, path: Path) -> Iterator[str]:
+    """The lines of an open text."""
+    with File(name_of(path), path).readable():
+        for line in content:
+            yield line.decode("utf-8", "replace")
 
 
 def _write_report(path: Path, scored: TextScores, analysis: Analysis) -> None:
@@ -238,15 +253,17 @@ def _write_report(path: Path, scored: TextScores, analysis: Analysis) -> None:
 
 def _minima(text: str, metrics: Sequence[str]) -> dict[str, float]:
     """The minimum scores of `--at-least` by metric."""
-    minima = {}
+    minima: dict[str, float] = {}
     for part in text.split(","):
-        name, _, number = part.partition("=")
+        name, number = (one.strip() for one in part.lower().partition("=")[::2])
         if name == "ter":
             raise UserError(f"--at-least {text}: a lower TER is a better one", "name bleu or chrf")
         if name in METRICS and name not in metrics:
             raise UserError(f"--at-least {text}: {name} is not among those scored", "add it to --metric")
         if name not in metrics or not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{0,9})?", number):
             raise UserError(f"--at-least {text}: cannot read {part!r}", "write it as bleu=30 or bleu=30,chrf=55")
+        if name in minima:
+            raise UserError(f"--at-least {text}: has {name} twice", "leave one out")
         minima[name] = float(number)
     return minima
 

@@ -1,8 +1,10 @@
 """`nmt score` of several systems: significance as in sacreBLEU, analysis, the report, test sets, COMET."""
 
+import gzip
 import json
 import math
 import os
+import random
 import re
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from nmtcli.cli import run
 from nmtcli.metrics.scores import Variant, score_corpus
 from nmtcli.score.analysis import analyse, has_words, length_edges
 from nmtcli.score.report.page import Results, marked, page
-from tests.conftest import ROOT
+from tests.conftest import ROOT, WORDS
 from tests.score.test_score import HYPOTHESIS, REFERENCE, scored
 
 OTHER = [line.replace("the", "a").replace(".", " now.") for line in HYPOTHESIS]
@@ -39,7 +41,7 @@ def files(write_texts):
     ("method", "option", "systems", "metrics"),
     [
         ("bootstrap", "--paired-bs", ["hyp", "other", "copy"], ["bleu", "chrf", "ter"]),
-        ("randomization", "--paired-ar", ["hyp", "other"], ["bleu", "ter"]),
+        ("randomization", "--paired-ar", ["hyp", "other"], ["bleu", "chrf", "ter"]),
     ],
 )
 def test_paired_tests_are_those_of_the_sacrebleu_command(files, capsys, method, option, systems, metrics):
@@ -317,6 +319,12 @@ def test_a_test_set_that_cannot_be_downloaded_is_reported(cache):
         (["-r", "ref", "--target", "ref"], "use it when scoring pairs by --model"),
         (["-r", "ref", "--metric", "bleu,comet", "--source", "ref"], "pip install 'nmtcli[comet]'"),
         (["-r", "ref", "--comet-model", "x"], "--comet-model needs --metric comet"),
+        (["-r", "ref", "--metric", "chrf", "--tokenize", "char"], "--tokenize char is of no use"),
+        (["-r", "ref", "--metric", "ter", "--lowercase"], "--lowercase is of no use"),
+        (["-r", "ref", "--report", "-"], "--report writes a file"),
+        (["-r", "-", "--details", "--train-target", "-"], "standard input can be read only once"),
+        (["-r", "ref", "--at-least", ""], "cannot read ''"),
+        (["-r", "ref", "--at-least", "bleu=1,BLEU=2"], "has bleu twice"),
     ],
 )
 def test_user_errors_have_a_message(files, capsys, options, words):
@@ -400,3 +408,54 @@ def test_a_file_name_that_is_not_utf8_is_shown_in_the_report(files):
     command = [sys.executable, "-m", "nmtcli", "score", name, "-r", "ref", "--report", "page.html"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert "U+DCE9" in Path("page.html").read_text("utf-8")
+
+
+def test_approximate_randomisation_of_chrf_is_sacrebleu_s_on_text_where_it_is_not_certain(files, capsys):
+    """With scores in whole numbers, as they were once, its p-value here is another."""
+    choose = random.Random(1)
+    reference = [" ".join(choose.choices(WORDS, k=choose.randint(4, 9))) for _ in range(60)]
+    systems = {
+        name: [" ".join(word for word in line.split() if choose.random() > share) or "x" for line in reference]
+        for name, share in (("one", 0.1), ("two", 0.13))
+    }
+    files(ref=reference, **systems)
+    command = [sys.executable, "-m", "sacrebleu", "ref", "-i", "one", "two", "-m", "chrf", "--paired-ar"]
+    printed = subprocess.run([*command, "--format", "json"], capture_output=True, check=True, text=True).stdout
+    theirs = json.loads(printed)[1]["chrF2"]["p_value"]
+    assert 0.001 < theirs < 0.999
+    found = scored(capsys, "one", "two", "-r", "ref", "--metric", "chrf", "--paired", "randomization")
+    assert found["paired"]["systems"][1]["chrF2"]["p_value"] == pytest.approx(theirs)
+
+
+def test_tables_in_a_pipe_have_all_numbers(files, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    names = [f"a-system-with-a-name-{number}" for number in range(5)]
+    files(**dict.fromkeys(names, HYPOTHESIS))
+    assert run(["score", *names, "-r", "ref", "--details", "--paired", "bootstrap"]) == 0
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert all(f"\n{name} " in shown for name in names)
+    assert run(["score", *names, "-r", "ref", "--json"]) == 0
+    for score in json.loads(capsys.readouterr().out)["systems"][0]["scores"]:
+        assert f" {score['value']:.1f} " in shown
+        assert f"{score['low']:.1f}–{score['high']:.1f}" in shown
+
+
+def test_a_training_text_that_cannot_be_read_is_refused_before_and_damaged_costs_no_scores(files, capsys, tmp_path):
+    options = ["score", "hyp", "-r", "ref", "--metric", "bleu", "--details", "--train-target"]
+    for name, content, words in (
+        ("absent", None, "no such file"),
+        ("wide", "a text\n".encode("utf-16"), "is UTF-16 text"),
+        ("zip", b"PK\x03\x04rest", "is a zip archive"),
+    ):
+        if content is not None:
+            Path(name).write_bytes(content)
+        assert run([*options, name]) == 3
+        shown = capsys.readouterr()
+        assert words in shown.err and not shown.out
+    whole = gzip.compress("".join(f"{number} words\n" for number in range(100_000)).encode())
+    Path("cut.gz").write_bytes(whole[: len(whole) // 2])
+    assert run([*options, "cut.gz"]) == 3
+    shown = capsys.readouterr()
+    assert "cut.gz: damaged or cut short" in shown.err
+    assert "BLEU" in shown.out
