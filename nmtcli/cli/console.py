@@ -54,7 +54,7 @@ stdout = _Console(highlight=False, markup=False, emoji=False)
 
 def print_table(table: Table) -> None:
     """Print a table of numbers on stdout: rather wider than the terminal than with cut cells."""
-    needed = Measurement.get(stdout, stdout.options.update(width=_WIDEST), table).minimum
+    needed = Measurement.get(stdout, stdout.options.update(width=_WIDEST), table).maximum
     stdout.print(table, width=max(stdout.width, needed), crop=False)
 
 

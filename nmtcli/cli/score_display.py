@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from nmtcli.score.significance import Comparison
 
 _SENTENCES = 3  # of each list; the report has more
+_NAME = 40  # characters of a system in a line
 
 
 def print_scores(names: list[str], scores: list[list[Score]], comparison: Comparison | None) -> None:
     """Print a row for each system, then the signatures."""
     table = _table()
-    table.add_column("system", overflow="fold")
+    table.add_column("system", overflow="fold", max_width=_NAME)
     for one in scores[0]:
         table.add_column(f"{one.name} {'↓' if one.name == 'TER' else '↑'}", justify="right", no_wrap=True)
         if one.low is not None:
@@ -114,7 +115,7 @@ def print_qualities(names: list[str], qualities: list[AlignmentQuality], as_json
         print(strict_json.dumps({"systems": rows}, indent=2))
         return
     table = _table()
-    table.add_column("alignment", overflow="fold")
+    table.add_column("alignment", overflow="fold", max_width=_NAME)
     for title in ("AER ↓", "precision ↑", "recall ↑", "links", "sure links"):
         table.add_column(title, justify="right", no_wrap=True)
     for name, one in zip(names, qualities, strict=True):
