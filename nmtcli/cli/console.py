@@ -55,7 +55,9 @@ stdout = _Console(highlight=False, markup=False, emoji=False)
 def print_table(table: Table) -> None:
     """Print a table of numbers on stdout: rather wider than the terminal than with cut cells."""
     needed = Measurement.get(stdout, stdout.options.update(width=_WIDEST), table).maximum
-    stdout.print(table, width=max(stdout.width, needed), crop=False)
+    if needed > stdout.width:
+        table.width = needed  # unlike that of `print`, which is never more than the console's
+    stdout.print(table, crop=False)
 
 
 def is_live() -> bool:
