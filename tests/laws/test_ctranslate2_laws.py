@@ -36,6 +36,8 @@ KINDS = {
 class Pieces:
     """As much of a tokenizer as an export needs."""
 
+    special_ids = None
+
     def __len__(self):
         return SIZE
 
