@@ -99,8 +99,8 @@ def peak() -> float:
 
 def exports(model: Path, out: Path) -> Iterator[tuple[str, str, Path]]:
     """Format, precision and directory of the model itself and of each of its exports, made where they are missing."""
-    yield "run", "fp32", find_model(model)
     folder = find_model(model)
+    yield "run", "fp32", folder
     for form in reachable_formats(read_info(folder).model, load_tokenizers(folder)):
         for precision in PRECISIONS[form]:
             directory = out / f"{model.name}-{form}-{precision}"

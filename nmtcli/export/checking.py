@@ -143,7 +143,7 @@ def compare(
         search = info.search.model_copy(update={"method": "beam", "stopping": "count", "beam_groups": 1})
     comparable: Runtime | Searcher = original
     if info.kind == "ctranslate2":
-        searcher: Searcher = _LikeCTranslate2(original)
+        searcher: Searcher = _LikeCTranslate2(original)  # so that a type checker holds it to all of the protocol
         comparable = searcher
     elif tokenizers is not None:
         comparable = _WithoutPadding(original)

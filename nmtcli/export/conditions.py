@@ -128,7 +128,7 @@ def _sentencepiece(tokenizers: Tokenizers) -> list[str]:
     if tokenizers.pretrained:
         return ["the source tokenizer is that of a pretrained encoder: the format has SentencePiece models"]
     if "word" in (tokenizers.source.type, tokenizers.target.type):
-        return ["data.tokenizer.type is word: SentencePiece itself writes unknown words otherwise"]
+        return ["data.tokenizer.type is word: its unknown words differ from SentencePiece's"]
     return []
 
 
@@ -146,4 +146,4 @@ def _language_tags(tokenizers: Tokenizers) -> list[str]:
     source = tokenizers.source
     pieces = {*source.pieces(range(len(source)))}
     own = [tag for tag in tags(sorted(source.symbols)) if tag in pieces and f"▁{tag}" not in pieces]
-    return [f"MarianMT reads {own[0]} as no model was trained on it here: name tags <2fra>, not >>fra<<"] if own else []
+    return [f"MarianMT drops the space before {own[0]}, with which it was trained: name tags <2fra>"] if own else []

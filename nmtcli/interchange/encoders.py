@@ -7,7 +7,10 @@ tokenizer in the data directory, `nmt train` the settings and weights in each ch
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
+
+import torch
+from torch import Tensor
 
 from nmtcli.checkpoint import INFO, read_json
 from nmtcli.data.pretrained_tokenizer import PretrainedTokenizer
@@ -16,9 +19,6 @@ from nmtcli.errors import DataError, UserError
 from nmtcli.interchange.hub import hub_folder, is_hub_name, no_safetensors
 from nmtcli.models.pretrained import FAMILIES, position_limit
 from nmtcli.paths import quoted
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 # What a folder of a hub model is fetched for: other files are weights of other programs.
 _FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
@@ -124,7 +124,7 @@ class EncoderFolder:
                 f"prepare it again with --set data.tokenizer.pretrained={quoted(Path(self.name))}",
             )
 
-    def weights(self) -> dict[str, "Tensor"]:
+    def weights(self) -> dict[str, Tensor]:
         """The weights in fp32, by their names in `PretrainedEncoder.model`. Raises DataError for damaged ones."""
         model, report = _read(
             self.name,
@@ -144,8 +144,6 @@ class EncoderFolder:
 
 def _try(architecture: dict[str, Any]) -> None:
     """Raise an error for settings that are no model, or that can read no word."""
-    import torch  # noqa: PLC0415 - slow
-
     if position_limit(architecture) <= _AROUND:
         raise ValueError(f"max_position_embeddings is {architecture['max_position_embeddings']}")
     transformers = _transformers()

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from nmtcli.checkpoint import load_tokenizers, model_files
 from nmtcli.data.files import File, as_text, name_of, opened
@@ -62,7 +62,7 @@ class TextScores:
 class NotReported(UserError):
     """The training text was damaged, or the report could not be written; `scores` have what was done."""
 
-    def __init__(self, scores: TextScores, error: UserError | DataError) -> None:
+    def __init__(self, scores: TextScores, error: UserError) -> None:
         super().__init__(error.message, error.hint)
         self.scores, self.exit_code = scores, error.exit_code
 
@@ -142,18 +142,14 @@ def _score_texts(options: ScoreOptions, tell: Tell) -> TextScores:
     if options.report:
         check_page(options.report, len(options.hypotheses))
     minima = _minima(options.at_least, options.metrics) if options.at_least is not None else {}
-    with ExitStack() as stack:
-        training = None
-        if options.train_target:  # opened before the work, as it may not be there
-            file = stack.enter_context(opened(options.train_target))
-            training = _lines(as_text(file, options.train_target), options.train_target)
-        return _score_read_texts(options, variant, minima, training, tell)
+    with _training_text(options.train_target) as training:  # opened before the work, as it may not be there
+        return _scored(options, variant, minima, training, tell)
 
 
-def _score_read_texts(
+def _scored(
     options: ScoreOptions, variant: Variant, minima: dict[str, float], training: Iterator[str] | None, tell: Tell
 ) -> TextScores:
-    """The work of `_score_texts`; `training` are the lines of the training text."""
+    """The work of `_score_texts`."""
     systems, references, source = _read(options)
     streams = [one.lines for one in references]
     advice = reading.warnings(systems, references, options.metrics, variant.tokenizer)
@@ -173,7 +169,7 @@ def _score_read_texts(
         if options.report:
             _write_report(options.report, scored, analysis)
             tell(f"report: {options.report}")
-    except (UserError, DataError) as error:
+    except UserError as error:
         raise NotReported(scored, error) from error
     return scored
 
@@ -237,11 +233,23 @@ def _comet(options: ScoreOptions, source: Text | None, streams: list[list[str]])
     return {"comet": Comet(source.lines, streams, options.comet_model or DEFAULT_MODEL, gpu)}
 
 
-def _lines(content: BinaryIO, path: Path) -> Iterator[str]:
-    """The lines of an open text."""
-    with File(name_of(path), path).readable():
-        for line in content:
-            yield line.decode("utf-8", "replace")
+@contextmanager
+def _training_text(path: Path | None) -> Iterator[Iterator[str] | None]:
+    """The lines of a training text, read when they are needed; None without one. Raises DataError."""
+    if path is None:
+        yield None
+        return
+    readable = File(name_of(path), path).readable
+    with opened(path) as file:
+        with readable():
+            content = as_text(file, path)
+
+        def lines() -> Iterator[str]:
+            with readable():
+                for line in content:
+                    yield line.decode("utf-8", "replace")
+
+        yield lines()
 
 
 def _write_report(path: Path, scored: TextScores, analysis: Analysis) -> None:
