@@ -162,7 +162,7 @@ def model_files(path: Path) -> list[Path]:
     endings = {".json", ".jsonl", ".model", ".spm", ".safetensors", ".onnx", ".data", ".bin", ".yaml", ".md"}
     folders = directory, RunDirectory(path).checkpoints
     files = [file for folder in folders for file in folder.rglob("*") if file.suffix in endings]
-    return [*files, *(path / name for name in (*POINTERS, "config.yaml", "fingerprint", "metrics.jsonl"))]
+    return [*files, *(path / name for name in (*POINTERS, "config.yaml", "fingerprint", "first-weights", "metrics.jsonl"))]
 
 
 def write_model(directory: Path, info: ModelInfo, weights: dict[str, "Tensor"], tokenizers: Tokenizers) -> None:
@@ -414,16 +414,24 @@ class RunDirectory:
         return moved
 
     def set_aside(self, steps: Sequence[int]) -> None:
-        """Hide checkpoints of a diverged training; saving the next one deletes them."""
+        """Hide checkpoints of a diverged training. Of several attempts, those of the first are kept."""
         for step in steps:
-            hide(self.checkpoint(step), _ASIDE)
+            first = step not in self._aside()
+            hide(self.checkpoint(step), _ASIDE if first else _PARTIAL)
 
     def bring_back(self) -> None:
-        """Undo `set_aside`."""
-        for hidden in self.checkpoints.glob(f".step-*{_ASIDE}"):
-            path = self.checkpoints / hidden.name.removeprefix(".").removesuffix(_ASIDE)
-            if not path.exists():
-                hidden.rename(path)
+        """Undo `set_aside`; the checkpoints of later attempts are deleted."""
+        hidden = self._aside()
+        for step in self.steps():
+            if hidden and step >= min(hidden):
+                hide(self.checkpoint(step))
+        for step, path in hidden.items():
+            path.rename(self.checkpoint(step))
+
+    def _aside(self) -> dict[int, Path]:
+        """The hidden checkpoints of a diverged training, by update."""
+        paths = self.checkpoints.glob(f".step-*{_ASIDE}")
+        return {int(path.name.removeprefix(".step-").removesuffix(_ASIDE)): path for path in paths}
 
     def point(self, name: str, checkpoint: int | Path | None) -> None:
         """Let a pointer name the checkpoint of an update or a model directory of the run; None removes it."""
@@ -443,18 +451,23 @@ class RunDirectory:
             )
         return directory
 
+    def has(self, name: str) -> bool:
+        """Whether a pointer names a model that exists."""
+        directory = self._named(name)
+        return directory is not None and (directory / INFO).is_file()
+
     def _named(self, name: str) -> Path | None:
         path = self.path / name
         return self.path / path.read_text("utf-8", "replace").strip() if path.is_file() else None
 
-    def prune(self, keep: set[int]) -> None:
-        """Delete checkpoints not in `keep`, and the leftovers of a killed save or prune.
+    def prune(self, keep: set[int], aside: bool = True) -> None:
+        """Delete checkpoints not in `keep`, the leftovers of a killed save or prune, and those set `aside`.
 
         The newest and those that `last` and `best` name are always kept.
         """
         needed = {self._named(name) for name in POINTERS} | {self.checkpoint(step) for step in keep}
-        aside = list(self.checkpoints.glob(f".step-*{_ASIDE}"))
-        for path in (*map(self.checkpoint, self.steps()[:-1]), *aside):
+        hidden = self._aside().values() if aside else ()
+        for path in (*map(self.checkpoint, self.steps()[:-1]), *hidden):
             if path not in needed:
                 hide(path)  # first, so that no incomplete checkpoint has this name
         for leftover in self.checkpoints.glob(f".*{_PARTIAL}"):

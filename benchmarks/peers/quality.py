@@ -36,7 +36,7 @@ UPDATES = 10**6  # never reached
 # Updates between two checkpoints: one or two CPU minutes. nmt's quickstart has its own number.
 SAVED = {("eole", QUICKSTART): 25, ("onmtpy", QUICKSTART): 100, ("joeynmt", QUICKSTART): 200}
 SAVED_OF_EQUAL = 40
-POINTS = 6  # of a curve
+POINTS = (1 / 6, 1 / 3, 2 / 3, 1)  # of a curve, shares of the budget: JoeyNMT takes minutes for each
 Record = dict[str, Any]
 
 
@@ -184,11 +184,11 @@ def train(trial: Trial, budget: float) -> Record:
 
 
 def scored(trial: Trial, record: Record, budget: float) -> Iterator[tuple[float, float]]:
-    """CPU seconds and BLEU of the newest checkpoint at so many equal times of the budget."""
+    """CPU seconds and BLEU of the newest checkpoint at each of the POINTS."""
     reference = read(raw_text(trial.tool.place), "test.target")
     available, last = trial.checkpoints(), None
-    for number in range(1, POINTS + 1):
-        ready = [step for cpu, step in record["checkpoints"] if cpu <= budget * number / POINTS and step in available]
+    for share in POINTS:
+        ready = [step for cpu, step in record["checkpoints"] if cpu <= budget * share and step in available]
         if not ready or ready[-1] == last:
             continue
         last = ready[-1]
@@ -222,7 +222,7 @@ def write_raw(place: Workplace, corpus: Path) -> None:
 
 def report(records: list[Record], budget: float) -> str:
     """A table: BLEU at equal CPU times, the number of commands and of settings given."""
-    times = [budget * number / POINTS for number in range(1, POINTS + 1)]
+    times = [budget * share for share in POINTS]
     rows = []
     for one in records:
         cells = []

@@ -127,7 +127,8 @@ class TrainingDisplay(Observer):
     def averaged(self, metrics: Metrics) -> None:
         """Print the scores of the average."""
         mark = ("best of all", "green") if metrics["improved"] else ("not better than the best checkpoint", "yellow")
-        title = f"average of {len(metrics['checkpoints'])} checkpoints"
+        number = len(metrics["checkpoints"])
+        title = f"average of {number} checkpoint{'' if number == 1 else 's'}"
         stderr.print(Text.assemble((title, "bold"), f"  {scores(metrics)}  ", mark))
 
     def stopped(self, metrics: Metrics) -> None:

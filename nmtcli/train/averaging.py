@@ -130,30 +130,36 @@ class FinalAverage:
 
         `measure` returns the validation metrics of the averaged `model`, or None after a signal: then nothing is
         written. `write` saves the model to a directory. All ranks call this; one has `writing`. Returns the metrics,
-        with `checkpoints` and `improved`. An existing average of the same checkpoints is not computed again.
+        with `checkpoints` and `improved`. An existing average of the same checkpoints is not computed again; a better
+        one, of the run before it was prolonged, is kept.
         """
         parts = self.parts()
         names = [directory.name for directory in parts]
-        if not parts:
-            return None
         record = self._record()
-        if record is None or record.get("checkpoints") != names or record.get("measure") != self.stopping.measure:
+        if record is None or record.get("checkpoints") != names:
             with _readable(parts), averaged(model, parts):
                 if (metrics := measure()) is None:
                     return None
-                record = {"checkpoints": names, "measure": self.stopping.measure, **metrics}
-                if writing:
-                    self._write(record, write)
+                new = {"checkpoints": names, "measure": self.stopping.measure, **metrics}
+                if record is None or self._rank(new) <= self._rank(record):
+                    record = new
+                    if writing:
+                        self._write(record, write)
         best = self.stopping.best
-        improved = not best or self.stopping.validation(record, 0).rank < best[0].rank
+        improved = not best or self._rank(record) < best[0].rank
         if improved and writing:
             write_whole(self.run.path / "best", f"checkpoints/{AVERAGE}\n".encode())
         return {key: value for key, value in record.items() if key != "measure"} | {"improved": improved}
 
+    def _rank(self, record: dict[str, Any]) -> tuple[float, float]:
+        return self.stopping.validation(record, 0).rank
+
     def _record(self) -> dict[str, Any] | None:
+        """Of an average that was measured as the checkpoints are now."""
         path = self.directory / RECORD
         with suppress(DataError):  # one that is damaged is made again
-            return read_json(path) if path.is_file() else None
+            record = read_json(path) if path.is_file() else None
+            return record if record and record.get("measure") == self.stopping.measure else None
         return None
 
     def _write(self, record: dict[str, Any], write: Callable[[Path], None]) -> None:

@@ -64,7 +64,7 @@ class Learner:
         self.adversary: Adversary | None = None
         if isinstance(self.objective, ProfessorForcing):
             self.adversary = Adversary(self.objective, config, ranks)
-        self.state, self.stopping = TrainState(), EarlyStopping.of(config.train)
+        self.state, self.stopping = self._new_state(), EarlyStopping.of(config.train)
         self.precision = self._mixed_precision(None)
         self.skipped = SkippedUpdates(device)
 
@@ -81,9 +81,16 @@ class Learner:
         freeze(model, self.config.train.freeze, self.config.train.trained_encoder_layers)
         return model.to(self.device)
 
+    def _new_state(self) -> TrainState:
+        train = self.config.train
+        return TrainState(given=f"{train.schedule}, {train.learning_rate}, {train.precision}")
+
     def restart(self) -> None:
-        """Go back to the start of the run."""
-        self.state, self.stopping = TrainState(), EarlyStopping.of(self.config.train)
+        """Go back to the start of the run, which has no checkpoint."""
+        self.state, self.stopping = self._new_state(), EarlyStopping.of(self.config.train)
+        if self.ranks.first:
+            for name in checkpoint.POINTERS:
+                self.run.point(name, None)
         self.skipped.reset(0)
         self._put_weights(checkpoint.model_weights(self._new_model()), self.run.path)
         self.optimizer.state.clear()
@@ -140,7 +147,8 @@ class Learner:
         if self.stopping.best_step is not None:
             self.run.point("best", self.run.checkpoint(self.stopping.best_step))
         last = self.run.steps()[-self.config.train.keep_last :]
-        self.run.prune({*last, *(one.step for one in self.stopping.best)})
+        passed = self.state.step >= self.state.diverged_at
+        self.run.prune({*last, *(one.step for one in self.stopping.best)}, aside=passed)
 
     def save_validation(self) -> None:
         """Add the last validation to the checkpoint of this update, which was saved without it."""
@@ -186,6 +194,12 @@ class Learner:
         weights, step = checkpoint.load_tensors(directory / checkpoint.WEIGHTS), int(directory.name.partition("-")[2])
         state, stopping, scaler, tensors = read_state(directory, step, self.stopping)
         self._put_weights(weights, directory / checkpoint.WEIGHTS)
+        there = set(self.run.steps())  # a later checkpoint, which is gone, may have had the best one deleted
+        stopping.best = [one for one in stopping.best if one.step in there]
+        given = self._new_state().given
+        if state.given not in ("", given):  # older versions have none
+            state.rate_scale, state.recoveries, state.precision = 1.0, 0, None
+        state.given = given
         self.state, self.stopping = state, stopping
         self.skipped.reset(state.skipped_in_a_row)
         self.set_precision(state.precision)
@@ -198,11 +212,15 @@ class Learner:
             self.adversary.load(tensors)
 
     def _point(self) -> None:
-        """Let the pointers name the checkpoint of this update, and the best one it knows of."""
+        """Let the pointers name the checkpoint of this update, and the best one it knows of.
+
+        Where it knows of none, as after a change of the metric, `best` stays until the next validation.
+        """
         if self.ranks.first:
             self.run.point("last", self.run.checkpoint(self.state.step))
             best = self.stopping.best_step
-            self.run.point("best", None if best is None else self.run.checkpoint(best))
+            if best is not None or not self.run.has("best"):
+                self.run.point("best", best)
 
     def _gathered(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The tensors in one piece on the first rank, nothing on others. All ranks must call this.

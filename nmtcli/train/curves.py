@@ -30,7 +30,7 @@ class _Chart(NamedTuple):
 
 
 _CHARTS = (
-    _Chart("loss", "Loss per target token, with label smoothing", zero=False),
+    _Chart("loss", "Loss per target token", zero=False),
     _Chart("perplexity", "Perplexity, without label smoothing", zero=False, log=True),
     _Chart("accuracy", "Accuracy, %", factor=100),
     _Chart("bleu", "BLEU"),

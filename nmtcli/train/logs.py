@@ -35,7 +35,7 @@ class Observer:
         self.record("started", metrics)
 
     def updated(self, metrics: Metrics) -> None:
-        """The averages since the last call, every `train.log_every` updates."""
+        """The averages since the last call or validation, every `train.log_every` updates."""
         self.record("updated", metrics)
 
     def split(self, metrics: Metrics) -> None:

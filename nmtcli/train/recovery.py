@@ -81,12 +81,16 @@ class Recovery:
         return {**report, "precision": learner.precision.name, "rate_scale": rate_scale}
 
     def _give_up(self, batches: Sequence[Batch], reason: str) -> None:
-        run, ranks = self.learner.run, self.learner.ranks
-        ranks.most(0)  # every rank has read the directory
-        if ranks.first:
-            run.bring_back()
-        path = run.path / f"diverged-{self.learner.state.step}.jsonl"
-        write_pairs(path, batches, self.learner.data.tokenizers, ranks)
+        learner, run, ranks = self.learner, self.learner.run, self.learner.ranks
+        path = run.path / f"diverged-{learner.state.step}.jsonl"
+        write_pairs(path, batches, learner.data.tokenizers, ranks)
+        if learner.state.recoveries:
+            ranks.most(0)  # every rank has read the directory
+            if ranks.first:
+                run.bring_back()
+            ranks.most(0)  # and now it is as before the first return
+            if steps := run.steps():
+                learner.load(run.checkpoint(steps[-1]))  # for the pointers
         raise CheckFailed(
             f"training diverged: {reason}; the last batch is in {path}",
             "lower train.learning_rate, or choose train.precision=fp32; the last checkpoint is unchanged",

@@ -23,6 +23,8 @@ from nmtcli.train.distributed import Ranks
 from nmtcli.train.freezing import check_freeze, encoder_is_frozen
 from nmtcli.train.precision import resolve_precision
 
+FIRST_WEIGHTS = "first-weights"  # a file of the run: how it began
+_GIVEN, _RANDOM = "finetune-from", "random"
 _APPEARING = 30.0  # seconds in which a file of another machine must appear
 DROPOUTS = {f"model.{key}" for key in ("dropout", "recurrent_dropout", "word_dropout")}  # shape no weight
 _OF_ENCODER = "architecture", "special_ids", "layers", "hidden_size"  # settings that a pretrained encoder decides
@@ -65,9 +67,10 @@ def resolve(
             tokenizer.sample([], config.train.subword_sampling, seed=0)  # may refuse
     tie = config.model.embedding.tie
     if tie == "all" and not data.tokenizers.joint:
+        other = "" if finetuning else "set model.embedding.tie=target, or "
         raise UserError(
             "model.embedding.tie is all, but the data has a tokenizer for each side",
-            "set model.embedding.tie=target, or prepare the data with --joint",
+            f"{other}prepare the data with --joint",
         )
     if tie == "auto":
         tie = "all" if data.tokenizers.joint else "target"
@@ -203,21 +206,25 @@ def _require_alignment(config: Config, data: PreparedData) -> None:
 
 
 def open_run(
-    path: Path, config: Config, fingerprint: str, allow_changes: bool = False
+    path: Path, config: Config, fingerprint: str, allow_changes: bool = False, finetuned: bool = False
 ) -> tuple[RunDirectory, list[str]]:
     """The run directory for these settings: a new one, or an earlier run to resume.
 
-    Returns it with a line for each changed setting. Raises UserError where the earlier run has other data or another
-    model, or, without `allow_changes`, other training settings.
+    `finetuned`: the weights of a trained model are given. Returns the run with a line for each changed setting. Raises
+    UserError where the earlier run has other data, another model or other first weights, or, without `allow_changes`,
+    other training settings.
     """
     run = RunDirectory(path)
     if not (path / "config.yaml").exists():
-        if path.is_dir() and any(entry.name not in ("checkpoints", "fingerprint") for entry in path.glob("[!.]*")):
+        new = ("checkpoints", "fingerprint", FIRST_WEIGHTS)
+        if path.is_dir() and any(entry.name not in new for entry in path.glob("[!.]*")):
             raise UserError(f"{path}: has files, but no run", "choose another -o")
         with writing(path):
             run.checkpoints.mkdir(parents=True, exist_ok=True)
+        write_whole(path / FIRST_WEIGHTS, f"{_GIVEN if finetuned else _RANDOM}\n".encode())
         _write_settings(run, config, fingerprint)
         return run, []
+    _check_first_weights(run, finetuned)
     trained_on = path / "fingerprint"
     if not trained_on.is_file() or trained_on.read_text("utf-8", "replace").strip() != fingerprint:
         raise UserError(
@@ -236,6 +243,24 @@ def open_run(
             run.set_search(config.search)
         _write_settings(run, config, fingerprint)
     return run, [change for _, change in changes]
+
+
+def _check_first_weights(run: RunDirectory, finetuned: bool) -> None:
+    """Raise UserError where a run that began with random weights is resumed with those of a model, or one that has no
+    checkpoint yet without them.
+    """
+    record = run.path / FIRST_WEIGHTS
+    began = record.read_text("utf-8", "replace").strip() if record.is_file() else None  # older versions have none
+    if finetuned and began == _RANDOM:
+        raise UserError(
+            f"{run.path}: this run began with random weights, not with those of --finetune-from",
+            "choose another -o for a new run, or resume this one without --finetune-from",
+        )
+    if not finetuned and began == _GIVEN and not run.steps():
+        raise UserError(
+            f"{run.path}: this run began with --finetune-from and has no checkpoint yet",
+            "give --finetune-from again, or choose another -o",
+        )
 
 
 def require_shared(path: Path, fingerprint: str, ranks: Ranks) -> None:

@@ -18,6 +18,7 @@ class TrainState:
     skipped_in_a_row: int = 0
     seconds: float = 0.0  # spent in updates
     rate_scale: float = 1.0  # of the learning rate
+    given: str = ""  # the settings that recovery may change; when they change, what it changed is undone
     precision: Precision | None = None  # after recovery, another than that of the settings
     recoveries: int = 0  # number of recoveries from divergence
     diverged_at: int = 0  # the update of the last divergence

@@ -62,7 +62,8 @@ class Training:
             if ranks.first:
                 stack.enter_context(run.lock())
                 with writing(run.path, AGAIN):
-                    _, changes = open_run(run.path, settings, fingerprint, self.options.allow_changes)
+                    finetuned = self.options.finetune_from is not None
+                    _, changes = open_run(run.path, settings, fingerprint, self.options.allow_changes, finetuned)
                 for change in changes:
                     self.tell(f"changed since this run began: {change}", warning=True)
                 everyone = [*observers, *open_logs(run.path, settings), CurvesPage(run.path)]

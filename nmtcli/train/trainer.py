@@ -238,6 +238,8 @@ class Trainer:
         """Save the average of the last or best checkpoints as another checkpoint. Raises Interrupted."""
         self.ranks.most(0)  # the last checkpoint is written
         average, model = FinalAverage(self.run, selection, self.learner.stopping), self.learner.plain_model()
+        if not average.parts():  # no validation was a number
+            return
 
         def measure() -> dict[str, Any] | None:
             measured = self._measure(model)

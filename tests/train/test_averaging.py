@@ -179,6 +179,18 @@ def test_an_average_is_made_once_and_anew_after_more_updates(data, tmp_path):
     find_model(run.path)
 
 
+def test_a_better_average_of_an_earlier_end_is_kept(data, tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    assert train(data, run.path, *AVERAGE) == 0
+    record = run.checkpoints / "average" / "average.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"loss": 0.5}))
+    for _ in range(2):
+        assert train(data, run.path, *AVERAGE, "train.max_updates=15") == 0
+        told = records(run.path, "averaged")[-1]
+        assert (told["loss"], told["checkpoints"][-1], told["improved"]) == (0.5, "step-0000012", True)
+        assert find_model(run.path) == run.checkpoints / "average"
+
+
 @pytest.mark.parametrize(("selection", "steps"), [("last:2", [9, 12]), ("best:2", [6, 12]), ("last:9", [6, 9, 12])])
 def test_averaged_checkpoints_are_the_newest_or_the_best(trained, tmp_path, selection, steps):
     run = RunDirectory(shutil.copytree(trained, tmp_path / "run"))

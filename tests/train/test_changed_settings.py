@@ -10,6 +10,8 @@ from nmtcli.data.directory import open_data
 from nmtcli.settings import load_config
 from nmtcli.train.precision import resolve_precision
 from nmtcli.train.run import resolve, settings_of
+from nmtcli.train.trainer import Trainer
+from tests.conftest import TINY, nmt, overrides
 from tests.train.runs import MORE, events, train
 
 
@@ -98,3 +100,42 @@ def test_changed_decoding_settings_reach_the_checkpoints_of_a_finished_run(data,
     assert "search.length_penalty was" in capsys.readouterr().err
     assert {read_info(path).search.length_penalty for path in checkpoints} == {0.25}
     assert [(path / "model.safetensors").read_bytes() for path in checkpoints] == weights
+
+
+def test_the_best_checkpoint_of_another_metric_stays_until_a_validation(data, run, monkeypatch):
+    before = RunDirectory(run).pointer("best")
+    changed = ["train.valid_metric=loss", "train.max_updates=15", "train.keep_last=1", "train.schedule=constant"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_validate", lambda self: False)
+        assert train(data, run, *changed, options=["--allow-changes"]) == 0
+    assert RunDirectory(run).pointer("best") == before
+    assert train(data, run, *changed) == 0
+    assert RunDirectory(run).pointer("best") == RunDirectory(run).checkpoint(15)
+
+
+def test_a_new_learning_rate_is_the_one_that_is_used(data, run):
+    """Whatever a recovery from divergence made of the one before, also where the resumed run is killed and resumed."""
+    for step in RunDirectory(run).steps():
+        state = RunDirectory(run).checkpoint(step) / "state.json"
+        state.write_text(json.dumps(json.loads(state.read_text()) | {"rate_scale": 0.25, "recoveries": 5}))
+    settings = [*MORE, "train.learning_rate=5e-4"]
+    for updates, options in ((9, ["--allow-changes"]), (12, [])):  # the first one saves nothing
+        assert train(data, run, *settings, f"train.max_updates={updates}", options=options) == 0
+    assert events(run, "updated")[-1]["learning_rate"] == pytest.approx(5e-4)
+    state = json.loads((RunDirectory(run).pointer("last") / "state.json").read_text())
+    assert (state["rate_scale"], state["recoveries"]) == (1.0, 0)
+
+
+def test_first_weights_are_those_that_a_run_began_with(data, run, trained, tmp_path, capsys):
+    """A run from random weights does not become a fine-tuned one by the option, nor the other way around."""
+    assert train(data, run, *MORE, options=["--finetune-from", trained]) == 2
+    assert f"{run}: this run began with random weights" in capsys.readouterr().err
+    assert train(data, run, *MORE) == 0
+    own = [setting for setting in TINY if not setting.startswith("model.")]
+    arguments = ["train", data, "-o", tmp_path / "tuned", "--device", "cpu", *overrides(*own)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Trainer, "fit", lambda self: "killed")
+        assert nmt(*arguments, "--finetune-from", trained) == 0
+    assert nmt(*arguments, *overrides(*(setting for setting in TINY if setting.startswith("model.")))) == 2
+    assert "began with --finetune-from and has no checkpoint yet" in capsys.readouterr().err
+    assert nmt(*arguments, "--finetune-from", trained) == 0

@@ -107,3 +107,29 @@ def test_ranks_that_read_different_checkpoints_are_refused(data, run, monkeypatc
     assert train(data, run, *MORE) == 3
     assert "rank 0 reads the checkpoint of update 9, rank 1 that of update 6" in capsys.readouterr().err
     assert RunDirectory(run).steps() == [3, 6, 9]
+
+
+def test_the_best_checkpoint_is_one_that_exists(data, tmp_path):
+    """A later checkpoint, now damaged, had the best one before it deleted."""
+    run, settings = RunDirectory(tmp_path / "run"), ["train.valid_metric=loss", "train.keep_last=2", *MORE[::2]]
+    assert train(data, run.path, *settings) == 0
+    newest = run.steps()[-1]
+    best = json.loads((run.checkpoint(newest) / "state.json").read_text())["best"]
+    state = run.checkpoint(run.steps()[0]) / "state.json"
+    change(state, best=[[best[0][0], best[0][1], 3], [best[0][0] - 1, None, run.steps()[0]]])
+    DAMAGE["weights cut short"](run.checkpoint(newest))
+    assert 3 not in run.steps()
+    assert train(data, run.path, *settings, "train.valid_metric=loss") == 0
+    assert find_model(run.path).is_dir()
+    listed = json.loads((run.pointer("last") / "state.json").read_text())["best"]
+    assert all(step in run.steps() for *_, step in listed)
+
+
+def test_a_run_whose_only_best_checkpoint_is_gone_ends_without_an_average(data, run, capsys):
+    """`best:1` has nothing to average, which is no error."""
+    average = ["train.average=best:1", "train.keep_best=1", "train.valid_every=100"]
+    for step in RunDirectory(run).steps():
+        change(RunDirectory(run).checkpoint(step) / "state.json", best=[[-1.0, None, 1]], validated_step=9)
+    assert train(data, run, "train.max_updates=9", "train.keep_last=9", "train.schedule=constant", *average) == 0
+    assert "bug" not in capsys.readouterr().err
+    assert not events(run, "averaged") and events(run, "stopped")

@@ -87,6 +87,25 @@ def test_repeated_divergence_stops_with_the_batch_saved(data, tmp_path, monkeypa
     assert train(data, tmp_path / "run", *settings) == 0
 
 
+def test_giving_up_leaves_the_checkpoints_of_the_first_attempt(data, tmp_path, monkeypatch):
+    """They are the best ones: the later attempts had lower rates, and saved checkpoints of the same updates."""
+    break_updates(monkeypatch, set(range(13, 30)))
+    settings = ["train.max_updates=30", "train.max_skipped=3", "train.schedule=constant", "train.valid_metric=loss"]
+    assert train(data, tmp_path / "whole", *settings, "train.keep_last=9", "train.on_divergence=stop") == 5
+    assert train(data, tmp_path / "run", *settings, "train.keep_last=9") == 5
+    whole, run = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "run")
+    assert run.steps() == whole.steps() == [3, 6, 9, 12]
+    assert run.pointer("best").name == whole.pointer("best").name
+    for step in run.steps():
+        weights = [(one.checkpoint(step) / "model.safetensors").read_bytes() for one in (whole, run)]
+        assert weights[0] == weights[1], step
+    state = json.loads((run.pointer("last") / "state.json").read_text())
+    assert (state["step"], state["rate_scale"], state["recoveries"]) == (12, 1.0, 0)
+    monkeypatch.setattr(TrainingLoss, "forward", ordinary)
+    assert train(data, tmp_path / "run", *settings, "train.keep_last=9") == 0
+    assert not list(run.checkpoints.glob(".*"))
+
+
 def test_fallback_precision_is_kept_after_a_resume(data, tmp_path, monkeypatch):
     def forward(self, batch, update):
         loss, sums = ordinary(self, batch, update)
