@@ -20,16 +20,21 @@ from nmtcli.vocabulary import UNK
 
 @dataclass(frozen=True)
 class EncodedLine:
-    """A line, its tokens, and the bounds of its parts: `cuts` is [0, …, len(tokens)]; [0, 0] without tokens."""
+    """A line, its tokens, and the bounds of its parts: `cuts` is [0, …, len(tokens)]; [0, 0] without tokens.
+
+    `tag`: the tokens of the language tag, which the line begins with, and each part.
+    """
 
     text: str
     tokens: list[int]
     cuts: list[int]
+    tag: tuple[int, ...] = ()
 
     @cached_property
     def parts(self) -> list[list[int]]:
         """The tokens of each part; none for a line without tokens."""
-        return [self.tokens[begin:end] for begin, end in pairwise(self.cuts) if end > begin]
+        bounds = [(begin, end) for begin, end in pairwise(self.cuts) if end > begin]
+        return [[*(self.tag if begin else ()), *self.tokens[begin:end]] for begin, end in bounds]
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,9 @@ class Assembler:
         if self.dictionary is None and not self.keep_alignment:
             return [[] for _ in self.line.parts]
         words = raw_words(self.tokenizers.source, self.line.text, self.line.tokens)
-        return [[*words[begin:end], NO_WORD] for begin, end in pairwise(self.line.cuts) if end > begin]
+        tag = [NO_WORD] * len(self.line.tag)
+        bounds = [(begin, end) for begin, end in pairwise(self.line.cuts) if end > begin]
+        return [[*(tag if begin else ()), *words[begin:end], NO_WORD] for begin, end in bounds]
 
     def _part(
         self, part: Hypothesis, weights: NDArray[np.float32] | None, columns: Sequence[int]

@@ -65,7 +65,8 @@ class Phrase:
     """Consecutive tokens that occur at least `least` and at most `most` times (None: no maximum).
 
     `arcs` are its segmentations as an automaton: from each position, the next position by token; the last position,
-    len(arcs), is the end. Occurrences may overlap. After a `whole` phrase, no token may continue its last word; after a
+    len(arcs), is the end. A shorter alternative, as Hund of Hunde, may end before it, at one of `ends`. Occurrences may
+    overlap. After a `whole` phrase, no token may continue its last word; after a
     `strict` one, nor may punctuation and letters or digits do so (12 and ,000), in one token or two. If `inner` is a
     position, the phrase may start there after a token that ends outside a word (`WordEdges`). `begun` are
     further pairs of a first token and the position after it, for phrases that start inside a token.
@@ -78,6 +79,7 @@ class Phrase:
     inner: int | None = None
     begun: tuple[tuple[int, int], ...] = ()
     strict: bool = False
+    ends: frozenset[int] = frozenset()
 
     @classmethod
     def of(
@@ -91,15 +93,19 @@ class Phrase:
         """A phrase with these segmentations, each a sequence of tokens. Raises ValueError for none."""
         arcs: list[dict[int, int]] = [{}]
         end = -1  # placeholder of the last position
-        spellings = sorted(map(tuple, spellings), key=len)
+        ends: set[int] = set()
+        spellings = sorted(set(map(tuple, spellings)), key=lambda spelling: (len(spelling), spelling))
         if not spellings or not spellings[0]:
             raise ValueError("a phrase without tokens")
         for spelling in spellings:
             position = 0
             for token in spelling[:-1]:
-                if arcs[position].get(token) == end:  # a shorter segmentation ends here
+                shorter = arcs[position].get(token) == end  # a shorter segmentation ends here
+                if shorter and not whole:
                     break
-                if token not in arcs[position]:
+                if shorter:
+                    ends.add(len(arcs))
+                if shorter or token not in arcs[position]:
                     arcs[position][token] = len(arcs)
                     arcs.append({})
                 position = arcs[position][token]
@@ -107,13 +113,18 @@ class Phrase:
                 arcs[position][spelling[-1]] = end
         last = len(arcs)
         closed = ({token: last if to == end else to for token, to in steps.items()} for steps in arcs)
-        return cls(tuple(closed), least, most, whole, strict=strict)
+        return cls(tuple(closed), least, most, whole, strict=strict, ends=frozenset(ends))
+
+    def is_end(self, position: int) -> bool:
+        """Whether the phrase, or a shorter alternative, ends at this position."""
+        return position == len(self.arcs) or position in self.ends
 
     def remaining(self) -> list[int]:
-        """The minimum number of tokens from each position to the end."""
+        """The minimum number of tokens from each position to an end."""
         left = [0] * (len(self.arcs) + 1)
         for position in reversed(range(len(self.arcs))):
-            left[position] = 1 + min((left[to] for to in self.arcs[position].values()), default=len(self.arcs))
+            if position not in self.ends:
+                left[position] = 1 + min((left[to] for to in self.arcs[position].values()), default=len(self.arcs))
         return left
 
 
@@ -184,15 +195,14 @@ class Phrases:
         reading, _ = self._rules[state]
         active, counts = set(self._first.get(token, ())), list(reading.counts)
         for number, position in reading.active:
-            arcs = self.phrases[number].arcs
-            if position < len(arcs):
-                if token in arcs[position]:
-                    active.add((number, arcs[position][token]))
-            elif self.phrases[number].strict and token in self.edges.joining:
-                active.add((number, position))  # the next token decides
-            elif token not in self.edges.continuing and not (
-                self.phrases[number].strict and token in self.edges.extending
-            ):
+            phrase = self.phrases[number]
+            if position < len(phrase.arcs) and token in phrase.arcs[position]:
+                active.add((number, phrase.arcs[position][token]))
+            if not phrase.is_end(position):
+                continue
+            if phrase.strict and token in self.edges.joining:
+                active.add((number, len(phrase.arcs)))  # the next token decides
+            elif token not in self.edges.continuing and not (phrase.strict and token in self.edges.extending):
                 counts[number] += 1
         for number, position in list(active):
             phrase = self.phrases[number]
@@ -226,7 +236,7 @@ class Phrases:
 
     def _rule(self, state: _PhraseState) -> Rule:
         end = [len(phrase.arcs) for phrase in self.phrases]
-        waiting = {number for number, position in state.active if position == end[number]}
+        waiting = {number for number, position in state.active if self.phrases[number].is_end(position)}
         going = [(number, position) for number, position in state.active if position < end[number]]
         # a waiting phrase counts, unless its last word continues
         counts = [count + (number in waiting) for number, count in enumerate(state.counts)]

@@ -20,7 +20,7 @@ from nmtcli.text.inline import Content, Tag, Violation, content_of, plain, tag_v
 from nmtcli.text.masking import Masked, mask, span_violations, symbol, symbols, unmask, whole_text
 from nmtcli.text.numbers import localized
 from nmtcli.text.sentences import Sentences, split_sentences
-from nmtcli.text.spans import Kind, Scanner, Span
+from nmtcli.text.spans import KINDS, Kind, Scanner, Span
 from nmtcli.text.transfer import transfer
 from nmtcli.text.versions import Range, Versions, overlapping, word_ranges
 from nmtcli.translate.alignment import AttentionMap
@@ -39,7 +39,6 @@ from nmtcli.translate.translation import (
 
 RangeLink = tuple[Range, Range]  # in a source text and in a translation
 
-_EVERYTHING = Scanner()
 _TAGS = Scanner(["tag"])
 _PROBLEMS: dict[str, Problem] = {
     "missing": "missing-span",
@@ -56,6 +55,7 @@ class Sentence:
     request: Request  # with symbols for masked spans, and the tag of the target language
     masked: Masked
     start: int  # first character in the line without tags
+    tag: str = ""  # of the target language, which the request begins with
     protected: tuple[Span, ...] = ()  # of the sentence, copied by constraints
     copies: tuple[Copy, ...] = ()  # what its translation must have, as often; in the order of the sentence
     copied: tuple[str, ...] = ()  # the same as it stands in the sentence
@@ -63,8 +63,7 @@ class Sentence:
     @property
     def versions(self) -> Versions:
         """The sentence, and what is translated."""
-        tag = self.request.source.removesuffix(self.masked.text)
-        return Versions((("", tag), *self.masked.versions.parts))
+        return Versions((("", self.tag and f"{self.tag} "), *self.masked.versions.parts))
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,7 @@ class Paragraphs:
         self.target_language = handling.target_language or languages[1]
         self._tag = self._language_tag()
         self._patterns = tuple(_compiled(pattern) for pattern in handling.patterns)
+        self._everything = Scanner(KINDS, self._patterns)  # no sentence ends inside
         self._method = self._protection()
         if handling.split_sentences:
             split_sentences("", self.source_language)  # raises UserError without the library
@@ -127,7 +127,7 @@ class Paragraphs:
         text = without_controls(plain(content))
         divided = Sentences((text,), ("", ""))
         if handling.split_sentences:
-            divided = split_sentences(text, self.source_language, _EVERYTHING.scan(text, code))
+            divided = split_sentences(text, self.source_language, self._everything.scan(text, code))
         starts = accumulate(map(len, (part for pair in zip(divided.gaps, divided.sentences) for part in pair)))  # noqa: B905
         sentences = [
             self._sentence(request, number, sentence, end - len(sentence), code)
@@ -146,7 +146,8 @@ class Paragraphs:
         masked = Masked(Versions(((text, text),)), {})
         if self._method == "mask":
             masked = mask(text, (span for span in spans if span.text not in self._declared), self.known)
-            spans = [span for span in spans if span not in masked.spans.values() and span.kind in {"code", "custom"}]
+            rest = (span for span in spans if span not in masked.spans.values())
+            spans = [span for span in rest if span.kind in {"code", "custom"} or span.text not in self._declared]
         places: list[tuple[int, int]] = []
         if self._constrained:
             places = [(masked.text.index(name), len(name)) for name in masked.spans]
@@ -158,13 +159,14 @@ class Paragraphs:
             texts = {span.text: self._localized(span).text for span in spans}
             copies = [replace(copy, text=texts.get(copy.text, copy.text)) for copy in copies]
             spans = list(map(self._localized, spans))
-        source = f"{self._tag} {masked.text}" if self._tag else masked.text
+        tag = self._tag if self._tokenizers.source.normalize(masked.text) else ""  # an empty line stays empty
+        source = f"{tag} {masked.text}" if tag else masked.text
         sentence = request
         if source != request.source or request.content is not None:
             sentence = replace(request, source=source, content=None, code=())
         if number:
             sentence = replace(sentence, prefix="", required=())
-        return Sentence(sentence, masked, start, tuple(spans), tuple(copies), copied)
+        return Sentence(sentence, masked, start, tag, tuple(spans), tuple(copies), copied)
 
     def _localized(self, span: Span) -> Span:
         """The span as it is written in the target language, if it is a number."""
@@ -278,10 +280,14 @@ class Paragraphs:
     def _protection(self) -> Literal["mask", "copy", "none"]:
         """The method of protection. Raises UserError for one that the model does not support."""
         handling, method = self._handling, self._handling.protect
+        own = tuple(handling.protect_kinds) != PROTECTED  # of the user
+        unknown = [kind for kind in handling.protect_kinds if own and symbol(kind, 1) not in self.known]
         if method == "auto":
-            asked = handling.patterns or handling.localize_numbers or tuple(handling.protect_kinds) != PROTECTED
+            asked = handling.patterns or handling.localize_numbers or own
             asked = asked or (handling.on_violation != "keep" and self._constrained)  # else there would be none
             method = "mask" if self.known else "copy" if asked else "none"
+            if unknown and method == "mask" and self._constrained:
+                method = "copy"
         numbers = symbol("number", 1) in self.known if method == "mask" else "number" in handling.protect_kinds
         if handling.localize_numbers and (method == "none" or not numbers):
             raise UserError(
@@ -292,6 +298,11 @@ class Paragraphs:
             raise UserError(
                 "protect mask: the model knows no placeholder symbols",
                 "set data.protect in nmt prepare and train again, or use copy",
+            )
+        if method == "mask" and unknown:
+            raise UserError(
+                f"protect mask: the model knows no placeholder symbols for {', '.join(unknown)}",
+                "use copy, or leave them out of the protected kinds",
             )
         if method == "copy" and not self._constrained:
             raise UserError(
@@ -425,7 +436,10 @@ def _transferred(content: Content, text: str, links: Sequence[RangeLink]) -> Con
 
 def _word_alignment(paragraph: Paragraph, content: Content, links: Iterable[RangeLink]) -> tuple[tuple[int, int], ...]:
     """The links between the space-separated words of the line and of its translation."""
-    with_tags = [_with_tags(one) for one in (paragraph.content, content)]
+    text = plain(paragraph.content)
+    # the source of a document's segment has no tags
+    before = Versions(((text, text),)) if paragraph.request.content is not None else _with_tags(paragraph.content)
+    with_tags = before, _with_tags(content)
     words = word_ranges(paragraph.request.source), word_ranges(with_tags[1].second)
     found = {
         pair

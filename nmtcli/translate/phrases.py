@@ -105,7 +105,9 @@ class PhraseWriter:
                 if not any(one <= whole for one in map(set, ours) for whole in map(set, spellings[other])):
                     continue
                 most += copies[other] * max(Phrases((allowed,), self.edges).counted(one) for one in spellings[other])
-                least += copies[other] * min(Phrases((phrase,), self.edges).counted(one) for one in required[other])
+                # a letter cannot follow `other`, and so not what it ends with
+                followed = [(*one, EOS) if other.after else one for one in required[other]]
+                least += copies[other] * min(Phrases((phrase,), self.edges).counted(one) for one in followed)
             phrases += [replace(allowed, least=0, most=most), replace(phrase, least=least)]
         return phrases, unwritable
 
@@ -211,7 +213,7 @@ class PhraseWriter:
 def spelling(phrase: Phrase) -> list[int]:
     """The shortest segmentation of a phrase."""
     left, tokens, position = phrase.remaining(), [], 0
-    while position < len(phrase.arcs):
+    while not phrase.is_end(position):
         token, position = min(phrase.arcs[position].items(), key=lambda arc: (left[arc[1]], arc))
         tokens.append(token)
     return tokens

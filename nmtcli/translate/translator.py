@@ -233,7 +233,7 @@ class Translator:
         token_scores: bool,
     ) -> list[Translation]:
         """A translation for each sentence; `numbers` are those of their lines, in order."""
-        encoded, treatments = self._encode([sentence.request.source for sentence in lines])
+        encoded, treatments = self._encode(lines)
         parts: list[_Part] = []
         counts, problems = [], []
         for row, (sentence, treatment, number) in enumerate(zip(lines, treatments, numbers, strict=True)):
@@ -306,22 +306,24 @@ class Translator:
         others = [source.encode(list(texts), self.threads) for source in self.member_sources[1:]]
         return list(zip(ids, *others, strict=True))
 
-    def _encode(self, lines: list[str]) -> tuple[list[EncodedLine], list[Treatment | None]]:
-        """The tokens of lines, and the treatment of those over the limit."""
+    def _encode(self, sentences: Sequence[Sentence]) -> tuple[list[EncodedLine], list[Treatment | None]]:
+        """The tokens of sentences, and the treatment of those over the limit."""
         handling, source = self.handling, self.tokenizers.source
         most = source.max_tokens, self.runtime.max_tokens if isinstance(self.runtime, Searcher) else None
         limit = min([handling.max_source_tokens, *(one for one in most if one is not None)])
         encoded: list[EncodedLine] = []
         treatments: list[Treatment | None] = []
-        for line, tokens in zip(lines, source.encode(lines, self.threads), strict=True):
-            cuts, treatment = [0, len(tokens)], None
+        lines = [sentence.request.source for sentence in sentences]
+        tags = {tag: tuple(source.encode([tag])[0]) for tag in {sentence.tag for sentence in sentences} if tag}
+        for sentence, line, tokens in zip(sentences, lines, source.encode(lines, self.threads), strict=True):
+            cuts, treatment, tag = [0, len(tokens)], None, tags.get(sentence.tag, ())
             if len(tokens) > limit:
                 treatment = _TREATMENTS[handling.long_lines]
                 if treatment == "split":
-                    cuts = cut_points(source.pieces(tokens), limit)
+                    cuts = cut_points(source.pieces(tokens), max(limit - len(tag), 1))
                 else:
                     cuts = [0, limit if treatment == "cut" else 0]
-            encoded.append(EncodedLine(line, tokens[: cuts[-1]], cuts))
+            encoded.append(EncodedLine(line, tokens[: cuts[-1]], cuts, tag))
             treatments.append(treatment)
         return encoded, treatments
 
