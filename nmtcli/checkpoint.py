@@ -162,7 +162,10 @@ def model_files(path: Path) -> list[Path]:
     endings = {".json", ".jsonl", ".model", ".spm", ".safetensors", ".onnx", ".data", ".bin", ".yaml", ".md"}
     folders = directory, RunDirectory(path).checkpoints
     files = [file for folder in folders for file in folder.rglob("*") if file.suffix in endings]
-    return [*files, *(path / name for name in (*POINTERS, "config.yaml", "fingerprint", "first-weights", "metrics.jsonl"))]
+    return [
+        *files,
+        *(path / name for name in (*POINTERS, "config.yaml", "fingerprint", "first-weights", "metrics.jsonl")),
+    ]
 
 
 def write_model(directory: Path, info: ModelInfo, weights: dict[str, "Tensor"], tokenizers: Tokenizers) -> None:

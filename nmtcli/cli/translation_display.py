@@ -53,11 +53,23 @@ class TranslationDisplay(ExitStack):
         if not done.closed_early:
             self._progress.summary(done.lines, "lines", "translated")
         errors = [
-            error for file, report in done.reports.items() for error in warn_of_lines(report, options, done.lines, file)
+            error
+            for path, file in done.files_reported.items()
+            for error in warn_of_lines(file.report, options, file.lines, path)
         ]
         if errors:
-            hint = "these lines are empty in the output; all other lines are translated"
-            raise DataError("\n".join(errors), hint)
+            raise DataError("\n".join(errors), f"{_left(options)}; all others are translated")
+
+
+def _left(options: "TranslateOptions") -> str:
+    """What became of lines without a translation."""
+    from nmtcli.documents.formats import is_document
+
+    if options.form == "tmx":
+        return "these lines are left out of the translation memory"
+    if options.source.is_dir():
+        return "these lines are empty, and these segments of documents keep their text"
+    return "these segments keep their text" if is_document(options.source) else "these lines are empty in the output"
 
 
 def warn_of_lines(report: "Report", options: "TranslateOptions", lines: int, file: "Path | None" = None) -> list[str]:

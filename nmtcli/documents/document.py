@@ -9,7 +9,9 @@ from typing import Protocol
 
 from nmtcli.data.files import File, read_text
 from nmtcli.text.inline import Content, plain
-from nmtcli.text.spans import Span
+from nmtcli.text.spans import Scanner, Span
+
+_NO_WORDS = Scanner(["tag", "url", "email", "icu", "variable"])
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,16 @@ class Segment:
     def text(self) -> str:
         """The text without tags."""
         return plain(self.content)
+
+
+def has_words(text: str) -> bool:
+    """Whether a text has something to translate: a letter outside of variables, tags, URLs and addresses."""
+    at = 0
+    for span in (*_NO_WORDS.scan(text), Span(len(text), len(text), "custom", "")):
+        if any(map(str.isalpha, text[at : span.start])):
+            return True
+        at = span.end
+    return False
 
 
 class Document(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nmtcli.documents.document import Lines, Segment, Source
 from nmtcli.errors import DataError
-from nmtcli.text.inline import VOID_ELEMENTS, Content, Tag, merged, parted, tag
+from nmtcli.text.inline import VOID_ELEMENTS, Content, Tag, is_self_closing, merged, parted, tag
 from nmtcli.text.spans import Span
 
 _INLINE = {
@@ -113,7 +113,7 @@ def places(text: str, name: str, first: int = 1) -> Iterator[Place]:
     for event, following in zip(events.found, [*events.found[1:], events.found[-1]], strict=True):
         raw = text[event.start : following.start]
         if skipped:
-            skipped, inside = _still_skipped(skipped, event, raw.endswith("/>"))
+            skipped, inside = _still_skipped(skipped, event, is_self_closing(raw))
             if inside:
                 continue
         if (event.kind in ("open", "close") and event.name in _INLINE) or event.kind in (
@@ -125,7 +125,7 @@ def places(text: str, name: str, first: int = 1) -> Iterator[Place]:
             continue
         yield from _place(run, text, lines, first)
         run = []
-        if event.kind == "open" and not raw.endswith("/>") and event.name not in VOID_ELEMENTS:
+        if event.kind == "open" and not is_self_closing(raw) and event.name not in VOID_ELEMENTS:
             skipped = [event.name] if event.name in _SKIPPED or event.fixed else []
 
 
@@ -240,7 +240,7 @@ def _place(run: Sequence[tuple[_Event, str]], text: str, lines: Lines, first: in
                 code.append(Span(begin, begin + len(inner), "code", inner))
             length += len(shown)
             continue
-        if event.kind == "open" and event.name not in VOID_ELEMENTS and not raw.endswith("/>"):
+        if event.kind == "open" and event.name not in VOID_ELEMENTS and not is_self_closing(raw):
             if fixed:
                 fixed = [*fixed, event.name]
             elif event.fixed or event.name in _CODE:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
 
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\n|\r|$)")
-_FRONT_MATTER = re.compile(r"---[ \t]*\r?\n(?:[^\r\n]*\r?\n)*?(?:---|\.\.\.)[ \t]*(?:\r?\n|$)")
+_FRONT_MATTER = re.compile(  # YAML, and the TOML of Hugo
+    r"---[ \t]*\r?\n(?:[^\r\n]*\r?\n)*?(?:---|\.\.\.)[ \t]*(?:\r?\n|$)"
+    r"|\+\+\+[ \t]*\r?\n(?:[^\r\n]*\r?\n)*?\+\+\+[ \t]*(?:\r?\n|$)"
+)
 _PAIRS = {"em": 1, "strong": 2, "s": 2}  # characters of a mark
 # Characters that would be marks, and what would begin a block
 _ESCAPED = re.compile(r"[\\`*\[\]|]|(?<![^\W_])_|_(?![^\W_])|~(?=~)|(?<=~)~|<(?=[A-Za-z/!?])|&(?=#?[A-Za-z0-9]+;)")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nmtcli.documents.document import Segment, Source
+from nmtcli.documents.document import Segment, Source, has_words
 from nmtcli.errors import DataError
 from nmtcli.text.inline import Content, content_of, written
 from nmtcli.text.spans import Scanner
@@ -19,6 +19,7 @@ _CHARACTERS = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f",
 _WRITTEN = {"\\": "\\\\", '"': '\\"', **{character: f"\\{name}" for name, character in _CHARACTERS.items()}}
 _CHARSET = re.compile(r'^"Content-Type:[^"\n]*charset=(?!utf-?8\b)([\w.:-]+)', re.IGNORECASE | re.MULTILINE)
 _FLAGS = re.compile(r"#,[ \t]*")
+_IS_FUZZY = re.compile(r"(?:[^\n]*,)?[ \t]*fuzzy[ \t]*(?:,|\r?$)", re.MULTILINE)
 _TAGS = Scanner({"tag"})
 
 
@@ -81,7 +82,8 @@ class Po:
             if message.start not in marked:
                 marked.add(message.start)
                 if message.flags is not None:
-                    replacements.append((message.flags, message.flags, "fuzzy, "))
+                    if not _IS_FUZZY.match(self._source.text, message.flags):
+                        replacements.append((message.flags, message.flags, "fuzzy, "))
                 else:
                     at = message.start if message.previous is None else message.previous
                     replacements.append((at, at, f"#, fuzzy{newline}"))
@@ -109,7 +111,7 @@ class Po:
         rows: list[tuple[str, int | None, str]] = []
         for row in text.split("\n"):
             inner = row.strip()
-            if not any(map(str.isalpha, inner)):
+            if not has_words(inner):
                 rows.append((row, None, ""))
                 continue
             before, after = row.split(inner, 1)

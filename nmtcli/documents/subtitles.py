@@ -7,7 +7,7 @@ their text, between words.
 import html
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -155,7 +155,7 @@ class Subtitles:
         at = 0
         for match in _TAG[self._kind].finditer(text):
             name = match[0]
-            parts += [self._read(text[at : match.start()]), tag(name) if name[1:2] != "\\" else Tag(name, "single")]
+            parts += [self._read(text[at : match.start()]), _tag(name)]
             at = match.end()
         return merged([*parts, self._read(text[at:])])
 
@@ -174,6 +174,13 @@ class Subtitles:
             return part.text
         part = " ".join(part.replace("-->", "→").split("\n"))
         return html.escape(part, quote=False).replace("\u00a0", "&nbsp;") if self._kind == "vtt" else part
+
+
+def _tag(text: str) -> Tag:
+    if text[1:2] == "\\":  # {\an8}
+        return Tag(text, "single")
+    one = tag(text)
+    return replace(one, name=one.name.partition(".")[0])  # </c> ends <c.red>
 
 
 def _milliseconds(parts: Sequence[str]) -> int:

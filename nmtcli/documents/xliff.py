@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from nmtcli.data.files import File
-from nmtcli.documents.document import Segment
+from nmtcli.documents.document import Segment, has_words
 from nmtcli.errors import DataError, UserError
 from nmtcli.text.inline import Content, Role, Tag, merged, parted
 from nmtcli.text.spans import Span
@@ -41,6 +41,8 @@ class _Unit:
 
     element: "_Element"
     source: "_Element"  # the text to translate
+    segment: Segment
+    blanks: tuple[str, str]  # before and after it
 
 
 class Xliff:
@@ -55,14 +57,16 @@ class Xliff:
             raise DataError(f"{path}:1: not XLIFF 1.x or 2.x", "give an XLIFF file")
         self._second = version.startswith("2.")
         self._units = list(self._find(root, path))
-        self.segments = [_segment(unit.source) for unit in self._units]
+        self.segments = [unit.segment for unit in self._units]
 
     def write(self, translations: Sequence[Content], language: str | None = None) -> bytes:
         """The file with the translations; a target language is set if it has none."""
         tree = deepcopy(self._tree)
         copies = dict(zip(self._tree.iter(), tree.iter(), strict=True))
-        for unit, segment, content in zip(self._units, self.segments, translations, strict=True):
-            self._fill(copies[unit.element], copies[unit.source], content, content == segment.content)
+        for unit, content in zip(self._units, translations, strict=True):
+            before, after = unit.blanks
+            whole = (before, *content, after)
+            self._fill(copies[unit.element], copies[unit.source], whole, content == unit.segment.content)
         if language is not None:
             attribute = "trgLang" if self._second else "target-language"
             root = tree.getroot()
@@ -80,10 +84,11 @@ class Xliff:
             done = target is not None and _has_text(target) and state not in _UNTRANSLATED
             if done or element.get("approved") == "yes" or not _translatable(element):
                 continue
-            if not any(map(str.isalpha, _segment(source).text)):
+            if not has_words(_segment(source).text):
                 continue
             segmented = element.find("{*}seg-source")
-            yield _Unit(element, source if segmented is None else segmented)
+            text = source if segmented is None else segmented
+            yield _Unit(element, text, *_stripped(_segment(text)))
 
     def _fill(self, unit: "_Element", source: "_Element", content: Content, same: bool) -> None:
         """Write the target of a unit, after its source."""
@@ -148,7 +153,10 @@ def _translatable(element: "_Element") -> bool:
 
 
 def _has_text(target: "_Element") -> bool:
-    return bool("".join(target.itertext()).strip()) or len(target) > 0
+    codes = (
+        one for one in target.iterdescendants() if _name(one) not in ("mrk", "")
+    )  # empty marks are segments to fill
+    return bool("".join(target.itertext()).strip()) or any(True for _ in codes)
 
 
 def _segment(source: "_Element") -> Segment:
@@ -156,13 +164,18 @@ def _segment(source: "_Element") -> Segment:
     code: list[Span] = []
     length = 0
 
+    breaks = _keeps_line_breaks(source)
+
     def add(text: str | None, fixed: bool) -> None:
         nonlocal length
-        shown = re.sub(r"[ \t]*[\r\n]\s*", " ", text or "")
-        if fixed and shown:
-            code.append(Span(length, length + len(shown), "code", shown))
-        parts.append(shown)
-        length += len(shown)
+        rows = re.split(r"\r?\n", text or "") if breaks else [re.sub(r"[ \t]*[\r\n]\s*", " ", text or "")]
+        for number, shown in enumerate(rows):
+            if number:
+                parts.append(Tag("\n", "single", "br"))
+            if fixed and shown:
+                code.append(Span(length, length + len(shown), "code", shown))
+            parts.append(shown)
+            length += len(shown)
 
     def walk(element: "_Element", fixed: bool) -> None:
         add(element.text, fixed)
@@ -179,6 +192,26 @@ def _segment(source: "_Element") -> Segment:
 
     walk(source, False)
     return Segment(*parted(merged(parts), code), int(source.sourceline or 1))
+
+
+def _keeps_line_breaks(element: "_Element") -> bool:
+    """Whether the nearest `xml:space` attribute says so."""
+    values = (one.get("{http://www.w3.org/XML/1998/namespace}space") for one in (element, *element.iterancestors()))
+    return next((value for value in values if value is not None), "") == "preserve"
+
+
+def _stripped(segment: Segment) -> tuple[Segment, tuple[str, str]]:
+    """The segment without blanks at its ends, and these blanks."""
+    content = list(segment.content)
+    before = after = ""
+    if content and isinstance(content[0], str):
+        text = content[0].lstrip()
+        before, content[0] = content[0][: len(content[0]) - len(text)], text
+    if content and isinstance(content[-1], str):
+        text = content[-1].rstrip()
+        after, content[-1] = content[-1][len(text) :], text
+    code = tuple(Span(one.start - len(before), one.end - len(before), one.kind, one.text) for one in segment.code)
+    return Segment(merged(content), code, segment.line), (before, after)
 
 
 def _element_tags(element: "_Element") -> tuple[Tag, Tag]:

@@ -12,6 +12,7 @@ from nmtcli.text.spans import Span
 Role = Literal["open", "close", "single"]
 
 _NAME = re.compile(r"</?([A-Za-z][A-Za-z0-9:_.-]*)")
+_VALUE_AT_END = re.compile(r"=[^\s\"'<>]+/>$")  # without quotes
 # HTML elements without an end tag
 VOID_ELEMENTS = frozenset({
     "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr",
@@ -81,9 +82,13 @@ def content_of(text: str, spans: Sequence[Span]) -> Content:
     """A line whose spans of kind `tag` are inline tags. `written` gives the line again."""
     parts: list[str | Tag] = []
     at = 0
+    ends = {one.name for span in spans if span.kind == "tag" and (one := tag(span.text)).role == "close"}
     for span in spans:
         if span.kind == "tag":
-            parts += [text[at : span.start], tag(span.text)]
+            one, name = tag(span.text), _NAME.match(span.text)
+            if one.role == "single" and name and name[1] in ends and not is_self_closing(span.text):
+                one = Tag(span.text, "open", name[1])  # <link> of an application, which has a </link>
+            parts += [text[at : span.start], one]
             at = span.end
     return parted(merged([*parts, text[at:]]))[0]
 
@@ -98,7 +103,12 @@ def tag(text: str) -> Tag:
         return Tag(text, "close", name)
     if name.lower() in VOID_ELEMENTS:
         return Tag(text, "single", name.lower())
-    return Tag(text, "single" if text.endswith("/>") else "open", name)
+    return Tag(text, "single" if is_self_closing(text) else "open", name)
+
+
+def is_self_closing(text: str) -> bool:
+    """Whether a tag ends with a slash that is not the end of a value: `<a href=http://x.org/>` is an opening tag."""
+    return text.endswith("/>") and not _VALUE_AT_END.search(text)
 
 
 def partners(content: Content) -> dict[int, int]:

@@ -155,6 +155,33 @@ def unmask(translation: str, masked: Masked) -> tuple[Versions, list[Violation]]
     return Versions(tuple(parts)), violations
 
 
+def respelled(versions: Versions, spelling: Mapping[str, str]) -> Versions:
+    """The versions with some texts of the second one, where both are the same, written in another way there."""
+    if not spelling:
+        return versions
+    pattern = re.compile("|".join(map(whole_text, sorted(spelling, key=len, reverse=True))))
+    parts: list[tuple[str, str]] = []
+    for first, second in versions.parts:
+        at = 0
+        for match in pattern.finditer(first) if first == second else ():
+            between = first[at : match.start()]
+            parts += [(between, between), (match[0], spelling[match[0]])]
+            at = match.end()
+        parts.append((first[at:], second[at:]))
+    return Versions(tuple(parts))
+
+
+def with_symbols(text: str, spans: Mapping[str, Span]) -> str:
+    """A text that belongs to a masked one, with the symbol in place of each span that it has."""
+    names: dict[str, list[str]] = {}
+    for name, span in spans.items():
+        names.setdefault(span.text, []).append(name)
+    if not names:
+        return text
+    pattern = "|".join(map(whole_text, sorted(names, key=len, reverse=True)))
+    return re.sub(pattern, lambda match: names[match[0]].pop(0) if names[match[0]] else match[0], text)
+
+
 def whole_text(text: str) -> str:
     """A regular expression for this text where it is not a part of a longer word or number."""
     before = rf"(?<![{_LETTERS}])" if re.match(rf"[{_LETTERS}]", text) else ""

@@ -54,9 +54,9 @@ class TranslatedFile:
     closed_early: bool  # the reader of the output closed the pipe
 
     @property
-    def reports(self) -> Mapping[None, Report]:
-        """The report; without a file name, as there is only one file."""
-        return {None: self.report}
+    def files_reported(self) -> "Mapping[None, TranslatedFile]":
+        """This file; without a name, as there is only one."""
+        return {None: self}
 
 
 OnWritten = Callable[[FileProgress], None]
@@ -152,7 +152,7 @@ def _write_whole(options: TranslateOptions, job: Job, document: Document | None,
         else:
             assert document is not None
             translations = [source if translation is None else translation for source, translation in pairs]
-            written = document.write(translations, None if target == "target" else target)
+            written = document.write(translations, None if target == "target" or "+" in target else target)
     if options.output == PIPE:
         sys.stdout.buffer.write(written)
         sys.stdout.buffer.flush()

@@ -21,7 +21,6 @@ from nmtcli.staging import write_output, writing
 from nmtcli.translate.file import FileProgress, OnWritten, TranslatedFile, translate_one
 from nmtcli.translate.job import Job, TranslateWindows
 from nmtcli.translate.job_options import files_read
-from nmtcli.translate.lines import Report
 from nmtcli.translate.options import TranslateOptions
 from nmtcli.translate.outputs import check_settings, collected_path, record_path, refuse_collected
 from nmtcli.version import __version__
@@ -43,7 +42,7 @@ class TranslatedFolder:
 
     lines: int  # lines of text files and segments of documents, translated by this call
     files: int  # translated by this call
-    reports: dict[Path, Report]  # of files with warnings, or with lines that have no translation
+    files_reported: dict[Path, TranslatedFile]  # those with warnings, or with lines that have no translation
     closed_early: bool = False
 
 
@@ -118,7 +117,7 @@ def translate_folder(
     sizes = {file: (source / file).stat().st_size for file in files}
     total, before = max(1, sum(sizes.values())), 0
     lines = count = 0
-    reports: dict[Path, Report] = {}
+    reported: dict[Path, TranslatedFile] = {}
     for file in files:
         digest = checksum_of(source / file)
         target = output / file
@@ -136,7 +135,7 @@ def translate_folder(
                 on_written(FileProgress(base + progress.lines, share, {}))
 
             try:
-                result: TranslatedFile = translate_one(one, job, translate, tell, moved)
+                result = translate_one(one, job, translate, tell, moved)
             except Interrupted as stop:
                 left = f"{stop.message} of {target}; {count} of {len(files)} files are done"
                 raise Interrupted(
@@ -144,12 +143,12 @@ def translate_folder(
                 ) from None
             lines, count = lines + result.lines, count + 1
             if result.report.tallies:
-                reports[target] = result.report
+                reported[target] = result
             done.files[str(file)] = digest
         before += sizes[file]
     with suppress(FileNotFoundError):
         record.unlink()
-    return TranslatedFolder(lines, count, reports)
+    return TranslatedFolder(lines, count, reported)
 
 
 def _read(record: Path, output: Path, settings: dict[str, Any], options: TranslateOptions) -> _Done:

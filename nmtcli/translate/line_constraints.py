@@ -52,7 +52,7 @@ class LineConstraints:
         constraints: list[Constraint | None] = []
         for number, text in enumerate(texts):
             phrases = [*(required if number == 0 else ()), *self._banned, *banned]
-            phrases += self._terms.occurring(self._source.normalize(text)) if self._terms else []
+            phrases += self._terms.occurring(self._without_copies(text, sentence)) if self._terms else []
             copied, unwritable = self._writer.copies(copies[number])
             phrases += copied
             problems |= {"unwritable"} if unwritable else set()
@@ -61,6 +61,13 @@ class LineConstraints:
             except UserError:
                 return None, {"contradiction"}
         return constraints, problems
+
+    def _without_copies(self, text: str, sentence: Sentence) -> str:
+        """The normalised text in which terms are looked for: not within what is copied, as doctor in www.doctor.org."""
+        text = self._source.normalize(text)
+        for span in sentence.copied:
+            text = re.sub(whole_text(self._source.normalize(span)), "\ufffc", text, count=1)
+        return text
 
     def _copied(self, sentence: Sentence, texts: Sequence[str]) -> list[Counter[Copy]]:
         """For each part of a sentence, the spans that its translation must have, and how often."""

@@ -17,7 +17,17 @@ from nmtcli.data.words import NO_WORD
 from nmtcli.errors import UserError
 from nmtcli.metrics.alignment import word_links
 from nmtcli.text.inline import Content, Tag, Violation, content_of, plain, tag_violations, written
-from nmtcli.text.masking import Masked, mask, span_violations, symbol, symbols, unmask, whole_text
+from nmtcli.text.masking import (
+    Masked,
+    mask,
+    respelled,
+    span_violations,
+    symbol,
+    symbols,
+    unmask,
+    whole_text,
+    with_symbols,
+)
 from nmtcli.text.numbers import localized
 from nmtcli.text.sentences import Sentences, split_sentences
 from nmtcli.text.spans import KINDS, Kind, Scanner, Span
@@ -143,6 +153,10 @@ class Paragraphs:
             if start <= span.start and span.end <= end
         ]
         spans = inside if self._method == "none" else self._scanner.scan(text, inside)
+        terms = [term.span() for term in self._protected_terms.finditer(text)] if self._protected_terms else []
+        spans = [
+            one for one in spans if one.kind == "code" or not any(a <= one.start and one.end <= b for a, b in terms)
+        ]
         masked = Masked(Versions(((text, text),)), {})
         if self._method == "mask":
             masked = mask(text, (span for span in spans if span.text not in self._declared), self.known)
@@ -164,6 +178,8 @@ class Paragraphs:
         sentence = request
         if source != request.source or request.content is not None:
             sentence = replace(request, source=source, content=None, code=())
+        if masked.spans and (request.prefix or request.required or request.banned):
+            sentence = _with_symbols(sentence, masked)
         if number:
             sentence = replace(sentence, prefix="", required=())
         return Sentence(sentence, masked, start, tag, tuple(spans), tuple(copies), copied)
@@ -217,9 +233,13 @@ class Paragraphs:
         unmasked: list[Versions] = []
         for sentence, candidate in zip(paragraph.sentences, chosen, strict=True):
             versions, mistakes = unmask(candidate.text, sentence.masked)
-            unmasked.append(versions)
+            # a no-break space, for which the tokenizer has a blank
+            spelling = {self._tokenizers.target.normalize(one.text): one.text for one in sentence.protected}
+            spelling = {normal: text for normal, text in spelling.items() if normal != text}
+            unmasked.append(respelled(versions, spelling))
             violations += mistakes
-            violations += span_violations(sentence.protected, candidate.text, self._scanner)
+            whole = respelled(Versions(((candidate.text, candidate.text),)), spelling).second
+            violations += span_violations(sentence.protected, whole, self._scanner)
         texts = [versions.second for versions in unmasked]
         gaps = paragraph.divided.gaps_in(self.target_language)
         text = "".join(part for pair in zip(gaps, [*texts, ""], strict=True) for part in pair)
@@ -271,6 +291,12 @@ class Paragraphs:
         """Finds the protected spans; for masks only those that were masked in the training text."""
         kinds = [kind for kind in self._kinds if symbol(kind, 1) in self.known or self._method == "copy"]
         return Scanner(dict.fromkeys((*kinds, "custom")), self._patterns)
+
+    @cached_property
+    def _protected_terms(self) -> re.Pattern[str] | None:
+        """The source terms with protected spans, such as COVID-19: their translation counts, not that of the spans."""
+        terms = [term for term in self._handling.terms if self._scanner.scan(term)] if self._method != "none" else []
+        return re.compile("|".join(map(whole_text, sorted(terms, key=len, reverse=True)))) if terms else None
 
     @cached_property
     def _declared(self) -> frozenset[str]:
@@ -334,6 +360,16 @@ class Paragraphs:
 # <2de>, <2zh_TW>, as `tag` of a corpus names a language in the field, and >>deu<<; not <bt> or <br>
 _LANGUAGE_TAG = re.compile(r"(?:<2|>>)([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)(?:>|<<)")
 _TWO_LETTERS = re.compile(r"[a-z]{2}(?![A-Za-z0-9])")  # a language code; data of one's own may have any names
+
+
+def _with_symbols(request: Request, masked: Masked) -> Request:
+    """The request with symbols in its constraints, too, for the spans of its source."""
+
+    def shown(text: str) -> str:
+        return with_symbols(text, masked.spans)
+
+    required = [shown(one) if isinstance(one, str) else list(map(shown, one)) for one in request.required]
+    return replace(request, prefix=shown(request.prefix), required=required, banned=list(map(shown, request.banned)))
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
