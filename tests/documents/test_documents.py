@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from nmtcli.documents.formats import ENDINGS, is_document, open_document
 from nmtcli.errors import DataError, UserError
-from nmtcli.text.inline import Tag, merged, plain, tag_violations
+from nmtcli.text.inline import Tag, content_of, merged, plain, tag_violations
+from nmtcli.text.spans import Scanner
 from nmtcli.text.transfer import transfer
 from tests.documents.samples import SAMPLES
 
@@ -389,3 +390,70 @@ def test_a_unit_of_codes_only_is_left_alone(write):
     unit = '<trans-unit id="codes"><source><ph id="1">&lt;br&gt;</ph></source></trans-unit>'
     document = open_document(write("a.xlf", text.replace("</body>", f"{unit}</body>", 1)))
     assert len(document.segments) == len(open_document(write("b.xlf", text)).segments)
+
+
+XLIFF = """<xliff version="1.2" xmlns="urn:oasis:names:tc:xliff:document:1.2"><file original="a" source-language="en"
+datatype="plaintext"><body>%s</body></file></xliff>"""
+
+
+def units(*rows):
+    return XLIFF % "".join(f'<trans-unit id="{number}">{row}</trans-unit>' for number, row in enumerate(rows, 1))
+
+
+def test_blanks_at_the_ends_of_an_xliff_segment_stay(write):
+    document = open_document(write("a.xlf", units("<source> Save <g id='1'>it</g> now. </source>")))
+    assert [segment.text for segment in document.segments] == ["Save it now."]
+    content = document.segments[0].content
+    new = document.write([("Jetzt ", *content[1:-1], " sichern.")]).decode()
+    assert re.search(r"<target[^>]*> Jetzt <g [^>]*>it</g> sichern. </target>", new)
+
+
+def test_line_breaks_of_xliff_are_kept_where_the_file_says_so(write):
+    row = "<source{}>Line one\nLine two</source>"
+    document = open_document(write("a.xlf", units(row.format(" xml:space='preserve'"), row.format(""))))
+    assert [segment.text for segment in document.segments] == ["Line one Line two"] * 2
+    breaks = [[part.text for part in content if isinstance(part, Tag)] for content in identity(document)]
+    assert breaks == [["\n"], []]
+    new = document.write([("Zeile eins", document.segments[0].content[1], "Zeile zwei"), ("Zeile",)]).decode()
+    assert ">Zeile eins\nZeile zwei</target>" in new
+
+
+def test_an_empty_target_of_segment_marks_is_no_translation(write):
+    marks = "<source>One.</source><target><mrk mtype='seg' mid='1'/></target>"
+    code = "<source>One <x id='1'/></source><target><x id='1'/></target>"
+    assert len(open_document(write("a.xlf", units(marks, code))).segments) == 1
+
+
+def test_messages_without_words_are_left(write):
+    rows = [("%d", False), ("{name}", False), ("https://a.org/b", False), ("%d files", True), ("<b>{x}</b>", False)]
+    text = "".join(f'msgid "{row}"\nmsgstr ""\n\n' for row, _ in rows)
+    assert [segment.text for segment in open_document(write("a.po", text)).segments] == [
+        row for row, translated in rows if translated
+    ]
+    written = units(*(f"<source>{row}</source>" for row, _ in rows[:4]))
+    assert len(open_document(write("a.xlf", written)).segments) == 1
+
+
+@pytest.mark.parametrize("flags", ["fuzzy, python-format", "python-format, fuzzy", "python-format"])
+def test_a_message_is_marked_as_fuzzy_once(write, flags):
+    document = open_document(write("a.po", f'#, {flags}\nmsgid "one %d"\nmsgstr ""\n'))
+    assert document.write([("eins %d",)]).decode().count("fuzzy") == 1
+
+
+def test_class_spans_of_webvtt_are_pairs(write):
+    cue = "WEBVTT\n\n00:01.000 --> 00:02.000\nI saw <c.red>a dog</c> and <v.loud Bob>him</v> today\n"
+    (segment,) = open_document(write("a.vtt", cue)).segments
+    assert [part.name for part in segment.content if isinstance(part, Tag)] == ["c", "c", "v", "v"]
+
+
+def test_front_matter_of_hugo_is_left(write):
+    (segment,) = open_document(write("a.md", '+++\ntitle = "One"\n+++\n\nTwo.\n')).segments
+    assert segment.text == "Two."
+
+
+def test_tags_with_an_end_are_pairs_whatever_their_name(write):
+    for text in ("My <link>friend</link> here", "My <a href=http://x.org/>friend</a> here"):
+        roles = [part.role for part in content_of(text, Scanner({"tag"}).scan(text)) if isinstance(part, Tag)]
+        assert roles == ["open", "close"], text
+    text = "One <br> two <img src=a> <link rel=b/> <br/>"
+    assert {part.role for part in content_of(text, Scanner({"tag"}).scan(text)) if isinstance(part, Tag)} == {"single"}

@@ -15,7 +15,7 @@ from nmtcli import LineHandling, Translator
 from nmtcli.config import TokenizerConfig
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import UserError
-from nmtcli.text.inline import content_of, written
+from nmtcli.text.inline import Tag, content_of, written
 from nmtcli.text.masking import symbols
 from nmtcli.text.spans import KINDS, Scanner
 from nmtcli.text.versions import word_ranges
@@ -313,3 +313,93 @@ def test_the_command_line_has_it_all(trained, tmp_path, capsys):
     assert "patterns:2: '('" in capsys.readouterr().err
     assert nmt(*command, "--protect", "mask") == 2
     assert "knows no placeholder symbols" in capsys.readouterr().err
+
+
+# ---- protected spans and constraints together ----
+
+
+def divided(tokenizers: Tokenizers, handling: LineHandling, request: Request) -> Paragraph:
+    return Paragraphs(tokenizers, handling, ("en", "de"), constrained=True).divide(request)
+
+
+@pytest.mark.parametrize("line", ["", "   ", "\ufeff"])
+@pytest.mark.parametrize("split", [False, True])
+def test_an_empty_line_has_no_language_tag(tokenizers, line, split):
+    handling = LineHandling(target_language="de", split_sentences=split)
+    for sentence in divided(tokenizers, handling, Request(line)).sentences:
+        assert not tokenizers.source.encode([sentence.request.source])[0]
+
+
+def test_constraints_of_a_masked_line_have_its_symbols(tokenizers):
+    line = "one 12 two 5 three 5"
+    request = Request(line, prefix="eins 12", required=["5 km", ["5", "drei 5"]], banned=["12", "120"])
+    (sentence,) = divided(tokenizers, LineHandling(protect="mask"), request).sentences
+    names = {span.text: name for name, span in reversed(sentence.masked.spans.items())}  # the first of each
+    first, second = names["12"], names["5"]
+    assert sentence.request.prefix == f"eins {first}"
+    assert sentence.request.required == [f"{second} km", [second, f"drei {second}"]]
+    assert sentence.request.banned == [first, "120"]
+
+
+@pytest.mark.parametrize("protect", ["mask", "copy"])
+def test_a_term_with_a_protected_span_is_not_protected(tokenizers, protect):
+    handling = LineHandling(protect=protect, terms={"COVID-19": ["Corona"]})
+    (sentence,) = divided(tokenizers, handling, Request("one COVID-19 two 19")).sentences
+    assert "COVID-19" in sentence.request.source
+    kept = [span.text for span in sentence.masked.spans.values()] + [span.text for span in sentence.protected]
+    assert kept == ["19"]
+
+
+def test_no_term_is_looked_for_inside_a_copied_span(tokenizers):
+    handling = LineHandling(protect="copy", terms={"one": ["eins"]})
+    constraints = LineConstraints(tokenizers, handling, sampling=False)
+    for line, terms in (("see www.one.org two", 0), ("see www.one.org one", 1)):
+        (sentence,) = divided(tokenizers, handling, Request(line)).sentences
+        (constraint,), _ = constraints.constraints(sentence, [sentence.request.source])
+        assert sum(not phrase.strict and phrase.least for phrase in constraint.phrases) == terms
+
+
+def test_kinds_that_the_model_has_no_symbols_for_are_copied():
+    tokenizer = Tokenizer.train(SENTENCES, TokenizerConfig(vocab_size=600, symbols=symbols(["url", "code", "custom"])))
+    tokenizers = Tokenizers(tokenizer, tokenizer)
+    handling = LineHandling(protect_kinds=["email"])
+    (sentence,) = divided(tokenizers, handling, Request("see a@b.org or www.a.org")).sentences
+    assert [copy.text for copy in sentence.copies] == ["a@b.org"]
+    with pytest.raises(UserError, match="no placeholder symbols for email"):
+        Paragraphs(tokenizers, replace(handling, protect="mask"), ("en", "de"), constrained=True)
+    with pytest.raises(UserError, match="no placeholder symbols for email"):
+        Paragraphs(tokenizers, handling, ("en", "de"), constrained=False)
+
+
+def test_spans_beyond_the_symbols_are_copied(tokenizers):
+    numbers = [str(number) for number in range(101, 112)]
+    (sentence,) = divided(tokenizers, LineHandling(protect="mask"), Request(" ".join(numbers))).sentences
+    assert [span.text for span in sentence.masked.spans.values()] == numbers[:9]
+    assert [span.text for span in sentence.protected] == numbers[9:]
+
+
+def test_no_break_spaces_of_protected_spans_are_kept(tokenizers):
+    handling = LineHandling(protect="copy")
+    paragraphs = Paragraphs(tokenizers, handling, ("en", "de"), constrained=True)
+    paragraph = paragraphs.divide(Request("one 12\u202f500 two"))
+    answer = Translation("", (Candidate("eins 12 500 zwei", -1.0, -1.0),))
+    translation = paragraphs.join(paragraph, [answer], 1, attention=False, alignment=False)
+    assert (translation.text, translation.violations) == ("eins 12\u202f500 zwei", ())
+
+
+def test_no_sentence_ends_inside_a_pattern(tokenizers):
+    handling = LineHandling(split_sentences=True, protect="copy", patterns=["Jeopardy! Live"])
+    assert len(divided(tokenizers, handling, Request("He saw Jeopardy! Live yesterday. One two.")).sentences) == 2
+
+
+def test_words_of_a_segment_with_tags_are_aligned_with_themselves(tokenizers):
+    content = ("one ", Tag("<a href='x y'>", "open", "a"), "two", Tag("</a>", "close", "a"), " three")
+    paragraphs = Paragraphs(tokenizers, LineHandling(tags="transfer"), ("en", "de"), constrained=True)
+    paragraph = paragraphs.divide(Request("one two three", content=content))
+    translation = paragraphs.join(paragraph, unchanged(paragraph), 1, attention=True, alignment=True)
+    words = translation.text.split()
+    assert translation.candidates[0].alignment == tuple(
+        (["one", "two", "three"].index(plain_word), number)
+        for number, plain_word in enumerate(re.sub(r"<.*>(two)<.*|y'>(two)</a>", r"\1\2", word) for word in words)
+        if plain_word in ("one", "two", "three")
+    )

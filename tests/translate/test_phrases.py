@@ -278,3 +278,20 @@ def test_spans_that_are_parts_of_others_can_be_copied(kind, spans):
         rest = [span for number, span in enumerate(spans) if number != missing]
         if spans[missing] not in " ".join(rest).split():  # 5 is a word of its own in "25 5"
             assert not satisfies(constraint, ids(writer, "the " + " dogs ".join(rest) + " boats")), rest
+
+
+def test_a_shorter_alternative_does_not_hide_a_longer_one(writer):
+    """Haus and Hausboot: either is enough, and neither is another word, such as Häuser."""
+    for alternatives in (["Haus", "Hausboot"], ["Hausboot", "Haus"], ["Boot", "Boote", "Boot ist"]):
+        constraint = writer.constraint(phrases=[writer.required(alternatives)])
+        for text in alternatives:
+            for line in (text, f"das {text} ist", f"das {text} alt"):
+                assert satisfies(constraint, [*writer.tokenizer.encode([line])[0], EOS]), line
+        assert not satisfies(constraint, [*writer.tokenizer.encode(["das See"])[0], EOS])
+        assert constraint.shortest == 1 + min(len(writer.tokenizer.encode([text])[0]) for text in alternatives)
+
+
+def test_the_same_span_with_and_without_a_blank_before_it_is_required_twice():
+    writer = PhraseWriter(tokenizer("unigram"))
+    phrases, _ = writer.copies({Copy("Haus", before, after=True): 1 for before in (True, False)})
+    assert [phrase.least for phrase in phrases if phrase.whole] == [1, 2]
