@@ -418,9 +418,9 @@ class RunDirectory:
 
     def set_aside(self, steps: Sequence[int]) -> None:
         """Hide checkpoints of a diverged training. Of several attempts, those of the first are kept."""
+        earlier = self._aside()
         for step in steps:
-            first = step not in self._aside()
-            hide(self.checkpoint(step), _ASIDE if first else _PARTIAL)
+            hide(self.checkpoint(step), _PARTIAL if step in earlier else _ASIDE)
 
     def bring_back(self) -> None:
         """Undo `set_aside`; the checkpoints of later attempts are deleted."""

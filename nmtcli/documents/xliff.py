@@ -153,17 +153,15 @@ def _translatable(element: "_Element") -> bool:
 
 
 def _has_text(target: "_Element") -> bool:
-    codes = (
-        one for one in target.iterdescendants() if _name(one) not in ("mrk", "")
-    )  # empty marks are segments to fill
-    return bool("".join(target.itertext()).strip()) or any(True for _ in codes)
+    # empty marks are segments to fill
+    codes = any(_name(one) not in ("mrk", "") for one in target.iterdescendants())
+    return codes or bool("".join(target.itertext()).strip())
 
 
 def _segment(source: "_Element") -> Segment:
     parts: list[str | Tag] = []
     code: list[Span] = []
     length = 0
-
     breaks = _keeps_line_breaks(source)
 
     def add(text: str | None, fixed: bool) -> None:

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nmtcli import LineHandling, Translator
-from nmtcli.config import TokenizerConfig
+from nmtcli.config import SearchConfig, TokenizerConfig
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import UserError
 from nmtcli.text.inline import Tag, content_of, written
@@ -328,6 +328,17 @@ def test_an_empty_line_has_no_language_tag(tokenizers, line, split):
     handling = LineHandling(target_language="de", split_sentences=split)
     for sentence in divided(tokenizers, handling, Request(line)).sentences:
         assert not tokenizers.source.encode([sentence.request.source])[0]
+
+
+def test_each_part_of_a_long_line_has_the_language_tag(tokenizers):
+    handling = LineHandling(target_language="de", max_source_tokens=9)
+    translator = Translator(None, tokenizers, SearchConfig(), handling)
+    paragraph = translator.paragraphs.divide(Request("one two. Three four! see www.a.org. One two, one two."))
+    (line,), treatments = translator._encode(paragraph.sentences)
+    tag = tokenizers.source.encode(["<2de>"])[0]
+    assert treatments == ["split"] and len(line.parts) > 2
+    assert all(part[: len(tag)] == tag and len(part) <= 9 for part in line.parts)
+    assert [token for part in line.parts for token in part[len(tag) :]] == line.tokens[len(tag) :]
 
 
 def test_constraints_of_a_masked_line_have_its_symbols(tokenizers):
