@@ -1,5 +1,6 @@
 """Numbers in another language: their separators, by the Unicode CLDR data of Babel."""
 
+import ipaddress
 import re
 from functools import cache
 
@@ -11,8 +12,8 @@ _FIGURES = re.compile(r"\d(?:.*\d)?")  # without units and currency signs around
 def localized(number: str, source: str, target: str) -> str:
     """The number with the separators of the target language: `12,500.5 km` in English is `12.500,5 km` in German.
 
-    Whatever is no number with separators of the source language stays, such as dates and times, and all numbers of
-    unknown languages. Raises UserError without Babel.
+    Whatever is no number with separators of the source language stays, such as dates, times and IP addresses, and all
+    numbers of unknown languages. Raises UserError without Babel.
     """
     before, after = _separators(source), _separators(target)
     match = _FIGURES.search(number)
@@ -21,8 +22,19 @@ def localized(number: str, source: str, target: str) -> str:
     group, decimal = map(re.escape, before)
     if re.fullmatch(rf"\d{{1,3}}(?:{group}\d{{3}})+(?:{decimal}\d+)?|\d+{decimal}\d+", match[0]) is None:
         return number
+    if _is_address(match[0]):
+        return number
     changed = match[0].translate({ord(before[0]): after[0], ord(before[1]): after[1]})
     return number[: match.start()] + changed + number[match.end() :]
+
+
+def _is_address(figures: str) -> bool:
+    """Whether it is an IPv4 address; 192.168.100.200 is a number of German form too."""
+    try:
+        ipaddress.IPv4Address(figures)
+    except ValueError:
+        return False
+    return True
 
 
 @cache

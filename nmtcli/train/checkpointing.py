@@ -64,7 +64,7 @@ class Learner:
         self.adversary: Adversary | None = None
         if isinstance(self.objective, ProfessorForcing):
             self.adversary = Adversary(self.objective, config, ranks)
-        self.state, self.stopping = self._new_state(), EarlyStopping.of(config.train)
+        self.state, self.stopping = self._new_state(), EarlyStopping.of(config)
         self.precision = self._mixed_precision(None)
         self.skipped = SkippedUpdates(device)
 
@@ -87,7 +87,7 @@ class Learner:
 
     def restart(self) -> None:
         """Go back to the start of the run, which has no checkpoint."""
-        self.state, self.stopping = self._new_state(), EarlyStopping.of(self.config.train)
+        self.state, self.stopping = self._new_state(), EarlyStopping.of(self.config)
         if self.ranks.first:
             for name in checkpoint.POINTERS:
                 self.run.point(name, None)

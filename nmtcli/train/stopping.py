@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from nmtcli.config import TrainConfig
+from nmtcli.config import Config
 
 
 class Metric(NamedTuple):
@@ -61,14 +61,19 @@ class EarlyStopping:
     validated_step: int = 0
 
     @classmethod
-    def of(cls, config: TrainConfig) -> "EarlyStopping":
+    def of(cls, config: Config) -> "EarlyStopping":
         """For a new run with these settings."""
-        measure: str = config.valid_metric
+        train, search = config.train, config.search
+        measure: str = train.valid_metric
         if measure in ("bleu", "chrf"):
-            measure += f" of {config.valid_sentences} sentences"
+            measure += f" of {train.valid_sentences} sentences"
+            default = type(search)().model_dump()
+            changed = {key: value for key, value in search.model_dump().items() if value != default[key]}
+            changed.pop("batch_tokens", None)  # does not affect translations
+            measure += "".join(f", {key} {value}" for key, value in changed.items())
         elif measure == "loss":
-            measure += f" with label smoothing {config.label_smoothing:g}"
-        return cls(config.valid_metric, config.patience, config.keep_best, measure)
+            measure += f" with label smoothing {train.label_smoothing:g}"
+        return cls(train.valid_metric, train.patience, train.keep_best, measure)
 
     def validation(self, metrics: Mapping[str, Any], step: int) -> Validation:
         """What a validation is compared by."""

@@ -96,7 +96,10 @@ class Assembler:
         tokenizer, tokens = self.tokenizers.target, part.tokens[:-1]
         replaced: dict[int, str] = {}
         if self.dictionary is not None and weights is not None and UNK in tokens:
-            replaced = replacements(tokens, weights, columns, self.line.text, self.dictionary)
+            line = self.line.text
+            if self.line.tag:  # its first word, which is never a replacement
+                line, columns = line.partition(" ")[2], [max(word - 1, NO_WORD) for word in columns]
+            replaced = replacements(tokens, weights, columns, line, self.dictionary)
         if not replaced and not self.keep_alignment:
             return tokenizer.decode(tokens), [], 0
         written = surfaces(tokenizer, tokens, replaced)

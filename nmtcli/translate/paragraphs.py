@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import accumulate, product
 from typing import Literal
 
-from nmtcli.data.tokenizer import Tokenizers
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.data.words import NO_WORD
 from nmtcli.errors import UserError
 from nmtcli.metrics.alignment import word_links
@@ -101,15 +101,18 @@ class Paragraphs:
         languages: tuple[str, str],
         constrained: bool,
         sampled: bool = False,
+        sources: Sequence[Tokenizer] = (),
     ) -> None:
         """`languages` are those of the model; `constrained`: its search knows lexical constraints.
 
-        `sampled`: candidates are random samples, in random order.
+        `sampled`: candidates are random samples, in random order. `sources` are the source tokenizers of an ensemble,
+        if they differ: a symbol or tag is one that all of them have.
 
         Raises UserError for settings that the model does not support.
         """
         self._tokenizers, self._handling = tokenizers, handling
         self._languages, self._constrained, self._sampled = languages, constrained, sampled
+        self._symbols = frozenset.intersection(*(one.symbols for one in sources or [tokenizers.source]))
         self.source_language = handling.source_language or languages[0]
         self.target_language = handling.target_language or languages[1]
         self._tag = self._language_tag()
@@ -124,8 +127,7 @@ class Paragraphs:
     @cached_property
     def known(self) -> frozenset[str]:
         """The placeholder symbols that the model was trained with."""
-        sides = (self._tokenizers.source, self._tokenizers.target)
-        return frozenset(name for name in symbols(self._kinds) if all(side.has_symbol(name) for side in sides))
+        return self._symbols & self._tokenizers.target.symbols & frozenset(symbols(self._kinds))
 
     def divide(self, request: Request) -> Paragraph:
         """The sentences of a line."""
@@ -342,7 +344,7 @@ class Paragraphs:
         language = self._handling.target_language
         if language is None:
             return ""
-        tags = {match[1]: one for one in self._tokenizers.source.symbols if (match := _LANGUAGE_TAG.fullmatch(one))}
+        tags = {match[1]: one for one in self._symbols if (match := _LANGUAGE_TAG.fullmatch(one))}
         if tags and language not in tags:
             raise UserError(
                 f"--target-language {language}: the model has no tag for it",

@@ -173,7 +173,7 @@ class Translator:
         """Divides lines and joins their translations. Raises UserError for settings that the model does not support."""
         constrained = self.search.method == "beam" and not isinstance(self.runtime, Searcher)
         sampled = self.search.method == "sampling"
-        return Paragraphs(self.tokenizers, self.handling, self.languages, constrained, sampled)
+        return Paragraphs(self.tokenizers, self.handling, self.languages, constrained, sampled, self.member_sources)
 
     @cached_property
     def byte_pieces(self) -> BytePieces | None:

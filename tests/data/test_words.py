@@ -1,6 +1,7 @@
 """From tokens to words: word alignment, and replacement of unknown words."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -160,6 +161,24 @@ def test_a_copying_model_aligns_each_word_with_itself_and_keeps_unknown_words(tr
     ]
     plain = Translator(Copying(), Tokenizers(tokenizer, tokenizer), search)
     assert "Haus" not in plain.translate(lines)[0].text
+
+
+class LookingAtTheTag(Copying):
+    """Copies too; looks at the first token more than at the one it writes."""
+
+    def step(self, tokens, memory, cache):
+        step = super().step(tokens, memory, cache)
+        first = np.arange(step.attention.shape[-1]) == 0
+        return replace(step, attention=0.4 * step.attention + 0.6 * first)
+
+
+def test_an_unknown_word_is_never_replaced_by_the_language_tag(trained):
+    tokenizer = Tokenizer.train(TEXTS * 5, TokenizerConfig(type="word", vocab_size=340, symbols=("<2de>",)))
+    search = Translator.load(trained, "cpu").search
+    handling = LineHandling(dictionary={"Haus": "house"}, target_language="de")
+    translator = Translator(LookingAtTheTag(), Tokenizers(tokenizer, tokenizer), search, handling)
+    found = [one.text for one in translator.translate(["the old Haus", "Haus"])]
+    assert found == ["<2de> the old house", "<2de> house"]
 
 
 # ---- the command ----

@@ -228,4 +228,6 @@ def test_an_average_is_measured_again_for_another_set_of_sentences(data, tmp_pat
     assert train_shortly(data, run, *more, options=["--allow-changes"]) == 0
     again = json.loads(record.read_text())
     assert first["checkpoints"] == again["checkpoints"]
-    assert (first["measure"], again["measure"]) == ("bleu of 10 sentences", "bleu of 3 sentences")
+    assert (first["measure"], again["measure"]) == tuple(
+        f"bleu of {sentences} sentences, beam_size 2" for sentences in (10, 3)
+    )

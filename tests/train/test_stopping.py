@@ -13,7 +13,7 @@ from nmtcli.train.stopping import METRICS, EarlyStopping
 
 def stopping(metric="bleu", patience=3, keep=2):
     overrides = [f"train.valid_metric={metric}", f"train.patience={patience}", f"train.keep_best={keep}"]
-    return EarlyStopping.of(load_config(overrides=overrides).train)
+    return EarlyStopping.of(load_config(overrides=overrides))
 
 
 values = st.lists(st.floats(0.001, 100) | st.just(math.nan) | st.just(math.inf), min_size=1, max_size=12)
@@ -71,16 +71,29 @@ def test_zero_bleu_uses_no_patience_and_the_loss_breaks_ties():
         (["train.valid_metric=chrf"], ["train.valid_metric=loss"]),
         (["train.valid_metric=loss"], ["train.valid_metric=loss", "train.label_smoothing=0"]),
         (["train.valid_sentences=100"], ["train.valid_sentences=200"]),
+        ([], ["search.beam_size=1"]),
+        (["train.valid_metric=chrf"], ["train.valid_metric=chrf", "search.length_penalty=0.5"]),
     ],
     ids=str,
 )
 def test_scores_of_another_metric_are_not_compared(before, after):
-    tracked = EarlyStopping.of(load_config(overrides=before).train)
+    tracked = EarlyStopping.of(load_config(overrides=before))
     tracked.validated({"chrf": 50.0, "bleu": 50.0, "loss": 0.5}, 10)
-    other = EarlyStopping.of(load_config(overrides=after).train)
+    other = EarlyStopping.of(load_config(overrides=after))
     other.load(tracked.state())
     assert (other.best, other.validated_step) == ([], 0)
     assert other.validated({"chrf": 1.0, "bleu": 1.0, "loss": 3.0}, 20)
+
+
+@pytest.mark.parametrize(
+    "after", [["search.batch_tokens=500"], ["search.beam_size=5"], ["train.label_smoothing=0"]], ids=str
+)
+def test_what_leaves_the_score_as_it_is_keeps_the_best(after):
+    tracked = stopping("bleu")
+    tracked.validated({"bleu": 50.0, "loss": 0.5}, 10)
+    other = EarlyStopping.of(load_config(overrides=["train.valid_metric=bleu", *after]))
+    other.load(tracked.state())
+    assert other.best_step == 10
 
 
 def test_scores_of_older_versions_are_read():

@@ -192,6 +192,17 @@ def test_settings_that_the_model_does_not_support_are_refused(tokenizers):
     assert "de, ja" in str(error.value.hint)
 
 
+def test_an_ensemble_uses_the_symbols_that_all_its_models_know(tokenizers):
+    other = Tokenizer.train(SENTENCES, TokenizerConfig(vocab_size=600, symbols=symbols(["url"])), ["<2de>"])
+    sources = (tokenizers.source, other)
+    with pytest.raises(UserError, match="no tag for it"):
+        Paragraphs(tokenizers, LineHandling(target_language="ja"), ("en", "de"), True, sources=sources)
+    for members, expected in (((), "<2de> __URL__ sells __NUMBER__"), (sources, "<2de> __URL__ sells 7,000")):
+        paragraphs = Paragraphs(tokenizers, LineHandling(target_language="de"), ("en", "de"), True, sources=members)
+        (sentence,) = paragraphs.divide(Request("www.a.org sells 7,000")).sentences
+        assert sentence.request.source == expected
+
+
 def test_the_target_language_of_a_model_without_tags_is_its_own(tokenizers):
     plain = Tokenizer.train(SENTENCES, TokenizerConfig(vocab_size=300, symbols=("<bt>", "<br>")))
     with pytest.raises(UserError, match="--target-language fr: the model translates into de only"):
