@@ -12,6 +12,7 @@ others. Prints Markdown and draws FOLDER/quality.png. README.md tells what is th
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -82,7 +83,7 @@ class Trial:
         parts = YAML(typ="safe").load(Template((HERE / "quickstart.yaml").read_text("utf-8")).substitute(words))
         path = self.run.with_name(f"{self.run.name}.yaml")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(parts[self.tool.name], indent=1), "utf-8")
+        path.write_text(as_yaml(parts[self.tool.name]), "utf-8")
         return str(path)
 
     def commands(self) -> list[Command]:
@@ -136,8 +137,13 @@ class Trial:
         settings = json.loads(Path(self.settings_file()).read_text("utf-8"))
         testing = {**settings["testing"], "load_model": str(checkpoint), "max_output_length": -1}
         path = output.with_suffix(".yaml")
-        path.write_text(json.dumps({**settings, "testing": {**testing, "min_output_length": 1}}), "utf-8")
+        path.write_text(as_yaml({**settings, "testing": {**testing, "min_output_length": 1}}), "utf-8")
         return ["sh", "-c", 'exec "$@" > "$0"', str(output), str(tool.python), "-m", "joeynmt", "translate", str(path)]
+
+
+def as_yaml(settings: Any) -> str:
+    """JSON that YAML 1.1 reads too: `1e-06` is a string there."""
+    return re.sub(r"(?<=: )(\d)e-", r"\1.0e-", json.dumps(settings, indent=1))
 
 
 def raw_text(place: Workplace) -> Path:
@@ -180,6 +186,8 @@ def train(trial: Trial, budget: float) -> Record:
             code, used = process.wait(), used + cpu
             if code not in (0, -signal.SIGKILL):
                 sys.exit(f"{trial.name}: exit code {code}; see {log.name}")
+    if used < budget:
+        print(f"{trial.name}: ended by itself after {used / 60:.1f} CPU minutes; see {log.name}", file=sys.stderr)
     return {"checkpoints": sorted((cpu, step) for step, cpu in found.items()), "cpu": used, "when": int(time.time())}
 
 
