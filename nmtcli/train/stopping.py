@@ -67,9 +67,7 @@ class EarlyStopping:
         measure: str = train.valid_metric
         if measure in ("bleu", "chrf"):
             measure += f" of {train.valid_sentences} sentences"
-            default = type(search)().model_dump()
-            changed = {key: value for key, value in search.model_dump().items() if value != default[key]}
-            changed.pop("batch_tokens", None)  # does not affect translations
+            changed = search.model_dump(exclude_defaults=True, exclude={"batch_tokens"})  # which affects speed only
             measure += "".join(f", {key} {value}" for key, value in changed.items())
         elif measure == "loss":
             measure += f" with label smoothing {train.label_smoothing:g}"
