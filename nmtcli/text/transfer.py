@@ -30,7 +30,7 @@ def transfer(
     source_words: Sequence[Range] | None = None,
     target_words: Sequence[Range] | None = None,
 ) -> Content:
-    """The translation of `plain(content)` with each tag of `content` exactly once.
+    """The translation of `plain(content)` with each tag of `content` exactly once; one between blanks keeps them.
 
     `links` are between words, which are runs of characters other than blanks unless their ranges are given. Without any
     link the words are aligned by their relative position. Well-formed content stays well-formed, and a translation that
