@@ -395,10 +395,17 @@ def _in_order(pools: Sequence[Sequence[Candidate]], number: int) -> list[tuple[C
 
 
 def _best(pools: Sequence[Sequence[Candidate]], number: int) -> list[tuple[Candidate, ...]]:
-    """The choices of one candidate of each pool with the largest sums of scores, best first."""
+    """The choices of one candidate of each pool with the largest sums of scores, best first.
+
+    A candidate counts at most as much as those before it, which are closer to an unmet constraint.
+    """
     best: list[tuple[float, tuple[Candidate, ...]]] = [(0.0, ())]
     for pool in pools:
-        sums = [(total + one.score, (*chosen, one)) for (total, chosen), one in product(best, pool)]
+        scores = list(accumulate((one.score for one in pool), min))
+        sums = [
+            (total + score, (*chosen, one))
+            for (total, chosen), (score, one) in product(best, zip(scores, pool, strict=True))
+        ]
         best = heapq.nlargest(number, sums, key=lambda pair: pair[0])
     return [chosen for _, chosen in best]
 

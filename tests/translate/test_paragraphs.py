@@ -151,6 +151,11 @@ def test_candidates_of_a_paragraph_have_the_best_sums(scores, number):
     assert sums == everything[:number]
 
 
+def test_candidates_closer_to_a_constraint_stay_before_others_of_a_larger_score():
+    closer, other, sentence = Candidate("a", -3.0, -3.0), Candidate("b", -1.0, -1.0), Candidate("c", -1.0, -1.0)
+    assert _best([[sentence], [closer, other]], 2) == [(sentence, closer), (sentence, other)]
+
+
 @pytest.mark.parametrize("line", ["<br>", "<b></b>", " <b> </b>"])
 def test_a_line_of_tags_stays(tokenizers, line):
     translation = joined(tokenizers, LineHandling(tags="transfer", on_violation="fail"), line)
