@@ -28,7 +28,7 @@ class Augmenter:
     """Makes the copies. Symbols of the tokenizer and protected spans never change."""
 
     def __init__(self, config: DataConfig, held_out: HeldOut) -> None:
-        self._seed, self._symbols = config.seed, config.declared
+        self._seed, self._symbols, self._lowercase = config.seed, config.declared, config.tokenizer.lowercase
         self._rules = held_out_rules(config, held_out)
         self._protected: tuple[Kind, ...] = (*config.protected, "custom", "code")
 
@@ -78,7 +78,7 @@ class Augmenter:
             made = Pairs(sources, targets, pairs.links)
         differs = [one != other for one, other in zip(made.sources, pairs.sources, strict=True)]
         wanted = np.array(differs, np.bool_)
-        source, target = Texts(made.sources), Texts(made.targets)
+        source, target = (Texts(side, lowercase=self._lowercase) for side in (made.sources, made.targets))
         for rule in self._rules:
             wanted &= ~rule.broken(source, target)
         return made.select(wanted)

@@ -17,11 +17,11 @@ from nmtcli.data.digests import hashes
 from nmtcli.data.files import File
 from nmtcli.data.workers import local_workers
 from nmtcli.errors import DataError, UserError
-from nmtcli.prepare.cleaning.characters import Texts
 from nmtcli.prepare.cleaning.duplicates import pair_hashes
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.cleaning.rules import judge, text_rules
 from nmtcli.prepare.corpus import Corpora, Corpus
+from nmtcli.prepare.protection import PairTexts
 from nmtcli.prepare.readers.lines import LinePairs
 from nmtcli.prepare.rows import Block, OnProgress
 
@@ -35,13 +35,13 @@ class RankingTask:
     """Finds the candidates of a block: clean pairs with the lowest ranks."""
 
     def __init__(self, config: DataConfig, held_out: HeldOut) -> None:
-        self._rules, self._seed = text_rules(config, held_out), config.seed
+        self._rules, self._texts, self._seed = text_rules(config, held_out), PairTexts(config), config.seed
         self._size = (config.hold_out or 0) + (config.hold_out_test or 0) + 1  # one must be left for training
 
     def __call__(self, block: Block) -> tuple[Candidates, int]:
         """Parse, judge and rank: the candidates, with rows counted from the start of the block, and its size."""
         rows = block.rows()
-        source, target = Texts(rows.sources), Texts(rows.targets)
+        source, target = self._texts(rows.sources, rows.targets)
         kept = np.flatnonzero(judge(block, rows, source, target, self._rules).verdicts == 0)
         candidates = np.empty(len(kept), _CANDIDATE)
         candidates["rank"] = ranks(source.hashes[kept], self._seed)
@@ -85,10 +85,10 @@ def check_hold_out(config: DataConfig, corpora: Corpora) -> None:
 
 def sample_hold_out(
     corpora: Corpora, config: DataConfig, held_out: HeldOut, processes: int, directory: Path, on_progress: OnProgress
-) -> tuple[Corpora, tuple[str, ...]]:
+) -> tuple[Corpora, Sequence[tuple[str, str]]]:
     """Sample validation and test text as the settings say, and write it as plain text into `directory`.
 
-    Returns the corpora with the sampled ones, and the sampled sources, which no training pair may have. Raises
+    Returns the corpora with the sampled ones, and the sampled pairs, whose sources no training pair may have. Raises
     DataError if the corpora have too few different sources.
     """
     size = (config.hold_out or 0) + (config.hold_out_test or 0)
@@ -114,7 +114,7 @@ def sample_hold_out(
         (_write("valid", valid, config, directory),) if valid else corpora.valid,
         (_write("test", test, config, directory),) if test else corpora.test,
     )
-    return corpora, tuple(source for source, _ in pairs)
+    return corpora, pairs
 
 
 def names(split: str, config: DataConfig) -> tuple[str, str]:

@@ -6,6 +6,7 @@ bytes, and a fingerprint by which a second run finds that nothing is left to do.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +25,7 @@ from nmtcli.prepare.corpus import Corpora, Corpus
 from nmtcli.prepare.encoding import BlockWork, sample_pairs, write_split
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
 from nmtcli.prepare.hold_out import check_hold_out, sample_hold_out
-from nmtcli.prepare.protection import PairMasker
+from nmtcli.prepare.protection import PairMasker, PairTexts
 from nmtcli.prepare.reading import TRAIN, VALID, SplitRead, counts_of, read_split
 from nmtcli.prepare.report.page import PAGE_FILE, write_page
 from nmtcli.prepare.report.report import Report, SplitReport, split_report
@@ -200,14 +201,18 @@ def _hold_out(
     return corpora, held_out_of(corpora, config, sampled)
 
 
-def held_out_of(corpora: Corpora, config: DataConfig, sampled: tuple[str, ...] = ()) -> HeldOut:
-    """Every readable line of the validation and test corpora. Raises DataError with all errors in any file."""
-    cleaning = config.cleaning
+def held_out_of(corpora: Corpora, config: DataConfig, sampled: Sequence[tuple[str, str]] = ()) -> HeldOut:
+    """Every readable line of the validation and test corpora, and the sources of the sampled pairs.
+
+    Raises DataError with all errors in any file.
+    """
+    cleaning, texts = config.cleaning, PairTexts(config)
+    sides = texts(*zip(*sampled, strict=True)) if sampled else None
     if not cleaning.held_out and cleaning.held_out_ngram is None:
-        return HeldOut.of((), None, sampled)
+        return HeldOut.of((), None, sides)
     blocks = (block.rows() for corpus in (*corpora.valid, *corpora.test) for block in corpus.blocks())
     try:
-        return HeldOut.of(((rows.sources, rows.targets) for rows in blocks), cleaning.held_out_ngram, sampled)
+        return HeldOut.of((texts(rows.sources, rows.targets) for rows in blocks), cleaning.held_out_ngram, sides)
     except DataError:
         each(lambda corpus: deque(corpus.blocks(), maxlen=0), corpora)  # reports the errors of all files
         raise

@@ -2,10 +2,12 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
 from nmtcli.config import DataConfig
+from nmtcli.prepare.cleaning.characters import Texts
 from nmtcli.prepare.pairs import PairEdits, Pairs
 from nmtcli.text.masking import pair_edits, shared_spans, symbols
 from nmtcli.text.spans import Kind, Scanner
@@ -56,3 +58,19 @@ class PairMasker:
                 edits[number] = pair_edits(shared)
                 counts[number] = Counter(span.kind for _, span, _ in shared)
         return pairs.edited(edits), counts
+
+
+class PairTexts:
+    """Both sides of pairs for cleaning rules: as they are, and as a model reads them."""
+
+    def __init__(self, config: DataConfig) -> None:
+        self._masker, self._lowercase = PairMasker(config), config.tokenizer.lowercase
+
+    def __call__(self, sources: Sequence[str], targets: Sequence[str]) -> tuple[Texts, Texts]:
+        """The texts of the sources and of the targets."""
+        masked, spans = self._masker(Pairs(list(sources), list(targets)))
+        source, target = (
+            Texts(texts, lowercase=self._lowercase, read=Texts(read, lowercase=self._lowercase) if spans else None)
+            for texts, read in ((sources, masked.sources), (targets, masked.targets))
+        )
+        return source, target

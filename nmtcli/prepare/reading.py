@@ -36,9 +36,8 @@ from nmtcli.prepare.cleaning.rules import (
     text_rules,
 )
 from nmtcli.prepare.corpus import Corpus
-from nmtcli.prepare.pairs import Pairs
-from nmtcli.prepare.protection import MaskCounts, PairMasker
-from nmtcli.prepare.rows import Block, OnProgress, Rows, line_of
+from nmtcli.prepare.protection import MaskCounts, PairTexts
+from nmtcli.prepare.rows import Block, OnProgress, line_of
 from nmtcli.prepare.statistics import RATIO_BINS, Counts, TextCounts, add, ratios
 
 TRAIN, VALID = "train", "valid"
@@ -67,33 +66,21 @@ class ReadBlock:
     hashes: tuple[Hashes, Hashes] | None  # of both sides, if a rule is about repeated text
 
 
-class Hasher:
-    """Hashes of the texts that a model sees: masked. Equal texts have equal hashes."""
-
-    def __init__(self, config: DataConfig) -> None:
-        self._masker = PairMasker(config)
-
-    def __call__(self, rows: Rows, source: Texts, target: Texts) -> tuple[Hashes, Hashes]:
-        """The hashes of both sides of all rows."""
-        if self._masker.kinds:
-            masked, _ = self._masker(Pairs(rows.sources, rows.targets))
-            source, target = Texts(masked.sources), Texts(masked.targets)
-        return source.hashes, target.hashes
-
-
 class ReadingTask:
     """The task for one block, in any process."""
 
     def __init__(self, config: DataConfig, held_out: HeldOut, *, training: bool) -> None:
         self._rules = text_rules(config, held_out, training=training)
-        self._hasher = Hasher(config) if training and duplicate_rules(config.cleaning) else None
+        self._texts = PairTexts(config) if training else None
+        self._hashed = training and bool(duplicate_rules(config.cleaning))
 
     def __call__(self, block: Block) -> ReadBlock:
         """Parse, judge and count."""
         rows = block.rows()
-        source, target = Texts(rows.sources), Texts(rows.targets)
+        sides = rows.sources, rows.targets
+        source, target = self._texts(*sides) if self._texts else map(Texts, sides)
         judged = judge(block, rows, source, target, self._rules)
-        hashes = self._hasher(rows, source, target) if self._hasher else None
+        hashes = (source.read.hashes, target.read.hashes) if self._hashed else None
         counts = TextCounts.of(source), TextCounts.of(target)
         return ReadBlock(judged, counts, ratios(source, target), rows.crlf_lines, rows.line_breaks, rows.notes, hashes)
 

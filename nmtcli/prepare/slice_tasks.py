@@ -26,7 +26,6 @@ from nmtcli.data.files import File
 from nmtcli.data.links import LinkCounts
 from nmtcli.data.workers import local_workers, require_versions
 from nmtcli.errors import DataError, UserError
-from nmtcli.prepare.cleaning.characters import Texts
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.cleaning.rules import (
     DUPLICATE,
@@ -41,8 +40,8 @@ from nmtcli.prepare.cleaning.rules import (
 from nmtcli.prepare.corpus import Corpus, named, open_corpus
 from nmtcli.prepare.encoding import BlockWork, SideCounts, write_split
 from nmtcli.prepare.markup import Markup
-from nmtcli.prepare.protection import MaskCounts
-from nmtcli.prepare.reading import CorpusRead, Hasher, Picked, SplitRead, hashes_of, read_split
+from nmtcli.prepare.protection import MaskCounts, PairTexts
+from nmtcli.prepare.reading import CorpusRead, Picked, SplitRead, hashes_of, read_split
 from nmtcli.prepare.slices import SliceFile, SliceWriter, slice_path
 from nmtcli.prepare.statistics import Counts, TextCounts
 from nmtcli.version import __version__
@@ -207,17 +206,14 @@ class SliceWork:
             return Inspected(reader.name, reader.digest(), reader.files, size, corpus.aligned)
 
     def _cut(self, item: Cut) -> CutCorpus:
-        corpus, hasher, rule, cut = (
-            self._open(item.corpus, self._work),
-            Hasher(self._config),
-            slicing_rule(self._config),
-            CutCorpus(),
-        )
+        corpus, texts = self._open(item.corpus, self._work), PairTexts(self._config)
+        rule, cut = slicing_rule(self._config), CutCorpus()
         with _appearing(cut_folder(self._work, item.corpus)) as folder, SliceWriter(folder, item.slices) as writer:
             for block in corpus.reader.blocks():
                 raw = block.rows()
                 rows = raw if corpus.markup is None else corpus.markup.changed(raw)
-                hashes = hashes_of(rule, hasher(rows, Texts(rows.sources), Texts(rows.targets)), corpus.tag)
+                source, target = texts(rows.sources, rows.targets)
+                hashes = hashes_of(rule, (source.read.hashes, target.read.hashes), corpus.tag)
                 writer.add(block, raw, (hashes % np.uint64(item.slices)).astype(np.int64))
                 cut.rows += len(raw.sources)
                 cut.crlf_lines += raw.crlf_lines

@@ -13,6 +13,7 @@ from nmtcli.data.directory import open_data
 from nmtcli.data.links import Links
 from nmtcli.errors import ExitCode
 from nmtcli.prepare.augmentation import KINDS, Augmenter
+from nmtcli.prepare.cleaning.characters import Texts
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.pairs import Pairs
 from nmtcli.prepare.report.report import Report
@@ -111,7 +112,7 @@ def test_copies_depend_on_texts_and_seed_only():
 
 
 def test_a_copy_that_is_held_out_is_dropped():
-    held_out = HeldOut.of([(["THE DOG 3 SEES THE CAT"], ["x"])], None)
+    held_out = HeldOut.of([(Texts(["THE DOG 3 SEES THE CAT"]), Texts(["x"]))], None)
     pairs = Pairs([f"The dog {number} sees the cat" for number in range(5)], list("abcde"))
     copies, _ = augmented(pairs, held_out, upper=1.0)
     assert len(copies) == 4

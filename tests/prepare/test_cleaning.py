@@ -11,12 +11,18 @@ from nmtcli.config import CleaningConfig, DataConfig
 from nmtcli.errors import UserError
 from nmtcli.prepare.cleaning.characters import Texts
 from nmtcli.prepare.cleaning.duplicates import Duplicates, pair_hashes
-from nmtcli.prepare.cleaning.held_out import HeldOut, HeldOutSide
+from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.cleaning.rules import EXAMPLES, RULES, active_rules, code, judge, text_rules
 from nmtcli.prepare.readers.records import TextBlock
 
-HELD_OUT = HeldOut.of(
-    [(["this line is held out", "short one"], ["diese Zeile ist nicht dabei", "猫はどこにいますか教えてください"])], 4
+
+def held_out(*lines: str, n: int | None = None) -> HeldOut:
+    """All lines of one side."""
+    return HeldOut.of([(Texts(lines), Texts([]))], n)
+
+
+HELD_OUT = held_out(
+    *("this line is held out", "short one", "diese Zeile ist nicht dabei", "猫はどこにいますか教えてください"), n=4
 )
 OFF = {
     "control-characters": {"control_characters": False},
@@ -213,14 +219,12 @@ def test_pair_hashes_depend_on_the_side(pairs):
 
 def test_long_lines_of_unspaced_scripts_are_held_out_with_blanks_too():
     lines = ["使用 Python 编程的经验非常有用而且很有意思", "日本語の文章は\u3000空白がなくても読めます", "短い"]
-    side = HeldOutSide.of(lines, None)
-    assert side.has_line(Texts(lines)).tolist() == [True, True, False]
+    assert held_out(*lines).has_line(Texts(lines)).tolist() == [True, True, False]
 
 
 def test_words_of_an_ngram_keep_their_combining_marks():
-    side = HeldOutSide.of(["हिन्दी भाषा है"], 3)
-    assert side.ngrams == {"हिन्दी भाषा है"}
-    assert HeldOutSide.of(["tie\u0302\u0301ng Vie\u0323\u0302t"], 2).ngrams == {"tiếng việt"}
+    assert held_out("हिन्दी भाषा है", n=3).ngrams == {"हिन्दी भाषा है"}
+    assert held_out("tie\u0302\u0301ng Vie\u0323\u0302t", n=2).ngrams == {"tiếng việt"}
 
 
 def test_decomposed_letters_are_of_their_script():
@@ -236,4 +240,11 @@ def test_lines_that_differ_in_composed_accents_only_are_held_out_and_duplicates(
     )
     assert composed.texts != decomposed.texts
     assert composed.hashes.tolist() == decomposed.hashes.tolist()  # what duplicates are found by
-    assert HeldOutSide.of(composed.texts, None).has_line(decomposed).all()
+    assert held_out(*composed.texts).has_line(decomposed).all()
+
+
+def test_a_held_out_line_is_held_out_of_both_sides():
+    line = "this line is held out"
+    rules = text_rules(config(), held_out(line))
+    for pair in ((line, "drei kurze Worte"), ("drei kurze Worte", line)):
+        assert judged([pair], rules).verdicts.tolist() == [code("held-out")]

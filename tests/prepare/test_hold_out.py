@@ -77,6 +77,29 @@ def test_held_out_sources_are_not_in_training_and_are_reported(pairs, tmp_path, 
     assert len(open_data(tmp_path / "data").valid) == 30
 
 
+@pytest.mark.parametrize(
+    ("change", "settings"),
+    [
+        (lambda text: text.replace(" ", "  ", 1), ()),
+        (lambda text: text.replace(" ", "\u00a0"), ()),
+        (lambda text: f"\ufeff {text}\u2003", ()),
+        (str.upper, ("--set", "data.tokenizer.lowercase=true")),
+    ],
+    ids=["two blanks", "no-break space", "outer blanks", "case"],
+)
+def test_no_source_that_a_model_reads_is_in_both(pairs, tmp_path, change, settings):
+    text = [spelling for pair in pairs for spelling in (pair, tuple(map(change, pair)))]
+    assert prepare(write(tmp_path / "text", text), tmp_path / "data", "--hold-out", 30, *settings) == 0
+    data = open_data(tmp_path / "data")
+    train, valid = (
+        [tuple(map(tuple, side.rows())) for side in split.gather(np.arange(len(split)))]
+        for split in (data.train, data.valid)
+    )
+    assert not set(train[0]) & set(valid[0])
+    kept = list(zip(*train, strict=True))
+    assert len(set(kept)) == len(kept)  # duplicates are told in the same way
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_held_out_text_of_two_spellings_does_not_depend_on_their_order(tmp_path, seed):
     composed = [(f"caf\u00e9 {number}", f"Caf\u00e9 {number}") for number in range(60)]

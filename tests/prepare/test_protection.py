@@ -142,18 +142,40 @@ def test_pairs_that_are_equal_when_masked_are_duplicates(tmp_path):
     assert Report.load(prepare(tmp_path, "masked", "data.protect=all")).train.dropped["duplicate"] == 9
 
 
-def test_held_out_text_is_compared_unmasked(folder):
-    line = "the old dog sees 12 green cats"
-    for name, other in (
-        ("train", "der alte Hund sieht zwölf Katzen"),
-        ("valid", "der alte Hund sieht 12 grüne Katzen"),
-    ):
-        with (folder / f"{name}.en").open("a") as source, (folder / f"{name}.de").open("a") as target:
-            source.write(line + "\n")
-            target.write(other + "\n")
+@pytest.mark.parametrize(
+    ("source", "target", "protect"),
+    [
+        ("the old dog sees 12 green cats", "der alte Hund sieht zwölf Katzen", "[number]"),
+        ("the old dog sees 15 green cats", "der alte Hund sieht 15 grüne Katzen", "[number]"),
+        ("the old dog sees 15 green cats", "der alte Hund sieht 15 grüne Katzen", "[]"),
+    ],
+    ids=["the same source, not masked", "the same when masked", "another number"],
+)
+def test_held_out_text_is_compared_masked_and_unmasked(folder, source, target, protect):
+    held = "the old dog sees 12 green cats", "der alte Hund sieht 12 grüne Katzen"
+    for name, pair in (("train", (source, target)), ("valid", held)):
+        for side, text in zip(("en", "de"), pair, strict=True):
+            with (folder / f"{name}.{side}").open("a") as file:
+                file.write(text + "\n")
     with (folder / "train.links").open("a") as links:
         links.write("\n")
-    assert Report.load(prepare(folder, "data", "data.protect=[number]")).train.dropped["held-out"] == 1
+    dropped = Report.load(prepare(folder, "data", f"data.protect={protect}")).train.dropped["held-out"]
+    assert dropped == (protect != "[]")
+
+
+def test_copies_that_equal_held_out_text_when_masked_are_left_out(folder):
+    for name, source in (("train", "The old dog sees 12 green cats"), ("valid", "the old dog sees 12 green cats")):
+        for side, text in (("en", source), ("de", "der alte Hund sieht 12 grüne Katzen")):
+            (folder / f"{name}.{side}").write_text(f"{text}\n{text} and more of it\n".replace("der", name))
+    for protect in ("[]", "[number]"):
+        files = {part: str(folder / name) for part, name in (("source", "train.en"), ("target", "train.de"))}
+        corpora = f"data.train={json.dumps([{**files, 'augment': {'lower_start': 1.0}}])}"
+        valid = f"data.valid={json.dumps([{part: file.replace('train.', 'valid.') for part, file in files.items()}])}"
+        output = folder / f"data{protect}"
+        languages = ["-s", "en", "-t", "de", "--vocab-size", "320"]
+        settings = overrides(corpora, valid, f"data.protect={protect}", "data.cleaning.duplicates=false")
+        assert nmt("prepare", "-o", output, *languages, *settings) == ExitCode.DONE
+        assert not Report.load(output).train.corpora[0].copies
 
 
 def test_a_reused_tokenizer_must_have_the_symbols(folder, capsys):

@@ -23,6 +23,7 @@ _SCRIPT_OF = {"ideographic": "cjk", "katakana-hiragana": "katakana", "modifier":
 _NO_SCRIPT = {"variation", "mathematical", "double-struck", "black-letter", "script", "micro", "ohm", "kelvin"} | {
     *("angstrom", "feminine", "masculine", "alef", "bet", "gimel", "dalet", "euler", "planck", "turned", "musical")
 }
+_BYTE_ORDER_MARK = "\ufeff"
 _PREFIXES = {"fullwidth", "halfwidth", "small", "squared", "circled"}  # the script follows
 
 Codes = npt.NDArray[np.uint32]
@@ -67,10 +68,18 @@ def script_names() -> tuple[str, ...]:
 class Texts:
     """One side of a block: its texts and their concatenated characters."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
-        """The texts must be valid Unicode."""
-        self.texts = texts
+    def __init__(self, texts: Sequence[str], *, lowercase: bool = False, read: "Texts | None" = None) -> None:
+        """The texts must be valid Unicode. `lowercase`: case makes no difference to `hashes`.
+
+        `read` are the texts with masks, if they have some.
+        """
+        self.texts, self._lowercase, self._read = texts, lowercase, read
         self.lengths: npt.NDArray[np.int64] = np.fromiter(map(len, texts), np.int64, len(texts))  # in characters
+
+    @property
+    def read(self) -> "Texts":
+        """The texts as a model reads them."""
+        return self._read or self
 
     @cached_property
     def codes(self) -> Codes:
@@ -99,9 +108,10 @@ class Texts:
 
     @cached_property
     def hashes(self) -> npt.NDArray[np.uint64]:
-        """A 64-bit hash of each text, the same for composed and decomposed accents."""
-        composed = (unicodedata.normalize("NFC", text).encode() for text in self.texts)
-        return np.fromiter(hashes(composed), np.uint64, len(self.texts))
+        """A 64-bit hash of each text, the same for composed and decomposed accents and for all kinds of blanks."""
+        composed = (unicodedata.normalize("NFC", text.replace(_BYTE_ORDER_MARK, "")) for text in self.texts)
+        cased = map(str.lower, composed) if self._lowercase else composed
+        return np.fromiter(hashes(" ".join(text.split()).encode() for text in cased), np.uint64, len(self.texts))
 
     def rows(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """The number of the text of each position in `codes`."""

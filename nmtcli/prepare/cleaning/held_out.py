@@ -2,9 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -21,22 +22,42 @@ Hashes = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class HeldOutSide:
-    """Hashes and n-grams of the held-out lines of one side."""
+class HeldOut:
+    """The held-out lines of both sides, and the sources that were sampled from the training text.
 
-    hashes: Hashes
+    Lines are known as they are and as a model reads them. What is held out of one side is held out of the other, too:
+    a model may be trained in both directions.
+    """
+
+    lines: Hashes
     n: int | None
     ngrams: frozenset[str]
+    sampled: Hashes  # of any length
 
     @classmethod
-    def of(cls, lines: Sequence[str], n: int | None) -> "HeldOutSide":
-        """From the lines; `n` is the size of n-grams in words, None for no n-grams."""
-        hashes = np.unique(Texts(list(filter(_long_enough, lines))).hashes)
-        return cls(hashes, n, frozenset(gram for line in lines for gram in _ngrams(line, n)))
+    def of(
+        cls, blocks: Iterable[tuple[Texts, Texts]], n: int | None, sampled: tuple[Texts, Texts] | None = None
+    ) -> "HeldOut":
+        """From blocks of held-out pairs; `n` is the size of n-grams in words, None for no n-grams.
+
+        `sampled` are the pairs sampled from the training text.
+        """
+        lines: list[Hashes] = [np.empty(0, np.uint64)]
+        ngrams: set[str] = set()
+        for texts in chain.from_iterable(blocks):
+            long = np.fromiter(map(_long_enough, texts.texts), np.bool_, len(texts.texts))
+            lines += [texts.hashes[long], texts.read.hashes[long]]
+            ngrams.update(gram for text in texts.texts for gram in _ngrams(text, n))
+        sources = [sampled[0].hashes, sampled[0].read.hashes] if sampled else lines[:1]
+        return cls(np.unique(np.concatenate(lines)), n, frozenset(ngrams), np.unique(np.concatenate(sources)))
 
     def has_line(self, texts: Texts) -> Mask:
         """Which texts are a held-out line."""
-        return np.isin(texts.hashes, self.hashes)
+        return _among(texts, self.lines)
+
+    def has_sampled(self, sources: Texts) -> Mask:
+        """Which sources are one sampled from the training text."""
+        return _among(sources, self.sampled)
 
     def shares_ngram(self, texts: Texts) -> Mask:
         """Which texts share an n-gram with a held-out line."""
@@ -44,26 +65,10 @@ class HeldOutSide:
         return np.fromiter(shared, np.bool_, len(texts.texts))
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """The held-out lines of both sides, and the sources that were sampled from the training text."""
-
-    source: HeldOutSide
-    target: HeldOutSide
-    sampled: Hashes  # of any length
-
-    @classmethod
-    def of(cls, sides: Iterable[tuple[list[str], list[str]]], n: int | None, sampled: Sequence[str] = ()) -> "HeldOut":
-        """From the texts of both sides; `n` as in `HeldOutSide.of`."""
-        lines: tuple[list[str], list[str]] = ([], [])
-        for sources, targets in sides:
-            lines[0].extend(sources)
-            lines[1].extend(targets)
-        return cls(HeldOutSide.of(lines[0], n), HeldOutSide.of(lines[1], n), Texts(sampled).hashes)
-
-    def sampled_sources(self, texts: Texts) -> Mask:
-        """Which texts are a source sampled from the training text."""
-        return np.isin(texts.hashes, self.sampled)
+def _among(texts: Texts, known: Hashes) -> Mask:
+    """Which texts are known, as they are or as a model reads them."""
+    found: Mask = np.isin(texts.hashes, known)
+    return found if texts.read is texts else found | np.isin(texts.read.hashes, known)
 
 
 def _long_enough(text: str) -> bool:

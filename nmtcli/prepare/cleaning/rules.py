@@ -27,8 +27,6 @@ from nmtcli.prepare.cleaning.characters import (
 )
 from nmtcli.prepare.cleaning.held_out import HeldOut
 from nmtcli.prepare.cleaning.languages import LanguageRule
-from nmtcli.prepare.pairs import Pairs
-from nmtcli.prepare.protection import PairMasker
 from nmtcli.prepare.rows import INVALID_UTF8, MALFORMED, Block, Rows, line_of
 
 EMPTY = "empty"
@@ -171,13 +169,17 @@ def held_out_rules(config: DataConfig, held_out: HeldOut) -> list[Rule]:
     rules: list[Rule] = []
     if config.hold_out or config.hold_out_test:
         message = "the source was held out for validation or test"
-        rules.append(PairRule(SAMPLED, message, lambda source, _: held_out.sampled_sources(source)))
+        rules.append(PairRule(SAMPLED, message, lambda source, _: held_out.has_sampled(source)))
     if cleaning.held_out:
-        message = "is a validation or test line"
-        rules.append(SideRule("held-out", message, held_out.source.has_line, held_out.target.has_line))
+        message = "a side is a validation or test line"
+
+        def is_line(source: Texts, target: Texts) -> Mask:
+            return held_out.has_line(source) | held_out.has_line(target)
+
+        rules.append(PairRule("held-out", message, is_line))
     if cleaning.held_out_ngram is not None:
         message = f"shares an n-gram of {cleaning.held_out_ngram} words with a validation or test line"
-        rules.append(SideRule("held-out-ngram", message, held_out.source.shares_ngram, held_out.target.shares_ngram))
+        rules.append(_both("held-out-ngram", message, held_out.shares_ngram))
     return rules
 
 
@@ -243,19 +245,13 @@ def _blank(texts: Texts) -> Mask:
 
 def _markup_rule(config: DataConfig) -> Rule:
     """Tags and entities, apart from declared symbols and spans that will be masked."""
-    known, masker = frozenset(config.declared), PairMasker(config)
+    known = frozenset(config.declared)
     rule = _both("markup", "has a tag or an entity", lambda texts: _markup(texts, known))
-    if not masker.kinds:
+    if not config.protected:
         return rule
-
-    def broken(source: Texts, target: Texts) -> Mask:
-        marked = rule.broken(source, target)
-        rows = np.flatnonzero(marked).tolist()
-        masked, _ = masker(Pairs([source.texts[row] for row in rows], [target.texts[row] for row in rows]))
-        marked[rows] = rule.broken(Texts(masked.sources), Texts(masked.targets))
-        return marked
-
-    return PairRule("markup", "a side has a tag or an entity", broken)
+    return PairRule(
+        "markup", "a side has a tag or an entity", lambda source, target: rule.broken(source.read, target.read)
+    )
 
 
 def _markup(texts: Texts, known: frozenset[str]) -> Mask:
