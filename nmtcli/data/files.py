@@ -81,7 +81,7 @@ _COMPRESSED: dict[bytes, Callable[[BinaryIO], Any]] = {
     # with the start of a block, or the end of the stream
     rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)": lambda file: _Streams(bz2.BZ2Decompressor, file),
     rb"\xfd7zXZ\x00": lambda file: _Streams(lzma.LZMADecompressor, file),
-    rb"\x28\xb5\x2f\xfd": _open_zstd,
+    rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18": _open_zstd,  # a skippable frame is first in files of pzstd
 }
 _LEVEL = 6  # of gzip, that of the gzip command
 _ARCHIVES = {b"PK\x03\x04": "a zip archive", b"7z\xbc\xaf\x27\x1c": "a 7z archive"}
@@ -177,6 +177,8 @@ def estimated_size(content: BinaryIO) -> int | None:
 
 
 def _damaged(name: str, error: Exception) -> DataError:
+    if "too much memory" in str(error):  # zstd --long=31
+        return DataError(f"{name}: cannot decompress: {error}", "compress it again with zstd, without --long")
     return DataError(f"{name}: damaged or cut short: {error}", "copy or download it again")
 
 

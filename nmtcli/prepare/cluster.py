@@ -13,6 +13,7 @@ from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,6 @@ from nmtcli.prepare.report.report import Report, split_report
 from nmtcli.prepare.rows import OnProgress
 from nmtcli.prepare.slice_tasks import (
     SAMPLE,
-    WORK,
     Cut,
     CutCorpus,
     Inspect,
@@ -107,8 +107,7 @@ def prepare_on_cluster(
             require_same(output, existing, identity, config)
             return Report.load(output), True
         with staged(output) as directory, run.workers(directory, able) as workers:
-            work = directory / WORK
-            work.mkdir()
+            run.work(directory).mkdir()
             inspected = run.inspect(workers, cached=True)
             run.slices = slices_of(inspected)
             identity = run.identity(inspected, fingerprint(run.with_text(inspected), config, given))
@@ -123,13 +122,13 @@ def prepare_on_cluster(
             valid_sides = run.write_valid(read_valid, directory, size, identity)
             for split in (train, read_valid):
                 require_pairs(split)
-            join(directory / TRAIN, parts(work, run.slices), identity)
+            join(directory / TRAIN, parts(run.work(directory), run.slices), identity)
             report = make_report(config, tokenizers, split_report(train, sides), split_report(read_valid, valid_sides))
             report.save(directory)
             write_page(report, directory / PAGE_FILE)
             manifest = make_manifest(config, tokenizers, identity, report)
             manifest.model_copy(update={"corpora": sizes}).save(directory)
-            rmtree(work)
+            rmtree(run.work(directory))
     return report, False
 
 
@@ -192,12 +191,19 @@ class _Run:
     tags: tuple[str, ...]
     on_progress: OnProgress
     slices: int = 1
+    name: str = field(default_factory=lambda: uuid4().hex)  # tasks of an interrupted run may still be at work
+
+    def work(self, directory: Path) -> Path:
+        """The folder of what the workers write, in the data directory."""
+        return directory / f"slices-{self.name}"
 
     def workers(self, directory: Path, able: Sequence[str]) -> Workers:
         """The workers, which are checked, for a data directory that exists on all machines."""
         expected = versions()
         self.cluster.run(partial(check_worker, directory, expected), able)
-        make_task = partial(SliceWork, self.config, self.held_out, Path.cwd(), directory, expected)
+        make_task = partial(
+            SliceWork, self.config, self.held_out, Path.cwd(), directory, self.work(directory), expected
+        )
         return self.cluster.workers(make_task, str)
 
     def inspect(self, workers: Workers, *, cached: bool) -> tuple[Inspected, ...]:
@@ -230,7 +236,7 @@ class _Run:
         total, done = sum(cut.rows for cut in cuts), 0
         verdicts = np.zeros(total, np.uint8)
         split = SlicedSplit(TRAIN, rules, reads, verdicts)
-        split.inspected, split.slices, split.work = inspected, self.slices, directory / WORK
+        split.inspected, split.slices, split.work = inspected, self.slices, self.work(directory)
         found: SliceCounts
         for found in workers.map(ReadSlice(number, inspected) for number in range(self.slices)):
             split.set_verdicts(found.rows, found.verdicts)

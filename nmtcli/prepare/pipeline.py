@@ -132,10 +132,12 @@ def given_tokenizers(job: Job, tags: tuple[str, ...]) -> Tokenizers | Tokenizer 
     if job.tokenizer is None:
         return None
     reused = Tokenizers.reuse(job.tokenizer)
-    symbols = dict.fromkeys((*tags, *job.config.tokenizer.symbols))
-    if unknown := [symbol for symbol in symbols if not reused.source.has_symbol(symbol)]:
+    of_both, tokenizers = job.config.tokenizer.symbols, (reused.source, reused.target)
+    unknown = [tag for tag in tags if not reused.source.has_symbol(tag)]
+    unknown += [one for one in of_both if not all(tokenizer.has_symbol(one) for tokenizer in tokenizers)]
+    if unknown:
         raise UserError(
-            f"{job.tokenizer}: has no symbol {', '.join(unknown)}",
+            f"{job.tokenizer}: has no symbol {', '.join(dict.fromkeys(unknown))}",
             "use a tokenizer trained with these symbols, or let nmt prepare train one",
         )
     known = reused.source.symbols & reused.target.symbols

@@ -46,8 +46,7 @@ from nmtcli.prepare.slices import SliceFile, SliceWriter, slice_path
 from nmtcli.prepare.statistics import Counts, TextCounts
 from nmtcli.version import __version__
 
-WORK = "slices"  # the folder of what the workers write, in the data directory
-SAMPLE = "sample.npy"  # there: the rows that train the tokenizer
+SAMPLE = "sample.npy"  # in the folder of the workers: the rows that train the tokenizer
 
 Numbers = npt.NDArray[np.int64]
 
@@ -166,15 +165,15 @@ class SliceWork:
     """The tasks of a worker."""
 
     def __init__(
-        self, config: DataConfig, held_out: HeldOut, folder: Path, output: Path, expected: dict[str, str]
+        self, config: DataConfig, held_out: HeldOut, folder: Path, output: Path, work: Path, expected: dict[str, str]
     ) -> None:
-        """`folder` is that of relative paths, `output` the data directory while it is made.
+        """`folder` is that of relative paths, `output` the data directory while it is made, `work` that of this run.
 
         Raises UserError for other versions of packages than expected, DataError for an output that is not here.
         """
         check_worker(output, expected)
         self._config, self._held_out, self._folder, self._output = config, held_out, folder, output
-        self._work = output / WORK
+        self._work = work
         self._workers = local_workers(1, partial(BlockWork, config, held_out, output, 1))
         self._rules = active_rules(config.cleaning, text_rules(config, held_out, training=True), training=True)
 

@@ -158,7 +158,8 @@ class BatchPlan:
             )
         corpora = data.manifest.corpora
         weights = corpus_weights(corpora, settings)
-        epochs = Epochs([corpus.pairs for corpus in corpora], weights, settings.seed)
+        sizes, names = [corpus.pairs for corpus in corpora], [corpus.name for corpus in corpora]
+        epochs = Epochs(sizes, weights, settings.seed, names)
         return cls(data.train, epochs, batch_tokens, settings.update_tokens, settings.guided_alignment > 0)
 
     def block(self, epoch: int, number: int) -> Updates:

@@ -48,13 +48,13 @@ def corpus_weights(corpora: Sequence[CorpusSize], settings: TrainConfig) -> list
         lines = (f"train.corpus_weights: there is no corpus {name}{nearest(name, names)}" for name in unknown)
         raise UserError("\n".join(lines), known)
     sizes = [corpus.pairs for corpus in corpora]
+    totals = {name: sum(corpus.pairs for corpus in corpora if corpus.name == name) for name in names}
     if settings.corpus_temperature is not None:
-        totals = {name: sum(corpus.pairs for corpus in corpora if corpus.name == name) for name in names}
         shares = {name: total ** (1 / settings.corpus_temperature) for name, total in totals.items()}
         scale = sum(sizes) / sum(shares.values())
         return [_exactly(shares[name] * scale / totals[name]) if totals[name] else Fraction(0) for name in names]
     weights = [_exactly(settings.corpus_weights.get(name, 1.0)) for name in names]
-    if not any(int(weight * size) for weight, size in zip(weights, sizes, strict=True)):
+    if all(weight * totals[name] < 1 for name, weight in zip(names, weights, strict=True)):
         raise UserError("train.corpus_weights leaves no training pair in an epoch", known)
     return weights
 
@@ -76,13 +76,23 @@ class Epochs:
         sizes: Sequence[int],
         weights: Sequence[Fraction],
         seed: int,
+        names: Sequence[str] | None = None,
         *,
         chunk_rows: int = CHUNK_ROWS,
         block_rows: int = BLOCK_ROWS,
     ) -> None:
-        """`sizes` are the pairs of each corpus, `weights` how often an epoch visits each of them."""
+        """`sizes` are the pairs of each corpus, `weights` how often an epoch visits each of them.
+
+        Corpora of one name are parts of one: fractions of pairs add up over them.
+        """
         self.sizes, self.weights, self.seed = sizes, weights, seed
         self.chunk_rows, self.block_rows = chunk_rows, block_rows
+        self._starts: list[Fraction] = []  # the fraction that the parts before leave to each
+        before: dict[object, Fraction] = {}
+        for name, size, weight in zip(names or range(len(sizes)), sizes, weights, strict=True):
+            start = before.get(name, Fraction(0))
+            self._starts.append(start)
+            before[name] = (start + weight * size) % 1
 
     def pairs(self, epochs: int) -> int:
         """How many pairs the first so many epochs visit."""
@@ -110,7 +120,7 @@ class Epochs:
 
     def _end(self, corpus: int, epochs: int) -> int:
         """How far so many epochs come in the sequence of a corpus."""
-        return int(self.weights[corpus] * self.sizes[corpus] * epochs)
+        return int(self._starts[corpus] + self.weights[corpus] * self.sizes[corpus] * epochs)
 
     def _parts(self, corpus: int, epoch: int) -> Rows:
         """What an epoch takes from a corpus, [parts, 5]: corpus, cycle, chunk, and from where to where in it."""

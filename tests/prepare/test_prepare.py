@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from nmtcli.cli import run
-from nmtcli.config import DataConfig
+from nmtcli.config import DataConfig, TokenizerConfig
 from nmtcli.data.directory import Manifest, open_data
-from nmtcli.errors import DataError, ExitCode, ResourceError
+from nmtcli.data.tokenizer import Tokenizer, Tokenizers
+from nmtcli.errors import DataError, ExitCode, ResourceError, UserError
 from nmtcli.prepare import pipeline
-from nmtcli.prepare.pipeline import Job, prepare_data
+from nmtcli.prepare.pipeline import Job, given_tokenizers, prepare_data
 from nmtcli.prepare.report.report import Report
 
 WORDS = {"cat": "Katze", "dog": "Hund", "mat": "Matte", "sees": "sieht", "and": "und", "green": "grün", "old": "alt"}
@@ -430,6 +431,32 @@ def test_a_tokenizer_must_know_the_symbols(files, tmp_path, capsys):
     more = ["--tokenizer", tmp_path / "one", "--set", 'data.tokenizer.symbols=["<name>"]']
     assert run(command(tmp_path / "two", files, *more)) == ExitCode.USAGE
     assert "has no symbol <name>" in capsys.readouterr().err
+
+
+def test_symbols_of_both_sides_must_be_in_both_tokenizers(tmp_path):
+    tokenizers = Tokenizers(
+        *(
+            Tokenizer.train(["one two"] * 20, TokenizerConfig(vocab_size=300), symbols)
+            for symbols in (("<name>", "<bt>"), ("<bt>",))
+        )
+    )
+    tokenizers.save(tmp_path)
+    config = DataConfig(tokenizer={"symbols": ["<bt>"]})
+    assert given_tokenizers(Job(config, tokenizer=tmp_path), ("<name>",)) is not None
+    config = DataConfig(tokenizer={"symbols": ["<name>", "<bt>"]})
+    with pytest.raises(UserError, match=r"has no symbol <name>$"):
+        given_tokenizers(Job(config, tokenizer=tmp_path), ("<bt>",))
+
+
+def test_another_format_of_a_file_is_other_text(tmp_path, capsys):
+    rows = [f"{one},x\t{other}" for one, other in zip(*corpus(60, seed=1), strict=True)]
+    file = write(tmp_path / "rows.txt", rows)
+    command = ["prepare", "-o", str(tmp_path / "data"), "-c", str(tmp_path / "c.yaml"), "--hold-out", "5"]
+    for form, code in (("csv", ExitCode.DONE), ("tsv", ExitCode.USAGE)):
+        corpora = f"[{{path: {file}, format: {form}, columns: [1, 2]}}]"
+        write(tmp_path / "c.yaml", ["data:", f"  train: {corpora}", "  source_language: en", "  target_language: de"])
+        assert run([*command, "--vocab-size", "300"]) == code
+    assert "prepared differently" in capsys.readouterr().err
 
 
 def test_data_sets_of_the_hub_are_in_the_manifest(files, tmp_path, monkeypatch):

@@ -86,6 +86,11 @@ def same_content(one: str, other: str) -> None:
     assert open_data(Path(one)).valid.texts() == open_data(Path(other)).valid.texts()
 
 
+def test_what_an_interrupted_run_still_writes_is_not_read_by_the_next(tmp_path):
+    runs = [module._Run(*[None] * 6) for _ in range(2)]
+    assert len({run.work(tmp_path) for run in runs}) == 2
+
+
 @pytest.mark.parametrize(
     "settings",
     [

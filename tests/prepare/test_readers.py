@@ -24,13 +24,13 @@ from nmtcli.prepare.rows import decode_lines
 PAIRS = [("one house", "ein Haus"), ('a "quoted", cell', "eine „Zelle“"), ("tea & <cake>", "Tee & <Kuchen>")]
 
 
-def open_corpus(folder: Path, markup: str = "drop", **corpus):
+def open_corpus(folder: Path, markup: str = "drop", languages: tuple[str, str] = ("en", "de"), **corpus):
     """The one training corpus of settings that are otherwise complete, looked at."""
     (folder / "v").write_text("x\n", "utf-8")
     valid = CorpusConfig(source=str(folder / "v"), target=str(folder / "v"))
     config = DataConfig(
-        source_language="en",
-        target_language="de",
+        source_language=languages[0],
+        target_language=languages[1],
         train=(CorpusConfig(**corpus),),
         valid=(valid,),
         cleaning=CleaningConfig(markup=markup),
@@ -135,7 +135,12 @@ def two_frames(content: bytes) -> bytes:
     return b"".join(pa.compress(part, "zstd", asbytes=True) for part in (content[:5], content[5:]))
 
 
-@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress, two_frames])
+def as_pzstd(content: bytes) -> bytes:
+    """With the skippable frame that pzstd writes first."""
+    return b"\x50\x2a\x4d\x18\x04\x00\x00\x00size" + two_frames(content)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, bz2.compress, lzma.compress, two_frames, as_pzstd])
 def test_compression_is_recognised_by_content(compress, tmp_path):
     files = {
         "source": write(tmp_path / "misleading.txt.bz2", compress(b"eins\nzwei\n")),

@@ -121,8 +121,23 @@ def test_a_long_header_is_shortened_in_the_message(length, tmp_path):
 def test_columns_can_be_counted(tmp_path):
     assert read(tmp_path, "x.csv", "1,Hello,안녕\n", columns=("2", "3"))[0] == [("Hello", "안녕")]
     assert read(tmp_path, "x.csv", "id,source,target\n1,Hello,안녕\n", columns=("3", "2"))[0] == [("안녕", "Hello")]
+    commas = "Hallo, Welt;Hello, world\nGuten Tag, mein Freund;Good day, my friend\nJa;Yes\n"
+    assert [pair[1] for pair in read(tmp_path, "x.csv", commas, columns=("1", "2"))[0]] == [
+        *("Hello, world", "Good day, my friend", "Yes")
+    ]
+    one_row = "Hallo, Welt;Hello, world\n"
+    assert read(tmp_path, "x.csv", one_row, columns=("1", "2"))[0] == [("Hallo, Welt", "Hello, world")]
     with pytest.raises(DataError, match="no column 4 among 3 columns"):
         read(tmp_path, "x.csv", "1,Hello,안녕\n", columns=("2", "4"))
+
+
+@pytest.mark.parametrize("start", [b"caf\xe9\tKaffee\n", b"\n", b"\n \n"])
+@pytest.mark.parametrize("header", [b"", b"source\ttarget\n"])
+def test_bad_first_rows_drop_only_themselves(start, header, tmp_path):
+    pairs, reasons = read(tmp_path, "x.tsv", header + start + b"Hello\tHallo\nBye\tTsch\xc3\xbcs\n")
+    assert pairs == [("Hello", "Hallo"), ("Bye", "Tschüs")] and len(reasons) >= 1
+    if not start.strip():  # before the header
+        assert read(tmp_path, "x.tsv", start + header + b"Hello\tHallo\n")[0] == [("Hello", "Hallo")]
 
 
 TSV = {

@@ -6,7 +6,7 @@ import pytest
 
 from nmtcli.errors import DataError
 from nmtcli.prepare.rows import INLINE_CODES
-from tests.prepare.test_readers import open_corpus, write
+from tests.prepare.test_readers import open_corpus, pairs_of, write
 
 
 def unit(*segments: tuple[str, str]) -> str:
@@ -204,6 +204,21 @@ def test_an_ampersand_in_cdata_is_text(tmp_path):
 def test_a_code_between_words_that_end_in_a_mark_becomes_a_space(tmp_path):
     pairs, _, _ = read(tmp_path, tmx(unit(("en", "हिन्दी<ph/>भाषा"), ("de", "a"))))
     assert pairs == [("हिन्दी भाषा", "a")]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("codes", [("en", "en-GB"), ("pt", "pt-BR"), ("zh_TW", "zh")])
+def test_a_language_and_its_variant_have_a_segment_each(codes, order, tmp_path):
+    exact = tuple((code, f"text in {code}") for code in codes)
+    other = tuple((code if "-" in code or "_" in code else f"{code}-XX", f"text in {code}") for code in codes)
+    for segments in (exact, other):
+        path = write(tmp_path / "x.tmx", tmx(unit(*(segments[place] for place in order))).encode())
+        corpus = open_corpus(tmp_path, path=path, languages=codes)
+        assert pairs_of(corpus.reader) == [tuple(f"text in {code}" for code in codes)]
+
+
+def test_a_comment_may_follow_the_end(tmp_path):
+    assert read(tmp_path, tmx(GOOD) + "<!-- made by x -->\n")[0] == [("house", "Haus")]
 
 
 @pytest.mark.parametrize("length", [0, 2**18 - 60, 2**19])

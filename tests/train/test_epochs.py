@@ -59,6 +59,14 @@ def test_an_epoch_may_have_no_pairs():
     assert sorted(rows(epochs, 1)) == [0, 1]
 
 
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=20), weights, st.integers(1, 6))
+def test_parts_of_a_corpus_have_the_fractions_of_the_whole(sizes, weight, count):
+    epochs = Epochs(sizes, [weight] * len(sizes), 1, ["law"] * len(sizes))
+    assert epochs.pairs(1) == int(weight * sum(sizes))
+    assert abs(epochs.pairs(count) - count * weight * sum(sizes)) < len(sizes)
+    assert epochs.pairs(12) == 12 * weight * sum(sizes) or 12 % weight.denominator
+
+
 def test_blocks_are_of_about_one_size():
     epochs = epochs_of([(1000, Fraction(1)), (300, Fraction(2))], block_rows=300)
     sizes = [len(epochs.rows(0, block)) for block in range(epochs.blocks(0))]
@@ -120,3 +128,4 @@ def test_weights_that_round_every_corpus_to_nothing_are_refused():
     sizes = [CorpusSize(name=name, pairs=1) for name in ("a", "b")]
     with pytest.raises(UserError, match="no training pair"):
         corpus_weights(sizes, TrainConfig(corpus_weights={"a": 0.5, "b": 0.5}))
+    assert corpus_weights([sizes[0]] * 2, TrainConfig(corpus_weights={"a": 0.5})) == [Fraction(1, 2)] * 2

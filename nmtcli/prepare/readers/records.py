@@ -62,9 +62,8 @@ class Sides:
         for source, target in (_USUAL[0], self.languages, *_USUAL[1:]):
             if source.lower() in lower and target.lower() in lower:
                 return lower[source.lower()], lower[target.lower()]
-        regional = [match_language(list(lower), language) for language in self.languages]
-        matches = [lower[key] for key in regional if key is not None]
-        return (matches[0], matches[1]) if len(set(matches)) == 2 else None
+        one, other = match_languages(list(lower), self.languages)
+        return None if one is None or other is None else (lower[one], lower[other])
 
 
 @dataclass(frozen=True)
@@ -85,24 +84,27 @@ class FileReader:
         return (self.data,)
 
     def digest(self) -> str:
-        """SHA-256 of the file, and the columns of the sides."""
-        return f"{self.data.digest()} {self.sides}"
+        """SHA-256 of the file, and how its text is read."""
+        return f"{type(self).__name__} {self.data.digest()} {self.sides}"
 
 
-def match_language(codes: Sequence[str], language: str) -> str | None:
-    """The code among `codes` that matches a language: the same, else a regional variant, else the language of its
-    region. `de` matches `de-AT`, and `de-AT` matches `de`.
+def match_languages(codes: Sequence[str], languages: tuple[str, str]) -> tuple[str | None, str | None]:
+    """The codes among `codes` that match two languages, one for each: the same, else a regional variant, else the
+    language of its region. `de` matches `de-AT`, and `de-AT` matches `de`, but for `pt` and `pt-BR` both are needed.
     """
-    normal = [code.lower().replace("_", "-") for code in codes]
-    name = language.lower().replace("_", "-")
-    for matches in (
-        [code == name for code in normal],
-        [code.startswith(f"{name}-") for code in normal],
-        [name.startswith(f"{code}-") for code in normal],
-    ):
-        if any(matches):
-            return codes[matches.index(True)]
-    return None
+    normal = [(code, code.lower().replace("_", "-")) for code in codes]
+    found: list[str | None] = [None, None]
+    tests: tuple[Callable[[str, str], bool], ...] = (
+        str.__eq__,
+        lambda code, name: code.startswith(f"{name}-"),
+        lambda code, name: name.startswith(f"{code}-"),
+    )
+    for matches in tests:
+        for side, language in enumerate(languages):
+            name = language.lower().replace("_", "-")
+            fits = (code for code, given in normal if code not in found and matches(given, name))
+            found[side] = found[side] or next(fits, None)
+    return found[0], found[1]
 
 
 @dataclass(frozen=True)

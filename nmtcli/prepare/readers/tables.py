@@ -52,17 +52,22 @@ class CsvFile(FileReader):
             delimiters, skipped = first[len("sep=")], 1
             first = next(lines, "")
         start = [first, *islice(lines, _LONGEST_ROW)]
-        error: DataError | None = None
+        found: list[tuple[int, str, Layout]] = []
+        errors: list[DataError] = []
         for delimiter in delimiters:
-            one, two = [*islice(split_rows(iter(start), delimiter), 2), [], []][:2]
+            rows = [cells_of(row) for row in split_rows(iter(start), delimiter)]
+            one, two = [*rows, [], []][:2]
             try:
-                layout = find_layout(cells_of(one), cells_of(two), self.sides, self.name, headed=True)
+                layout = find_layout(one, two, self.sides, self.name, headed=True)
             except DataError as reason:
-                error = error or reason
+                errors.append(reason)
                 continue
-            return layout, skipped, split_rows(chain(start, lines), delimiter, layout)
-        assert error is not None
-        raise error
+            found.append((sum(isinstance(layout.pair(row), tuple) for row in rows), delimiter, layout))
+        if not found:
+            raise errors[0]
+        # a comma may be part of the text
+        _, delimiter, layout = max(found, key=lambda one: (one[0], one[1] != ","))
+        return layout, skipped, split_rows(chain(start, lines), delimiter, layout)
 
 
 def read_lines(data: File) -> Iterator[str]:

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from nmtcli.errors import DataError
 from nmtcli.prepare.markup import in_word
-from nmtcli.prepare.readers.records import FileReader, Pair, TextBlock, match_language
+from nmtcli.prepare.readers.records import FileReader, Pair, TextBlock, match_languages
 from nmtcli.prepare.rows import INLINE_CODES, Rows
 
 _LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -38,6 +38,7 @@ _MARKS = {
     "<\0".encode("latin-1"): "utf-16-le",
     "\0<".encode("latin-1"): "utf-16-be",
 }
+_END = re.compile(r"</(?:[\w.-]+:)?tmx\s*>")
 _CDATA = re.compile(r"(<!\[CDATA\[.*?\]\]>)", re.DOTALL)  # where an ampersand is text
 # encodings that are declared for text in a larger encoding
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932", "euc-kr": "cp949", "iso-8859-1": "cp1252"}
@@ -75,8 +76,8 @@ class TmxBlock:
         segments = list(_segments(element))
         sides: list[str] = []
         codes = 0
-        for language in self.languages:
-            match = match_language([code for code, _ in segments], language)
+        matches = match_languages([code for code, _ in segments], self.languages)
+        for language, match in zip(self.languages, matches, strict=True):
             if match is None:
                 there = ", ".join(dict.fromkeys(code for code, _ in segments)) or "none"
                 return f"no segment in {language} (languages: {there})", 0
@@ -118,7 +119,7 @@ class Tmx(FileReader):
 
     def digest(self) -> str:
         """SHA-256 of the file, and the languages."""
-        return f"{self.data.digest()} {self.sides.languages}"
+        return f"{type(self).__name__} {self.data.digest()} {self.sides.languages}"
 
     def blocks(self) -> Iterator[TmxBlock]:
         """All units."""
@@ -159,12 +160,13 @@ class Tmx(FileReader):
             begin = _UNIT.search(text)
             if begin is None:
                 rest = next(more, None)
-                ended = ended or ("</" in text and re.search(r"</(?:[\w.-]+:)?tmx\s*>", text) is not None)
+                ended = ended or _END.search(text) is not None
                 if rest is None:
                     break
                 text = text[-100:] + rest
                 continue
-            if begin[1] is None:
+            if begin[1] is None:  # a comment
+                ended = ended or _END.search(text, 0, begin.start()) is not None
                 text = text[begin.end() :]
                 while (stop := text.find("-->")) < 0:
                     if (rest := next(more, None)) is None:

@@ -1,6 +1,7 @@
 """Tab-separated columns, one pair per line, or with quoted cells as in spreadsheets one pair per row, as in CSV."""
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -57,10 +58,10 @@ class TsvFile(FileReader):
                 if _is_quoted(lines):
                     yield from self._rows(layout)
                     return
-            names = int(line == 1 and layout.named)  # the first line is a header
-            rows = lines.partition(b"\n")[2] if names else lines
+            names = _blank_lines(lines) + 1 if line == 1 and layout.named else 0  # lines up to the header
+            rows = b"" if names >= count else lines.split(b"\n", names)[-1]
             if rows:
-                yield TsvBlock(line + names, count - names, self.name, rows, layout, names)
+                yield TsvBlock(line + names, count - names, self.name, rows, layout, min(names, 1))
             line += count
 
     def _rows(self, layout: Layout) -> Iterator[TextBlock]:
@@ -92,9 +93,15 @@ def _cells(start: bytes) -> tuple[list[str], list[str]]:
         rows = islice(split_rows(StringIO(_probed(start), newline="\n"), "\t"), 2)
         names, texts = [*map(cells_of, rows), [], []][:2]
         return names, texts
-    lines = [*start.split(b"\n", 2)[:2], b""][:2]
-    texts = [decode_lines(line, 1, number, "")[0][0].removesuffix("\r") for number, line in enumerate(lines, 1)]
+    lines = start.removeprefix(BOM_UTF8).split(b"\n", _blank_lines(start) + 2)[_blank_lines(start) :]
+    texts = [line.decode("utf-8", "replace").removesuffix("\r") for line in (*lines, b"")]
     return texts[0].split("\t"), texts[1].split("\t")
+
+
+def _blank_lines(start: bytes) -> int:
+    """The number of blank lines at the start."""
+    start = start.removeprefix(BOM_UTF8)
+    return start[: len(start) - len(start.lstrip())].count(b"\n")
 
 
 def _is_quoted(start: bytes) -> bool:
