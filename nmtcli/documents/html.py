@@ -90,6 +90,13 @@ def written(content: Content) -> str:
     )
 
 
+def is_fixed(start_tag: str) -> bool:
+    """Whether the text of an element is not translated."""
+    events = _Events(start_tag, Lines(start_tag))
+    events.feed(start_tag)
+    return any(event.kind == "open" and (event.fixed or event.name in _CODE) for event in events.found)
+
+
 def places(text: str, name: str, first: int = 1) -> Iterator[Place]:
     """The segments of an HTML text; `first` is the number of its first line in the file `name`."""
     lines = Lines(text)

@@ -27,11 +27,12 @@ _FRONT_MATTER = re.compile(  # YAML, and the TOML of Hugo
 _PAIRS = {"em": 1, "strong": 2, "s": 2}  # characters of a mark
 # Characters that would be marks, and what would begin a block
 _ESCAPED = re.compile(r"[\\`*\[\]|]|(?<![^\W_])_|_(?![^\W_])|~(?=~)|(?<=~)~|<(?=[A-Za-z/!?])|&(?=#?[A-Za-z0-9]+;)")
-_BLOCK = re.compile(r"#{1,6}(?=\s|$)|>|[-+](?=\s|$)|(?:=+|-+)\s*$|~~~")
+_BLOCK = re.compile(r"#{1,6}(?=\s|$)|>|[-+](?=\s|$)|(?:=+|-+)[ \t]*(?:[\r\n]|$)|~~~")
 _MARKS = re.compile(r"[*_~`]+ ?")
-# What GitHub and Pandoc add to CommonMark: the box of a task, a footnote and its mark
-_HEAD = re.compile(r"\[[ xX]\][ \t]+|\[\^[^\]\s]+\]:[ \t]+")
+# What GitHub and Pandoc add to CommonMark: the box of a task, the kind of an alert, a footnote and its mark
+_HEAD = re.compile(r"\[[ xX]\][ \t]+|\[![A-Za-z]+\][ \t]*(?:\n|$)|\[\^[^\]\s]+\]:[ \t]+")
 _NOTE = re.compile(r"\[\^[^\]\s]+\]:?")
+_ELEMENT = re.compile(r"</?[A-Za-z]")  # of HTML
 _NUMBERED = re.compile(r"(\d{1,9})([.)])(?=\s|$)")
 
 
@@ -74,7 +75,8 @@ def _places(source: Source) -> Iterator[_Place]:
     parser = _parser()
     front = _FRONT_MATTER.match(source.text)
     begin = front.end() if front else 0
-    body = source.text[begin:]
+    text = source.text.replace("\0", "\ufffd")  # as the parser does
+    body = text[begin:]
     rows = [(begin + match.start(1), begin + match.end(1)) for match in _LINE.finditer(body)]
     before = source.text.count("\n", 0, begin)
     env: dict[str, Any] = {}
@@ -84,14 +86,15 @@ def _places(source: Source) -> Iterator[_Place]:
             continue
         first, last = token.map
         if token.type == "html_block":
-            yield from _html_places(source, rows[first][0], token.content, before + first + 1)
+            start, end = rows[first][0], rows[last - 1][1]
+            yield from _html_places(source, start, end, token.content, before + first + 1)
         if token.type != "inline" or not token.content.strip():
             continue
         lines = token.content.split("\n")
         offsets: list[int] = []
         at = cell[1] if previous in ("th_open", "td_open") and cell[0] == first else rows[first][0]
         for row, line in zip(range(first, last), lines, strict=False):
-            found = _located(line, source.text, at if row == first else rows[row][0], rows[row][1], previous)
+            found = _located(line, text, at if row == first else rows[row][0], rows[row][1], previous)
             if found is None:
                 break
             offsets += found
@@ -131,7 +134,7 @@ def _place(
     parts: list[str | Tag] = []
     code: list[Span] = []
     at = length = 0
-    inside = 0
+    inside: list[str] = []  # elements whose text stays
     translatable = False
 
     def add(part: str) -> None:
@@ -150,8 +153,11 @@ def _place(
             continue
         raw = text[offsets[mark.start] : offsets[mark.end]]
         parts.append(replace(mark.new, text=mark.new.text or raw))
-        if mark.new.name == "code":
-            inside += 1 if mark.new.role == "open" else -1
+        name, role = mark.new.name, mark.new.role
+        if role == "open" and (inside or name == "code" or html_format.is_fixed(raw)):
+            inside.append(name)
+        elif role == "close" and name in inside:
+            del inside[len(inside) - 1 - inside[::-1].index(name)]
     add(content[at:].replace("\n", " "))
     if translatable:
         segment = Segment(*parted(merged(parts), code), line)
@@ -159,10 +165,10 @@ def _place(
         yield _Place(offsets[0], offsets[-1], segment, lambda content: _written(content, cell, block == "heading_open"))
 
 
-def _html_places(source: Source, start: int, content: str, line: int) -> Iterator[_Place]:
+def _html_places(source: Source, start: int, end: int, content: str, line: int) -> Iterator[_Place]:
     """The segments of a block of HTML, unless it stands inside a quotation or a list."""
-    raw = source.text[start : start + len(content.rstrip("\n"))]
-    if raw != content.rstrip("\n"):
+    raw = source.text[start:end].rstrip("\r\n")
+    if raw.replace("\r\n", "\n") != content.rstrip("\n"):
         return
     try:
         found = list(html_format.places(raw, source.name, line))
@@ -292,21 +298,35 @@ def _filled(content: Content) -> Content:
 
 def _written(content: Content, cell: bool, heading: bool) -> str:
     """The Markdown of a translation."""
-    parts: list[str] = []
-    code = 0
-    for part in _filled(content):
+    whole = ""
+    code: Tag | None = None  # the tag before the code here
+    begins: list[int] = []  # where a line begins with text
+    for number, part in enumerate(filled := _filled(content)):
+        before = filled[number - 1] if number else None
         if isinstance(part, Tag):
-            code += {"open": 1, "close": -1, "single": 0}[part.role] * (part.name == "code")
-            parts.append(part.text)
+            if part.name == "code" and not _ELEMENT.match(part.text):
+                code = part if part.role == "open" else None
+            if part.text.startswith("[") and isinstance(before, str) and before.endswith("!"):
+                whole = f"{whole[:-1]}\\!"  # else an image
+            whole += part.text
             continue
+        if before is None or (isinstance(before, Tag) and before.name == "br" and "\n" in before.text):
+            begins.append(len(whole))
         text = " ".join(part.split("\n"))
         if code:
-            text = text.replace("`", "'")
-            parts.append(text.replace("|", "\\|") if cell else text)
+            delimiter = re.escape(code.text.strip())
+            text = re.sub(rf"(?<!`){delimiter}(?!`)", lambda match: "'" * len(match[0]), text)
+            whole += text.replace("|", "\\|") if cell else text
         else:
-            parts.append(_ESCAPED.sub(r"\\\g<0>", text))
-    whole = "".join(parts).strip()
-    if not cell and isinstance(content[0] if content else "", str):
-        whole = _NUMBERED.sub(r"\1\\\2", whole, count=1) if _NUMBERED.match(whole) else whole
-        whole = "\\" + whole if _BLOCK.match(whole) else whole
+            whole += _ESCAPED.sub(r"\\\g<0>", text)
+    for begin in reversed(() if cell else begins):
+        whole = whole[:begin] + _no_block(whole[begin:].lstrip(" "))
+    whole = whole.strip()
     return re.sub(r"(#+)$", r"\\\1", whole) if heading else whole
+
+
+def _no_block(text: str) -> str:
+    """The text with an escape where it would begin a list, a heading or a quotation."""
+    if _NUMBERED.match(text):
+        return _NUMBERED.sub(r"\1\\\2", text, count=1)
+    return f"\\{text}" if _BLOCK.match(text) else text

@@ -139,23 +139,32 @@ class Subtitles:
             return
         rows = [(match.start(), match.end()) for match in re.finditer(r"[^\n]+", body)]
         rows = [(start, start + len(body[start:end].rstrip())) for start, end in rows if body[start:end].strip()]
-        speakers = len(rows) > 1 and all(self._speaks(body[start:end]) for start, end in rows)
-        for start, end in rows if speakers else [(0, len(body))]:
+        for start, end in self._speeches(body, rows):
             dash = _DASH.match(body, start, end)
             first = dash.end() if dash else start
             content = self._content(body[first:end])
             yield _Piece(cue.start + first, cue.start + end, cue.begin, cue.until, content, dash is not None)
 
-    def _speaks(self, text: str) -> bool:
-        return plain(self._content(text)).lstrip().startswith(_DASHES)
+    def _speeches(self, body: str, rows: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """The lines of each speaker in a cue. A line with a dash is of another one where the first has a dash, too, or
+        the line before ends a sentence.
+        """
+        texts = [plain(self._content(body[start:end])).strip() for start, end in rows]
+        begin = 0
+        for number, ((start, _), text) in enumerate(zip(rows, texts, strict=True)):
+            others = number and (texts[0].startswith(_DASHES) or _SENTENCE_END.search(texts[number - 1]))
+            if others and text.startswith(_DASHES):
+                yield begin, rows[number - 1][1]
+                begin = start
+        yield begin, len(body)
 
     def _content(self, text: str) -> Content:
         """A text with its tags; line breaks become blanks."""
         parts: list[str | Tag] = []
         at = 0
         for match in _TAG[self._kind].finditer(text):
-            name = match[0]
-            parts += [self._read(text[at : match.start()]), _tag(name)]
+            one = _tag(match[0])
+            parts += [self._read(text[at : match.start()]), " " if one.name == "br" else one]
             at = match.end()
         return merged([*parts, self._read(text[at:])])
 

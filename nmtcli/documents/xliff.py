@@ -4,12 +4,13 @@ The file is written by lxml: its XML is the same, its bytes may differ in the sp
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from codecs import BOM_UTF16_LE
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 from nmtcli.data.files import File
 from nmtcli.documents.document import Segment, has_words
@@ -31,7 +32,7 @@ _HALVES: dict[str, tuple[Role, str]] = {
     "ec": ("close", "startRef"),
 }
 _UNTRANSLATED = {"new", "needs-translation", "initial"}  # states
-_NAMESPACE = re.compile(r' xmlns(?::[\w.-]+)?="[^"]*"')  # declared by the source element, too
+_NAMESPACE = re.compile(r' xmlns(?::([\w.-]+))?="([^"]*)"')
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
 
@@ -136,7 +137,9 @@ def _bytes(tree: "_ElementTree", raw: bytes) -> bytes:
     body = etree.tostring(tree, encoding=encoding)
     body = re.sub(rb"^<\?xml[^>]*\?>\s*", b"", body)
     head = f'<?xml version="1.0" encoding="{encoding}"?>\n'.encode() if b"<?xml" in raw[:100] else b""
-    return head + body + (b"\n" if raw.endswith(b"\n") else b"")
+    ended = raw.rstrip(b"\0").endswith(b"\n")  # UTF-16 has a zero after or before it
+    last = ("\n".encode("utf-16-le") if body.startswith(BOM_UTF16_LE) else b"\n") if ended else b""
+    return head + body + last
 
 
 def _name(element: "_Element") -> str:
@@ -180,12 +183,12 @@ def _segment(source: "_Element") -> Segment:
         for child in element:
             name = _name(child)
             if name in _ELEMENTS:
-                opening, closing = _element_tags(child)
+                opening, closing = _element_tags(child, source.nsmap)
                 parts.append(opening)
                 walk(child, fixed or child.get("translate") == "no" or child.get("mtype") == "protected")
                 parts.append(closing)
             else:
-                parts.append(_code_tag(child, name))
+                parts.append(_code_tag(child, name, source.nsmap))
             add(child.tail, fixed)
 
     walk(source, False)
@@ -212,23 +215,33 @@ def _stripped(segment: Segment) -> tuple[Segment, tuple[str, str]]:
     return Segment(merged(content), code, segment.line), (before, after)
 
 
-def _element_tags(element: "_Element") -> tuple[Tag, Tag]:
-    """The tags of an element with text inside."""
+def _element_tags(element: "_Element", declared: Mapping[Any, str]) -> tuple[Tag, Tag]:
+    """The tags of an element with text inside, in one that has these namespaces."""
     from lxml import etree  # noqa: PLC0415 - an extra
 
     empty = element.makeelement(element.tag, element.attrib, nsmap=element.nsmap)
-    written = _NAMESPACE.sub("", etree.tostring(empty, encoding="unicode")).removesuffix("/>")
+    written = _without(declared, etree.tostring(empty, encoding="unicode")).removesuffix("/>")
     qualified = re.match(r"<([^\s/>]+)", written)
     assert qualified
     name = f"{_name(element)} {element.get('id') or element.get('mid') or ''}"
     return Tag(f"{written}>", "open", name), Tag(f"</{qualified[1]}>", "close", name)
 
 
-def _code_tag(element: "_Element", name: str) -> Tag:
+def _without(declared: Mapping[Any, str], xml: str) -> str:
+    """The XML without declarations of namespaces that are declared outside."""
+
+    def kept(match: re.Match[str]) -> str:
+        prefix, uri = match.groups()
+        return "" if declared.get(prefix) == unescape(uri, {"&quot;": '"'}) else match[0]
+
+    return _NAMESPACE.sub(kept, xml)
+
+
+def _code_tag(element: "_Element", name: str, declared: Mapping[Any, str]) -> Tag:
     """The tag of a code that has no text to translate."""
     from lxml import etree  # noqa: PLC0415 - an extra
 
-    written = _NAMESPACE.sub("", etree.tostring(element, encoding="unicode", with_tail=False))
+    written = _without(declared, etree.tostring(element, encoding="unicode", with_tail=False))
     if name not in _HALVES:
         return Tag(written, "single", "br" if element.get("ctype") == "lb" else name)
     role, attribute = _HALVES[name]

@@ -6,6 +6,7 @@ from functools import cache
 
 from nmtcli.errors import UserError
 
+_BLANKS = "\u00a0\u202f"  # no-break spaces, both are used
 _FIGURES = re.compile(r"\d(?:.*\d)?")  # without units and currency signs around
 
 
@@ -19,12 +20,13 @@ def localized(number: str, source: str, target: str) -> str:
     match = _FIGURES.search(number)
     if before is None or after is None or match is None:
         return number
-    group, decimal = map(re.escape, before)
+    groups = _BLANKS if before[0] in _BLANKS else before[0]
+    group, decimal = f"[{re.escape(groups)}]", re.escape(before[1])
     if re.fullmatch(rf"\d{{1,3}}(?:{group}\d{{3}})+(?:{decimal}\d+)?|\d+{decimal}\d+", match[0]) is None:
         return number
     if _is_address(match[0]):
         return number
-    changed = match[0].translate({ord(before[0]): after[0], ord(before[1]): after[1]})
+    changed = match[0].translate({**{ord(one): after[0] for one in groups}, ord(before[1]): after[1]})
     return number[: match.start()] + changed + number[match.end() :]
 
 

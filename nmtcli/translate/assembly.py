@@ -1,9 +1,11 @@
 """Assembly of the hypotheses of the parts of a line to translations of the line."""
 
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate, pairwise, product
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,7 @@ from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.data.words import NO_WORD, raw_words, surfaces, word_numbers
 from nmtcli.metrics.alignment import by_word, word_links
 from nmtcli.translate.alignment import AttentionMap
-from nmtcli.translate.long_lines import joint
+from nmtcli.translate.long_lines import UNSPACED, joint
 from nmtcli.translate.search import Hypothesis
 from nmtcli.translate.translation import Candidate
 from nmtcli.vocabulary import UNK
@@ -48,15 +50,16 @@ class Assembler:
     keep_alignment: bool
     attention_name: str = ""
     keep_tokens: bool = False  # with the log-probability of each
+    keep_pieces: bool = False  # the attention of text without blanks between words, too
 
-    def candidates(self, pools: Sequence[Sequence[Hypothesis]]) -> tuple[Candidate, ...]:
-        """Best first. `pools` are the hypotheses of each part; candidate r joins hypothesis r of each part."""
-        return tuple(self._candidate(parts) for parts in zip(*pools, strict=False))
+    def candidates(self, choices: Iterable[Sequence[Hypothesis]]) -> tuple[Candidate, ...]:
+        """The candidates of which each choice has a hypothesis of each part."""
+        return tuple(map(self._candidate, choices))
 
     def _candidate(self, parts: Sequence[Hypothesis]) -> Candidate:
-        score, log_prob = sum(part.score for part in parts), sum(part.log_prob for part in parts)
         weights = [_weights(part, len(ids)) for part, ids in zip(parts, self.line.parts, strict=True)]
-        text, words = "", []
+        text = ""
+        links: dict[int, int] = {}
         for part, part_weights, columns in zip(parts, weights, self._columns, strict=True):
             new, numbers, count = self._part(part, part_weights, columns)
             between = joint(text, new)
@@ -64,15 +67,22 @@ class Assembler:
             if between == "" and text and count:
                 before -= 1  # its first word continues the last one
             text += between + new
-            words += [*(number + before for number in numbers), NO_WORD]
+            if part_weights is not None and self.keep_alignment:
+                first = min((word for word in columns if word != NO_WORD), default=0)
+                own = [max(word - first, NO_WORD) for word in columns]  # a matrix of this part's words only
+                for source, target in word_links(part_weights, own, [*numbers, NO_WORD]):
+                    links.setdefault(target + before, source + first)
         blocks = [block for block in weights if block is not None]
-        kept = (self.keep_attention or self.keep_alignment) and len(blocks) == len(weights)
-        joined = block_diagonal(blocks) if kept else None
-        attention = self._attention(parts, joined, text) if joined is not None and self.keep_attention else None
-        links = None
-        if joined is not None and self.keep_alignment:
-            links = word_links(joined, [word for columns in self._columns for word in columns], words)
-        return Candidate(text, score, log_prob, attention, links, self._tokens(parts) if self.keep_tokens else None)
+        attends = len(blocks) == len(weights)
+        shown = self.keep_attention or (self.keep_pieces and UNSPACED.search(self.line.text + text))
+        return Candidate(
+            text,
+            sum(part.score for part in parts),
+            sum(part.log_prob for part in parts),
+            self._attention(parts, block_diagonal(blocks), text) if shown and attends else None,
+            tuple((source, target) for target, source in links.items()) if self.keep_alignment and attends else None,
+            self._tokens(parts) if self.keep_tokens else None,
+        )
 
     def _tokens(self, parts: Sequence[Hypothesis]) -> tuple[tuple[str, float], ...]:
         """The pieces of the parts with the log-probability of each."""
@@ -144,3 +154,34 @@ def block_diagonal(blocks: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]
         joined[row : row + block.shape[0], column : column + block.shape[1]] = block
         row, column = row + block.shape[0], column + block.shape[1]
     return joined
+
+
+class Scored(Protocol):
+    """What has a score for ranking."""
+
+    @property
+    def score(self) -> float:
+        """The larger, the better."""
+
+
+One = TypeVar("One", bound=Scored)
+
+
+def combined(pools: Sequence[Sequence[One]], number: int, *, sampled: bool) -> list[tuple[One, ...]]:
+    """At most `number` choices of one of each pool, with the largest sums of scores, best first; none of no pools.
+
+    A member of a pool counts at most as much as those before it, which are closer to an unmet constraint. If they are
+    `sampled`, in random order: the first of each pool, the second, and so on; the last of a pool that has fewer.
+    """
+    if not all(pools) or not pools:
+        return []
+    if sampled or len(pools) == 1:
+        most = min(number, max(map(len, pools)))
+        return [tuple(pool[min(rank, len(pool) - 1)] for pool in pools) for rank in range(most)]
+    best: list[tuple[float, tuple[One, ...]]] = [(0.0, ())]
+    for pool in pools:
+        scores = accumulate((one.score for one in pool), min)
+        ranked = list(zip(scores, pool, strict=True))
+        sums = [(total + score, (*chosen, one)) for (total, chosen), (score, one) in product(best, ranked)]
+        best = heapq.nlargest(number, sums, key=lambda pair: pair[0])
+    return [chosen for _, chosen in best]

@@ -21,6 +21,7 @@ from nmtcli.staging import write_output, writing
 from nmtcli.translate.file import FileProgress, OnWritten, TranslatedFile, translate_one
 from nmtcli.translate.job import Job, TranslateWindows
 from nmtcli.translate.job_options import files_read
+from nmtcli.translate.lines import Report, Tally
 from nmtcli.translate.options import TranslateOptions
 from nmtcli.translate.outputs import check_settings, collected_path, record_path, refuse_collected
 from nmtcli.version import __version__
@@ -28,12 +29,20 @@ from nmtcli.version import __version__
 TEXTS = (".txt", ".text")
 
 
+class _File(Section):
+    """A file that is done: the digest of its input, and what is to be told of it at the end."""
+
+    digest: str
+    lines: int
+    report: dict[str, Tally]
+
+
 class _Done(Section):
-    """`FOLDER.progress`: the files that are done, with the digest of their input."""
+    """`FOLDER.progress`: the files that are done."""
 
     nmtcli: str = __version__
     settings: dict[str, Any]
-    files: dict[str, str] = Field(default_factory=dict)
+    files: dict[str, _File] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,8 @@ def translate_folder(
     for file in files:
         digest = checksum_of(source / file)
         target = output / file
-        if done.files.get(str(file)) != digest or not target.exists():
+        known = done.files.get(str(file))
+        if known is None or known.digest != digest or not target.exists():
             with writing(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
             write_output(record, done.model_dump_json().encode() + b"\n")
@@ -142,9 +152,10 @@ def translate_folder(
                     left, "continue with the same command and --resume", signal=stop.exit_code - 128
                 ) from None
             lines, count = lines + result.lines, count + 1
-            if result.report.tallies:
-                reported[target] = result
-            done.files[str(file)] = digest
+            known = _File(digest=digest, lines=result.lines, report=result.report.tallies)
+            done.files[str(file)] = known
+        if known.report:
+            reported[target] = TranslatedFile(known.lines, Report(known.report), closed_early=False)
         before += sizes[file]
     with suppress(FileNotFoundError):
         record.unlink()

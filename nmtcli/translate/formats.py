@@ -63,6 +63,10 @@ def one_line(text: str) -> str:
     return " ".join(text.splitlines())
 
 
+# of a JSON line; input keys of these names are not the output's
+_KEYS = {"line", "source", "translation", "candidates", "long_line", "problems", "violations"}
+
+
 def _json_line(translation: Translation, line: int, alignment: bool, extra: Mapping[str, Any]) -> str:
     candidates: list[dict[str, Any]] = []
     for candidate in translation.candidates:
@@ -77,10 +81,11 @@ def _json_line(translation: Translation, line: int, alignment: bool, extra: Mapp
         record["problems"] = list(translation.problems)
     if translation.violations:
         record["violations"] = [{"kind": one.kind, "text": one.text} for one in translation.violations]
-    conflicting = {key: value for key, value in extra.items() if key in record or key == "input"}
-    if conflicting.keys() & record.keys():
+    conflicting = {key: value for key, value in extra.items() if key in _KEYS or key == "input"}
+    if conflicting.keys() & _KEYS:
         record["input"] = conflicting
-    return json_text({**record, **{key: value for key, value in extra.items() if key not in record}}) + "\n"
+    kept = {key: value for key, value in extra.items() if key not in record and key not in _KEYS}
+    return json_text({**record, **kept}) + "\n"
 
 
 def _links(candidate: Candidate, alignment: bool) -> list[str]:

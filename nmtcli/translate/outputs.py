@@ -231,7 +231,15 @@ class OutputFiles:
 
 def _opened(path: Path, mode: Literal["wb", "r+b"]) -> BinaryIO:
     with writing(path):
-        return path.open(mode)
+        try:
+            return path.open(mode)
+        except FileNotFoundError:
+            if mode == "wb":
+                raise
+            raise UserError(
+                f"{path}: is missing, and the interrupted translation goes on in it",
+                "give the same file, or start again with --overwrite",
+            ) from None
 
 
 def _truncate(file: BinaryIO, path: Path, whole: Prefix, written: PrefixDigest) -> None:

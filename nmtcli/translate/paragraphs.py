@@ -4,7 +4,6 @@ A line is divided into sentences without tags, whose protected spans are masked 
 sentences are joined to that of the line, with the spans and tags put back.
 """
 
-import heapq
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +33,7 @@ from nmtcli.text.spans import KINDS, Kind, Scanner, Span
 from nmtcli.text.transfer import transfer
 from nmtcli.text.versions import Range, Versions, overlapping, word_ranges
 from nmtcli.translate.alignment import AttentionMap
-from nmtcli.translate.assembly import block_diagonal
+from nmtcli.translate.assembly import block_diagonal, combined
 from nmtcli.translate.long_lines import UNSPACED
 from nmtcli.translate.phrases import Copy
 from nmtcli.translate.translation import (
@@ -207,7 +206,7 @@ class Paragraphs:
             return Translation(source, tags, treatment, tuple(sorted(problems)), content=paragraph.content)
         if lost or not any(one.candidates for one in translations):
             return Translation(source, (), treatment, tuple(sorted(problems)), content=None if lost else ())
-        choices = _in_order(pools, n_best) if self._sampled or len(pools) == 1 else _best(pools, n_best)
+        choices = combined(pools, n_best, sampled=self._sampled)
         joined = [self._joined(paragraph, chosen, translations, attention, alignment) for chosen in choices]
         best, _, violations = joined[0]
         content: Content | None = joined[0][1]
@@ -386,28 +385,6 @@ def _tokens(chosen: Sequence[Candidate]) -> tuple[tuple[str, float], ...] | None
     if all(one.tokens is None for one in chosen):
         return None
     return tuple(token for one in chosen for token in one.tokens or ())
-
-
-def _in_order(pools: Sequence[Sequence[Candidate]], number: int) -> list[tuple[Candidate, ...]]:
-    """The first candidates of each pool, the second, and so on; the last of a pool that has fewer."""
-    most = min(number, max(map(len, pools)))
-    return [tuple(pool[min(rank, len(pool) - 1)] for pool in pools) for rank in range(most)]
-
-
-def _best(pools: Sequence[Sequence[Candidate]], number: int) -> list[tuple[Candidate, ...]]:
-    """The choices of one candidate of each pool with the largest sums of scores, best first.
-
-    A candidate counts at most as much as those before it, which are closer to an unmet constraint.
-    """
-    best: list[tuple[float, tuple[Candidate, ...]]] = [(0.0, ())]
-    for pool in pools:
-        scores = list(accumulate((one.score for one in pool), min))
-        sums = [
-            (total + score, (*chosen, one))
-            for (total, chosen), (score, one) in product(best, zip(scores, pool, strict=True))
-        ]
-        best = heapq.nlargest(number, sums, key=lambda pair: pair[0])
-    return [chosen for _, chosen in best]
 
 
 def _word_links(sentence: Sentence, candidate: Candidate) -> list[RangeLink]:

@@ -17,7 +17,7 @@ from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, StepDecoder
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice, attention_name
 from nmtcli.translate.arguments import check
-from nmtcli.translate.assembly import Assembler, EncodedLine
+from nmtcli.translate.assembly import Assembler, EncodedLine, combined
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.concurrency import each_batch
 from nmtcli.translate.constraints import Constraint
@@ -213,9 +213,10 @@ class Translator:
                 [sentence for paragraph in paragraphs for sentence in paragraph.sentences],
                 [number for paragraph, number in zip(paragraphs, numbers, strict=True) for _ in paragraph.sentences],
                 n_best,
-                attention or tagged,
-                alignment or tagged,
+                attention,
+                alignment,
                 token_scores,
+                tagged,
             )
         )
         return [
@@ -231,8 +232,12 @@ class Translator:
         attention: bool,
         alignment: bool,
         token_scores: bool,
+        tagged: bool,
     ) -> list[Translation]:
-        """A translation for each sentence; `numbers` are those of their lines, in order."""
+        """A translation for each sentence; `numbers` are those of their lines, in order.
+
+        `tagged`: with the alignment that places tags.
+        """
         encoded, treatments = self._encode(lines)
         parts: list[_Part] = []
         counts, problems = [], []
@@ -244,6 +249,7 @@ class Translator:
             parts += ours or ()
             counts.append(len(ours or ()))
             problems.append(line_problems)
+        alignment = alignment or tagged
         keep_attention = attention or alignment or self.handling.dictionary is not None
         by_part: list[list[Hypothesis]] = [[] for _ in parts]
         for rows, hypotheses in self._batches(parts, n_best, keep_attention, token_scores):
@@ -264,8 +270,9 @@ class Translator:
             if not all(pools):  # a search ends with a hypothesis, unless all were NaN or infinite
                 problems[row].add("not-numbers")
             words, name = self.handling.dictionary, self.attention_name
-            assembler = Assembler(self.tokenizers, line, words, attention, alignment, name, token_scores)
-            candidates = assembler.candidates(pools)
+            assembler = Assembler(self.tokenizers, line, words, attention, alignment, name, token_scores, tagged)
+            sampled = self.search.method == "sampling"
+            candidates = assembler.candidates(combined(pools, n_best, sampled=sampled))
             problem = tuple(sorted(problems[row]))
             translations.append(Translation(sentence.request.source, candidates, treatments[row], problem))
         return translations
@@ -279,7 +286,10 @@ class Translator:
         for rows, hypotheses in self._batches(sentences, 1, keep_attention=False):
             whole = [EncodedLine(lines[row], ids[row], [0, len(ids[row])]) for row in rows]
             assemblers = [Assembler(self.tokenizers, line, None, False, False) for line in whole]
-            yield rows, [one.candidates([pool]) for one, pool in zip(assemblers, hypotheses, strict=True)]
+            yield (
+                rows,
+                [one.candidates((best,) for best in pool) for one, pool in zip(assemblers, hypotheses, strict=True)],
+            )
 
     def _parts(
         self, sentence: Sentence, line: EncodedLine, treatment: Treatment | None, first: int

@@ -330,9 +330,13 @@ def test_an_element_that_is_not_translated_ends_without_its_end_tag(body, found,
 
 
 def upper(path):
-    """The document in capitals, by a search that knows its tags."""
+    """The document in capitals, by a search that knows its tags and keeps its code."""
     document = open_document(path)
-    contents = [tuple(part if isinstance(part, Tag) else part.upper() for part in one) for one in identity(document)]
+    code = {span.text for segment in document.segments for span in segment.code}
+    contents = [
+        tuple(part if isinstance(part, Tag) or part in code else part.upper() for part in one)
+        for one in identity(document)
+    ]
     return document.write(contents).decode()
 
 
@@ -457,3 +461,63 @@ def test_tags_with_an_end_are_pairs_whatever_their_name(write):
         assert roles == ["open", "close"], text
     text = "One <br> two <img src=a> <link rel=b/> <br/>"
     assert {part.role for part in content_of(text, Scanner({"tag"}).scan(text)) if isinstance(part, Tag)} == {"single"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Prices:  \n\\- five euros\n", "PRICES:  \n\\- FIVE EUROS\n"),
+        ("See:\\\n\\# one\n", "SEE:\\\n\\# ONE\n"),
+        ("Then  \n\\> two\n", "THEN  \n\\> TWO\n"),
+        ("So  \n1\\. three\n", "SO  \n1\\. THREE\n"),
+        ("See \\![link](x)\n", "SEE \\![LINK](x)\n"),
+        ("Use ``git log `x` `` here\n", "USE ``git log `x` `` HERE\n"),
+        ("> [!NOTE]\n> Useful text\n", "> [!NOTE]\n> USEFUL TEXT\n"),
+        ("Press <kbd>Ctrl</kbd> now\n", "PRESS <kbd>Ctrl</kbd> NOW\n"),
+        ('By <span translate="no">Acme</span> of\n', 'BY <span translate="no">Acme</span> OF\n'),
+        (
+            "<div>\r\n<p>Hello world</p>\r\n</div>\r\n\r\nText\r\n",
+            "<div>\r\n<p>HELLO WORLD</p>\r\n</div>\r\n\r\nTEXT\r\n",
+        ),
+        ("next\0 nul\n", "NEXT\ufffd NUL\n"),
+    ],
+)
+def test_translations_of_markdown_are_the_same_blocks(text, expected, write):
+    assert upper(write("a.md", text)) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (["Hi Bob.", "- Hello Ann."], ["HI BOB.", "- HELLO ANN."]),
+        (["- Hi Bob", "- Hello Ann, how", "are you today?"], ["- HI BOB", "- HELLO ANN, HOW ARE YOU TODAY?"]),
+        (["I went home", "- he said", "to me."], ["I WENT HOME - HE SAID TO ME."]),
+        (["Hello<br>world"], ["HELLO WORLD"]),
+    ],
+)
+@pytest.mark.parametrize("ending", ["srt", "vtt"])
+def test_speakers_of_a_cue_stay_apart(rows, expected, ending, write):
+    head, mark = ("1\n", ",") if ending == "srt" else ("WEBVTT\n\n", ".")
+    times = f"00:00:01{mark}000 --> 00:00:04{mark}000"
+    path = write(f"a.{ending}", "\n".join([f"{head}{times}", *rows, ""]))
+    assert upper(path).split("\n")[-1 - len(expected) : -1] == expected
+
+
+def test_codes_of_xliff_may_declare_namespaces(write):
+    codes = '<g id="1" xmlns:m="urn:m&amp;n" m:x="1">world</g> <ph id="2"><m:y xmlns:m="urn:o"/></ph>'
+    written = upper(write("a.xlf", units(f"<source>Hello {codes} too</source>")))
+    found = ElementTree.fromstring(written).find(".//{*}target")
+    assert (found[0].text, found[0].attrib["{urn:m&n}x"]) == ("WORLD", "1") and found[1][0].tag == "{urn:o}y"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "iso-8859-1"])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_encodings_of_xliff(encoding, end, write):
+    name = encoding.removesuffix("-le").removesuffix("-be")
+    head = f'<?xml version="1.0" encoding="{name}"?>\n'
+    text = head + units("<source>Über uns</source>").strip() + end
+    mark = "\ufeff" if encoding.startswith("utf-16-") else ""
+    document = open_document(write("a.xlf", (mark + text).encode(encoding)))
+    written = document.write([("Über dich",)], "de")
+    assert "Über dich</target>" in ElementTree.canonicalize(written.decode(name).removeprefix(head.strip()))
+    assert written.decode(name).endswith(f"</xliff>{end}")

@@ -20,8 +20,9 @@ from nmtcli.text.masking import symbols
 from nmtcli.text.spans import KINDS, Scanner
 from nmtcli.text.versions import word_ranges
 from nmtcli.translate.alignment import AttentionMap
+from nmtcli.translate.assembly import combined
 from nmtcli.translate.line_constraints import LineConstraints
-from nmtcli.translate.paragraphs import Paragraph, Paragraphs, _best
+from nmtcli.translate.paragraphs import Paragraph, Paragraphs
 from nmtcli.translate.translation import Candidate, Request, Translation, without_controls
 from tests.conftest import nmt
 from tests.text.contents import WELL_FORMED
@@ -146,14 +147,15 @@ def test_violations_are_told_and_decide(tokenizers):
 @given(st.lists(st.lists(st.integers(-9, 0), min_size=1, max_size=4), min_size=1, max_size=4), st.integers(1, 6))
 def test_candidates_of_a_paragraph_have_the_best_sums(scores, number):
     pools = [[Candidate(str(score), float(score), 0.0) for score in sorted(pool, reverse=True)] for pool in scores]
-    sums = [sum(one.score for one in chosen) for chosen in _best(pools, number)]
+    sums = [sum(one.score for one in chosen) for chosen in combined(pools, number, sampled=False)]
     everything = sorted((sum(one.score for one in chosen) for chosen in itertools.product(*pools)), reverse=True)
     assert sums == everything[:number]
 
 
 def test_candidates_closer_to_a_constraint_stay_before_others_of_a_larger_score():
     closer, other, sentence = Candidate("a", -3.0, -3.0), Candidate("b", -1.0, -1.0), Candidate("c", -1.0, -1.0)
-    assert _best([[sentence], [closer, other]], 2) == [(sentence, closer), (sentence, other)]
+    pools = [[sentence], [closer, other]]
+    assert combined(pools, 2, sampled=False) == [(sentence, closer), (sentence, other)]
 
 
 @pytest.mark.parametrize("line", ["<br>", "<b></b>", " <b> </b>"])

@@ -118,6 +118,28 @@ def test_an_interrupted_folder_is_resumed(trained, folder, tmp_path, capsys, mon
         assert path.read_bytes() == (out / path.relative_to(whole)).read_bytes()
 
 
+def test_a_resumed_folder_tells_of_all_its_files(trained, tmp_path, capsys, monkeypatch):
+    from nmtcli.translate import folder as module
+
+    (tmp_path / "in").mkdir()
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / "in" / name).write_text('{"source": "one"}\n{"sourc": 1}\n')
+    translate = module.translate_one
+
+    def broken(options, *rest):
+        if options.source.name == "b.txt":
+            raise OSError(28, "No space left on device", "x")
+        return translate(options, *rest)
+
+    monkeypatch.setattr(module, "translate_one", broken)
+    assert nmt(*command(trained, tmp_path / "in", tmp_path / "out")) == 4
+    monkeypatch.setattr(module, "translate_one", translate)
+    capsys.readouterr()
+    assert nmt(*command(trained, tmp_path / "in", tmp_path / "out", "--resume")) == 3
+    words = capsys.readouterr().err
+    assert "a.txt, line 2: not a JSON object" in words and "b.txt, line 2: not a JSON object" in words
+
+
 def test_an_interrupted_document_is_resumed_with_the_same_bytes(trained, tmp_path, monkeypatch):
     source = tmp_path / "in.md"
     source.write_text("\n\n".join(f"One two *three* {number}." for number in range(30)))

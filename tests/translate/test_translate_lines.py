@@ -223,6 +223,15 @@ def test_a_long_line_is_the_translations_of_its_parts(trained):
     assert line.candidates[0].log_prob == pytest.approx(first.log_prob + second.log_prob, abs=1e-4)
     drawn = line.candidates[0].attention
     assert drawn is not None and drawn.weights.sum(axis=1) == pytest.approx(1, abs=1e-3)
+    one, other = alone.candidates, split.translate([f"One {sentence[4:]}"], n_best=2)[0].candidates
+    sums = sorted((a.score + b.score for a in one for b in other), reverse=True)
+    assert [candidate.score for candidate in line.candidates] == pytest.approx(sums[:2], abs=1e-4)
+    (aligned,) = split.translate([line.source], alignment=True)
+    links = [split.translate([part], alignment=True)[0].candidates[0] for part in (sentence, f"One {sentence[4:]}")]
+    moved = [
+        (source + len(sentence.split()), target + len(links[0].text.split())) for source, target in links[1].alignment
+    ]
+    assert list(aligned.candidates[0].alignment) == [*links[0].alignment, *moved]
     cut = Translator.load(trained, "cpu", beam_size=2, handling=LineHandling("cut", limit))
     assert cut.translate([f"{sentence} {sentence}"])[0].text == first.text
 

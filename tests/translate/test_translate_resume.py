@@ -179,6 +179,10 @@ def test_resume_with_mismatched_files_is_refused(trained, tmp_path, small_window
         file.write(b"!")
     with pytest.raises(DataError, match="out: changed since"):
         outputs(resume=True)[0].open()
+    (tmp_path / "out").rename(tmp_path / "other")
+    with pytest.raises(UserError, match="out: is missing"):
+        outputs(resume=True)[0].open()
+    (tmp_path / "other").rename(tmp_path / "out")
     (tmp_path / "out.progress").write_text("{}")
     with pytest.raises(DataError, match="damaged"):
         read_progress(tmp_path / "out", settings)
