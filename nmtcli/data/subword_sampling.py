@@ -14,6 +14,9 @@ from random import Random
 _Step = tuple[list[tuple[int, int]], list[float]]
 
 
+_WORD = 20  # characters; longer texts are not remembered
+
+
 class UnigramSampler:
     """Samples a segmentation with probability proportional to that of the unigram model to the power of alpha."""
 
@@ -21,12 +24,13 @@ class UnigramSampler:
         self._pieces = pieces
         self._scores = scores  # log-probabilities
         self._longest = max(map(len, pieces), default=0)
-        # a few thousand words make up most of a text
-        self._lattice = lru_cache(2**14)(self._make_lattice)
+        self._known_lattice = lru_cache(2**14)(self._make_lattice)
 
     def sample(self, text: str, alpha: float, generator: Random) -> list[int]:
         """Ids of a sampled segmentation of a text that has at least one."""
-        lattice = self._lattice(text, alpha)
+        # a few thousand words make up most of a text; where a "word" is a whole sentence, hardly one comes again
+        make = self._known_lattice if len(text) <= _WORD else self._make_lattice
+        lattice = make(text, alpha)
         ids = []
         position = len(text)
         while position:

@@ -73,6 +73,14 @@ class MovingAverage:
         self._swapped = not self._swapped
 
 
+def put_trained(model: Seq2Seq, tensors: dict[str, Tensor]) -> None:
+    """Give a model that has a saved average the trained weights in `tensors`, where there are some."""
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if (raw := tensors.get(_RAW + name)) is not None:
+                weight.copy_(raw)
+
+
 @contextmanager
 def _readable(parts: Sequence[Path]) -> Iterator[None]:
     """Context that says what to do where one of the checkpoints is damaged."""

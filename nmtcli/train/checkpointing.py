@@ -16,7 +16,7 @@ from nmtcli.config import Config, Precision
 from nmtcli.data.directory import PreparedData
 from nmtcli.errors import DataError
 from nmtcli.models.seq2seq import Seq2Seq
-from nmtcli.train.averaging import MovingAverage
+from nmtcli.train.averaging import MovingAverage, put_trained
 from nmtcli.train.compiling import compile_layers
 from nmtcli.train.distributed import Ranks, divided, whole
 from nmtcli.train.finetuning import First
@@ -208,6 +208,8 @@ class Learner:
         load_optimizer(self.optimizer, tensors)
         if self.ema is not None:
             self.ema.load(tensors)
+        else:  # it may have been switched off
+            put_trained(self.model, tensors)
         if self.adversary is not None:
             self.adversary.load(tensors)
 

@@ -21,7 +21,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from nmtcli.errors import RankLost
+from nmtcli.errors import RankLost, UserError
+from nmtcli.models.device import DeviceName
 from nmtcli.models.transformer import EncoderLayer, FeedForward
 
 PATIENCE = timedelta(hours=1)  # for a rank that saves or translates while the others wait
@@ -41,6 +42,16 @@ def rank() -> int:
 def local_rank() -> int:
     """The number of this process among those on this machine: which GPU it uses."""
     return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def check_gpus(device: DeviceName) -> None:
+    """Raise UserError on all ranks of a machine if it has fewer GPUs than ranks."""
+    ranks, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if device != "cpu" and torch.cuda.is_available() and ranks > gpus:
+        raise UserError(
+            f"{ranks} processes on this machine, and PyTorch sees {gpus} GPUs only",
+            f"give torchrun --nproc-per-node {gpus}, or train with --device cpu",
+        )
 
 
 class Ranks:

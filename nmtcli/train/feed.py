@@ -42,10 +42,14 @@ class Feed:
             state.epoch, state.block = state.epoch + 1, 0
 
     def largest(self, state: TrainState) -> list[Batch]:
-        """The batch of the block with the most tokens, as this rank gets it in an update of this batch alone."""
+        """The batch of the block with the most tokens, as this rank gets it in an update of this batch alone.
+
+        A rank without a pair of it gets the first one: all ranks must compile and fail alike.
+        """
         rows = self.plan.largest(state.epoch, state.block)
         if self.plan.update_tokens is None:
-            rows = rows[self.ranks.rank :: self.ranks.size]
+            own = rows[self.ranks.rank :: self.ranks.size]
+            rows = own if len(own) else rows[:1]
         return [self.plan.load(rows)] if len(rows) else []
 
     def one_pair(self) -> Batch:

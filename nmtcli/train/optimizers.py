@@ -34,7 +34,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
         case "adamw":
             return AdamW(groups, betas=BETAS, eps=EPSILON, weight_decay=0.0, fused=True)
         case "sgd":
-            return SGD(groups, fused=True)
+            return SGD(groups, fused=not config.sharded)  # PyTorch's fused SGD takes no sharded weights
 
 
 def _decayed(group: dict[str, Any], decay: float) -> Iterator[dict[str, Any]]:

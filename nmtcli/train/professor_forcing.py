@@ -178,9 +178,12 @@ class Adversary:
         return {PREFIX + name: one for name, one in (weights | optimizer_tensors(self.optimizer) | accuracy).items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Load what `tensors` returned; other tensors are ignored. Starts anew where a run had another objective."""
+        """Load what `tensors` returned; other tensors are ignored. Starts anew where a run had another objective, or a
+        discriminator of another size.
+        """
         own = {name.removeprefix(PREFIX): one for name, one in tensors.items() if name.startswith(PREFIX)}
-        if not own:
+        saved = {name: own[f"weight.{name}"].shape for name in self._weights() if f"weight.{name}" in own}
+        if saved != {name: weight.shape for name, weight in self._weights().items()}:
             self.restart()
             return
         with torch.no_grad():

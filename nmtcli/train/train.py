@@ -18,7 +18,7 @@ from nmtcli.settings import load_config, removed_settings
 from nmtcli.staging import writing
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.curves import CurvesPage
-from nmtcli.train.distributed import joined, local_rank
+from nmtcli.train.distributed import check_gpus, joined, local_rank
 from nmtcli.train.finetuning import First, FirstEncoder, FirstModel
 from nmtcli.train.logs import Observer, WandbLog, open_logs
 from nmtcli.train.memory import keep_freed_memory, limit_kernel_cache, release_memory
@@ -85,6 +85,7 @@ def open_training(options: TrainOptions, tell: Tell = silent) -> Training:
     given = load_config(options.preset, options.config, overrides, base=base)
     for warning in removed_settings(options.config, options.overrides):
         tell(warning, warning=True)
+    check_gpus(options.device)
     device = open_device(options.device, given.train.threads, local_rank())
     if device.type == "cpu":
         keep_freed_memory()

@@ -121,6 +121,16 @@ def test_the_saved_model_is_the_average_and_the_trainer_keeps_the_weights(data, 
     assert losses[0] != losses[1]
 
 
+def test_without_the_moving_average_training_goes_on_from_the_trained_weights(data, tmp_path):
+    assert train(data, tmp_path / "run", "train.ema=0.99", "train.schedule=constant") == 0
+    raw = load_file(RunDirectory(tmp_path / "run").pointer("last") / "trainer.safetensors")
+    more = ["train.ema=null", "train.schedule=constant", "train.learning_rate=1e-12", "train.max_updates=14"]
+    settings = overrides(*TINY, *more)
+    assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", "--allow-changes", *settings) == 0
+    for name, weight in load_file(RunDirectory(tmp_path / "run").pointer("last") / "model.safetensors").items():
+        torch.testing.assert_close(weight, raw[f"raw.{name}"], rtol=0, atol=1e-6, msg=name)
+
+
 AVERAGE = ["train.average=last:3", "train.keep_last=3", "train.valid_metric=loss", "train.learning_rate=0.01"]
 
 

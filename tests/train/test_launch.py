@@ -5,12 +5,19 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
 from nmtcli.checkpoint import RunDirectory
+from nmtcli.config import TrainConfig
+from nmtcli.data.directory import open_data
+from nmtcli.errors import UserError
+from nmtcli.train.distributed import Ranks, check_gpus
+from nmtcli.train.feed import Feed
+from nmtcli.train.state import TrainState
 from tests.conftest import TINY, nmt, overrides
 from tests.laws.test_training_laws import wait_for_step, weights
 
@@ -78,6 +85,31 @@ def test_a_killed_rank_ends_the_run_and_the_same_command_resumes(data, tmp_path)
     before = RunDirectory(run).steps()[-1]
     train_alone(data, run, f"train.max_updates={before + 5}")
     assert RunDirectory(run).steps()[-1] == before + 5
+
+
+def test_fewer_gpus_than_ranks_is_an_error_of_every_rank(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    for ranks in ("1", "4", "8"):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+        check_gpus("cpu")
+        with pytest.raises(UserError, match="8 processes") if ranks == "8" else nullcontext():
+            check_gpus("auto")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_sharded_training_by_every_optimizer(data, tmp_path, optimizer):
+    settings = ["train.sharded=true", f"train.optimizer={optimizer}", "train.max_updates=3"]
+    process = start(data, tmp_path / "run", *settings)
+    errors = process.communicate(timeout=200)[1]
+    assert process.returncode == 0, errors
+
+
+def test_every_rank_rehearses_a_batch(data):
+    prepared = open_data(data)
+    settings = TrainConfig(batch_tokens=prepared.train.longest + 1)  # of one pair
+    batches = [Feed(prepared, settings, Ranks(rank, 2)).largest(TrainState()) for rank in range(2)]
+    assert [len(found) for found in batches] == [1, 1]
 
 
 def test_an_error_of_all_ranks_is_printed_once(data, tmp_path):

@@ -278,6 +278,15 @@ def test_a_run_that_changes_its_objective_starts_a_new_discriminator(trained, tm
     assert events(run, "updated")[-1]["discriminator_accuracy"] >= 0
 
 
+def test_a_discriminator_of_another_size_starts_anew(run, tmp_path, data):
+    run = shutil.copytree(run, tmp_path / "run")
+    last = events(run, "updated")[-1]["step"]
+    more = ["train.professor_hidden_size=24", f"train.max_updates={last + 2}"]
+    command = ["train", data, "-o", run, "--device", "cpu", "--allow-changes"]
+    assert nmt(*command, *overrides(*TINY, *PROFESSOR, *more)) == 0
+    assert events(run, "updated")[-1]["step"] == last + 2
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     {

@@ -1,5 +1,6 @@
 """Subword sampling: reproducible, within the budget, the same sentences in other pieces."""
 
+import random
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmtcli.data.batching import Sentences
+from nmtcli.data.subword_sampling import UnigramSampler
 from nmtcli.data.tokenizer import Tokenizers
 from nmtcli.train.batches import BatchPlan
 from nmtcli.train.epochs import Epochs
@@ -83,6 +85,14 @@ def test_a_resampled_sentence_over_the_budget_keeps_its_stored_pieces(pairs):
         for side in (source, target):
             stored = list(dict.fromkeys(side))
             assert side == (stored if 2 * len(stored) + 1 > BUDGET else np.repeat(stored, 2).tolist())
+
+
+def test_lattices_of_sentences_without_blanks_are_not_kept():
+    pieces = {"a": 4, "b": 5, "ab": 6}
+    sampler = UnigramSampler(pieces, dict.fromkeys(pieces.values(), -1.0))
+    for length in (2, 2, 100, 200):
+        assert len(sampler.sample("ab" * length, 0.5, random.Random(1))) >= length
+    assert sampler._known_lattice.cache_info()[::3] == (1, 1)  # hits and size
 
 
 def test_segmentation_samples_depend_on_seed_and_position():
