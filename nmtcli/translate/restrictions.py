@@ -27,13 +27,13 @@ def restrict(
     `too_short` are the rows that must not end yet; `left` is the number of tokens after the next one in each row: at
     zero, the row must end. In order of precedence: a row at its limit ends, a byte sequence of a character is
     completed, a forced token is allowed, and a token that advances a constraint may repeat an n-gram. A hypothesis
-    that cannot go on ends, although its constraint is not satisfied.
+    that cannot go on ends, although its constraint is not satisfied or it is too short.
     """
     log_probs[:, :, :EOS] = -math.inf  # PAD and BOS
     xp = namespace(log_probs)
     at_limit = [row for row, count in enumerate(left) if count <= 0]
     places = tracker.places() if tracker.active else None
-    ending = xp.asarray(log_probs[:, :, EOS], copy=True) if places or at_limit else None
+    ending = xp.asarray(log_probs[:, :, EOS], copy=True) if places or at_limit or too_short else None
     forced = index(places.forced, log_probs) if places and places.forced else None
     forced_log_probs = log_probs[forced] if forced else None
     unfinished = rest = completing = None
@@ -63,8 +63,8 @@ def restrict(
     if unfinished:  # without an allowed byte, a forbidden one completes the character
         allowed = log_probs[unfinished]
         log_probs[unfinished] = xp.where(xp.any(xp.isfinite(allowed), axis=1)[:, None], allowed, rest)
-    if places and any(token == EOS for _, _, token in places.forbidden):
-        dead = xp.max(log_probs, axis=2) == -math.inf  # all that may follow is forbidden: it ends unsatisfied
+    if (places and any(token == EOS for _, _, token in places.forbidden)) or (too_short and no_repeat_ngram):
+        dead = xp.max(log_probs, axis=2) == -math.inf  # all that may follow is forbidden: it ends in spite of that
         log_probs[:, :, EOS] = xp.where(dead, ending, log_probs[:, :, EOS])
     if at_limit:
         assert ending is not None

@@ -14,7 +14,7 @@ from nmtcli.models.protocol import Step
 from nmtcli.translate.choosing import BeamChoice
 from nmtcli.translate.constraints import Tracker
 from nmtcli.translate.search import SearchOptions, beam_search, coverage, length_normalizer
-from nmtcli.vocabulary import BOS, EOS, SPECIAL
+from nmtcli.vocabulary import BOS, EOS, SPECIAL, UNK
 from tests.laws.tables import Table, every_translation, exhaustive, occurrences
 
 
@@ -78,6 +78,16 @@ def test_no_repeat_ngram_forbids_repetitions_only(seed, size, as_torch):
         limit = 4 + sentence
         expected = exhaustive(table, sentence, limit, 1.0, allowed=once)
         assert [hypothesis.tokens for hypothesis in found] == [tokens for _, tokens in expected]
+
+
+@pytest.mark.parametrize("as_torch", [False, True])
+@pytest.mark.parametrize("beam", [1, 4])
+def test_a_search_that_cannot_go_on_without_repetition_ends(as_torch, beam):
+    table = Table(size=SPECIAL + 2, seed=1, torch=as_torch)
+    options = SearchOptions(beam, no_repeat_ngram=1)
+    (found,) = search(table, [1], [20], options, min_length=[15])
+    tokens = found[0].tokens[:-1]
+    assert sorted(set(tokens)) == sorted(tokens) == [UNK, SPECIAL, SPECIAL + 1] and np.isfinite(found[0].score)
 
 
 @settings(max_examples=40, deadline=None)
