@@ -56,7 +56,7 @@ def test_an_existing_page_is_replaced_whole(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "text/train.en"])
 def test_demo_does_not_overwrite_a_changed_file(tmp_path, name, capsys):
-    arguments = ["demo", "-o", tmp_path / "demo", "--text-only", "--pairs", "2000"]
+    arguments = ["demo", "-o", tmp_path / "demo", "--text-only", "--pairs", "6000"]
     assert nmt(*arguments) == 0
     assert nmt(*arguments) == 0  # the same text again
     (tmp_path / "demo" / name).write_text("mine")
@@ -74,6 +74,6 @@ def test_demo_translates_again_where_it_was_interrupted(tmp_path, monkeypatch):
         return 5 if arguments[0] == "score" else 0
 
     monkeypatch.setattr("nmtcli.cli.run", run)
-    assert nmt("demo", "-o", tmp_path / "demo", "--pairs", "2000") == 5
+    assert nmt("demo", "-o", tmp_path / "demo", "--pairs", "6000") == 5
     assert [command[0] for command in commands] == ["prepare", "train", "translate", "score"]
     assert "--overwrite" in commands[2]

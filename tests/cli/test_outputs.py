@@ -56,7 +56,7 @@ def run(output: str, path: Path, place: Path, trained: Path, data: Path, corpus:
         case "export", _:
             return nmt("export", trained, option, path)
         case _:
-            return nmt("demo", "--text-only", "--pairs", "2000", option, path)
+            return nmt("demo", "--text-only", "--pairs", "6000", option, path)
 
 
 def left(folder: Path) -> list[Path]:

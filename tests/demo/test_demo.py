@@ -18,13 +18,13 @@ def failed(one_phrasebook, tmp_path_factory):
     """A demo that ends in nmt train: its directory and what it printed."""
     output = tmp_path_factory.mktemp("demo") / "a folder"
     with redirect_stderr(io.StringIO()) as printed:
-        assert nmt("demo", "-o", output, "--pairs", "2000", "--set", "train.no_such=1") == 2
+        assert nmt("demo", "-o", output, "--pairs", "6000", "--set", "train.no_such=1") == 2
     return output, printed.getvalue()
 
 
 def test_the_demo_runs_all_commands_and_resumes(failed, tmp_path, capsys):
     output = shutil.copytree(failed[0], tmp_path / "demo")
-    command = ("demo", "-o", output, "--pairs", "2000", *overrides(*TINY, "train.valid_metric=loss"))
+    command = ("demo", "-o", output, "--pairs", "6000", *overrides(*TINY, "train.valid_metric=loss"))
     assert nmt(*command) == 0
     shown = capsys.readouterr()
     assert re.findall(r"^\$ nmt (\w+)", shown.err, re.MULTILINE) == ["prepare", "train", "translate", "score", "export"]

@@ -120,7 +120,7 @@ def command_lines(verb: str) -> st.SearchStrategy[list[str]]:
         if verb == "train":
             line += ["--device=cpu", *(part for one in TINY for part in ("--set", one)), "--set=train.max_updates=2"]
         if verb == "demo":
-            line += ["--text-only", "--pairs=2000"]
+            line += ["--text-only", "--pairs=6000"]
         return line
 
     return draw_line()

@@ -33,7 +33,7 @@ def commands(page: str) -> str:
 
 def write_text(folder: Path) -> None:
     """Files by the names of the pages. What language they are in is no matter."""
-    book = generate(1, 2000)
+    book = generate(1, 6000)
     for part, pairs in (("train", book.train), ("valid", book.valid), ("test", book.test)):
         for source, target in (("", "de"), ("-fr", "fr")):
             sides = {f"{part}{source}.en": 0, f"{part}{source}.{target}": 1, f"{part}.ko": 1}

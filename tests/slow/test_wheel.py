@@ -32,7 +32,7 @@ def test_the_installed_wheel_runs_the_demo(tmp_path):
     where = [python, "-c", "import nmtcli; print(nmtcli.__file__)"]
     found = subprocess.run(where, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
     assert Path(found.strip()).is_relative_to(home)
-    command = [str(home / "bin" / "nmt"), "demo", "--pairs", "2000", *map(str, overrides(*TINY))]
+    command = [str(home / "bin" / "nmt"), "demo", "--pairs", "6000", *map(str, overrides(*TINY))]
     done = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 0
     assert (tmp_path / "nmt-demo" / "model" / "model.safetensors").exists()
