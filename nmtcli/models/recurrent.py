@@ -49,6 +49,8 @@ class RecurrentEncoder(nn.Module):
         finals: list[State] = []
         for index, forwards in enumerate(self.forwards):
             inputs = self.dropout(states)
+            if torch.compiler.is_exporting():  # PyTorch's ONNX optimizer would fix the example's length between layers
+                inputs = inputs.clone()
             states, final = self._read(forwards, inputs, length)
             if index < len(self.backwards):
                 backward, backward_final = self._read(self.backwards[index], take(inputs, flip), length)

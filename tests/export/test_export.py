@@ -18,7 +18,7 @@ from nmtcli.export import checking, exporter
 from nmtcli.export.card import training_settings
 from nmtcli.export.checking import LEAST_MATCH, Probes, Speed, compare
 from nmtcli.export.exporter import check_export
-from nmtcli.export.onnx import export_onnx
+from nmtcli.export.onnx import export_onnx, flatten
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.translate.runtimes.onnx import OnnxRuntime
 from nmtcli.translate.runtimes.pytorch import TorchRuntime
@@ -231,6 +231,23 @@ def test_every_type_of_decoder_exports(tmp_path, settings, kind):
                     assert left[0].attention is None is right[0].attention
                 else:
                     np.testing.assert_allclose(left[0].attention, right[0].attention, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [["bidirectional=false", "layers=2"], ["bidirectional=first", "layers=3", "cell=gru"]],
+    ids=["unidirectional", "first"],
+)
+def test_stacked_unidirectional_encoders_export_for_any_length(tmp_path, settings):
+    require_onnx_export()
+    ours, theirs = untrained(tmp_path, *(f"model.encoder.{one}" for one in settings), kind=Seq2Seq)
+    for lengths in ([3], [11, 3, 7]):
+        source = np.random.default_rng(0).integers(4, 40, (len(lengths), max(lengths)))
+        memory, cache = ours.start(ours.array(source), ours.array(np.array(lengths)))
+        expected = [array.numpy() for _, array in flatten((memory, cache))]
+        found = [array for arrays in theirs.start(source, np.array(lengths)) for array in arrays.values()]
+        for left, right in zip(expected, found, strict=True):
+            np.testing.assert_allclose(right, left, atol=1e-5)
 
 
 def test_the_card_has_no_settings_of_another_project(trained, onnx, tmp_path, monkeypatch):
