@@ -138,12 +138,14 @@ def _rotary(settings: EncoderConfig | DecoderConfig) -> dict[str, Any]:
 
 
 def _pieces(tokenizer: Tokenizer) -> Sequence[str]:
-    """A name for each id. CTranslate2 needs EOS to be </s> and all names to be different, as those of pretrained
-    tokenizers are not; `nmt` has the tokenizer itself.
+    """A name for each id. CTranslate2 needs these names of special ids, which adopted tokenizers may not have, and all
+    names to be different, as those of pretrained tokenizers are not; `nmt` has the tokenizer itself.
     """
-    if tokenizer.special_ids is None:
-        return tokenizer.pieces(range(len(tokenizer)))
-    return ["<pad>", "<s>", "</s>", "<unk>", *map(str, range(SPECIAL, len(tokenizer)))]
+    special, ordinary = ["<pad>", "<s>", "</s>", "<unk>"], range(SPECIAL, len(tokenizer))
+    if tokenizer.special_ids is not None:
+        return [*special, *map(str, ordinary)]
+    pieces = zip(ordinary, tokenizer.pieces(ordinary), strict=True)
+    return [*special, *(f"{piece} {number}" if piece in special else piece for number, piece in pieces)]
 
 
 def _norm(spec: Any, norm: nn.LayerNorm) -> None:

@@ -485,22 +485,45 @@ def test_weights_beside_a_large_graph_go_when_it_is_reduced(onnx, tmp_path):
     library.load(tmp_path / "x.onnx")
 
 
-def test_a_correct_ctranslate2_export_of_random_weights_with_bytes_passes_the_check(corpus, tmp_path, capsys):
-    """A model that writes any bytes: both searches must remove those that are no character."""
-    text = (corpus / "train.words").read_text("utf-8").splitlines()
-    tokenizer = Tokenizer.train(text, TokenizerConfig(vocab_size=300))
-    tokenizers = Tokenizers(tokenizer, tokenizer)
-    assert tokenizer.byte_pieces.sum() == 256
+def write_random_transformer(directory, tokenizer):
+    """The model directory of a Transformer with random weights."""
     model = model_config(*TRANSFORMER)
     torch.manual_seed(0)
     weights = model_weights(Seq2Seq(model, len(tokenizer), len(tokenizer)))
     sizes = {"source_size": len(tokenizer), "target_size": len(tokenizer)}
     languages = {"source_language": "en", "target_language": "de"}
     info = ModelInfo(**languages, **sizes, data_fingerprint="", updates=0, model=model, search=SearchConfig())
-    (tmp_path / "model").mkdir()
-    write_model(tmp_path / "model", info, weights, tokenizers)
+    directory.mkdir()
+    write_model(directory, info, weights, Tokenizers(tokenizer, tokenizer))
+
+
+def test_a_correct_ctranslate2_export_of_random_weights_with_bytes_passes_the_check(corpus, tmp_path, capsys):
+    """A model that writes any bytes: both searches must remove those that are no character."""
+    text = (corpus / "train.words").read_text("utf-8").splitlines()
+    tokenizer = Tokenizer.train(text, TokenizerConfig(vocab_size=300))
+    assert tokenizer.byte_pieces.sum() == 256
+    write_random_transformer(tmp_path / "model", tokenizer)
     assert nmt("export", tmp_path / "model", "-o", tmp_path / "export", "--format", "ctranslate2") == 0
     assert "100.0% equal translations" in " ".join(capsys.readouterr().out.split())
+
+
+def test_ctranslate2_names_the_special_pieces_of_an_adopted_tokenizer(corpus, tmp_path, capsys):
+    names = {"pad_piece": "[PAD]", "bos_piece": "[CLS]", "eos_piece": "[SEP]", "unk_piece": "[UNK]"}
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(corpus / "train.words"),
+        model_prefix=str(tmp_path / "adopted"),
+        vocab_size=40,
+        hard_vocab_limit=False,
+        pad_id=3,
+        user_defined_symbols=["</s>"],
+        minloglevel=2,
+        **names,
+    )
+    write_random_transformer(tmp_path / "model", Tokenizer.adopt(tmp_path / "adopted.model"))
+    assert nmt("export", tmp_path / "model", "-o", tmp_path / "export", "--format", "ctranslate2") == 0
+    assert "100.0% equal translations" in " ".join(capsys.readouterr().out.split())
+    pieces = json.loads((tmp_path / "export" / "ctranslate2" / "shared_vocabulary.json").read_text())
+    assert pieces[:5] == ["<pad>", "<s>", "</s>", "<unk>", "</s> 4"]
 
 
 @pytest.mark.parametrize("command", ["translate", "score", "export", "finetune"])
