@@ -121,10 +121,11 @@ class Comparison:
                 f"{self.match_rate:.1%} of the translations ({self.probes}) equal those of the original model,"
                 f" less than {self.least_match_rate:.0%}"
             )
-        if self.least_match_rate == LEAST_MATCH["fp32"] and self.largest_log_prob_difference > MOST_DIFFERENCE:
+        most = MOST_DIFFERENCE if self.least_match_rate == LEAST_MATCH["fp32"] else float("inf")
+        if not self.largest_log_prob_difference < most:  # NaN too
             messages.append(
-                f"log-probabilities differ by up to {self.largest_log_prob_difference:.1e} per token,"
-                f" more than {MOST_DIFFERENCE:.0e}"
+                f"log-probabilities differ by up to {self.largest_log_prob_difference:.1e} per token; the limit is"
+                f" {most:.0e}"
             )
         return messages
 
@@ -167,7 +168,7 @@ def compare(
         sentences=len(pairs),
         match_rate=len(same) / len(pairs),
         least_match_rate=(LEAST_MATCH if probes.references else LEAST_RANDOM_MATCH)[info.precision],
-        largest_log_prob_difference=max(differences, default=0.0 if same else float("inf")),
+        largest_log_prob_difference=float(np.max(differences, initial=0.0 if same else np.inf)),  # NaN if there is one
         bleu_against_model=bleu.value,
         sentences_per_second=Speed(*speeds),
         model_scores=scores[0],

@@ -1,6 +1,7 @@
 """Exports translate like the model they come from, or are refused."""
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -111,6 +112,24 @@ def test_an_export_of_other_weights_fails_its_check(trained):
     with pytest.raises(CheckFailed, match="nothing was written"):
         check_export(model, *given)
     assert check_export(model, *given, force=True).failures
+
+
+class NotNumbers(checking._LikeCTranslate2):
+    """An engine with the right tokens and log-probabilities that are NaN, as CTranslate2 may return them."""
+
+    def search(self, *given, **more):
+        pools = super().search(*given, **more)
+        return [pools[0], *([replace(one, log_prob=math.nan) for one in pool] for pool in pools[1:])]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_an_export_whose_log_probabilities_are_not_numbers_fails_its_check(trained, precision):
+    directory = find_model(trained)
+    tokenizers, model = Tokenizers.load(directory), load_model(directory)
+    info = read_info(directory).model_copy(update={"kind": "ctranslate2", "precision": precision})
+    export = Translator(NotNumbers(TorchRuntime(model, torch.device("cpu"))), tokenizers, info.search)
+    with pytest.raises(CheckFailed, match="log-probabilities differ by up to nan per token"):
+        check_export(model, export, info, Probes.random(tokenizers.source))
 
 
 class Delayed:
