@@ -67,10 +67,12 @@ def convert(folder: Path, output: Path, fingerprint: str) -> None:
     )
     source_vocabulary = _vocabulary(folder / VOCABULARY)
     target_vocabulary = _vocabulary(folder / TARGET_VOCABULARY) if separate else source_vocabulary
-    source, target, tokenizers = tokenizers_of(
-        (folder / SOURCE_MODEL, folder / TARGET_MODEL), (source_vocabulary, target_vocabulary)
-    )
     tensors = load_tensors(folder / WEIGHTS)
+    source, target, tokenizers = tokenizers_of(
+        (folder / SOURCE_MODEL, folder / TARGET_MODEL),
+        (source_vocabulary, target_vocabulary),
+        _never_written(tensors, target_vocabulary),
+    )
     tables = _Tables.of(folder, tensors, settings)
     for vocabulary, table in (
         (source_vocabulary, tables.source),
@@ -149,6 +151,12 @@ def _vocabulary(path: Path) -> Vocabulary:
     if missing := [piece for piece in (EOS_PIECE, UNK_PIECE, PAD_PIECE) if piece not in vocabulary]:
         raise DataError(f"{path}: has no {', '.join(missing)}", "a MarianMT vocabulary has it; copy the file again")
     return vocabulary
+
+
+def _never_written(tensors: Mapping[str, Tensor], vocabulary: Vocabulary) -> set[str]:
+    """The pieces without probability: in an export of ours with separate tokenizers, those of the source side."""
+    bias = tensors.get(BIAS, torch.empty(0)).flatten().tolist()
+    return {piece for piece, number in vocabulary.items() if number < len(bias) and bias[number] <= NEVER}
 
 
 class _Tables:

@@ -7,7 +7,7 @@ side. Marian cuts the tag off before segmentation; the symbol includes the space
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,20 +37,20 @@ def tags(vocabulary: Iterable[str]) -> list[str]:
 
 
 def tokenizers_of(
-    models: tuple[Path, Path], vocabularies: tuple[Vocabulary, Vocabulary]
+    models: tuple[Path, Path], vocabularies: tuple[Vocabulary, Vocabulary], never_written: Set[str]
 ) -> tuple[Side, Side, Tokenizers]:
     """Both sides. They have one tokenizer if both SentencePiece models and both vocabularies are the same.
 
-    Raises UserError and DataError.
+    A BPE model need not have the pieces that are never written. Raises UserError and DataError.
     """
     source_model, target_model = (_read(path) for path in models)
     source_vocabulary, target_vocabulary = vocabularies
     symbols = [f"▁{tag}" for tag in tags(source_vocabulary)]
     if sha256(source_model) == sha256(target_model) and source_vocabulary == target_vocabulary:
-        side = _side(models[1], target_model, target_vocabulary, symbols, decoded=True)
+        side = _side(models[1], target_model, target_vocabulary, symbols, True, never_written)
         return side, side, Tokenizers(side.tokenizer, side.tokenizer)
     source = _side(models[0], source_model, source_vocabulary, symbols)
-    target = _side(models[1], target_model, target_vocabulary, decoded=True)
+    target = _side(models[1], target_model, target_vocabulary, (), True, never_written)
     return source, target, Tokenizers(source.tokenizer, target.tokenizer)
 
 
@@ -61,7 +61,14 @@ def _read(path: Path) -> bytes:
         raise DataError(f"{path}: cannot read the tokenizer: {error.strerror}") from None
 
 
-def _side(path: Path, given: bytes, vocabulary: Vocabulary, symbols: Sequence[str] = (), decoded: bool = False) -> Side:
+def _side(
+    path: Path,
+    given: bytes,
+    vocabulary: Vocabulary,
+    symbols: Sequence[str] = (),
+    decoded: bool = False,
+    never_written: Set[str] = frozenset(),
+) -> Side:
     """A side of a SentencePiece model; `decoded`: with pieces of the vocabulary that the model lacks."""
     try:
         model = renumbered(given)
@@ -69,6 +76,8 @@ def _side(path: Path, given: bytes, vocabulary: Vocabulary, symbols: Sequence[st
         own = {*Tokenizer(model).pieces(range(len(Tokenizer(model))))}
         special = {EOS_PIECE, UNK_PIECE, PAD_PIECE, BOS_PIECE}
         unused = [piece for piece in vocabulary if piece not in own | special] if decoded else []
+        if known.type == "bpe":  # which cannot be completed
+            unused = [piece for piece in unused if piece not in never_written]
         if unused and known.type == "bpe":
             raise UserError(
                 f"{path}: a BPE model without {len(unused):,} pieces of the vocabulary, such as {unused[0]}",

@@ -189,7 +189,9 @@ def found_by(engine: ctranslate2.Translator, tokenizer, sources: list[str]) -> l
     return [one.hypotheses[0][: LONGEST - 1] for one in found]
 
 
-@some
+@pytest.mark.parametrize(
+    "kind", [*SOME, Kind(2, separate=True, bpe=True)], ids=["tagged", "separate", "joint", "separate-bpe"]
+)
 def test_a_model_exported_again_is_the_same_for_transformers_and_for_ctranslate2(marian, kind, tmp_path):
     folder, output = marian(kind), tmp_path / "marian"
     assert nmt("export", folder, "-o", output, "--format", "marian") == 0
