@@ -3,11 +3,12 @@
     python benchmarks/exports.py MODEL… --source FILE --reference FILE --out DIR [--lines N] [--beam N]
 
 MODEL is a run or a checkpoint. Every format and precision that it can have is exported below --out (what is there
-already is taken as it is), and translates the file on one CPU thread in a process of its own: seconds are CPU time of
-translating without opening, memory is the most the process ever had, `alike` is the share of lines translated just as
-PyTorch does in fp32. CTranslate2 exports are run by `nmt` and by plain CTranslate2 with SentencePiece in turn, 100
-lines at a time in one process, with the same beam and batches of as many tokens; the last column is the ratio of CPU
-times. What is done is kept in DIR/results.jsonl and skipped when called again. Prints Markdown.
+already is taken as it is; argos is left out, as it is the CTranslate2 model in a package), and translates the file on
+one CPU thread in a process of its own: seconds are CPU time of translating without opening, memory is the most the
+process ever had, `alike` is the share of lines translated just as PyTorch does in fp32. An export that fails, as int16
+on a CPU without it, has an empty row. CTranslate2 exports are run by `nmt` and by plain CTranslate2 with SentencePiece
+in turn, 100 lines at a time in one process, with the same beam and batches of as many tokens; the last column is the
+ratio of CPU times. What is done is kept in DIR/results.jsonl and skipped when called again. Prints Markdown.
 """
 
 import argparse
@@ -98,27 +99,19 @@ def peak() -> float:
 
 
 def exports(model: Path, out: Path) -> Iterator[tuple[str, str, Path]]:
-    """Format, precision and directory of the model itself and of each of its exports, made where they are missing."""
+    """Format, precision and directory of the model itself and of each of its exports, made where they are missing.
+
+    There is no directory of an export that failed.
+    """
     folder = find_model(model)
     yield "run", "fp32", folder
     for form in reachable_formats(read_info(folder).model, load_tokenizers(folder)):
-        for precision in PRECISIONS[form]:
+        for precision in PRECISIONS[form] if form != "argos" else ():
             directory = out / f"{model.name}-{form}-{precision}"
             if not directory.exists():
+                command = [sys.executable, "-m", "nmtcli", "export", str(model), "-o", str(directory), "--format", form]
                 quantize = [] if precision == "fp32" else ["--quantize", precision]
-                command = [
-                    sys.executable,
-                    "-m",
-                    "nmtcli",
-                    "export",
-                    model,
-                    "-o",
-                    directory,
-                    "--format",
-                    form,
-                    "--force",
-                ]
-                subprocess.run([*command, *quantize], check=True, stdout=subprocess.DEVNULL)
+                subprocess.run([*command, "--force", *quantize], check=False, stdout=subprocess.DEVNULL)
             yield form, precision, directory
 
 
@@ -158,6 +151,9 @@ def main() -> None:
             }
             if any(key.items() <= record.items() for record in records):
                 continue
+            if not directory.exists():
+                records.append(key)
+                continue
             command = [sys.executable, __file__, directory, "--measure", "--source", options.source]
             command += ["--lines", str(options.lines), "--beam", str(options.beam)]
             done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True)
@@ -179,6 +175,9 @@ def print_table(records: Sequence[Record], references: Sequence[str], models: Se
         own = [one for one in records if one["model"] == model]
         exact = next(one["translations"] for one in own if one["form"] == "run")
         for one in own:
+            if "translations" not in one:
+                print(f"| {model} | {one['form']} | {one['precision']} |" + " |" * (len(columns) - 2))
+                continue
             found = one["translations"]
             (bleu,) = score_corpus(found, [references[: len(found)]], ("bleu",))
             alike = sum(a == b for a, b in zip(found, exact, strict=True)) / len(found)

@@ -1,7 +1,11 @@
 """Imports of scripts outside the package exist in it; the part of the GPU report that needs no GPU runs."""
 
 import ast
+import json
+import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +26,33 @@ def test_imports_of_scripts_exist(script):
             for name in node.names:
                 if not hasattr(module, name.name):
                     import_module(f"{node.module}.{name.name}")
+
+
+def test_the_benchmark_of_exports_has_an_empty_row_for_one_that_fails_and_none_for_argos(
+    transformer, corpus, tmp_path, monkeypatch, capsys
+):
+    def run(command, **given):
+        if "--measure" in command:
+            found = {"load": 1, "seconds": 1, "memory": 1, "translations": ["1"]}
+            return subprocess.CompletedProcess(command, 0, stdout=json.dumps(found))
+        if "int16" not in command:
+            Path(command[command.index("-o") + 1]).mkdir()
+            return subprocess.CompletedProcess(command, 0)
+        if given.get("check"):
+            raise subprocess.CalledProcessError(2, command)
+        return subprocess.CompletedProcess(command, 2)
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # the script sets it; removed after the test
+    monkeypatch.setattr(subprocess, "run", run)
+    files = ["--source", corpus / "valid.words", "--reference", corpus / "valid.digits", "--out", tmp_path]
+    monkeypatch.setattr(sys, "argv", ["exports.py", *map(str, [transformer, *files, "--lines", 1])])
+    import_module("benchmarks.exports").main()
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in capsys.readouterr().out.splitlines()]
+    assert {len(row) for row in rows} == {10}
+    filled = {(row[1], row[2]): bool(row[3]) for row in rows[2:]}
+    assert not filled["ctranslate2", "int16"]
+    assert filled["ctranslate2", "int8"]
+    assert {form for form, _ in filled} == {"run", "safetensors", "onnx", "ctranslate2"}
 
 
 def test_losses_of_the_gpu_report_are_those_of_each_update(data, monkeypatch):
