@@ -15,7 +15,6 @@ from torch import nn
 from nmtcli.checkpoint import StoredPrecision
 from nmtcli.config import DecoderConfig, EncoderConfig
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
-from nmtcli.errors import UserError
 from nmtcli.models.multihead import CrossAttention, SelfAttention
 from nmtcli.models.seq2seq import Seq2Seq
 from nmtcli.models.transformer import (
@@ -40,10 +39,6 @@ def export_ctranslate2(model: Seq2Seq, tokenizers: Tokenizers, directory: Path, 
 
     The model must meet the conditions of the format (`conditions.unmet`).
     """
-    try:
-        import ctranslate2.specs  # noqa: F401, PLC0415 - an extra
-    except ImportError:
-        raise UserError("CTranslate2 export needs the ctranslate2 extra", "pip install 'nmtcli[ctranslate2]'") from None
     spec = specification(deepcopy(model), tokenizers)  # quantized in place
     spec.validate()
     spec.optimize(TYPES[precision])

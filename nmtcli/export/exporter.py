@@ -39,7 +39,7 @@ from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.options import check_rules
 from nmtcli.staging import check_output, staged, staged_file, writing
 from nmtcli.translate.engines import open_engine
-from nmtcli.translate.runtimes.ctranslate2 import int8_may_saturate
+from nmtcli.translate.runtimes.ctranslate2 import computes_in, int8_may_saturate
 from nmtcli.translate.shortlist import Shortlist
 from nmtcli.translate.translator import Translator
 from nmtcli.version import __version__
@@ -71,12 +71,13 @@ def export(options: ExportOptions) -> ExportReport:
     checkpoint.check_export(origin, info)
     tokenizers = checkpoint.load_tokenizers(origin)
     _check_possible(source, info, tokenizers, form, precision)
+    kind = _KINDS.get(form, "pytorch")
+    checked_in = _check_precision(kind, precision, options.force)
     data = _open_data(options.data, info)
     probes = Probes.of(data) if data else Probes.random(tokenizers.source)
     model = checkpoint.load_model(origin)
     if options.average:
         checkpoint.put_weights(model, checkpoint.average_weights(origins), origin)
-    kind = _KINDS.get(form, "pytorch")
     search, replaced = settle_search(info.search, form)
     made = {"nmtcli": __version__, "kind": kind, "precision": precision, "search": search}
     info = info.model_copy(update=made)
@@ -92,7 +93,7 @@ def export(options: ExportOptions) -> ExportReport:
         if data and options.vocabulary_shortlist:
             Shortlist.learn(data.train, info.source_size, info.target_size).save(directory)
         start = time.perf_counter()
-        engine = open_engine(opened, read_info(opened), "cpu")
+        engine = open_engine(opened, read_info(opened).model_copy(update={"precision": checked_in}), "cpu")
         seconds = time.perf_counter() - start
         # without the shortlist, as by default
         translator = Translator(engine, checkpoint.load_tokenizers(opened), info.search)
@@ -204,6 +205,18 @@ def _check_possible(
             f"--quantize {precision} is not available with --format {form}",
             f"--quantize {' or '.join(possible[1:])}" if possible[1:] else "leave --quantize out",
         )
+
+
+def _check_precision(kind: Kind, precision: StoredPrecision, force: bool) -> StoredPrecision:
+    """The precision of the export check: fp32 if this CPU cannot run the export, which needs `force`."""
+    if kind != "ctranslate2" or computes_in(precision):
+        return precision
+    if not force:
+        raise UserError(
+            f"--quantize {precision}: CTranslate2 has no {precision} on this CPU",
+            "--quantize int8; --force exports it for another machine, checked in fp32",
+        )
+    return "fp32"
 
 
 def _open_data(path: Path | None, info: ModelInfo) -> PreparedData | None:

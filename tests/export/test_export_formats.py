@@ -17,6 +17,7 @@ from nmtcli.checkpoint import ModelInfo, file_digests, find_model, model_weights
 from nmtcli.config import SearchConfig, TokenizerConfig
 from nmtcli.data.directory import open_data
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
+from nmtcli.export import exporter
 from nmtcli.export.card import ExportReport, card_metadata, training_settings
 from nmtcli.export.checking import Comparison
 from nmtcli.export.conditions import settle_search
@@ -171,8 +172,6 @@ def test_quantised_ctranslate2_is_smaller_checked_and_not_trained_on(
     transformer, ctranslate2, data, precision, tmp_path, capsys
 ):
     output = tmp_path / "model"
-    if precision == "int16" and "int16" not in engine.get_supported_compute_types("cpu"):
-        pytest.skip("CTranslate2 has no int16 on this CPU")
     if precision == "int8" and int8_may_saturate():
         pytest.skip("CTranslate2's int8 may saturate on a CPU without VNNI, and does with weights as few as these")
     before = (transformer / "last").read_bytes()
@@ -188,6 +187,18 @@ def test_quantised_ctranslate2_is_smaller_checked_and_not_trained_on(
     capsys.readouterr()
     assert nmt("train", data, "-o", tmp_path / "run", "--finetune-from", output) == 3
     assert "has no weights to train" in capsys.readouterr().err
+
+
+def test_a_precision_that_this_cpu_has_not_needs_force(transformer, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(engine, "get_supported_compute_types", lambda device: {"float32", "int8_float32"})
+    command = ["export", transformer, "-o", tmp_path / "model", "--format", "ctranslate2", "--quantize", "int16"]
+    with monkeypatch.context() as patch:
+        patch.delattr(exporter, "write_export")  # it is refused before the work
+        assert nmt(*command) == 2
+    assert "error: --quantize int16: CTranslate2 has no int16 on this CPU\nhint: " in capsys.readouterr().err
+    assert nmt(*command, "--force") == 0
+    assert nmt("translate", "-m", tmp_path / "model", "-i", tmp_path / "model" / "README.md") == 2
+    assert "does not support int16 on this machine" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16", "bf16"])

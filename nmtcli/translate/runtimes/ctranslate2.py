@@ -286,28 +286,41 @@ def found_libraries() -> Iterator[None]:
         raise UserError(f"CTranslate2 on a GPU: {error}", "install this library, or use --device cpu") from None
 
 
-def _open(folder: Path, precision: StoredPrecision, device: str, threads: int, number: int) -> "ctranslate2.Translator":
+def computes_in(precision: StoredPrecision, device: str = "cpu") -> bool:
+    """Whether CTranslate2 can run models of this precision on this machine's cpu or cuda."""
+    return _compute_type(precision, device) in _library().get_supported_compute_types(device)
+
+
+def _compute_type(precision: StoredPrecision, device: str) -> str:
+    # on a CPU, half precision is for storage only
+    return "float32" if device == "cpu" and precision in ("fp16", "bf16") else TYPES[precision]
+
+
+def _library() -> Any:
     try:
         import ctranslate2  # noqa: PLC0415 - an extra
     except ImportError:
         raise UserError(
             "a CTranslate2 model needs the ctranslate2 extra", "pip install 'nmtcli[ctranslate2]'"
         ) from None
+    return ctranslate2
+
+
+def _open(folder: Path, precision: StoredPrecision, device: str, threads: int, number: int) -> "ctranslate2.Translator":
+    ctranslate2 = _library()
     gpus = ctranslate2.get_cuda_device_count()
     if device == "cuda" and gpus <= number:
         raise UserError(f"GPU {number}: CTranslate2 finds {gpus} GPUs only", "use --device cpu")
     where = "cuda" if device != "cpu" and gpus else "cpu"
     parallel_batches = count_parallel_batches(threads)
-    # on a CPU, half precision is for storage only
-    compute = "float32" if where == "cpu" and precision in ("fp16", "bf16") else TYPES[precision]
-    if compute not in ctranslate2.get_supported_compute_types(where):
+    if not computes_in(precision, where):
         raise UserError(f"{folder}: CTranslate2 does not support {precision} on this machine", "export it in int8")
     try:
         return ctranslate2.Translator(
             str(folder),
             device=where,
             device_index=number,
-            compute_type=compute,
+            compute_type=_compute_type(precision, where),
             inter_threads=parallel_batches if where == "cpu" else 1,
             intra_threads=threads // parallel_batches,
         )
