@@ -196,6 +196,11 @@ def check_export(directory: Path, info: ModelInfo) -> None:
         if info.kind == "pytorch" and info.precision == "fp32":
             return
         raise DataError(f"{directory / REPORT}: missing", "the export is not complete; export it again")
+    check_files(directory)
+
+
+def check_files(directory: Path) -> None:
+    """Raise DataError unless the files in the list of `export.json` are there and unchanged."""
     written = read_json(directory / REPORT).get("files")
     if not isinstance(written, dict):
         raise DataError(f"{directory / REPORT}: has no list of files", "the export is damaged; export it again")

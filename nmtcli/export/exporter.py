@@ -34,7 +34,7 @@ from nmtcli.export.conditions import PRECISIONS, ExportFormat, reachable_formats
 from nmtcli.export.options import RULES, ExportOptions
 from nmtcli.interchange.marian_reader import convert
 from nmtcli.interchange.marian_writer import write_marian
-from nmtcli.interchange.models import local_model
+from nmtcli.interchange.models import is_foreign_model, local_model
 from nmtcli.models.seq2seq import Seq2Seq, parameter_count
 from nmtcli.options import check_rules
 from nmtcli.staging import check_output, staged, staged_file, writing
@@ -106,7 +106,7 @@ def export(options: ExportOptions) -> ExportReport:
             format=form,
             precision=precision,
             shortlist=options.vocabulary_shortlist,
-            checkpoints=[one.name for one in origins],
+            checkpoints=[source.resolve().name] if is_foreign_model(source) else [one.name for one in origins],
             parameters=parameter_count(model),
             bytes=sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()),
             load_seconds=seconds,

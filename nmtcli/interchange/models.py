@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from nmtcli.checkpoint import INFO, WEIGHTS, find_model, read_json
+from nmtcli.checkpoint import INFO, REPORT, WEIGHTS, check_files, find_model, read_json
 from nmtcli.data.digests import checksum_of, sha256
 from nmtcli.errors import UserError
 from nmtcli.interchange.hub import MARIAN_CLASS, hub_folder, is_hub_name, no_safetensors
@@ -59,6 +59,8 @@ def _converted(folder: Path) -> Path:
     """The conversion of a MarianMT folder, from the cache if it is there."""
     from nmtcli.interchange.marian_reader import FILES, OPTIONAL, convert, languages
 
+    if (folder / REPORT).is_file() and "files" in read_json(folder / REPORT):  # an export of ours
+        check_files(folder)
     files = [folder / name for name in (*FILES, *OPTIONAL) if (folder / name).is_file()]
     content = [f"{file.name} {checksum_of(file)}" for file in files]
     digest = sha256("\n".join([str(CONVERSION), *languages(folder), *content]))

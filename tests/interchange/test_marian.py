@@ -209,6 +209,20 @@ def test_a_model_exported_again_is_the_same_for_transformers_and_for_ctranslate2
         assert found_by(engine, Theirs(one).tokenizer, sources) == greedy
 
 
+def test_a_damaged_export_is_refused_and_a_sound_one_is_named_when_exported_again(marian, tmp_path, capsys):
+    model = tmp_path / "exported"
+    assert nmt("export", marian(SOME[2]), "-o", model, "--format", "marian") == 0
+    assert nmt("export", model, "-o", tmp_path / "again", "--format", "marian") == 0
+    named = [json.loads((folder / "export.json").read_text())["checkpoints"] for folder in (model, tmp_path / "again")]
+    assert named == [["opus-mt-aa-bb"], ["exported"]]
+    weights = bytearray((model / "model.safetensors").read_bytes())
+    weights[-10] ^= 1
+    (model / "model.safetensors").write_bytes(weights)
+    capsys.readouterr()
+    assert nmt("translate", "-m", model, "-i", model / "README.md") == 3
+    assert "model.safetensors: was changed" in capsys.readouterr().err
+
+
 def test_a_language_tag_that_was_fine_tuned_is_exported(marian, tmp_path):
     """A tokenizer of both sides has the tag twice: as it is read, with a space, and as it is written."""
     kind = Kind(3, same_model=True, tagged=True)
