@@ -64,6 +64,29 @@ def test_conflicting_score_options_are_refused(given, message):
         check_rules(ScoreOptions(**given), SCORE_RULES)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ExportOptions(form="foo"), "ExportOptions.form: should be 'safetensors', 'onnx'"),
+        (lambda: ExportOptions(force="yes"), "ExportOptions.force: "),
+        (lambda: ScoreOptions(paired="foo"), "ScoreOptions.paired: should be 'bootstrap' or 'randomization'"),
+        (lambda: ScoreOptions(form="foo"), "ScoreOptions.form: "),
+        (lambda: ScoreOptions(hypothesis=Path("h")), "ScoreOptions.hypothesis: "),
+        (lambda: ScoreOptions(reference=("r", 1)), r"ScoreOptions.reference\[1\]: "),
+    ],
+)
+def test_options_of_another_type_are_refused_by_name(make, message):
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+def test_strings_are_paths_and_lists_are_tuples():
+    assert ExportOptions(run="r", output="m") == ExportOptions(run=Path("r"), output=Path("m"))
+    assert ScoreOptions(hypothesis=["a", Path("b")], reference=("r",)) == ScoreOptions(
+        hypothesis=(Path("a"), Path("b")), reference=(Path("r"),)
+    )
+
+
 def test_only_the_first_broken_rule_is_reported():
     rules = (Rule(lambda o: o.real > 2, "{o.real} is too much", "take {o.imag}"), Rule(lambda o: True, "never told"))
     with pytest.raises(UserError, match=r"^3\.0 is too much") as told:

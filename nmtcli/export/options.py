@@ -45,6 +45,12 @@ class ExportOptions:
     ] = None
     force: Annotated[bool, Option("Export even if the check fails; the model card says so.")] = False
 
+    def __post_init__(self) -> None:
+        """Raises UserError for values of another type."""
+        from nmtcli.arguments import settle_options  # noqa: PLC0415 - pydantic, which --help does not need
+
+        settle_options(self)
+
 
 ARGOS_SUFFIX = ".argosmodel"
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")

@@ -87,6 +87,12 @@ class ScoreOptions:
     ] = None
     device: Annotated[Literal["auto", "cpu", "cuda"], Option("Device; auto: a GPU if there is one.")] = "auto"
 
+    def __post_init__(self) -> None:
+        """Raises UserError for values of another type."""
+        from nmtcli.arguments import settle_options  # noqa: PLC0415 - pydantic, which --help does not need
+
+        settle_options(self)
+
     @property
     def work(self) -> Work:
         """The kind of scoring."""

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 
 from pydantic import Field, InstanceOf
 
+from nmtcli.arguments import check_fields
 from nmtcli.checkpoint import ModelInfo, check_export, load_model, read_info
 from nmtcli.config import SearchConfig
 from nmtcli.errors import UserError
 from nmtcli.interchange.models import local_model
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice, attention_name
 from nmtcli.settings import replace_search
-from nmtcli.translate.arguments import check_fields
 from nmtcli.translate.ensemble import Mean
 from nmtcli.translate.translation import LineHandling
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from nmtcli.arguments import check_fields
 from nmtcli.errors import UserError
 from nmtcli.metrics.alignment import Link
 from nmtcli.text.inline import Content, Violation
 from nmtcli.text.spans import KINDS, Kind, Span
 from nmtcli.translate.alignment import AttentionMap
-from nmtcli.translate.arguments import check_fields
 
 LongLines = Literal["split", "cut", "refuse"]
 Protection = Literal["auto", "mask", "copy", "none"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from pydantic import Field
 
+from nmtcli.arguments import check
 from nmtcli.checkpoint import load_tokenizers
 from nmtcli.config import SearchConfig
 from nmtcli.data.batching import Sentences, length_batches, pad
@@ -16,7 +17,6 @@ from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, StepDecoder
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice, attention_name
-from nmtcli.translate.arguments import check
 from nmtcli.translate.assembly import Assembler, EncodedLine, combined
 from nmtcli.translate.byte_pieces import BytePieces
 from nmtcli.translate.concurrency import each_batch

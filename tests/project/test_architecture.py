@@ -15,7 +15,7 @@ PACKAGE = ROOT / "nmtcli"
 # Each room may import rooms of a lower floor, and itself.
 FLOORS = [
     {"errors", "vocabulary", "version", "page", "strict_json"},
-    {"staging", "paths", "options"},
+    {"staging", "paths", "options", "arguments"},
     {"config", "demo"},
     {"settings"},
     {"models", "data"},

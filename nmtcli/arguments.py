@@ -2,7 +2,8 @@
 
 from dataclasses import fields
 from functools import cache
-from typing import Any, get_type_hints
+from pathlib import Path
+from typing import Any, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -32,6 +33,21 @@ def check_fields(instance: Any, prefix: str) -> None:
     kind: Any = type(instance)
     for name, annotation in _annotations(kind).items():
         check(prefix + name, getattr(instance, name), annotation)
+
+
+def settle_options(options: Any) -> None:
+    """Convert strings to paths and lists to tuples where options of a command have these, and `check` all fields."""
+    name_of_class = type(options).__name__
+    for name, kind in get_type_hints(type(options)).items():
+        value = getattr(options, name)
+        if get_origin(kind) is tuple and isinstance(value, list):
+            value = tuple(value)
+        if kind in (Path, Path | None) and isinstance(value, str):
+            value = Path(value)
+        if kind == tuple[Path, ...] and isinstance(value, tuple):
+            value = tuple(Path(one) if isinstance(one, str) else one for one in value)
+        check(f"{name_of_class}.{name}", value, kind)
+        object.__setattr__(options, name, value)  # the classes are frozen
 
 
 def _keys(value: Any) -> list[Any]:
