@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 from rich.table import Table
 
-from nmtcli.cli.console import stdout, warn
+from nmtcli.cli.console import require_stdout, stdout, warn
 from nmtcli.cli.options import command
 from nmtcli.errors import CheckFailed, UserError
 from nmtcli.export.options import RULES, ExportOptions
@@ -55,6 +55,7 @@ def export(context: typer.Context, options: _CommandOptions) -> None:
     del context
     check_rules(options, _RULES)
     if options.check:
+        require_stdout()
         _check(options.run, options.preset, options.form, options.quantize)
         return
     check_rules(options, RULES)  # before torch is imported

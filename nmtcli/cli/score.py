@@ -30,6 +30,7 @@ def score(context: typer.Context, options: ScoreOptions) -> None:
     """
     del context
     check_rules(options, RULES)  # before heavy imports
+    require_stdout()
     from nmtcli.cli.progress import Progress
     from nmtcli.score import scoring
     from nmtcli.score.robustness import Robustness
@@ -94,7 +95,6 @@ def _json(result: "TextScores") -> str:
 
 
 def _write_pairs(result: "PairScores", form: str) -> None:
-    require_stdout()
     for sources, targets, scores in result.windows:
         first = result.totals.pairs - len(scores) + 1
         rows = zip(range(first, first + len(scores)), sources, targets, scores, strict=True)

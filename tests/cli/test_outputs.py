@@ -174,11 +174,17 @@ def test_a_page_or_document_whose_reader_left_is_no_error(trained, tmp_path):
     assert code == 0, told
 
 
-@pytest.mark.parametrize("verb", ["train", "score"])
-def test_a_closed_standard_output_is_reported(verb, trained, corpus):
-    pairs = f"-m {trained} --source {corpus}/valid.words --target {corpus}/valid.digits"
-    arguments = f"train --plot {trained}" if verb == "train" else f"score {pairs}"
-    command = f"exec {sys.executable} -m nmtcli {arguments} >&-"
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "train --plot {run}",
+        "score -m {run} --source {corpus}/valid.words --target {corpus}/valid.digits",
+        "score {corpus}/valid.digits -r {corpus}/valid.digits --json",
+        "export {run} --check",
+    ],
+)
+def test_a_closed_standard_output_is_reported(arguments, trained, corpus):
+    command = f"exec {sys.executable} -m nmtcli {arguments.format(run=trained, corpus=corpus)} >&-"
     done = subprocess.run(["bash", "-c", command], check=False, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 3, done.stderr
     assert "standard output is closed" in done.stderr
