@@ -85,9 +85,10 @@ def _show(report: "ExportReport", output: Path) -> None:
     for before, after in zip(comparison.model_scores, comparison.export_scores, strict=True):
         table.add_row(after.name, f"{before.value:.2f} before, {after.value:.2f} now")
     table.add_row("speed", f"{speed.model:.0f} sentences/s before, {speed.export:.0f} now")
-    use = f"nmt translate -m {quoted(output)}{' --shortlist' if report.shortlist else ''}"
-    table.add_row("use it", f"argospm install {quoted(output)}" if report.format == "argos" else use)
     stdout.print(table)
+    use = f"nmt translate -m {quoted(output)}{' --shortlist' if report.shortlist else ''}"
+    use = f"argospm install {quoted(output)}" if report.format == "argos" else use
+    stdout.print(f" use it    {use}", soft_wrap=True)  # below the table, which would fold a long command
     for failure in comparison.failures:
         warn(failure)
     for setting in report.replaced:

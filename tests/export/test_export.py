@@ -92,6 +92,12 @@ def test_safetensors_of_an_average(trained, tmp_path, capsys):
     assert nmt("export", output, "-o", tmp_path / "again") == 0
 
 
+def test_the_next_command_is_one_line_however_long_its_path(trained, tmp_path, capsys):
+    output = tmp_path / ("long" * 30) / "model"
+    assert nmt("export", trained, "-o", output) == 0
+    assert f" use it    nmt translate -m {output}\n" in capsys.readouterr().out
+
+
 def test_invalid_outputs_and_sources_of_an_export_are_refused(trained, onnx, tmp_path, capsys):
     assert nmt("export", trained, "-o", onnx) == 2
     assert "exists already" in capsys.readouterr().err
