@@ -23,6 +23,17 @@ class Option:
     more: Mapping[str, Any] = field(default_factory=dict)  # further arguments for Typer
 
 
+@dataclass(frozen=True, kw_only=True)
+class CommandOptions:
+    """The options of a command, of the types of their annotations; strings become paths, and lists tuples."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError for values of another type."""
+        from nmtcli.arguments import settle_options  # noqa: PLC0415 - pydantic, which --help does not need
+
+        settle_options(self)
+
+
 @dataclass(frozen=True)
 class Rule(Generic[Options]):
     """An invalid combination of options. `message` and `hint` may refer to fields as {o.field}."""

@@ -6,7 +6,16 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from nmtcli.api import ExportOptions, PrepareOptions, ScoreOptions, TranslateOptions, export, prepare, translate_file
+from nmtcli.api import (
+    ExportOptions,
+    PrepareOptions,
+    ScoreOptions,
+    TrainOptions,
+    TranslateOptions,
+    export,
+    prepare,
+    translate_file,
+)
 from nmtcli.config import SearchConfig
 from nmtcli.errors import UserError
 from nmtcli.options import Rule, check_rules
@@ -72,6 +81,10 @@ def test_conflicting_score_options_are_refused(given, message):
         (lambda: ScoreOptions(paired="foo"), "ScoreOptions.paired: should be 'bootstrap' or 'randomization'"),
         (lambda: ScoreOptions(form="foo"), "ScoreOptions.form: "),
         (lambda: ScoreOptions(hypothesis=Path("h")), "ScoreOptions.hypothesis: "),
+        (lambda: TranslateOptions(models=Path("m")), "TranslateOptions.models: "),
+        (lambda: TranslateOptions(models=MODEL, beam_size="5"), "TranslateOptions.beam_size: "),
+        (lambda: TrainOptions(data="d", output="r", device="gpu"), "TrainOptions.device: "),
+        (lambda: PrepareOptions(hold_out="20"), "PrepareOptions.hold_out: "),
         (lambda: ScoreOptions(reference=("r", 1)), r"ScoreOptions.reference\[1\]: "),
     ],
 )
@@ -81,6 +94,7 @@ def test_options_of_another_type_are_refused_by_name(make, message):
 
 
 def test_strings_are_paths_and_lists_are_tuples():
+    assert TranslateOptions(models=["m"], source="s") == TranslateOptions(models=(Path("m"),), source=Path("s"))
     assert ExportOptions(run="r", output="m") == ExportOptions(run=Path("r"), output=Path("m"))
     assert ScoreOptions(hypothesis=["a", Path("b")], reference=("r",)) == ScoreOptions(
         hypothesis=(Path("a"), Path("b")), reference=(Path("r"),)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from nmtcli.options import Option, Rule
+from nmtcli.options import CommandOptions, Option, Rule
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportOptions:
+class ExportOptions(CommandOptions):
     """Model, format and output directory of `export`."""
 
     run: Annotated[
@@ -44,12 +44,6 @@ class ExportOptions:
         Option("Licence in the model card, an identifier of the Hugging Face Hub such as cc-by-4.0.", metavar="NAME"),
     ] = None
     force: Annotated[bool, Option("Export even if the check fails; the model card says so.")] = False
-
-    def __post_init__(self) -> None:
-        """Raises UserError for values of another type."""
-        from nmtcli.arguments import settle_options  # noqa: PLC0415 - pydantic, which --help does not need
-
-        settle_options(self)
 
 
 ARGOS_SUFFIX = ".argosmodel"

@@ -4,11 +4,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
-from nmtcli.options import Option, Rule
+from nmtcli.options import CommandOptions, Option, Rule
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareOptions:
+class PrepareOptions(CommandOptions):
     """Text, output directory and settings of `prepare`.
 
     Source and target files pair up in order. Files of `train`, `valid` and `test` have both sides.

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from nmtcli.metrics import METRICS
-from nmtcli.options import Option, Rule
+from nmtcli.options import CommandOptions, Option, Rule
 from nmtcli.paths import PIPE
 
 Work = Literal["translations", "pairs by --model", "robustness by --perturb", "alignments"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreOptions:
+class ScoreOptions(CommandOptions):
     """Scoring of translations, of sentence pairs by a `model`, of its robustness (`perturb`), or of word alignments
     against `gold_alignment`."""
 
@@ -86,12 +86,6 @@ class ScoreOptions:
         ),
     ] = None
     device: Annotated[Literal["auto", "cpu", "cuda"], Option("Device; auto: a GPU if there is one.")] = "auto"
-
-    def __post_init__(self) -> None:
-        """Raises UserError for values of another type."""
-        from nmtcli.arguments import settle_options  # noqa: PLC0415 - pydantic, which --help does not need
-
-        settle_options(self)
 
     @property
     def work(self) -> Work:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from nmtcli.options import Option, Rule
+from nmtcli.options import CommandOptions, Option, Rule
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions:
+class TrainOptions(CommandOptions):
     """Options of `nmt train`. Settings come from a preset, then files, then single overrides."""
 
     data: Annotated[Path, Option("Data directory made by nmt prepare.", metavar="DATA", argument=True)]

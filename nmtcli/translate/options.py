@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nmtcli.config.search import SAMPLING_SETTINGS, SearchConfig
-from nmtcli.options import Option, Rule
+from nmtcli.options import CommandOptions, Option, Rule
 from nmtcli.paths import PIPE, file_format
 
 _DECODING, _SAMPLING, _CONSTRAINTS = "Decoding", "Sampling and minimum Bayes risk", "Lexical constraints"
@@ -36,13 +36,15 @@ def _setting_fields() -> Iterator[tuple[str, Any, Any]]:
 
 
 if TYPE_CHECKING:
-    _SettingOptions = Any
+    _SettingOptions = CommandOptions
 else:
-    _SettingOptions = make_dataclass("_SettingOptions", _setting_fields(), frozen=True, kw_only=True)
+    _SettingOptions = make_dataclass(
+        "_SettingOptions", _setting_fields(), bases=(CommandOptions,), frozen=True, kw_only=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class TranslateOptions(_SettingOptions):  # type: ignore[misc]
+class TranslateOptions(_SettingOptions):
     """The options of `translate_file`. The path `-` is stdin or stdout.
 
     An option with the name of a decoding setting replaces that setting of the model; None keeps it.

@@ -15,7 +15,8 @@ PACKAGE = ROOT / "nmtcli"
 # Each room may import rooms of a lower floor, and itself.
 FLOORS = [
     {"errors", "vocabulary", "version", "page", "strict_json"},
-    {"staging", "paths", "options", "arguments"},
+    {"staging", "paths", "arguments"},
+    {"options"},
     {"config", "demo"},
     {"settings"},
     {"models", "data"},
