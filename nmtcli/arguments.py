@@ -1,11 +1,12 @@
 """Validation of the arguments of the Python interface: types, bounds and choices."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from typing import Annotated, Any, get_origin, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from nmtcli.errors import UserError
 
@@ -35,8 +36,11 @@ def check_fields(instance: Any, prefix: str) -> None:
         check(prefix + name, getattr(instance, name), annotation)
 
 
-def settle_options(options: Any) -> None:
-    """Convert strings to paths and lists to tuples where options of a command have these, and `check` all fields."""
+def settle_options(options: Any, bounds: Mapping[str, tuple[int | None, int | None]]) -> None:
+    """Convert strings to paths and lists to tuples where options of a command have these, and `check` all fields.
+
+    `bounds` are the smallest and the largest value of some, None for none.
+    """
     name_of_class = type(options).__name__
     for name, kind in get_type_hints(type(options)).items():
         value = getattr(options, name)
@@ -46,7 +50,9 @@ def settle_options(options: Any) -> None:
             value = Path(value)
         if kind == tuple[Path, ...] and isinstance(value, tuple):
             value = tuple(Path(one) if isinstance(one, str) else one for one in value)
-        check(f"{name_of_class}.{name}", value, kind)
+        least, most = bounds.get(name, (None, None))
+        bounded: Any = kind if least is most is None else Annotated[kind, Field(ge=least, le=most)]
+        check(f"{name_of_class}.{name}", value, bounded)
         object.__setattr__(options, name, value)  # the classes are frozen
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, get_args, get_type_hints
 
 from nmtcli.errors import UserError
 
@@ -28,10 +28,19 @@ class CommandOptions:
     """The options of a command, of the types of their annotations; strings become paths, and lists tuples."""
 
     def __post_init__(self) -> None:
-        """Raises UserError for values of another type."""
+        """Raises UserError for values of another type or out of bounds."""
         from nmtcli.arguments import settle_options  # noqa: PLC0415 - pydantic, which --help does not need
 
-        settle_options(self)
+        annotations = get_type_hints(type(self), include_extras=True)
+        settle_options(
+            self,
+            {
+                name: (one.min, one.max)
+                for name, annotation in annotations.items()
+                for one in get_args(annotation)
+                if isinstance(one, Option)
+            },
+        )
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,14 @@ def test_conflicting_score_options_are_refused(given, message):
         (lambda: TrainOptions(data="d", output="r", device="gpu"), "TrainOptions.device: "),
         (lambda: PrepareOptions(hold_out="20"), "PrepareOptions.hold_out: "),
         (lambda: ScoreOptions(reference=("r", 1)), r"ScoreOptions.reference\[1\]: "),
+        (lambda: ScoreOptions(batch_tokens=0), "ScoreOptions.batch_tokens: should be greater than or equal to 1"),
+        (
+            lambda: TranslateOptions(models=MODEL, n_best=20_000),
+            "TranslateOptions.n_best: should be less than or equal",
+        ),
     ],
 )
-def test_options_of_another_type_are_refused_by_name(make, message):
+def test_options_of_another_type_or_out_of_bounds_are_refused_by_name(make, message):
     with pytest.raises(UserError, match=message):
         make()
 
