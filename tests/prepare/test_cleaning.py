@@ -60,6 +60,7 @@ CASES = [
     ("abcdefghijk", "abcdefg" * 7, "length-ratio"),
     ("猫が好きです。", "I like cats more than anything else in the world.", None),
     ("Berlin", "Berlin", "copied"),
+    ("New York", "New\u00a0York ", "copied"),
     ("1945", "1945", None),
     ("10:30 | 11:45 | 12:00", "x", "too-many-symbols"),
     ("12.5%", "12,5 %", None),

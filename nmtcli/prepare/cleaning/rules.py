@@ -271,9 +271,8 @@ def _uneven(source: Texts, target: Texts, ratio: float) -> Mask:
 
 def _copied(source: Texts, target: Texts) -> Mask:
     copied = np.zeros(len(source.texts), np.bool_)
-    for row in np.flatnonzero(source.lengths == target.lengths).tolist():
-        text = source.texts[row]
-        copied[row] = text == target.texts[row] and any(map(str.isalpha, text))
+    for row in np.flatnonzero(source.hashes == target.hashes).tolist():
+        copied[row] = any(map(str.isalpha, source.texts[row]))
     return copied
 
 
