@@ -1,7 +1,7 @@
 """Exponential moving average of the weights while training, and checkpoint averaging at its end."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +61,7 @@ class MovingAverage:
         """
         for name, weight in self.weights.items():
             self.averages[name].copy_(weight)
-            if (raw := tensors.get(_RAW + name)) is not None:
-                weight.copy_(raw)
+        put_trained(self.weights, tensors)
 
     def _exchange(self) -> None:
         with torch.no_grad():
@@ -73,10 +72,10 @@ class MovingAverage:
         self._swapped = not self._swapped
 
 
-def put_trained(model: Seq2Seq, tensors: dict[str, Tensor]) -> None:
-    """Give a model that has a saved average the trained weights in `tensors`, where there are some."""
+def put_trained(weights: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Give weights that are a saved average the trained values in `tensors`, where there are some."""
     with torch.no_grad():
-        for name, weight in model.named_parameters():
+        for name, weight in weights.items():
             if (raw := tensors.get(_RAW + name)) is not None:
                 weight.copy_(raw)
 

@@ -209,7 +209,7 @@ class Learner:
         if self.ema is not None:
             self.ema.load(tensors)
         else:  # it may have been switched off
-            put_trained(self.model, tensors)
+            put_trained(dict(self.model.named_parameters()), tensors)
         if self.adversary is not None:
             self.adversary.load(tensors)
 
