@@ -106,6 +106,11 @@ def main() -> None:
             _flush()  # also after an error
         except OSError:
             discard_stdout()
+    if code >= ExitCode.HUNG_UP:
+        from nmtcli.data.workers import native_code_runs
+
+        if native_code_runs():
+            os._exit(code)  # sys.exit would wait for it
     sys.exit(code)
 
 

@@ -33,6 +33,7 @@ from nmtcli.data.piece_model import (
     without_rule_file,
 )
 from nmtcli.data.subword_sampling import BpeSampler, UnigramSampler
+from nmtcli.data.workers import interruptible_call
 from nmtcli.errors import DataError, UserError
 from nmtcli.vocabulary import BOS, EOS, PAD, SPECIAL, UNK, check_symbols
 
@@ -41,8 +42,8 @@ SOURCE_FILE = "tokenizer.source.model"
 PRETRAINED_FILE = "tokenizer.source.json"  # in place of it, of a pretrained encoder
 TARGET_FILE = "tokenizer.target.model"
 
-# A fixed number: the model depends on how the sums of EM are divided over threads.
 ALPHABETS = 500  # most different characters of text in alphabets, with accents, digits and punctuation
+# A fixed number: the model depends on how the sums of EM are divided over threads.
 _TRAINING_THREADS = 16
 
 
@@ -119,7 +120,8 @@ class Tokenizer:
         model = io.BytesIO()
         try:
             with _normalization_options(config) as options:
-                sentencepiece.SentencePieceTrainer.train(
+                interruptible_call(
+                    sentencepiece.SentencePieceTrainer.train,
                     # an iterator and a writer, not files, keep the paths of this machine out of the model
                     sentence_iterator=iter(nonblank),
                     model_writer=model,

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 AHEAD = 3  # items per worker that may be queued, so that memory stays bounded
+_NATIVE = "native"  # the name of threads in native code
 
 Task: TypeAlias = Callable[[Any], Any]
 Waiting: TypeAlias = deque[tuple[Any, "Future[Any]"]]  # items in work, in order
@@ -57,6 +58,23 @@ def _delayed_signals() -> Iterator[None]:
         yield
     for number in received:
         signal.raise_signal(number)
+
+
+def interruptible_call(function: Callable[..., Any], **arguments: Any) -> Any:
+    """Call native code that runs for long and releases the GIL. A signal ends the wait for it, but not the call.
+
+    Python handles a signal between two instructions of the main thread, so after a native call of that thread only.
+    """
+    pool = ThreadPoolExecutor(1, _NATIVE)
+    try:
+        return pool.submit(function, **arguments).result()
+    finally:
+        pool.shutdown(wait=False)
+
+
+def native_code_runs() -> bool:
+    """Whether an interrupted `interruptible_call` still runs; Python would wait for its end before it exits."""
+    return any(thread.name.startswith(_NATIVE) for thread in threading.enumerate())
 
 
 def warm_up(processes: int, preload: str | None = None) -> None:

@@ -101,6 +101,27 @@ def test_a_signal_stops_prepare_with_a_message_and_no_output(files, tmp_path, nu
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads in /proc")
+def test_a_signal_does_not_wait_for_the_training_of_the_tokenizer(tmp_path):
+    choose = random.Random(2)
+    for side in ("source", "target"):  # SentencePiece takes minutes for so many different words
+        text = ("".join(choose.choices("abcdefghijklmnopqrst  ", k=200)) + "\n" for _ in range(60_000))
+        (tmp_path / side).write_text("".join(text), "utf-8")
+    files = [f"--{split}-{side}={tmp_path / side}" for split in ("train", "valid") for side in ("source", "target")]
+    command = [sys.executable, "-m", "nmtcli", "prepare", "-o", tmp_path / "data", *files, "--vocab-size", "8000"]
+    process = subprocess.Popen(
+        [*command, "--set", "data.cleaning.held_out=false", "--processes", "1"], stderr=subprocess.PIPE
+    )
+    while len(list(Path(f"/proc/{process.pid}/task").iterdir())) < 16:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, words = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert words.decode() == "error: SIGINT: stopped\nhint: run the same command again\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
+
+
 def test_workers_keep_the_order_and_a_killed_worker_is_reported():
     for processes in (1, 3):
         with local_workers(processes, TextLength) as workers:
