@@ -5,6 +5,7 @@ A word is delimited by spaces, in a raw line and in a translation, as in other p
 
 from codecs import getincrementaldecoder
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from nmtcli.data.tokenizer import Tokenizer
 from nmtcli.vocabulary import EOS, UNK
@@ -70,3 +71,17 @@ def raw_words(tokenizer: Tokenizer, line: str, ids: Sequence[int]) -> list[int]:
     parts = (len(tokenizer.normalize(word).split()) for word in line.split())
     origin = [word for word, count in enumerate(parts) for _ in range(count)]
     return [origin[min(number, len(origin) - 1)] if origin else NO_WORD for number in numbers]
+
+
+def normalized_parts(tokenizer: Tokenizer, line: str, ids: Sequence[int], cuts: Sequence[int]) -> list[str] | None:
+    """The normalised text of each part of a line, whose bounds are `cuts`; unlike a decoded part it has unknown words.
+
+    None if a cut is within a word.
+    """
+    words = tokenizer.normalize(line).split()
+    numbers, count = word_numbers(surfaces(tokenizer, ids))
+    bounds = [0, *(numbers[cut] for cut in cuts[1:-1]), numbers[cuts[-1] - 1] + 1]
+    within = any(numbers[cut - 1] == numbers[cut] for cut in cuts[1:-1])
+    if within or count > len(words):
+        return None
+    return [" ".join(words[begin:end]) for begin, end in pairwise(bounds)]

@@ -14,6 +14,7 @@ from nmtcli.checkpoint import load_tokenizers
 from nmtcli.config import SearchConfig
 from nmtcli.data.batching import Sentences, length_batches, pad
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
+from nmtcli.data.words import normalized_parts
 from nmtcli.errors import UserError
 from nmtcli.models.protocol import Array, StepDecoder
 from nmtcli.models.selected_attention import DEFAULT_ATTENTION, AttentionChoice, attention_name
@@ -297,9 +298,7 @@ class Translator:
         """The parts of a sentence, numbered from `first`; None for contradictory constraints. And its problems."""
         if not line.parts:
             return [], set()
-        source = self.tokenizers.source
-        # parts are known as tokens only
-        texts = [line.text] if treatment is None else source.decode_all(line.parts)
+        texts = [line.text] if treatment is None else self._texts(line, sentence.tag)
         constraints, problems = self.line_constraints.constraints(sentence, texts)
         if constraints is None:
             return None, problems
@@ -308,6 +307,14 @@ class Translator:
             _Part(members, number, constraint)
             for number, (members, constraint) in enumerate(zip(tokens, constraints, strict=True), first)
         ], problems
+
+    def _texts(self, line: EncodedLine, tag: str) -> list[str]:
+        """The text of each part of a line that is too long, each with the language tag."""
+        source = self.tokenizers.source
+        texts = normalized_parts(source, line.text, line.tokens, line.cuts)
+        if texts is None:
+            return source.decode_all(line.parts)
+        return [texts[0], *(f"{tag} {text}".strip() for text in texts[1:])]
 
     def _member_tokens(self, texts: Sequence[str], ids: Sequence[list[int]]) -> list[tuple[list[int], ...]]:
         """The tokens of each text for each source tokenizer; `ids` are those of the first one."""

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from nmtcli import LineHandling, Translator, UserError
 from nmtcli.config import TokenizerConfig
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
-from nmtcli.data.words import NO_WORD, UNKNOWN, raw_words, surfaces, word_numbers
+from nmtcli.data.words import NO_WORD, UNKNOWN, normalized_parts, raw_words, surfaces, word_numbers
 from nmtcli.metrics.alignment import by_word, word_links
 from nmtcli.models.protocol import Step
 from nmtcli.translate.alignment import AttentionMap, terminal_map
@@ -31,6 +32,33 @@ TOKENIZERS = {kind: make(kind) for kind in KINDS}
 LINES = st.text("abehot²½…“é語<>tag▁\u200b\xa0¨ \u3000😀", max_size=20) | st.lists(
     st.sampled_from(" ".join(TEXTS).split()), max_size=8
 ).map(" ".join)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(line=LINES, data=st.data())
+def test_parts_have_the_words_of_the_line_also_unknown_ones(kind, line, data):
+    tokenizer = TOKENIZERS[kind]
+    (ids,) = tokenizer.encode([line])
+    if len(ids) < 2:
+        return
+    cuts = [0, *sorted(data.draw(st.sets(st.integers(1, len(ids) - 1)))), len(ids)]
+    parts = normalized_parts(tokenizer, line, ids, cuts)
+    if parts is not None:
+        assert len(parts) == len(cuts) - 1
+        assert " ".join(filter(None, parts)) == " ".join(tokenizer.normalize(line).split())
+        if kind == "word":
+            assert tokenizer.encode(parts) == [ids[begin:end] for begin, end in pairwise(cuts)]
+
+
+def test_a_part_has_its_unknown_word():
+    tokenizer = TOKENIZERS["word"]
+    line = "the old Zzyzx by the sea"
+    (ids,) = tokenizer.encode([line])
+    assert normalized_parts(tokenizer, line, ids, [0, 3, 6]) == ["the old Zzyzx", "by the sea"]
+    assert normalized_parts(tokenizer, line, ids[:3], [0, 3]) == ["the old Zzyzx"]
+    tokenizer = TOKENIZERS["char"]
+    (ids,) = tokenizer.encode(["the sea"])
+    assert normalized_parts(tokenizer, "the sea", ids, [0, 2, len(ids)]) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -235,6 +235,17 @@ def test_constraints_of_a_split_line_apply_to_each_part(trained):
     assert found.text.count("{x}") == 1
 
 
+def test_a_term_with_an_unknown_word_applies_to_the_part_that_has_it(corpus, tmp_path):
+    arguments = [*prepare_arguments(corpus, tmp_path / "data"), *overrides("data.tokenizer.type=word")]
+    assert nmt(*arguments) == 0
+    assert nmt("train", tmp_path / "data", "-o", tmp_path / "run", "--device", "cpu", *overrides(*TINY)) == 0
+    handling = LineHandling(max_source_tokens=6, terms={"Zzyzx": ["7"]}, protect="copy")
+    translator = Translator.load(tmp_path / "run", "cpu", handling=handling)
+    (found,) = translator.translate(["one two three four five, Zzyzx one two three four"])
+    assert found.treatment == "split" and not found.problems
+    assert "7" in found.text.split()
+
+
 def test_changed_constraints_refuse_a_resume(trained):
     model = next((trained / "checkpoints").iterdir())
 
