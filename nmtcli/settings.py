@@ -180,6 +180,7 @@ def _section_paths(section: type[Section] = Config, prefix: KeyPath = ()) -> Ite
 
 
 _SECTION_PATHS = frozenset(_section_paths())
+_SETTING_PATHS = frozenset(path for path, _ in keys())
 
 
 def _parse_yaml(text: str, name: str, origins: dict[KeyPath, str]) -> Tree:
@@ -209,14 +210,23 @@ def _split(path: KeyPath) -> KeyPath:
     """The path with each flat key of a section as several."""
     parts: KeyPath = ()
     for key in path:
-        inner = tuple(key.split("."))
-        parts += inner if (*parts, inner[0]) in _SECTION_PATHS else (key,)
+        inner = _names(key, parts)
+        parts += inner if (*parts, inner[0]) in _SECTION_PATHS | _SETTING_PATHS else (key,)
     return parts
+
+
+def _names(key: str, prefix: KeyPath = ()) -> KeyPath:
+    """The names in a flat key. What comes after a setting is one name, that of a corpus, which may have dots."""
+    names = tuple(part.strip() for part in key.split("."))
+    for end in range(1, len(names)):
+        if (*prefix, *names[:end]) in _SETTING_PATHS:
+            return (*names[:end], ".".join(names[end:]))
+    return names
 
 
 def _parse_override(override: str, origins: dict[KeyPath, str]) -> Tree:
     key, equals, text = override.partition("=")
-    path = tuple(part.strip() for part in key.split("."))
+    path = _names(key)
     if not equals or not all(path):
         raise UserError(
             f"--set {override}: write it as section.key=value", "for example --set train.learning_rate=3e-4"

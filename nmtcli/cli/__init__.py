@@ -9,12 +9,13 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, TextIO, cast
 
 import typer
 
-from nmtcli.cli.console import Unfailing, discard_stdout, file_of_stdout, output_closed, show_error
+from nmtcli.cli.console import Unfailing, discard_stdout, file_of_stdout, is_other_rank, output_closed, show_error
 from nmtcli.cli.demo import demo
 from nmtcli.cli.export import export
 from nmtcli.cli.options import TRACEBACK, LateCommand, interruptible
@@ -186,9 +187,18 @@ def _report(error: Exception) -> ExitCode:
     explained = error if isinstance(error, UserError) else _explain(error)
     # ranks of a distributed training raise the same UserError, so only the first one of each machine prints it
     of_rank = isinstance(explained, ResourceError) and not isinstance(explained, RankLost)
-    if os.environ.get("LOCAL_RANK", "0") == "0" or of_rank or not isinstance(error, UserError):
+    if not is_other_rank() or of_rank or not isinstance(error, UserError):
         show_error(explained.message, explained.hint)
     return explained.exit_code
+
+
+def _has_directory() -> bool:
+    """Whether the working directory exists."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 class _Bug(UserError):
@@ -209,5 +219,7 @@ def _explain(error: Exception) -> UserError:
         return ResourceError(f"{place}cannot write the result: {error.strerror}", "free some disk space")
     if isinstance(error, OSError) and error.filename:
         return UserError(f"{error.filename}: {error.strerror}", "correct that, or use another path")
+    if isinstance(error, FileNotFoundError) and not _has_directory():
+        return UserError("the working directory does not exist any more", "change to another one")
     message = f"this is a bug in nmt: {type(error).__name__}: {error}"
     return _Bug(message, f"nmt --traceback … shows where; {REPORT_IT}")

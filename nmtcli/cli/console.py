@@ -87,6 +87,19 @@ def output_closed() -> bool:
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poller.poll(0))
 
 
+def stdout_is_terminal() -> bool:
+    """Whether what is printed above a live display is on a terminal. Only then may `rich` put it there: it prints on
+    stderr, and the result would be missing in a file or a pipe.
+    """
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def is_other_rank() -> bool:
+    """Whether this is a rank of `nmt train`, and not the first one of its machine, which prints for all."""
+    command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None)
+    return command == "train" and os.environ.get("LOCAL_RANK", "0") != "0"
+
+
 def require_stdout() -> None:
     """Raise DataError if the process was started without standard output."""
     if sys.stdout is None:
@@ -104,11 +117,8 @@ def warn(message: str) -> None:
 
 
 def tell(message: str, *, warning: bool = False) -> None:
-    """Print a message of a library function: the `nmtcli.options.Tell` of the command line.
-
-    Of the ranks of a distributed training the first one of each machine prints it.
-    """
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    """Print a message of a library function: the `nmtcli.options.Tell` of the command line."""
+    if not is_other_rank():
         (warn if warning else say)(message)
 
 

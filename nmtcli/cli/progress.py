@@ -11,7 +11,7 @@ from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TaskID
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from nmtcli.cli.console import is_live, say, stderr
+from nmtcli.cli.console import is_live, say, stderr, stdout_is_terminal
 
 EVERY = 60.0  # seconds between two plain lines
 
@@ -71,8 +71,12 @@ class Progress:
         self._quiet = quiet
         self._stages: dict[str, tuple[Stage, TaskID]] = {}
         self._printed_at = self._began = time.monotonic()
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), _Figures())
-        self._bars = Bars(*columns, console=stderr, disable=quiet or not is_live(), transient=True)
+        name = TextColumn("{task.description}", markup=False)
+        columns = (SpinnerColumn(), name, BarColumn(bar_width=24), _Figures())
+        disabled = quiet or not is_live()
+        self._bars = Bars(
+            *columns, console=stderr, disable=disabled, transient=True, redirect_stdout=stdout_is_terminal()
+        )
 
     def __enter__(self) -> Self:
         self._bars.start()

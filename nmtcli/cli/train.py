@@ -69,6 +69,11 @@ _RULES: tuple[Rule[_CommandOptions], ...] = (
         "--verify-resume and --dry-run are mutually exclusive: --verify-resume trains",
         "leave out one of them",
     ),
+    Rule(
+        lambda o: o.gpus is not None and o.gpus > 1 and o.dry_run,
+        "--gpus and --dry-run are mutually exclusive: the plan is that of one process",
+        "leave --gpus out",
+    ),
 )
 
 
@@ -86,7 +91,7 @@ def train(context: typer.Context, options: _CommandOptions) -> None:
     if options.verify_resume:
         _verify(options, context.obj)
         return
-    if options.gpus is not None and options.gpus > 1 and not options.dry_run and _launch(options, context.obj):
+    if options.gpus is not None and options.gpus > 1 and _launch(options, context.obj):
         return
     from nmtcli.train import train as library
 

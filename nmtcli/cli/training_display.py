@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from nmtcli.cli.console import is_live, say, stderr, stdout, warn
+from nmtcli.cli.console import is_live, say, stderr, stdout, stdout_is_terminal, warn
 from nmtcli.cli.live_line import LiveLine
 from nmtcli.cli.plan_display import warn_of_long_time, warn_of_many_epochs
 from nmtcli.cli.progress import EVERY, summary
@@ -31,7 +31,7 @@ class TrainingDisplay(Observer):
         self.line = LiveLine()
         self.live: Live | None = None
         if is_live():
-            self.live = Live(self.line, console=stderr, refresh_per_second=8)
+            self.live = Live(self.line, console=stderr, refresh_per_second=8, redirect_stdout=stdout_is_terminal())
         self.before: Metrics = {}  # the last validation
         self.split_before = False
         self.began = self.printed_at = -math.inf

@@ -161,6 +161,12 @@ class CorpusConfig(Section):
     )
     augment: AugmentConfig = Field(default_factory=AugmentConfig)
 
+    @field_validator("tag")
+    @classmethod
+    def _tag(cls, tag: str | None) -> str | None:
+        check_symbols([] if tag is None else [tag])
+        return tag
+
     @field_validator("columns", mode="before")
     @classmethod
     def _numbers(cls, columns: Any) -> Any:

@@ -37,7 +37,10 @@ from nmtcli.prepare.pipeline import (
     make_manifest,
     make_report,
     require_pairs,
+    require_unchanged,
+    stamps_of,
     train_tokenizers,
+    with_case_of,
 )
 from nmtcli.prepare.reading import CorpusRead, Picked, SplitRead, read_split
 from nmtcli.prepare.report.page import PAGE_FILE, write_page
@@ -90,6 +93,7 @@ def prepare_on_cluster(
         )
     existing = find_existing(output)
     with TemporaryDirectory(prefix="nmt-prepare-") as cache, connected(scheduler, tell) as cluster:
+        stamps = stamps_of((*config.valid, *config.test))  # a worker looks at the training text
         valid, test = (
             tuple(open_corpus(name, one, config, Path(cache), on_progress) for name, one in named(corpora))
             for corpora in (config.valid, config.test)
@@ -97,8 +101,9 @@ def prepare_on_cluster(
         corpora = Corpora((), valid, test)
         corpora.check()
         tags = tuple(dict.fromkeys(one.tag for one in (*config.train, *config.valid, *config.test) if one.tag))
-        run = _Run(cluster, config, corpora, held_out_of(corpora, config), tags, on_progress)
         given = given_tokenizers(job, tags)
+        config = with_case_of(given, config)
+        run = _Run(cluster, config, corpora, held_out_of(corpora, config), tags, on_progress)
         able = cluster.wait_for_workers({})
         if existing:
             with run.workers(output.absolute(), able) as workers:
@@ -122,6 +127,7 @@ def prepare_on_cluster(
             valid_sides = run.write_valid(read_valid, directory, size, identity)
             for split in (train, read_valid):
                 require_pairs(split)
+            require_unchanged((*config.valid, *config.test), stamps)
             join(directory / TRAIN, parts(run.work(directory), run.slices), identity)
             report = make_report(config, tokenizers, split_report(train, sides), split_report(read_valid, valid_sides))
             report.save(directory)
@@ -225,7 +231,7 @@ class _Run:
     def read(self, workers: Workers, inspected: tuple[Inspected, ...], directory: Path) -> SlicedSplit:
         """Cut the training text into slices, and the first pass over them."""
         cuts: list[CutCorpus] = []
-        for cut in workers.map(Cut(number, self.slices) for number in range(len(inspected))):
+        for cut in workers.map(Cut(number, self.slices, one.stamps) for number, one in enumerate(inspected)):
             cuts.append(cut)
             self.on_progress("cutting train into slices", sum(one.rows for one in cuts), None)
         rules = active_rules(self.config.cleaning, text_rules(self.config, self.held_out, training=True), training=True)

@@ -154,7 +154,7 @@ def _open_reader(
     """The reader of a corpus; `codes`: inline codes are read as tags."""
     sides = Sides(languages, corpus.columns)
     if corpus.hub is not None:
-        copy = _fetch_pairs(corpus, sides, cache, on_progress)
+        copy = _fetch_pairs(corpus, sides, cache, on_progress, folder)
         return JsonLines(copy, Sides(languages, None))
     if corpus.path is None:
         assert corpus.source is not None
@@ -163,10 +163,10 @@ def _open_reader(
         if corpus.alignment is None:
             return LinePairs(*texts)
         return AlignedLines(*texts, File.fetch(corpus.alignment, cache, folder))
-    return _reader(File.fetch(corpus.path, cache, folder), _format(corpus), sides, codes)
+    return _reader(File.fetch(corpus.path, cache, folder), _format(corpus, folder), sides, codes)
 
 
-def _fetch_pairs(corpus: CorpusConfig, sides: Sides, cache: Path, on_progress: OnProgress) -> File:
+def _fetch_pairs(corpus: CorpusConfig, sides: Sides, cache: Path, on_progress: OnProgress, folder: Path) -> File:
     """Download a data set of the hub into a JSON Lines file."""
     from nmtcli.prepare.readers.hub import copy_pairs
 
@@ -175,19 +175,21 @@ def _fetch_pairs(corpus: CorpusConfig, sides: Sides, cache: Path, on_progress: O
     path = cache / f"{sha256(corpus.model_dump_json())}.jsonl"
     stage = f"fetching {corpus.hub}"
     # With a cluster, another task may have fetched it, or be fetching it. A local folder may have changed.
-    if not path.exists() or Path(corpus.hub).exists():
+    local = folder / corpus.hub
+    if not path.exists() or local.exists():
+        hub = str(local) if local.exists() else corpus.hub
         with NamedTemporaryFile(dir=cache, delete=False) as partial:
-            copy_pairs(corpus.hub, options, sides, Path(partial.name), lambda row: on_progress(stage, row, None))
+            copy_pairs(hub, options, sides, Path(partial.name), lambda row: on_progress(stage, row, None))
         Path(partial.name).rename(path)
     return File(corpus.hub, path)
 
 
-def _format(corpus: CorpusConfig) -> str:
+def _format(corpus: CorpusConfig, folder: Path) -> str:
     assert corpus.path is not None
     if corpus.format != "auto":
         return corpus.format
     ending = _parts(corpus.path)[-1].lower()
-    path = Path(corpus.path)
+    path = folder / corpus.path
     if path.is_dir():
         prepared = f"it is prepared already: nmt train {quoted(path)} -o RUN, or merge it with others (--merge)"
         hint = prepared if (path / "manifest.json").exists() else "name each file in it"

@@ -8,7 +8,7 @@ import sentencepiece
 
 from nmtcli.config import Config, DataConfig
 from nmtcli.data.digests import sha256
-from nmtcli.data.directory import FORMAT, MANIFEST_FILE, Manifest, open_data
+from nmtcli.data.directory import FORMAT, MANIFEST_FILE, TRAIN, Manifest, open_data
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
 from nmtcli.errors import UserError, each
 from nmtcli.prepare.corpus import Corpora, Corpus
@@ -54,7 +54,7 @@ def find_existing(output: Path) -> Manifest | None:
     Raises UserError for any other content: `nmt` never deletes or overwrites files of the user.
     """
     try:
-        if (output / MANIFEST_FILE).exists():
+        if (output / MANIFEST_FILE).exists() and (output / TRAIN).is_dir():  # others have a manifest.json, too
             return Manifest.load(output)
         free = not any(output.iterdir()) if output.is_dir() else not output.exists() and not output.is_symlink()
     except OSError as error:
@@ -71,8 +71,8 @@ def require_same(output: Path, existing: Manifest, expected: str, config: DataCo
         return
     settings = changed_settings(Config(data=existing.data), Config(data=config.settings()))
     changes = [f"{key} was {old}, now {new}" for key, old, new in settings]
-    why = (
-        ", ".join(changes)
-        or "other text, other corpus names, another --tokenizer, or another version of nmtcli or sentencepiece"
+    why = ", ".join(changes) or (
+        "other text; other names, tags, columns, formats or augmentation of the corpora; another --tokenizer; with or"
+        " without --scheduler; or another version of nmtcli, sentencepiece or Python"
     )
     raise UserError(f"{output}: holds data prepared differently ({why})", "choose another -o, or delete it first")

@@ -96,7 +96,9 @@ def sample_hold_out(
         return corpora, ()
     best: Candidates = np.empty(0, _CANDIDATE)
     done = 0
-    with local_workers(processes, partial(RankingTask, config, held_out)) as workers:
+    ranking = partial(RankingTask, config, held_out)
+    ranking()  # raises UserError for settings; a process that starts with an error can only be lost
+    with local_workers(processes, ranking) as workers:
         for candidates, rows in workers.map(_blocks(corpora.train)):
             candidates["row"] += done
             best = lowest(np.concatenate([best, candidates]), size + 1)

@@ -6,14 +6,14 @@ bytes, and a fingerprint by which a second run finds that nothing is left to do.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from nmtcli.config import DataConfig
+from nmtcli.config import CorpusConfig, DataConfig
 from nmtcli.config.section import AUTO
 from nmtcli.data.directory import CorpusSize, Manifest, SplitSize
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers, vocabulary_size
@@ -26,7 +26,7 @@ from nmtcli.prepare.encoding import BlockWork, sample_pairs, write_split
 from nmtcli.prepare.fingerprint import find_existing, fingerprint, require_same
 from nmtcli.prepare.hold_out import check_hold_out, sample_hold_out
 from nmtcli.prepare.protection import PairMasker, PairTexts
-from nmtcli.prepare.reading import TRAIN, VALID, SplitRead, counts_of, read_split
+from nmtcli.prepare.reading import TRAIN, VALID, SplitRead, changed_while_read, counts_of, read_split
 from nmtcli.prepare.report.page import PAGE_FILE, write_page
 from nmtcli.prepare.report.report import Report, SplitReport, split_report
 from nmtcli.prepare.rows import OnProgress
@@ -56,10 +56,12 @@ def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> tuple[Repor
     existing = find_existing(output)
     with TemporaryDirectory(prefix="nmt-prepare-") as cache:
         corpora, given = _open(job, Path(cache), on_progress)
+        config = with_case_of(given, config)
         processes = _processes(job, corpora)
         if not existing:
             warm_up(processes, _PRELOAD)
-        stamps = _stamps(config)
+        texts = (*config.train, *config.valid, *config.test)
+        stamps = stamps_of(texts)
         identity = fingerprint(corpora, config, given)
         if existing:
             require_same(output, existing, identity, config)
@@ -73,31 +75,33 @@ def prepare_data(output: Path, job: Job, on_progress: OnProgress) -> tuple[Repor
             tokenizers = train_tokenizers(splits[0], config, corpora.tags, held_out, on_progress, given)
             tokenizers.save(directory)
             report = _write(splits, config, tokenizers, workers, directory, identity, on_progress)
-            now = _stamps(config)
-            if changed := [path for path, stamp in stamps.items() if now.get(path) != stamp]:
-                raise DataError(
-                    "\n".join(f"{path}: changed while it was read" for path in changed),
-                    "start again when nothing writes to it",
-                )
+            require_unchanged(texts, stamps)
             report.save(directory)
             write_page(report, directory / PAGE_FILE)
             make_manifest(config, tokenizers, identity, report).save(directory)
     return report, False
 
 
-def _stamps(config: DataConfig) -> dict[Path, tuple[int, int]]:
+def stamps_of(corpora: Sequence[CorpusConfig]) -> dict[Path, tuple[int, int]]:
     """Size and time of the last change of every local file of text."""
-    corpora = (*config.train, *config.valid, *config.test)
     names = (name for one in corpora for name in (one.source, one.target, one.path, one.alignment) if name is not None)
     found = {path: path.stat() for path in map(Path, names) if path.is_file()}
     return {path: (status.st_size, status.st_mtime_ns) for path, status in found.items()}
+
+
+def require_unchanged(corpora: Sequence[CorpusConfig], stamps: Mapping[Path, tuple[int, int]]) -> None:
+    """Raise DataError for files that changed since these are their stamps."""
+    now = stamps_of(corpora)
+    if changed := [str(path) for path, stamp in stamps.items() if now.get(path) != stamp]:
+        raise changed_while_read(changed)
 
 
 def survey(job: Job, on_progress: OnProgress) -> Report:
     """The report without encoding the text (dry run). Raises DataError for errors in the text."""
     config = job.config
     with TemporaryDirectory(prefix="nmt-prepare-") as scratch:
-        corpora, _ = _open(job, Path(scratch), on_progress)
+        corpora, given = _open(job, Path(scratch), on_progress)
+        config = with_case_of(given, config)
         processes = _processes(job, corpora)
         warm_up(processes, _PRELOAD)
         corpora, held_out = _hold_out(corpora, config, processes, Path(scratch), on_progress)
@@ -148,6 +152,14 @@ def given_tokenizers(job: Job, tags: tuple[str, ...]) -> Tokenizers | Tokenizer 
             "use a tokenizer trained with these settings, or let nmt prepare train one",
         )
     return reused
+
+
+def with_case_of(given: Tokenizers | Tokenizer | None, config: DataConfig) -> DataConfig:
+    """The settings with the case of reused tokenizers: the rules compare texts as a model reads them."""
+    if not isinstance(given, Tokenizers):
+        return config
+    lowercase = given.source.lowercases and given.target.lowercases
+    return config.model_copy(update={"tokenizer": config.tokenizer.model_copy(update={"lowercase": lowercase})})
 
 
 def _pretrained(job: Job, tags: tuple[str, ...]) -> Tokenizer:

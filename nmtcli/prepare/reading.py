@@ -45,6 +45,13 @@ TRAIN, VALID = "train", "valid"
 Hashes = npt.NDArray[np.uint64]
 
 
+def changed_while_read(names: Sequence[str]) -> DataError:
+    """The error for texts that changed after their digest was taken."""
+    return DataError(
+        "\n".join(f"{name}: changed while it was read" for name in names), "start again when nothing writes to it"
+    )
+
+
 @dataclass(frozen=True)
 class RawBlock:
     """A block for a worker, of the training split or not."""

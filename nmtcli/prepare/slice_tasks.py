@@ -41,7 +41,7 @@ from nmtcli.prepare.corpus import Corpus, named, open_corpus
 from nmtcli.prepare.encoding import BlockWork, SideCounts, write_split
 from nmtcli.prepare.markup import Markup
 from nmtcli.prepare.protection import MaskCounts, PairTexts
-from nmtcli.prepare.reading import CorpusRead, Picked, SplitRead, hashes_of, read_split
+from nmtcli.prepare.reading import CorpusRead, Picked, SplitRead, changed_while_read, hashes_of, read_split
 from nmtcli.prepare.slices import SliceFile, SliceWriter, slice_path
 from nmtcli.prepare.statistics import Counts, TextCounts
 from nmtcli.version import __version__
@@ -49,6 +49,7 @@ from nmtcli.version import __version__
 SAMPLE = "sample.npy"  # in the folder of the workers: the rows that train the tokenizer
 
 Numbers = npt.NDArray[np.int64]
+Stamps = tuple[tuple[int, int], ...]  # size and time of the last change of each file that is no download
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Inspected:
     files: tuple[File, ...]
     bytes: int
     aligned: bool
+    stamps: Stamps
 
     def check(self) -> None:
         """A worker has done that."""
@@ -90,6 +92,7 @@ class Cut:
 
     corpus: int
     slices: int
+    stamps: Stamps
 
     def __str__(self) -> str:
         return f"training corpus {self.corpus + 1}"
@@ -201,8 +204,12 @@ class SliceWork:
             corpus = self._open(item.corpus, self._work if item.cached else Path(scratch))
             reader = corpus.reader
             reader.check()
-            size = sum(file.path.stat().st_size for file in reader.files)
-            return Inspected(reader.name, reader.digest(), reader.files, size, corpus.aligned)
+            size, stamps = sum(file.path.stat().st_size for file in reader.files), self._stamps(reader.files)
+            return Inspected(reader.name, reader.digest(), reader.files, size, corpus.aligned, stamps)
+
+    def _stamps(self, files: Sequence[File]) -> Stamps:
+        found = (file.path.stat() for file in files if not file.path.is_relative_to(self._work))
+        return tuple((status.st_size, status.st_mtime_ns) for status in found)
 
     def _cut(self, item: Cut) -> CutCorpus:
         corpus, texts = self._open(item.corpus, self._work), PairTexts(self._config)
@@ -218,6 +225,8 @@ class SliceWork:
                 cut.crlf_lines += raw.crlf_lines
                 cut.line_breaks += raw.line_breaks
                 cut.notes.update(raw.notes)
+        if self._stamps(corpus.reader.files) != item.stamps:
+            raise changed_while_read([corpus.reader.name])
         return cut
 
     def _corpora(self, item: SliceTask) -> list[tuple[Corpus, SliceFile]]:

@@ -86,8 +86,8 @@ def content_of(text: str, spans: Sequence[Span]) -> Content:
     for span in spans:
         if span.kind == "tag":
             one, name = tag(span.text), _NAME.match(span.text)
-            if one.role == "single" and name and name[1] in ends and not is_self_closing(span.text):
-                one = Tag(span.text, "open", name[1])  # <link> of an application, which has a </link>
+            if one.role == "single" and name and name[1].lower() in ends and not is_self_closing(span.text):
+                one = Tag(span.text, "open", name[1].lower())  # <link> of an application, which has a </link>
             parts += [text[at : span.start], one]
             at = span.end
     return parted(merged([*parts, text[at:]]))[0]
@@ -98,11 +98,11 @@ def tag(text: str) -> Tag:
     match = _NAME.match(text)
     if match is None:
         return Tag(text, "single")
-    name = match[1]
+    name = match[1].lower()  # <B> … </b>
     if text.startswith("</"):
         return Tag(text, "close", name)
-    if name.lower() in VOID_ELEMENTS:
-        return Tag(text, "single", name.lower())
+    if name in VOID_ELEMENTS:
+        return Tag(text, "single", name)
     return Tag(text, "single" if is_self_closing(text) else "open", name)
 
 

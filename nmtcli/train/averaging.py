@@ -148,12 +148,13 @@ class FinalAverage:
                 if (metrics := measure()) is None:
                     return None
                 new = {"checkpoints": names, "measure": self.stopping.measure, **metrics}
-                if record is None or self._rank(new) <= self._rank(record):
+                if record is None or record["measure"] != new["measure"] or self._rank(new) <= self._rank(record):
                     record = new
                     if writing:
                         self._write(record, write)
         best = self.stopping.best
-        improved = not best or self._rank(record) < best[0].rank
+        comparable = record["measure"] == (self.stopping.scored or self.stopping.measure)
+        improved = not best or (comparable and self._rank(record) < best[0].rank)
         if improved and writing:
             write_whole(self.run.path / "best", f"checkpoints/{AVERAGE}\n".encode())
         return {key: value for key, value in record.items() if key != "measure"} | {"improved": improved}
@@ -162,11 +163,12 @@ class FinalAverage:
         return self.stopping.validation(record, 0).rank
 
     def _record(self) -> dict[str, Any] | None:
-        """Of an average that was measured as the checkpoints are now."""
+        """Of an average that was measured as the checkpoints are."""
         path = self.directory / RECORD
         with suppress(DataError):  # one that is damaged is made again
             record = read_json(path) if path.is_file() else None
-            return record if record and record.get("measure") == self.stopping.measure else None
+            measure = self.stopping.scored or self.stopping.measure
+            return record if record and record.get("measure") == measure else None
         return None
 
     def _write(self, record: dict[str, Any], write: Callable[[Path], None]) -> None:

@@ -34,7 +34,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     try:
         elastic_launch(config, command)(*rest)
     except SignalException as ending:
-        return ExitCode(128 + ending.sigval)
+        return 128 + int(ending.sigval)
     except ChildFailedError as error:
         first = min(error.failures.values(), key=lambda failure: failure.timestamp)
         if first.exitcode > 0:

@@ -82,9 +82,14 @@ class MetricsLog(Observer):
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._whole = False  # the lines that are there
 
     def record(self, event: str, metrics: Metrics) -> None:
-        """Append a line."""
+        """Append a line. The first one replaces half a line, left by a killed process."""
+        if not self._whole and self.path.exists():
+            with writing(self.path, AGAIN), self.path.open("r+b") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
+        self._whole = True
         record = {"event": event, "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **metrics}
         line = strict_json.dumps(record).encode() + b"\n"
         with writing(self.path, AGAIN), self.path.open("ab", buffering=0) as file:
@@ -97,17 +102,16 @@ class MetricsLog(Observer):
                 file.truncate(whole)
                 raise
 
-    def started(self, metrics: Metrics) -> None:
-        """See `Observer`."""
-        if self.path.exists():
-            with writing(self.path, AGAIN), self.path.open("r+b") as file:
-                file.truncate(file.read().rfind(b"\n") + 1)  # without half a line, left by a killed process
-        super().started(metrics)
-
     def validated(self, metrics: Metrics, samples: list[Sample]) -> None:
         """See `Observer`."""
         named = [dict(zip(("source", "reference", "translation"), sample, strict=True)) for sample in samples]
         super().validated({**metrics, "samples": named}, samples)
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a package can be imported; a folder with its name in the working directory is none."""
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def scalars(metrics: Metrics, prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -131,7 +135,7 @@ class TensorBoardLog(Observer):
     @staticmethod
     def installed() -> bool:
         """Whether the extra is installed."""
-        return find_spec("tensorboard") is not None
+        return _is_installed("tensorboard")
 
     def _write(self, step: int, **event: Any) -> None:
         from tensorboard.compat.proto.event_pb2 import Event  # noqa: PLC0415 - an extra
@@ -213,7 +217,7 @@ class WandbLog(Observer):
     @staticmethod
     def require() -> None:
         """Raises UserError where the extra is missing."""
-        if find_spec("wandb") is None:
+        if not _is_installed("wandb"):
             raise UserError(
                 "train.wandb_project is set, but wandb is not installed", "pip install 'nmtcli[wandb]', or leave it out"
             )

@@ -39,7 +39,7 @@ class MinimumRisk(nn.Module):
         """`tokenizer` is that of the target."""
         super().__init__()
         self.model, self.tokenizer, self.settings, self.search = model, tokenizer, config.train, config.search
-        self.variant = Variant.in_training(config.data.target_language, config.data.tokenizer.lowercase)
+        self.variant = Variant.in_training(config.data.target_language, tokenizer.lowercases)
 
     def forward(self, batch: Batch, update: int) -> tuple[Tensor, Tensor]:
         """See `Objective`. The sums are the risk and the number of sentences."""

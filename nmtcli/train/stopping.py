@@ -49,7 +49,8 @@ class EarlyStopping:
     """Keeps the list of the best validations and counts those without improvement.
 
     A score is the metric with its sign, so that more is always better; of equal scores the lower loss is better. What
-    was measured is kept with the scores: those of another measure are not compared with.
+    was measured is kept with the scores: those of another measure are not compared with. With other decoding settings
+    they are kept until the next validation, so that a run that has ended keeps its best checkpoint.
     """
 
     metric: str  # one of METRICS
@@ -59,6 +60,7 @@ class EarlyStopping:
     best: list[Validation] = field(default_factory=list)  # best first
     without_improvement: int = 0  # validations in a row
     validated_step: int = 0
+    scored: str | None = None  # the measure of the validations, if it is another one
 
     @classmethod
     def of(cls, config: Config) -> "EarlyStopping":
@@ -86,6 +88,8 @@ class EarlyStopping:
 
         While BLEU, chrF or accuracy is zero, as at the beginning, patience is not used up.
         """
+        if self.scored is not None:
+            self.best, self.without_improvement, self.scored = [], 0, None
         new = self.validation(metrics, step)
         finite = math.isfinite(new.score)
         improved = finite and (not self.best or new.rank < self.best[0].rank)
@@ -120,16 +124,21 @@ class EarlyStopping:
 
     def state(self) -> dict[str, Any]:
         """For JSON; `checkpoint.RunDirectory.select` reads `best`."""
-        keys = ("measure", "best", "without_improvement", "validated_step")
-        state = {key: getattr(self, key) for key in keys}
+        keys = ("best", "without_improvement", "validated_step")
+        state = {"measure": self.scored or self.measure, **{key: getattr(self, key) for key in keys}}
         finite = [(score, loss if math.isfinite(loss) else None, step) for score, loss, step in self.best]
         return {**state, "best": finite}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Load what `state` returned, from a dictionary that may have more keys. With another measure, start anew."""
-        if state.get("measure", self.measure) != self.measure:  # older versions lack the key
+        """Load what `state` returned, from a dictionary that may have more keys.
+
+        With another metric, start anew; with other decoding settings, at the next validation.
+        """
+        measure = state.get("measure", self.measure)  # older versions lack the key
+        if measure.partition(", ")[0] != self.measure.partition(", ")[0]:
             self.best, self.without_improvement, self.validated_step = [], 0, 0
             return
+        self.scored = measure if measure != self.measure else None  # only decoding settings differ
         self.best = [Validation.of(entry) for entry in state["best"]][: self.keep_best]
         self.without_improvement = state["without_improvement"]
         self.validated_step = state["validated_step"]

@@ -16,7 +16,7 @@ import torch
 
 from nmtcli import checkpoint
 from nmtcli.checkpoint import RunDirectory
-from nmtcli.errors import CheckFailed, UserError
+from nmtcli.errors import ExitCode, UserError
 
 TOLERANCE = 1e-3  # relative to the norm of a tensor, for kernels that are not deterministic
 TIMES = {"seconds"}  # keys of the state that differ between any two runs
@@ -41,8 +41,8 @@ class Resumption:
 def verify_resume(updates: int, arguments: Sequence[str], scratch: Path) -> Resumption:
     """Train 2N updates in one run; in another, kill it with SIGKILL after N and resume; compare the last checkpoints.
 
-    `arguments` are those of `nmt train`; the runs are made in `scratch`, which must not exist. Raises CheckFailed where
-    a training fails.
+    `arguments` are those of `nmt train`; the runs are made in `scratch`, which must not exist. Where a training fails,
+    they are removed. Raises UserError with its exit code.
     """
     if scratch.exists():
         raise UserError(f"{scratch}: exists already", "give --verify-resume a new directory with -o")
@@ -60,7 +60,7 @@ def verify_resume(updates: int, arguments: Sequence[str], scratch: Path) -> Resu
                 time.sleep(0.01)
         killed_after = killed.steps()[-1] if killed.steps() else 0
         _finish(command(killed))
-    except KeyboardInterrupt:  # so that the same command starts again
+    except BaseException:  # so that the same command starts again
         shutil.rmtree(scratch, ignore_errors=True)
         raise
     return compare(straight, killed, updates, killed_after)
@@ -82,7 +82,9 @@ def _finish(command: list[str]) -> None:
     with _started(command) as process:
         code = process.wait()
     if code:
-        raise CheckFailed(f"--verify-resume: a training run ended with exit code {code}", "see its message above")
+        error = UserError(f"--verify-resume: a training run ended with exit code {code}", "see its message above")
+        error.exit_code = ExitCode(code) if code in set(ExitCode) else ExitCode.RESOURCES  # killed: mostly for memory
+        raise error
 
 
 def compare(straight: RunDirectory, killed: RunDirectory, updates: int, killed_after: int) -> Resumption:

@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, pairwise, product
+from itertools import accumulate, pairwise
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -182,6 +182,10 @@ def combined(pools: Sequence[Sequence[One]], number: int, *, sampled: bool) -> l
     for pool in pools:
         scores = accumulate((one.score for one in pool), min)
         ranked = list(zip(scores, pool, strict=True))
-        sums = [(total + score, (*chosen, one)) for (total, chosen), (score, one) in product(best, ranked)]
+        sums = [
+            (total + score, (*chosen, one))
+            for rank, (total, chosen) in enumerate(best, 1)
+            for score, one in ranked[: number // rank]  # of the others, `number` choices are at least as good
+        ]
         best = heapq.nlargest(number, sums, key=lambda pair: pair[0])
     return [chosen for _, chosen in best]

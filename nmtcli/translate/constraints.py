@@ -4,6 +4,7 @@ A `Constraint` is an automaton that reads the translation of one sentence. For e
 search; each sentence of a batch has its own constraint, or none.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
@@ -119,6 +120,17 @@ class Phrase:
         """Whether the phrase, or a shorter alternative, ends at this position."""
         return position == len(self.arcs) or position in self.ends
 
+    def segmentations(self) -> list[tuple[int, ...]]:
+        """The tokens of each segmentation and alternative, the shortest first."""
+        found, left = [], [((), 0)]  # type: tuple[list[tuple[int, ...]], list[tuple[tuple[int, ...], int]]]
+        while left:
+            tokens, position = left.pop()
+            if self.is_end(position):
+                found.append(tokens)
+            if position < len(self.arcs):
+                left += [((*tokens, token), to) for token, to in self.arcs[position].items()]
+        return sorted(found, key=lambda tokens: (len(tokens), tokens))
+
     def remaining(self) -> list[int]:
         """The minimum number of tokens from each position to an end."""
         left = [0] * (len(self.arcs) + 1)
@@ -193,7 +205,7 @@ class Phrases:
         """See `Constraint`."""
         assert isinstance(state, int)
         reading, _ = self._rules[state]
-        active, counts = set(self._first.get(token, ())), list(reading.counts)
+        active, new = set(self._first.get(token, ())), Counter[int]()
         for number, position in reading.active:
             phrase = self.phrases[number]
             if position < len(phrase.arcs) and token in phrase.arcs[position]:
@@ -203,16 +215,19 @@ class Phrases:
             if phrase.strict and token in self.edges.joining:
                 active.add((number, len(phrase.arcs)))  # the next token decides
             elif token not in self.edges.continuing and not (phrase.strict and token in self.edges.extending):
-                counts[number] += 1
+                new[number] += 1
         for number, position in list(active):
             phrase = self.phrases[number]
             if position == len(phrase.arcs) and not phrase.whole:
                 active.remove((number, position))
-                counts[number] += 1
+                new[number] += 1
         if token in self.edges.opening:
             active.update(self._inner)
         length = min(reading.length + 1, len(self.prefix))
-        return self._number(_PhraseState(frozenset(active), tuple(counts), length))
+        counts = reading.counts  # states share it: it is as long as the list of phrases
+        if new:
+            counts = tuple(count + new[number] for number, count in enumerate(counts))
+        return self._number(_PhraseState(frozenset(active), counts, length))
 
     def rule(self, state: State) -> Rule:
         """See `Constraint`."""

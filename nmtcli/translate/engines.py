@@ -58,6 +58,8 @@ class ModelOptions:
 
         Messages about decoding settings in `overridden` name `--set`; see `replace_search`.
         """
+        if not self.models:
+            raise UserError("an empty list of models", "give at least one")
         directories = [local_model(path) for path in self.models]
         infos = [read_info(directory) for directory in directories]
         first, name = infos[0], self.models[0]

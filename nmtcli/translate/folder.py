@@ -23,7 +23,7 @@ from nmtcli.translate.job import Job, TranslateWindows
 from nmtcli.translate.job_options import files_read
 from nmtcli.translate.lines import Report, Tally
 from nmtcli.translate.options import TranslateOptions
-from nmtcli.translate.outputs import check_settings, collected_path, record_path, refuse_collected
+from nmtcli.translate.outputs import check_settings, collected_path, record_path, refuse_collected, refuse_unfinished
 from nmtcli.version import __version__
 
 TEXTS = (".txt", ".text")
@@ -90,11 +90,20 @@ def check_folder(options: TranslateOptions) -> list[Path]:
     if mistakes:
         raise DataError("\n".join(mistakes), "correct these files, or move them to another folder")
     files = [path.relative_to(source) for path in chosen]
-    for file in files if not options.overwrite else ():
-        if is_document(file):
-            refuse_collected(output / file)
+    if not options.overwrite:
+        _refuse_lost(options, files)
     _require_apart(options, files)
     return files
+
+
+def _refuse_lost(options: TranslateOptions, files: Sequence[Path]) -> None:
+    """Raise UserError if another translation into one of the files was interrupted, whose lines would be lost."""
+    own = options.resume or record_path(options.output.resolve()).exists()  # unfinished files are of this folder
+    for file in files:
+        if is_document(file):
+            refuse_collected(options.output / file)
+        if not own:
+            refuse_unfinished(options.output / file)
 
 
 def _require_apart(options: TranslateOptions, files: Sequence[Path]) -> None:

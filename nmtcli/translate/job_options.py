@@ -137,9 +137,12 @@ def check_model(job: Job, options: TranslateOptions, gpus: list[str]) -> None:
     if gpus and all(info.kind == "onnx" for info in infos):
         raise UserError("--devices: an ONNX model runs on the CPU", "use --processes")
     if infos[0].model.attends:
-        if job.selected_attention != DEFAULT_ATTENTION and attention is None and job.alignment is None and not replaces:
+        transfers = job.handling.tags == "transfer" or is_document(options.source) or options.source.is_dir()
+        used = attention is not None or job.alignment is not None or replaces or transfers
+        if job.selected_attention != DEFAULT_ATTENTION and not used:
             raise UserError(
-                "--attention-layer and --attention-head need --attention, --alignment or --replace-unknown",
+                "--attention-layer and --attention-head need --attention, --alignment, --replace-unknown, --tags"
+                " transfer or a document",
                 "add --attention FILE, or leave them out",
             )
         return

@@ -51,10 +51,10 @@ class LineConstraints:
         copies = self._copied(sentence, texts)
         constraints: list[Constraint | None] = []
         for number, text in enumerate(texts):
+            terms = self._terms.occurring(self._without_copies(text, sentence)) if self._terms else []
+            copied, unwritable = self._writer.copies(copies[number], terms)
             phrases = [*(required if number == 0 else ()), *self._banned, *banned]
-            phrases += self._terms.occurring(self._without_copies(text, sentence)) if self._terms else []
-            copied, unwritable = self._writer.copies(copies[number])
-            phrases += copied
+            phrases += [*(phrase for phrase, _ in terms), *copied]
             problems |= {"unwritable"} if unwritable else set()
             try:
                 constraints.append(self._writer.constraint(prefix if number == 0 else (), phrases))
@@ -71,7 +71,7 @@ class LineConstraints:
 
     def _copied(self, sentence: Sentence, texts: Sequence[str]) -> list[Counter[Copy]]:
         """For each part of a sentence, the spans that its translation must have, and how often."""
-        if len(texts) == 1:
+        if list(texts) == [sentence.request.source]:  # neither divided nor cut
             return [Counter(sentence.copies)]
         copied = [Counter[Copy]() for _ in texts]
         number = at = 0  # the part and the place in it where the next span can begin

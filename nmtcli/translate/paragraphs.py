@@ -5,10 +5,12 @@ sentences are joined to that of the line, with the spans and tags put back.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import accumulate, product
+from operator import or_
 from typing import Literal
 
 from nmtcli.data.tokenizer import Tokenizer, Tokenizers
@@ -68,6 +70,7 @@ class Sentence:
     protected: tuple[Span, ...] = ()  # of the sentence, copied by constraints
     copies: tuple[Copy, ...] = ()  # what its translation must have, as often; in the order of the sentence
     copied: tuple[str, ...] = ()  # the same as it stands in the sentence
+    added: tuple[str, ...] = ()  # texts of spans that the translations of its terms may have
 
     @property
     def versions(self) -> Versions:
@@ -154,10 +157,12 @@ class Paragraphs:
             if start <= span.start and span.end <= end
         ]
         spans = inside if self._method == "none" else self._scanner.scan(text, inside)
-        terms = [term.span() for term in self._protected_terms.finditer(text)] if self._protected_terms else []
+        terms = list(self._protected_terms.finditer(text)) if self._protected_terms else []
+        within = [term.span() for term in terms if self._scanner.scan(term[0])]
         spans = [
-            one for one in spans if one.kind == "code" or not any(a <= one.start and one.end <= b for a, b in terms)
+            one for one in spans if one.kind == "code" or not any(a <= one.start and one.end <= b for a, b in within)
         ]
+        added = tuple(span for term in terms for span in self._spans_of_term(term[0]))
         masked = Masked(Versions(((text, text),)), {})
         if self._method == "mask":
             masked = mask(text, (span for span in spans if span.text not in self._declared), self.known)
@@ -183,7 +188,7 @@ class Paragraphs:
             sentence = _with_symbols(sentence, masked)
         if number:
             sentence = replace(sentence, prefix="", required=())
-        return Sentence(sentence, masked, start, tag, tuple(spans), tuple(copies), copied)
+        return Sentence(sentence, masked, start, tag, tuple(spans), tuple(copies), copied, added)
 
     def _localized(self, span: Span) -> Span:
         """The span as it is written in the target language, if it is a number."""
@@ -240,7 +245,7 @@ class Paragraphs:
             unmasked.append(respelled(versions, spelling))
             violations += mistakes
             whole = respelled(Versions(((candidate.text, candidate.text),)), spelling).second
-            violations += span_violations(sentence.protected, whole, self._scanner)
+            violations += span_violations(sentence.protected, whole, self._scanner, sentence.added)
         texts = [versions.second for versions in unmasked]
         gaps = paragraph.divided.gaps_in(self.target_language)
         text = "".join(part for pair in zip(gaps, [*texts, ""], strict=True) for part in pair)
@@ -295,9 +300,15 @@ class Paragraphs:
 
     @cached_property
     def _protected_terms(self) -> re.Pattern[str] | None:
-        """The source terms with protected spans, such as COVID-19: their translation counts, not that of the spans."""
-        terms = [term for term in self._handling.terms if self._scanner.scan(term)] if self._method != "none" else []
+        """The terms with protected spans, such as COVID-19: their translation counts, not that of the spans."""
+        given = self._handling.terms if self._method != "none" else {}
+        terms = [one for one, targets in given.items() if any(map(self._scanner.scan, (one, *targets)))]
         return re.compile("|".join(map(whole_text, sorted(terms, key=len, reverse=True)))) if terms else None
+
+    def _spans_of_term(self, term: str) -> Iterable[str]:
+        """The texts of the protected spans in the translations of a term; of several translations, the most."""
+        counts = (Counter(span.text for span in self._scanner.scan(one)) for one in self._handling.terms[term])
+        return reduce(or_, counts, Counter[str]()).elements()
 
     @cached_property
     def _declared(self) -> frozenset[str]:

@@ -84,10 +84,13 @@ class PhraseWriter:
         others = tuple(sorted(begun - set(arcs[0].items())))
         return Phrase(tuple(arcs), least=0, most=0, whole=not followed, inner=inner, begun=others)
 
-    def copies(self, copies: Mapping[Copy, int]) -> tuple[list[Phrase], list[str]]:
+    def copies(
+        self, copies: Mapping[Copy, int], terms: Sequence[tuple[Phrase, int]] = ()
+    ) -> tuple[list[Phrase], list[str]]:
         """A phrase for each text, so many times; and the texts that the tokenizer cannot write.
 
-        Spaces around a text are kept. A text that is a part of another one occurs there too.
+        Spaces around a text are kept. A text that is a part of another one, or of a required term, occurs there too.
+        Each term has the number of its occurrences in the source.
         """
         spellings: dict[Copy, set[tuple[int, ...]]] = {}
         unwritable = []
@@ -108,6 +111,10 @@ class PhraseWriter:
                 # a letter cannot follow `other`, and so not what it ends with
                 followed = [(*one, EOS) if other.after else one for one in required[other]]
                 least += copies[other] * min(Phrases((phrase,), self.edges).counted(one) for one in followed)
+            for term, times in terms:
+                targets = term.segmentations()
+                most += times * max(Phrases((allowed,), self.edges).counted(one) for one in targets)
+                least += term.least * min(Phrases((phrase,), self.edges).counted((*one, EOS)) for one in targets)
             phrases += [replace(allowed, least=0, most=most), replace(phrase, least=least)]
         return phrases, unwritable
 
@@ -127,11 +134,23 @@ class PhraseWriter:
         if not prefix and not phrases:
             return None
         banned = Phrases(tuple(phrase for phrase in phrases if phrase.most is not None), self.edges)
-        for tokens in [prefix, *(spelling(phrase) for phrase in phrases if phrase.least)] if phrases else ():
-            if clash(banned, tokens):
-                text = self.tokenizer.decode(tokens)
-                raise UserError(f"{text!r} is required, but has banned words", "remove one of them")
-        return Phrases(tuple(phrases), self.edges, tuple(prefix))
+        if phrases:
+            self._without_banned([prefix], banned)
+        possible = []
+        for phrase in phrases:
+            all_ = phrase.segmentations() if phrase.least else []
+            rest = self._without_banned(all_, banned)
+            fewer = Phrase.of(rest, phrase.least, phrase.most, phrase.whole, phrase.strict) if rest != all_ else phrase
+            possible.append(fewer)
+        return Phrases(tuple(possible), self.edges, tuple(prefix))
+
+    def _without_banned(self, alternatives: Sequence[Sequence[int]], banned: Phrases) -> list[Sequence[int]]:
+        """The alternatives without a banned phrase. Raises UserError if there are some, and all have one."""
+        rest = [tokens for tokens in alternatives if not clash(banned, tokens)]
+        if alternatives and not rest:
+            text = self.tokenizer.decode(alternatives[0])
+            raise UserError(f"{text!r} is required, but has banned words", "remove one of them")
+        return rest
 
     @cached_property
     def edges(self) -> WordEdges:
@@ -208,15 +227,6 @@ class PhraseWriter:
                 "use another word; for protected spans set data.protect in nmt prepare",
             )
         return tuple(tokens)
-
-
-def spelling(phrase: Phrase) -> list[int]:
-    """The shortest segmentation of a phrase."""
-    left, tokens, position = phrase.remaining(), [], 0
-    while not phrase.is_end(position):
-        token, position = min(phrase.arcs[position].items(), key=lambda arc: (left[arc[1]], arc))
-        tokens.append(token)
-    return tokens
 
 
 def clash(banned: Phrases, tokens: Sequence[int]) -> bool:

@@ -1,5 +1,6 @@
 """Terminology constraints, and the files of terms, dictionaries and phrases."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,20 +35,20 @@ class Terminology:
             targets.setdefault(normalize(source), []).extend(alternatives)
         return cls({source: writer.required(alternatives) for source, alternatives in targets.items()})
 
-    def occurring(self, line: str) -> list[Phrase]:
-        """The phrases of the terms in a normalised line, each once. Terms are whole words; of overlapping terms the
-        first one counts, and of those with the same start the longest one.
+    def occurring(self, line: str) -> list[tuple[Phrase, int]]:
+        """The phrase of each term in a normalised line, and how often the term occurs. Terms are whole words; of
+        overlapping terms the first one counts, and of those with the same start the longest one.
         """
-        phrases: dict[str, Phrase] = {}
+        found = Counter[str]()
         at = 0
         while at < len(line):
             term = self._term_at(line, at) if _is_edge(line, at) else None
             if term is None:
                 at += 1
                 continue
-            phrases[term] = self.phrases[term]
+            found[term] += 1
             at += len(term)
-        return list(phrases.values())
+        return [(self.phrases[term], times) for term, times in found.items()]
 
     def _term_at(self, line: str, at: int) -> str | None:
         for length in self._lengths:

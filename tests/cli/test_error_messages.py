@@ -159,3 +159,24 @@ def test_missing_package_error_names_what_to_install():
         assert f"the package {name.partition('.')[0]} is not installed" in found.message
         assert words in found.hint
         assert found.exit_code == 2
+
+
+def test_a_rank_of_another_program_says_what_is_wrong(monkeypatch, capsys, tmp_path):
+    """Only ranks of nmt train leave their messages to the first one."""
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    translate = ["translate", "-m", str(tmp_path / "none")]
+    train = ["train", str(tmp_path / "none"), "-o", str(tmp_path / "run")]
+    for command, words in ((translate, "no such model"), (train, "")):
+        monkeypatch.setattr(sys, "argv", ["nmt", "--traceback", *command])
+        assert nmt(*command) == 3
+        told = capsys.readouterr().err
+        assert words in told and bool(told) == bool(words)
+
+
+def test_a_working_directory_that_is_gone_is_no_bug(monkeypatch, capsys, tmp_path, data):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for command in (["train", data, "-o", "run"], ["demo", "-o", "run"], ["translate", "-m", data, "-o", "out"]):
+        assert nmt(*command) in {2, 3}
+        assert "bug" not in capsys.readouterr().err

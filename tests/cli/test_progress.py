@@ -1,7 +1,10 @@
 """Progress of long work: rate and time left, on a terminal and in a log file."""
 
 import io
+import os
 import re
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -112,3 +115,39 @@ def test_a_terminal_without_cursor_movement_gets_plain_lines(clock, monkeypatch)
             progress.move("lines", 1000 * step, share=step / 10)
             clock.now += 100
     assert output.getvalue().count("lines: ") == 2
+
+
+def test_names_of_stages_are_shown_without_markup(monkeypatch):
+    shown = Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+    monkeypatch.setattr(module, "stderr", shown)
+    monkeypatch.setattr(module, "is_live", lambda: True)
+    with Progress() as progress:
+        progress.move("fetching sets/[v2]/[/x]", 1)
+    assert "fetching sets/[v2]/[/x]" in shown.file.getvalue()
+
+
+@pytest.mark.parametrize("form", ["tsv", "jsonl", "pharaoh"])
+def test_results_go_to_a_file_while_a_bar_is_on_the_terminal(trained, tmp_path, form):
+    (tmp_path / "text").write_text("one two\nthree\n")
+    command = [sys.executable, "-m", "nmtcli", "score", "-m", str(trained), "--format", form]
+    command += [f"--{side}={tmp_path / 'text'}" for side in ("source", "target")]
+    expected = subprocess.run(command, capture_output=True, check=True).stdout
+    terminal, stderr = os.openpty()
+    with (tmp_path / "scores").open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=stderr, env={**os.environ, "TERM": "xterm"})
+        os.close(stderr)
+        shown = b""
+        while part := read(terminal):
+            shown += part
+        assert process.wait() == 0
+    os.close(terminal)
+    assert (tmp_path / "scores").read_bytes() == expected
+    assert b"2/2" in shown
+
+
+def read(terminal: int) -> bytes:
+    """What was written to a terminal; nothing after its last writer has ended."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""

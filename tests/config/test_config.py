@@ -171,6 +171,13 @@ def test_weights_of_corpora_come_from_files_and_overrides(tmp_path):
     assert settings.train.corpus_weights == {"news": 3, "talks.v2": 0.5, "old": 0}
 
 
+def test_names_of_corpora_may_have_dots(tmp_path):
+    """They are those of files, such as Europarl.de-en.de."""
+    path = write(tmp_path, "train.corpus_weights.Europarl.de-en: 0.5\ntrain:\n  corpus_weights.a.b: 2\n")
+    settings = load_config(files=[path], overrides=["train.corpus_weights.news.2014.de-en=3"])
+    assert settings.train.corpus_weights == {"Europarl.de-en": 0.5, "a.b": 2, "news.2014.de-en": 3}
+
+
 def test_invalid_corpus_weights_are_refused(tmp_path):
     path = write(tmp_path, "train:\n  corpus_weights:\n    news: -1\n    talks: .inf\n    old: much\n")
     lines = message(files=[path]).splitlines()

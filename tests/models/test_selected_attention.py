@@ -92,6 +92,18 @@ def test_heat_maps_and_json_name_the_attention_layer_and_head(transformer, tmp_p
     assert translation.candidates[0].attention.of == "layer 1 of 3, head 2 of 2"
 
 
+def test_the_layer_that_places_tags_may_be_selected(transformer, tmp_path, capsys):
+    (tmp_path / "line.txt").write_text("one <b>two</b>\n")
+    (tmp_path / "page.html").write_text("<p>one <b>two</b></p>\n")
+    tags = ["-i", tmp_path / "line.txt", "--tags", "transfer"]
+    for given, code in ((tags, 0), (["-i", tmp_path / "page.html"], 0), (tags[:2], 2)):
+        output = tmp_path / f"out{given[1].suffix}"
+        assert (
+            nmt("translate", "-m", transformer, *given, "-o", output, "--attention-layer", "1", "--overwrite") == code
+        )
+        assert ("need --attention" in capsys.readouterr().err) == (code == 2)
+
+
 def test_a_missing_attention_layer_or_head_is_refused_before_work(transformer, onnx, trained, tmp_path, capsys):
     for model, options, words in (
         (transformer, ["--attention-layer", "4", "--alignment", tmp_path / "l"], "the model has 1 to 3"),

@@ -223,6 +223,12 @@ def test_long_lines_of_unspaced_scripts_are_held_out_with_blanks_too():
     assert held_out(*lines).has_line(Texts(lines)).tolist() == [True, True, False]
 
 
+def test_short_lines_are_not_held_out():
+    lines = ["Datenschutzerklärung", "Allgemeine Geschäftsbedingungen", "one two three four", "one two three four 5"]
+    lines += ["བཀྲ་ཤིས་བདེ་ལེགས་ཞུ་རྒྱུ་ཡིན"]  # Tibetan has no spaces between words
+    assert held_out(*lines).has_line(Texts(lines)).tolist() == [False, False, False, True, True]
+
+
 def test_words_of_an_ngram_keep_their_combining_marks():
     assert held_out("हिन्दी भाषा है", n=3).ngrams == {"हिन्दी भाषा है"}
     assert held_out("tie\u0302\u0301ng Vie\u0323\u0302t", n=2).ngrams == {"tiếng việt"}

@@ -57,6 +57,15 @@ def trained_on(data: Path) -> set[str]:
     return {opened.tokenizers.source.decode(part.tolist()) for part in np.split(source.ids, ends[:-1])}
 
 
+def test_errors_of_rules_are_those_of_settings_with_several_processes(pairs, tmp_path, capsys):
+    folder = write(tmp_path / "text", pairs)
+    given = ["--hold-out", "5", "--set", "data.cleaning.source_scripts=[latim]"]
+    for processes in (1, 2):
+        assert prepare(folder, tmp_path / "data", *given, "--processes", processes) == 2
+        told = capsys.readouterr().err
+        assert "no script latim; did you mean latin?" in told and "Traceback" not in told
+
+
 def test_held_out_sources_are_not_in_training_and_are_reported(pairs, tmp_path, capsys):
     folder = write(tmp_path / "text", pairs)
     assert prepare(folder, tmp_path / "data", "--hold-out", 30, "--hold-out-test", 20) == 0

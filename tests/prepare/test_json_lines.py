@@ -6,6 +6,7 @@ import json
 import pytest
 
 from nmtcli import strict_json
+from nmtcli.errors import DataError
 from nmtcli.translate.formats import render
 from nmtcli.translate.lines import LineReader, Report, parse_json
 from nmtcli.translate.translation import Candidate, Translation
@@ -41,6 +42,21 @@ def test_blank_lines_before_the_first_object(start, tmp_path):
     assert not report.tallies
     content = start + b'{"source": "one", "target": "eins"}\n'
     assert pairs_of(open_corpus(tmp_path, path=write(tmp_path / "x.jsonl", content)).reader)[-1] == ("one", "eins")
+
+
+@pytest.mark.parametrize("nested", [5, 1.5, True, "Hallo", ["a"], {}])
+def test_a_field_named_translation_of_another_kind_costs_its_row_only(nested, tmp_path):
+    rows = [{"source": "one", "target": "eins"}, {"id": 3, "translation": nested}]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    (block,) = open_corpus(tmp_path, path=write(tmp_path / "x.jsonl", content)).reader.blocks()
+    problem = block.rows().problems[1]
+    assert problem.reason == "no source and target among id, translation"
+
+
+def test_the_fields_of_a_record_without_pair_are_named(tmp_path):
+    content = b'{"original": "Hello", "translation": "Hallo"}\n'
+    with pytest.raises(DataError, match=r"no source and target among original, translation$"):
+        open_corpus(tmp_path, path=write(tmp_path / "x.jsonl", content))
 
 
 def test_json_without_text_is_refused(trained, tmp_path, capsys):

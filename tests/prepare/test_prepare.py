@@ -143,6 +143,10 @@ def test_other_files_are_never_overwritten(files, tmp_path, capsys):
         assert run(command(path, files)) == ExitCode.USAGE
         assert "exists and is not a data directory" in capsys.readouterr().err
         assert contents(tmp_path) == before
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "manifest.json").write_text('{"name": "of a web application"}')
+    assert run(command(tmp_path / "site", files)) == ExitCode.USAGE
+    assert "exists and is not a data directory" in capsys.readouterr().err
     assert run(command(files["--valid-source"] / "below", files)) == ExitCode.USAGE
     assert "cannot write there" in capsys.readouterr().err
     assert run(command(tmp_path / ("x" * 300), files)) == ExitCode.USAGE
@@ -386,6 +390,32 @@ def test_a_given_tokenizer_is_reused_unchanged(files, tmp_path):
     assert one.tokenizers == two.tokenizers
     assert len(two.train) == 12
     assert run(command(tmp_path / "x", files, "--tokenizer", files["--train-source"])) == ExitCode.DATA
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_rules_compare_text_in_the_case_of_a_reused_tokenizer(files, tmp_path, lowercase):
+    """Whatever data.tokenizer.lowercase says: it is for a tokenizer that is trained."""
+    case = f"data.tokenizer.lowercase={str(lowercase).lower()}"
+    assert run(command(tmp_path / "one", files, "--set", case)) == ExitCode.DONE
+    for name in ("--train-source", "--train-target"):
+        lines = files[name].read_text("utf-8").splitlines()
+        write(files[name], [*lines, *(line.upper() for line in lines)])
+    other = f"data.tokenizer.lowercase={str(not lowercase).lower()}"
+    for number, given in enumerate(([], ["--set", other])):
+        output = tmp_path / f"two-{number}"
+        assert run(command(output, files, "--tokenizer", tmp_path / "one", *given)) == ExitCode.DONE
+        data = open_data(output)
+        assert data.manifest.data.tokenizer.lowercase == lowercase
+        once = len(open_data(tmp_path / "one").train)
+        assert len(data.train) == (once if lowercase else 2 * once)
+
+
+def test_a_tag_that_the_tokenizer_reserves_is_refused_at_once(files, tmp_path, capsys):
+    for tag in ("<s>", "<unk>", "<0x41>"):
+        corpus = f"data.train=[{{source: {files['--train-source']}, target: {files['--train-target']}, tag: {tag}}}]"
+        valid = {option: path for option, path in files.items() if "valid" in option}
+        assert run(command(tmp_path / "data", valid, "--set", corpus)) == ExitCode.USAGE
+        assert f"data.train.0.tag: the symbol {tag} is reserved" in capsys.readouterr().err
 
 
 def test_errors_in_a_list_of_corpora_have_their_line(files, tmp_path, capsys):

@@ -128,6 +128,22 @@ def test_text_at_urls_and_word_alignment(made, slices, corpus, capsys):
     assert open_data(Path("many")).train.aligned
 
 
+@pytest.mark.parametrize("name", ["a.de", "valid.de"])
+def test_text_that_changes_while_it_is_read_is_told(made, slices, corpus, capsys, monkeypatch, name):
+    """After a worker has looked at it; validation text, after it was read."""
+    inspect = module._Run.inspect
+
+    def changing(self, *arguments, **options):
+        found = inspect(self, *arguments, **options)
+        os.utime(name, (1, 1))
+        return found
+
+    monkeypatch.setattr(module._Run, "inspect", changing)
+    assert nmt("prepare", "-o", "data", *corpus, "--scheduler", str(made.file)) == 3
+    assert f"{name}: changed while it was read" in capsys.readouterr().err
+    assert not Path("data").exists()
+
+
 def test_errors_of_text_and_settings(made, slices, corpus, capsys):
     scheduler = ["--scheduler", str(made.file)]
     assert nmt("prepare", "-o", "data", *corpus, *scheduler, "--hold-out", "5") == 2

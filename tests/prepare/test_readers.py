@@ -18,6 +18,7 @@ from nmtcli.config import CleaningConfig, CorpusConfig, DataConfig
 from nmtcli.data.files import File
 from nmtcli.errors import DataError, UserError
 from nmtcli.prepare.corpus import Corpora
+from nmtcli.prepare.corpus import open_corpus as open_one
 from nmtcli.prepare.readers.lines import LinePairs
 from nmtcli.prepare.rows import decode_lines
 
@@ -121,6 +122,20 @@ def test_a_data_set_is_streamed_by_name(tmp_path):
     assert open_corpus(tmp_path, hub=str(folder)).reader.digest() != digest
     with pytest.raises(DataError, match=r"books: cannot read it: .*validation"):
         open_corpus(tmp_path, hub=str(folder), split="validation")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_relative_data_set_is_that_of_the_folder_of_the_command(tmp_path, monkeypatch):
+    """A worker of a cluster has another working directory."""
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books" / "train.jsonl").write_bytes(as_jsonl(lambda s, t: {"en": s, "de": t}))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    config = DataConfig(source_language="en", target_language="de")
+    corpus = open_one("books", CorpusConfig(hub="books"), config, tmp_path, folder=tmp_path)
+    assert pairs_of(corpus.reader) == PAIRS
+    with pytest.raises(UserError, match="is a directory"):
+        open_one("books", CorpusConfig(path="books"), config, tmp_path, folder=tmp_path)
 
 
 def test_cells_of_csv_are_text_whatever_they_look_like(tmp_path):

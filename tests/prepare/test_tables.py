@@ -127,6 +127,9 @@ def test_columns_can_be_counted(tmp_path):
     ]
     one_row = "Hallo, Welt;Hello, world\n"
     assert read(tmp_path, "x.csv", one_row, columns=("1", "2"))[0] == [("Hallo, Welt", "Hello, world")]
+    unnamed = "id\tlang\t\t\n1\tde\tHello\tHallo\n2\tde\n"
+    pairs, problems = read(tmp_path, "x.tsv", unnamed, columns=("3", "4"))
+    assert (pairs, len(problems)) == ([("Hello", "Hallo")], 1)
     with pytest.raises(DataError, match="no column 4 among 3 columns"):
         read(tmp_path, "x.csv", "1,Hello,안녕\n", columns=("2", "4"))
 
@@ -181,6 +184,11 @@ def test_a_cut_row_of_a_spreadsheet_drops_only_itself(tmp_path):
 def test_quotes_within_text_are_kept(tmp_path):
     text = [('"Hello," he said.', '"Hallo", sagte er.'), ('"Yes, sir."', "„Ja.“"), ('"No."', '"Nein."')]
     assert read(tmp_path, "x.tsv", "".join(f"{s}\t{t}\n" for s, t in text))[0] == text
+
+
+def test_the_line_of_a_wrong_first_row_is_told_after_blank_lines(tmp_path):
+    with pytest.raises(DataError, match=r"x\.tsv:3: no column 2 among 1 column"):
+        read(tmp_path, "x.tsv", "\n\nonly one column\n")
 
 
 def test_rows_that_begin_like_a_header_are_no_header(tmp_path):

@@ -31,6 +31,14 @@ def nested(content):
     return len(pairs) * 2 == sum(isinstance(part, Tag) and part.role != "single" for part in content)
 
 
+def test_tags_in_capitals_are_pairs():
+    """As in HTML that was written by hand."""
+    line = "Please <A HREF=u>click <I>here</i></a> <BR> now"
+    content = content_of(line, Scanner(["tag"]).scan(line))
+    assert nested(content) and written(content) == line
+    assert [content[at].text for at in partners(content)] == ["<I>", "<A HREF=u>"]
+
+
 @given(st.one_of(WELL_FORMED, ANY))
 def test_the_source_itself_aligned_with_itself_gets_its_tags_back(content):
     words = plain(content).split()

@@ -102,6 +102,20 @@ def test_changed_decoding_settings_reach_the_checkpoints_of_a_finished_run(data,
     assert [(path / "model.safetensors").read_bytes() for path in checkpoints] == weights
 
 
+def test_a_run_that_stopped_early_keeps_its_best_checkpoint_with_other_decoding_settings(data, tmp_path, capsys):
+    run = RunDirectory(tmp_path / "run")
+    settings = ["train.valid_metric=chrf", "train.valid_every=1", "train.save_every=1", "train.patience=3"]
+    settings += ["train.max_updates=40", "train.keep_last=1", "train.learning_rate=1e-9"]
+    assert train(data, run.path, *settings) == 0
+    assert "patience 3" in events(run.path, "stopped")[-1]["reason"]
+    best, steps = run.pointer("best"), run.steps()
+    assert best != run.checkpoint(steps[-1])
+    for _ in range(2):
+        assert train(data, run.path, *settings, "search.length_penalty=0.25") == 0
+        assert (run.pointer("best"), run.steps()) == (best, steps)
+    assert read_info(best).search.length_penalty == 0.25
+
+
 def test_the_best_checkpoint_of_another_metric_stays_until_a_validation(data, run, monkeypatch):
     before = RunDirectory(run).pointer("best")
     changed = ["train.valid_metric=loss", "train.max_updates=15", "train.keep_last=1", "train.schedule=constant"]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.elastic.multiprocessing.api import SignalException
 
 from nmtcli.checkpoint import RunDirectory
 from nmtcli.config import TrainConfig
@@ -17,6 +18,7 @@ from nmtcli.data.directory import open_data
 from nmtcli.errors import UserError
 from nmtcli.train.distributed import Ranks, check_gpus
 from nmtcli.train.feed import Feed
+from nmtcli.train.launch import launch
 from nmtcli.train.state import TrainState
 from tests.conftest import TINY, nmt, overrides
 from tests.laws.test_training_laws import wait_for_step, weights
@@ -40,6 +42,24 @@ def ranks_of(process):
     """Process ids of the ranks of a launcher."""
     command = ["ps", "-o", "pid=", "--ppid", str(process.pid)]
     return [int(word) for word in subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()]
+
+
+def test_several_processes_exclude_a_dry_run(data, tmp_path, capsys):
+    """The plan is that of one."""
+    assert nmt("train", data, "-o", tmp_path / "run", "--device", "cpu", "--gpus", "2", "--dry-run") == 2
+    assert "--gpus and --dry-run are mutually exclusive" in capsys.readouterr().err
+
+
+def test_the_code_of_any_signal_is_returned(monkeypatch):
+    """The launcher handles SIGQUIT too, for which nmt has no code of its own."""
+
+    def interrupted(*arguments):
+        raise SignalException("", signal.SIGQUIT)
+
+    monkeypatch.setattr("nmtcli.train.launch.elastic_launch", lambda *arguments: interrupted)
+    for name in ("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    assert launch(2, ["train"]) == 131
 
 
 @pytest.fixture(scope="module")

@@ -44,20 +44,21 @@ def same(found, written):
 @settings(max_examples=30, deadline=None)
 @given(
     metrics=METRICS,
+    first=st.sampled_from(["started", "passed_over"]),
     event=st.sampled_from(["started", "updated", "split", "recovered", "stopped", "validated"]),
     half=st.binary(max_size=20),
 )
-def test_metrics_jsonl_is_valid_json_for_any_value(tmp_path_factory, metrics, event, half):
+def test_metrics_jsonl_is_valid_json_for_any_value(tmp_path_factory, metrics, first, event, half):
     path = tmp_path_factory.mktemp("log") / "metrics.jsonl"
-    log = MetricsLog(path)
-    log.updated({"step": 1})
+    MetricsLog(path).updated({"step": 1})
     with path.open("ab") as file:
         file.write(half.replace(b"\n", b""))  # a process was killed while it wrote
-    log.started({"step": 1})
+    log = MetricsLog(path)
+    getattr(log, first)({"step": 1})
     getattr(log, event)(metrics, *([[("a\nb", '"', "\udc80")]] if event == "validated" else []))
     lines = path.read_text("utf-8").removesuffix("\n").split("\n")
     events = [strict(line) for line in lines]
-    assert [record["event"] for record in events] == ["updated", "started", event]
+    assert [record["event"] for record in events] == ["updated", first, event]
     assert same(events[-1], metrics)
 
 
@@ -78,6 +79,13 @@ def test_a_full_disk_leaves_no_partial_line(make_disk):
 
 
 # ---- TensorBoard ----
+
+
+def test_a_folder_with_the_name_of_a_package_is_not_the_package(tmp_path, monkeypatch):
+    (tmp_path / "tensorboard").mkdir()
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "tensorboard", raising=False)
+    assert not TensorBoardLog.installed()
 
 
 def drawn(directory):

@@ -71,8 +71,6 @@ def test_zero_bleu_uses_no_patience_and_the_loss_breaks_ties():
         (["train.valid_metric=chrf"], ["train.valid_metric=loss"]),
         (["train.valid_metric=loss"], ["train.valid_metric=loss", "train.label_smoothing=0"]),
         (["train.valid_sentences=100"], ["train.valid_sentences=200"]),
-        ([], ["search.beam_size=1"]),
-        (["train.valid_metric=chrf"], ["train.valid_metric=chrf", "search.length_penalty=0.5"]),
     ],
     ids=str,
 )
@@ -83,6 +81,27 @@ def test_scores_of_another_metric_are_not_compared(before, after):
     other.load(tracked.state())
     assert (other.best, other.validated_step) == ([], 0)
     assert other.validated({"chrf": 1.0, "bleu": 1.0, "loss": 3.0}, 20)
+
+
+@pytest.mark.parametrize("change", [["search.beam_size=1"], ["search.length_penalty=0.5", "search.beam_size=2"]])
+def test_scores_of_other_decoding_settings_are_kept_until_a_validation(change):
+    """A run that has ended has none, so it keeps its best checkpoint and does not go on."""
+    tracked = EarlyStopping.of(load_config(overrides=["train.patience=1"]))
+    for step, bleu in ((10, 50.0), (20, 40.0)):
+        tracked.validated({"bleu": bleu, "loss": 0.5}, step)
+    assert tracked.reason()
+    state = tracked.state()
+    for _ in range(2):  # resumed twice
+        other = EarlyStopping.of(load_config(overrides=["train.patience=1", *change]))
+        other.load(state)
+        assert (other.best_step, other.validated_step) == (10, 20)
+        assert other.reason() == tracked.reason()
+        state = other.state()
+    assert other.validated({"bleu": 30.0, "loss": 0.5}, 30)
+    assert other.best_step == 30 and other.reason() is None
+    again = EarlyStopping.of(load_config(overrides=["train.patience=1", *change]))
+    again.load(other.state())
+    assert not again.validated({"bleu": 20.0, "loss": 0.5}, 40)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,15 @@ def test_verify_resume_excludes_a_dry_run(data, tmp_path, capsys):
     assert "--verify-resume and --dry-run are mutually exclusive" in capsys.readouterr().err
 
 
+def test_verify_resume_ends_as_its_training_and_can_be_repeated(data, tmp_path, capfd):
+    command = ["train", data, "-o", tmp_path / "scratch", "--device", "cpu", "--verify-resume", "6"]
+    for settings, code in ((["train.learning_rat=1"], 2), (["train.finetune_from=x"], 2)):
+        assert nmt(*command, *overrides(*settings)) == code
+        assert not (tmp_path / "scratch").exists()
+    assert nmt("train", tmp_path / "none", *command[2:]) == 3
+    assert "ended with exit code 3" in capfd.readouterr().err
+
+
 def test_verify_resume_needs_a_new_directory(data, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     assert nmt("train", data, "-o", tmp_path / "run", "--verify-resume", "3") == 2

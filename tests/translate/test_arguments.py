@@ -10,6 +10,7 @@ import pytest
 from nmtcli import LineHandling, Request, Translator, UserError
 from nmtcli.config.section import bounds_of
 from nmtcli.settings import keys, load_config
+from nmtcli.translate.engines import ModelOptions
 from tests.conftest import nmt
 
 WRONG = {
@@ -23,6 +24,7 @@ WRONG = {
     "source of a number": (lambda: Request(5), "source"),
     "protection of another kind": (lambda: LineHandling(protect="yes"), "'auto', 'mask', 'copy' or 'none'"),
     "no model": (lambda: Translator.load([]), "an empty list of models"),
+    "no model in options": (lambda: ModelOptions(()).check(), "an empty list of models"),
     "None for a model": (lambda: Translator.load([None]), r"path\[0\]"),
     "number for a model": (lambda: Translator.load(5), "path"),
     "bytes for a model": (lambda: Translator.load(b"run"), "path: is bytes, not a list of strings"),

@@ -180,6 +180,8 @@ def test_copied_spans_belong_to_the_part_that_has_them():
         {"6": 1},
     ]
     assert constraints._copied(sentence, [line]) == [Counter(sentence.copies)]
+    (cut,) = constraints._copied(sentence, parts[:1])  # --long-lines cut
+    assert {copy.text: count for copy, count in cut.items()} == {"1.600": 1, "16": 1}
 
 
 # ---- settings ----
@@ -377,6 +379,16 @@ def test_a_term_with_a_protected_span_is_not_protected(tokenizers, protect):
     assert "COVID-19" in sentence.request.source
     kept = [span.text for span in sentence.masked.spans.values()] + [span.text for span in sentence.protected]
     assert kept == ["19"]
+
+
+@pytest.mark.parametrize("source", ["COVID-19", "one"])
+def test_a_span_in_the_translation_of_a_term_is_no_violation(tokenizers, source):
+    handling = LineHandling(protect="copy", terms={source: ["COVID-19"]})
+    paragraphs = Paragraphs(tokenizers, handling, ("en", "de"), constrained=True)
+    paragraph = paragraphs.divide(Request(f"On 19 two {source}"))
+    for text, problems in (("On 19 two COVID-19", ()), ("On 19 19 two COVID-19", ("repeated-span",))):
+        translation = Translation("", (Candidate(text, -1.0, -1.0),))
+        assert paragraphs.join(paragraph, [translation], 1, False, False).problems == problems
 
 
 def test_no_term_is_looked_for_inside_a_copied_span(tokenizers):

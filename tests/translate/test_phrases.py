@@ -197,6 +197,42 @@ def test_contradictory_constraints_are_refused(writer):
     assert writer.constraint(writer.prefix("das Hausboot"), [writer.banned("Hau")])
 
 
+@pytest.mark.parametrize(("banned", "other"), [("Haus", "Boot"), ("Boot", "Haus")])
+def test_an_alternative_without_banned_words_is_enough(writer, banned, other):
+    constraint = writer.constraint(phrases=[writer.required(["Haus", "Boot"]), writer.banned(banned)])
+    assert satisfies(constraint, ids(writer, f"das {other} am See"))
+    assert not satisfies(constraint, ids(writer, f"das {banned} am See"))
+    for text in translate(writer, [1, 2, 3], [constraint] * 3):
+        assert says(text, other, writer.tokenizer.type) and not says(text, banned, writer.tokenizer.type)
+    both = [writer.banned("Haus"), writer.banned("Boot")]
+    with pytest.raises(UserError, match="banned"):
+        writer.constraint(phrases=[writer.required(["Haus", "Boot"]), *both])
+
+
+def test_a_copied_text_may_stand_in_a_term_too(writer):
+    """It must stand there and by itself, as in the source."""
+    term = writer.required(["das Haus am See"])
+    copied, _ = writer.copies({Copy("Haus", before=True, after=True): 1}, [(term, 1)])
+    constraint = writer.constraint(phrases=[term, *copied])
+    for text, allowed in {
+        "das Haus am See": False,
+        "das Haus am See Haus": True,
+        "ein Haus das Haus am See": True,
+        "Haus das Haus am See Haus": False,
+    }.items():
+        assert satisfies(constraint, ids(writer, text)) == allowed, text
+
+
+def test_states_share_the_counts_of_many_phrases():
+    """Memory hardly grows with the text, however many phrases are banned."""
+    writer = PhraseWriter(_TOKENIZERS["unigram"])
+    constraint = writer.constraint(phrases=[writer.banned(word) for word in ("Haus", "Boot", "See")] * 20)
+    state = constraint.start()
+    for token in ids(writer, "das ist ein Test und noch einer")[:-1]:
+        state = constraint.advance(state, token)
+    assert len({id(reading.counts) for reading, _ in constraint._rules}) == 1
+
+
 def test_word_boundaries_depend_on_the_script():
     assert [joins_words(character) for character in "aÄß5אب"] == [True] * 6
     assert [joins_words(character) for character in " ▁,-(„東あ한ก"] == [False] * 10
@@ -208,9 +244,12 @@ def test_terms_apply_where_their_source_occurs(tmp_path, writer):
     terms = Terminology.of(read_terms(file), writer.tokenizer.normalize, writer)
     assert terms.occurring("the housewife has no boats") == []
     haus = terms.phrases["house"]
-    assert terms.occurring("a house, a house") == [haus]
-    assert terms.occurring("the boat house at the lake") == [terms.phrases["boat house"], terms.phrases["lake"]]
-    assert terms.occurring("house") == [haus]
+    assert terms.occurring("a house, a house") == [(haus, 2)]
+    assert terms.occurring("the boat house at the lake") == [
+        (terms.phrases["boat house"], 1),
+        (terms.phrases["lake"], 1),
+    ]
+    assert terms.occurring("house") == [(haus, 1)]
     constraint = writer.constraint(phrases=[haus])
     for target in ("das Haus am See", "ein Boot"):  # either will do
         assert satisfies(constraint, ids(writer, target))

@@ -118,6 +118,20 @@ def test_an_interrupted_folder_is_resumed(trained, folder, tmp_path, capsys, mon
         assert path.read_bytes() == (out / path.relative_to(whole)).read_bytes()
 
 
+@pytest.mark.parametrize("suffix", [".srt", ".txt"])
+def test_a_folder_does_not_overwrite_an_interrupted_file(trained, folder, tmp_path, capsys, suffix):
+    source = next(path for path in sorted(folder.rglob("*")) if path.suffix == suffix)
+    target = tmp_path / "out" / source.relative_to(folder)
+    target.parent.mkdir(parents=True)
+    record = target.with_name(f"{target.name}.progress")
+    record.write_text("of a translation that was interrupted")
+    assert nmt(*command(trained, folder, tmp_path / "out")) == 2
+    assert f"{target}: the translation was interrupted" in capsys.readouterr().err
+    assert record.exists() and not target.exists()
+    assert nmt(*command(trained, folder, tmp_path / "out", "--overwrite")) == 0
+    assert target.exists() and not record.exists()
+
+
 def test_a_resumed_folder_tells_of_all_its_files(trained, tmp_path, capsys, monkeypatch):
     from nmtcli.translate import folder as module
 

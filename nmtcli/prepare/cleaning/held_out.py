@@ -15,7 +15,7 @@ from nmtcli.text.marks import marks
 
 _WORDS, _CHARACTERS = 5, 15  # shorter lines, such as "Thank you very much.", do not indicate leakage
 # In scripts without spaces each character counts as a word.
-_UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_UNSPACED = r"\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _UNSPACED_CHARACTER = re.compile(f"[{_UNSPACED}]")
 
 Hashes = npt.NDArray[np.uint64]
@@ -72,9 +72,7 @@ def _among(texts: Texts, known: Hashes) -> Mask:
 
 
 def _long_enough(text: str) -> bool:
-    words = len(text.split())
-    long = words == 1 and len(text) >= _CHARACTERS
-    return words >= _WORDS or long or len(_UNSPACED_CHARACTER.findall(text)) >= _CHARACTERS
+    return len(text.split()) >= _WORDS or len(_UNSPACED_CHARACTER.findall(text)) >= _CHARACTERS
 
 
 @cache

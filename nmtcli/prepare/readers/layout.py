@@ -59,6 +59,7 @@ def find_layout(first: Sequence[str], second: Sequence[str], sides: Sides, name:
     if requested is not None and all(column.isdecimal() for column in requested):
         numbers = [int(column) - 1 for column in requested]
         if all(0 <= number < len(cells) for number in numbers):
+            width = max(width, *(number + 1 for number in numbers))  # they may have no name in the header
             return Layout(numbers[0], numbers[1], len(first) if not header else width, named=header)
     names = " and ".join(requested or ("source", "target"))
     missing = next((column for column in requested or () if not column.isdecimal() or int(column) > len(cells)), None)

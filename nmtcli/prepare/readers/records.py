@@ -36,7 +36,8 @@ class Sides:
             if (keys := self._keys(list(fields))) is not None:
                 return fields[keys[0]], fields[keys[1]]
         names = " and ".join(self.columns or ("source", "target"))
-        raise KeyError(f"no {names} among {', '.join(map(str, nested or record)) or 'no fields'}")
+        fields = nested if nested and isinstance(nested, Mapping) else record
+        raise KeyError(f"no {names} among {', '.join(map(str, fields)) or 'no fields'}")
 
     def names(self, cells: Sequence[str]) -> tuple[int, int] | None:
         """The columns of both sides by their names; None if they are not there."""

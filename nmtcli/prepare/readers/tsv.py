@@ -84,7 +84,7 @@ class TsvFile(FileReader):
 
     def _layout(self, start: bytes) -> Layout:
         first, second = ([], []) if not start else _cells(start)
-        return find_layout(first, second, self.sides, f"{self.name}:1", headed=False)
+        return find_layout(first, second, self.sides, f"{self.name}:{_blank_lines(start) + 1}", headed=False)
 
 
 def _cells(start: bytes) -> tuple[list[str], list[str]]:
